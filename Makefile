@@ -1,0 +1,58 @@
+# Every target bootstraps what it needs into .venv; the system Python is never touched.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+UV := $(or $(shell command -v uv 2>/dev/null),$(BIN)/uv)
+READY := $(VENV)/.ready
+PACKAGES := chainette-core chainette-openai chainette-vllm chainette-ollama examples/chainette-llamacpp
+SOURCES := $(addsuffix /src,$(PACKAGES))
+
+.PHONY: demo test lint types format docs bench build lock clean
+
+demo: $(READY)
+	$(BIN)/chainette run-yaml examples/engine_clinical_qa.yaml \
+		--engines examples/engines.llamacpp.yml -o runs/demo --overwrite
+
+test: $(READY)
+	$(BIN)/python -m pytest
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(READY)
+	$(BIN)/mypy $(SOURCES)
+
+format: $(READY)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+docs: $(READY)
+	$(BIN)/python -m pytest tests/docs
+
+bench: $(READY)
+	$(BIN)/python benchmarks/startup.py
+
+build: $(READY)
+	rm -rf dist
+	for package in $(PACKAGES); do \
+		$(BIN)/python -m build --no-isolation --outdir dist $$package || exit 1; \
+	done
+
+# Resolve for every supported Python and platform, then write pins and hashes.
+lock: $(READY)
+	$(UV) lock --upgrade
+	$(UV) export --frozen --all-packages --all-extras --all-groups --no-emit-workspace \
+		--no-header --quiet --output-file requirements.lock
+
+clean:
+	rm -rf $(VENV) dist runs
+
+$(READY): requirements.lock $(addsuffix /pyproject.toml,$(PACKAGES))
+	$(PYTHON) -c 'import sys; sys.exit("Chainette needs Python 3.10 or newer: make PYTHON=/path/to/python3") if sys.version_info < (3, 10) else None'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	command -v $(UV) >/dev/null || $(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	$(UV) pip sync --quiet --python $(BIN)/python --require-hashes requirements.lock
+	$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation \
+		$(addprefix --editable ,$(PACKAGES))
+	touch $@
