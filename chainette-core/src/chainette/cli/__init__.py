@@ -1,0 +1,22 @@
+"""The command line."""
+
+from __future__ import annotations
+
+import logging
+import sys
+
+
+def main() -> None:
+    """Run the command line; what Chainette can explain ends it with one message."""
+    from chainette.cli.app import app
+    from chainette.errors import ChainetteError
+
+    try:
+        app()
+    except ChainetteError as error:
+        logging.getLogger("chainette").debug("raised here", exc_info=True)
+        print(f"error: {error}", file=sys.stderr)  # noqa: T201
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)  # noqa: T201
+        sys.exit(130)

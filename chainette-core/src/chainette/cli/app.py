@@ -1,0 +1,44 @@
+"""The commands; what they do is imported when one of them is called."""
+
+from __future__ import annotations
+
+import logging
+from typing import Annotated
+
+import typer
+
+from chainette.cli.engines import engines
+from chainette.cli.inspect import inspect
+from chainette.cli.run import run, run_yaml
+
+app = typer.Typer(
+    name="chainette",
+    help="Typed LLM pipelines over datasets, on any back-end.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,  # its tracebacks show local variables, and keys among them
+    add_completion=True,
+)
+app.command("run")(run)
+app.command("run-yaml")(run_yaml)
+app.command("inspect")(inspect)
+app.add_typer(engines, name="engines")
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        import importlib_metadata
+
+        typer.echo(importlib_metadata.version("chainette"))
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    debug: Annotated[bool, typer.Option("--debug", help="Log what happens to stderr.")] = False,
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version."),
+    ] = False,
+) -> None:
+    logging.basicConfig(format="%(levelname)s %(name)s: %(message)s" if debug else "%(message)s")
+    logging.getLogger("chainette").setLevel(logging.DEBUG if debug else logging.WARNING)

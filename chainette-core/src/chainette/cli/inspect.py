@@ -1,0 +1,31 @@
+"""`chainette inspect`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+
+def inspect(
+    target: Annotated[str, typer.Argument(help="file.py:CHAIN, module:CHAIN, or a YAML file.")],
+    as_mermaid: Annotated[bool, typer.Option("--mermaid", help="Print a Mermaid chart.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print nodes and edges.")] = False,
+) -> None:
+    """Show the steps of a chain."""
+    import json
+
+    from chainette.pipeline.graph import graph, mermaid
+    from chainette.pipeline.target import load_chain
+
+    chain = load_chain(target)
+    if as_json:
+        typer.echo(json.dumps(graph(chain), ensure_ascii=False, indent=2))
+    elif as_mermaid:
+        typer.echo(mermaid(chain))
+    else:
+        from rich.console import Console
+
+        from chainette.cli.tree import tree
+
+        Console().print(tree(chain), highlight=False)

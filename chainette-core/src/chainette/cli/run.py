@@ -1,0 +1,133 @@
+"""`chainette run` and `chainette run-yaml`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from chainette.pipeline.chain import Chain
+    from chainette.run import Run
+
+_Inputs = typer.Option("--inputs", "-i", help="File of input rows: JSONL, JSON, CSV; - is stdin.")
+_OutputDir = typer.Option("--output-dir", "-o", help="Folder for the run.  [default: runs/…]")
+_Engines = typer.Option("--engines", "-e", help="YAML file of engines; they take precedence.")
+_Limit = typer.Option("--limit", min=1, help="Most input rows to take.")
+_Overwrite = typer.Option("--overwrite", help="Replace an earlier run in that folder.")
+
+
+def run(
+    target: Annotated[str, typer.Argument(help="file.py:CHAIN, module:CHAIN, or a YAML file.")],
+    inputs: Annotated[str | None, _Inputs] = None,
+    output_dir: Annotated[Path | None, _OutputDir] = None,
+    engines: Annotated[Path | None, _Engines] = None,
+    limit: Annotated[int | None, _Limit] = None,
+    overwrite: Annotated[bool, _Overwrite] = False,
+) -> None:
+    """Run a chain over a file of inputs."""
+    from chainette.pipeline.target import YAML, load_chain
+
+    if target.endswith(YAML):
+        run_yaml(Path(target), inputs, output_dir, engines, limit, overwrite)
+        return
+    if inputs is None:
+        raise typer.BadParameter("give the file of input rows", param_hint="--inputs / -i")
+    _run(load_chain(target), inputs, output_dir, engines, limit, overwrite)
+
+
+def run_yaml(
+    chain: Annotated[Path, typer.Argument(help="Chain in YAML.")],
+    inputs: Annotated[str | None, _Inputs] = None,
+    output_dir: Annotated[Path | None, _OutputDir] = None,
+    engines: Annotated[Path | None, _Engines] = None,
+    limit: Annotated[int | None, _Limit] = None,
+    overwrite: Annotated[bool, _Overwrite] = False,
+) -> None:
+    """Run a chain in YAML, which may name its own inputs and output folder."""
+    from chainette.pipeline.yaml_chain import load_yaml_chain
+
+    loaded = load_yaml_chain(chain)
+    source = inputs or (str(loaded.inputs) if loaded.inputs else None)
+    if source is None:
+        raise typer.BadParameter(f"{chain} names no inputs; give some", param_hint="--inputs / -i")
+    folder = output_dir or loaded.output_dir
+    _run(loaded.chain, source, folder, engines, limit, overwrite)
+
+
+def _run(
+    chain: Chain,
+    inputs: str,
+    output_dir: Path | None,
+    engines: Path | None,
+    limit: int | None,
+    overwrite: bool,
+) -> None:
+    import anyio
+
+    from chainette.cli.progress import progress
+    from chainette.engine.config_file import load_engines
+    from chainette.run import Executor, run_until_interrupted
+
+    if engines is not None:
+        load_engines(engines)
+
+    async def call() -> Run:
+        executor = Executor(
+            chain,
+            inputs,
+            output_dir=output_dir or _new_folder(chain.name),
+            limit=limit,
+            overwrite=overwrite,
+            observer=progress(),
+        )
+        return await run_until_interrupted(executor)
+
+    finished = anyio.run(call)
+    _report(finished)
+    raise typer.Exit(_exit_code(finished))
+
+
+def _new_folder(name: str) -> Path:
+    """`runs/NAME/DATE-TIME`."""
+    import re
+    from datetime import datetime
+
+    safe = re.sub(r"[^\w.-]+", "_", name).strip("._") or "chain"
+    return Path("runs") / safe / f"{datetime.now():%Y%m%d-%H%M%S}"
+
+
+def _report(run: Run) -> None:
+    """Show the first answers on stdout and the sum of the run on stderr."""
+    from rich.console import Console
+
+    from chainette.cli.tables import answers, failures
+
+    if run.counts.ok:
+        Console().print(answers(run))
+    console = Console(stderr=True)
+    if run.counts.failed:
+        console.print(failures(run), highlight=False)
+    counts, tokens = run.counts, sum(usage.completion_tokens for usage in run.usage.values())
+    console.print(
+        f"{counts.rows} rows in {run.seconds:.1f} s: {counts.ok} ok, {counts.failed} failed; "
+        f"{tokens} completion tokens",
+        highlight=False,
+    )
+    if run.interrupted:
+        console.print("interrupted: no more rows were taken", highlight=False)
+    typer.echo(f"run: {run.path}")
+
+
+def _exit_code(run: Run) -> int:
+    if run.interrupted:
+        return 130
+    if run.counts.failed == 0:
+        return 0
+    # When no row of the input could be read, nothing could start.
+    unreadable = all(
+        result.error is not None and getattr(result.error, "type", "") == "InputError"
+        for result in run.results
+    )
+    return 2 if unreadable else 1

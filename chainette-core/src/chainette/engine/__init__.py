@@ -1,0 +1,1 @@
+"""Engines: their configuration, their clients, and what all clients share."""

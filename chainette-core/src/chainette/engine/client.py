@@ -1,0 +1,294 @@
+"""What every engine's client does, whatever it speaks to."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Any, ClassVar, TypeVar
+
+import anyio
+from anyio.lowlevel import RunVar
+from pydantic import ValidationError
+
+from chainette.engine.config import EngineConfig
+from chainette.engine.structured import OutputSchema, output_schema
+from chainette.errors import (
+    ChainetteError,
+    EngineError,
+    EngineTimeoutError,
+    OutputTruncatedError,
+    RefusalError,
+    ServerError,
+    StructuredOutputError,
+)
+from chainette.plugins.backend import Capabilities
+from chainette.types import Completion, LLMOutput, Message, Prompt, SamplingParams
+from chainette.validation import summary
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+_MASK = "***"
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One request, as a backend gets it.
+
+    Attributes:
+        messages: The conversation.
+        sampling: How to sample; the parameters that the backend has not are already gone.
+        output: The type of the answer, or `None` for plain text.
+    """
+
+    messages: list[Message]
+    sampling: SamplingParams
+    output: OutputSchema | None = None
+
+
+class BaseClient(ABC):
+    """A light, stateless client of one engine; safe to share between tasks and threads.
+
+    A backend implements `_chat`. It may also override `start` (called before every request),
+    `list_models` and `aclose`.
+
+    Args:
+        config: The engine's configuration.
+        capabilities: What the backend can do.
+    """
+
+    strict_schema: ClassVar[bool] = False
+    """Whether the server is sent strict schemas, and answers by them."""
+
+    def __init__(self, config: EngineConfig, capabilities: Capabilities | None = None) -> None:
+        self.config = config
+        self.capabilities = capabilities or Capabilities()
+        self._secrets: list[str] = [value.get_secret_value() for value in config.headers.values()]
+        self._warned: set[str] = set()
+        self._limiter: RunVar[anyio.CapacityLimiter] = RunVar(f"limiter of {config.name}")
+
+    @abstractmethod
+    async def _chat(self, request: Request) -> LLMOutput:
+        """Send one request and return its completions, not yet validated.
+
+        Raises:
+            EngineError: The request failed.
+        """
+
+    async def start(self) -> None:
+        """Make the engine ready, for instance by starting its server; must be idempotent."""
+        return
+
+    async def aclose(self) -> None:
+        """Release what the client holds in the running event loop; it can be used again."""
+        return
+
+    async def list_models(self) -> list[str] | None:
+        """Names of the models that the server offers, or `None` when it cannot say.
+
+        Raises:
+            EngineError: The server cannot be reached or refuses.
+        """
+        return None
+
+    def generate(
+        self,
+        prompts: Sequence[Prompt],
+        sampling_params: SamplingParams | None = None,
+        *,
+        output_model: Any = None,
+    ) -> list[LLMOutput]:
+        """Complete prompts; a shim around `agenerate` that also works inside a running loop.
+
+        Args:
+            prompts: Texts, or lists of messages.
+            sampling_params: How to sample.
+            output_model: The Pydantic type that every answer must fit.
+
+        Returns:
+            One output for each prompt, in their order. A prompt that failed has `error` set.
+        """
+
+        async def call() -> list[LLMOutput]:
+            try:
+                return await self.agenerate(prompts, sampling_params, output_model=output_model)
+            finally:
+                await self.aclose()
+
+        return run_sync(call)
+
+    async def agenerate(
+        self,
+        prompts: Sequence[Prompt],
+        sampling_params: SamplingParams | None = None,
+        *,
+        output_model: Any = None,
+    ) -> list[LLMOutput]:
+        """Complete prompts; see `generate`."""
+        if isinstance(prompts, str):
+            raise TypeError("prompts is a list of prompts; put a single text into a list")
+        outputs: list[LLMOutput] = [None] * len(prompts)  # type: ignore[list-item]
+        left = iter(enumerate(prompts))
+
+        async def work() -> None:
+            for index, prompt in left:
+                outputs[index] = await self.complete(
+                    prompt, sampling_params, output_model=output_model
+                )
+
+        async with anyio.create_task_group() as workers:
+            for _ in range(min(len(prompts), self.config.max_concurrency)):
+                workers.start_soon(work)
+        return outputs
+
+    async def complete(
+        self,
+        prompt: Prompt,
+        sampling_params: SamplingParams | None = None,
+        *,
+        output_model: Any = None,
+    ) -> LLMOutput:
+        """Complete one prompt; whatever goes wrong with it is in the output's `error`."""
+        request = self._request(prompt, sampling_params, output_model)
+        async with self._cap():
+            started = perf_counter()
+            try:
+                await self.start()
+                started = perf_counter()
+                output = await self._attempt(request)
+            except EngineError as error:
+                output = LLMOutput.failed(self._named(error))
+            except ChainetteError as error:
+                output = LLMOutput.failed(self._named(EngineError(str(error))))
+            output.latency = perf_counter() - started
+        if output.error is None and request.output is not None:
+            output.error = self._validate(output.outputs, request)
+        return output
+
+    async def _attempt(self, request: Request) -> LLMOutput:
+        """Send a request once, within the engine's timeout."""
+        try:
+            with anyio.fail_after(self.config.timeout):
+                return await self._chat(request)
+        except TimeoutError:
+            limit = f"{self.config.timeout:g} s"
+            raise EngineTimeoutError(f"no whole answer within {limit} (timeout={limit})") from None
+        except ChainetteError:
+            raise
+        except Exception as error:  # a defect of a backend fails its row, not the run
+            logger.debug("%s: %s", self.config.name, self.scrub(repr(error)))
+            message = f"unexpected {type(error).__name__}: {error}"
+            raise ServerError(message) from None
+
+    def _cap(self) -> anyio.CapacityLimiter:
+        """The limiter of the running event loop."""
+        try:
+            return self._limiter.get()
+        except LookupError:
+            limiter = anyio.CapacityLimiter(self.config.max_concurrency)
+            self._limiter.set(limiter)
+            return limiter
+
+    def _request(
+        self, prompt: Prompt, sampling_params: SamplingParams | None, output_model: Any
+    ) -> Request:
+        messages: list[Message] = (
+            [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
+        )
+        sampling = self._supported(sampling_params or SamplingParams())
+        return Request(messages, sampling, output_schema(output_model) if output_model else None)
+
+    def _supported(self, sampling: SamplingParams) -> SamplingParams:
+        """Drop the parameters that the backend has not, with one warning for each."""
+        missing = sampling.model_fields_set - self.capabilities.sampling - {"n"}
+        dropped = {name for name in missing if getattr(sampling, name) is not None}
+        if sampling.n > 1 and "n" not in self.capabilities.sampling:
+            dropped.add("n")
+        if not dropped:
+            return sampling
+        if new := dropped - self._warned:
+            self._warned |= new
+            logger.warning(
+                "engine %r: backend %r has no sampling parameter %s; ignored",
+                self.config.name,
+                self.config.backend,
+                ", ".join(sorted(new)),
+            )
+        kept = {name: getattr(sampling, name) for name in sampling.model_fields_set - dropped}
+        return SamplingParams.model_construct(**kept)
+
+    @property
+    def _mode(self) -> str:
+        """How typed answers are asked for: `json_schema`, `json_object` or `prompt`."""
+        mode = self.config.structured_output
+        return "json_schema" if mode == "auto" else mode
+
+    @property
+    def _strict(self) -> bool:
+        return self.strict_schema and self._mode == "json_schema"
+
+    def _validate(self, completions: list[Completion], request: Request) -> EngineError | None:
+        """Parse every completion into the output type, or say why one cannot be."""
+        assert request.output is not None
+        for completion in completions:
+            text = completion.text
+            if completion.finish_reason == "length":
+                limit = request.sampling.max_tokens or "the server's limit"
+                message = f"output cut at max_tokens={limit}: raise max_tokens"
+                return self._named(OutputTruncatedError(message, raw_text=text))
+            if completion.finish_reason in ("refusal", "content_filter"):
+                message = f"no answer ({completion.finish_reason}): {text[:200]}"
+                return self._named(RefusalError(message, raw_text=text))
+            try:
+                completion.parsed = request.output.parse(text, strict=self._strict)
+            except ValidationError as error:
+                message = f"the answer is no valid {request.output.name}: {summary(error)}"
+                return self._named(StructuredOutputError(message, raw_text=text))
+        return None
+
+    def _named(self, error: EngineError) -> EngineError:
+        """The error with the engine's name and without secrets."""
+        error.engine = self.config.name
+        error.args = (f"engine {self.config.name!r}: {self.scrub(str(error))}",)
+        error.raw_text = self.scrub(error.raw_text) if error.raw_text else error.raw_text
+        return error
+
+    def scrub(self, text: str) -> str:
+        """Replace the engine's secrets in a text by asterisks."""
+        for secret in self._secrets:
+            if secret:
+                text = text.replace(secret, _MASK)
+        return text
+
+    def __repr__(self) -> str:
+        """Name, backend and model; no secrets."""
+        config = self.config
+        return f"{type(self).__name__}({config.name!r}, {config.backend!r}, {config.model!r})"
+
+
+def run_sync(call: Callable[[], Awaitable[T]]) -> T:
+    """Run a coroutine function to its end, in a thread of its own inside a running loop."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return anyio.run(call)
+    done: list[T] = []
+    failed: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            done.append(anyio.run(call))
+        except BaseException as error:  # carried over to the calling thread
+            failed.append(error)
+
+    thread = threading.Thread(target=work, name="chainette", daemon=True)
+    thread.start()
+    thread.join()
+    if failed:
+        raise failed[0]
+    return done[0]

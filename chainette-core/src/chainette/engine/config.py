@@ -1,0 +1,114 @@
+"""Configuration of an engine: a backend, a model, and how to reach it."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
+
+from chainette.errors import MissingAPIKeyError
+
+if TYPE_CHECKING:
+    from chainette.engine.client import BaseClient
+
+
+class EngineConfig(BaseModel):
+    """What every engine has; a backend's own class adds its fields.
+
+    Attributes:
+        name: Name of the engine, which steps refer to.
+        backend: Name of the backend, as `chainette engines list` shows it.
+        model: Name of the model as the server knows it.
+        endpoint: Base URL of the server.
+        api_key: The API key itself. Prefer `api_key_env`.
+        api_key_env: Name of the environment variable that holds the API key.
+        timeout: Most seconds for one request, from sending it to the last byte of the answer.
+        connect_timeout: Most seconds to get a connection.
+        max_retries: How often a request that failed in passing is sent again.
+        max_concurrency: Most requests in flight at a time.
+        requests_per_minute: Most requests in a minute.
+        tokens_per_minute: Most tokens in a minute, those of prompt and completion together.
+        structured_output: How typed answers are asked for; `auto` lets the engine find out.
+        enable_reasoning: Ask for the model's reasoning apart from its answer.
+        headers: Further HTTP headers. Their values are kept as secrets.
+        extra_body: Further fields for the body of every request.
+        lazy: Start the engine when it is first needed, not before the first row.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    name: str = Field(min_length=1)
+    backend: str = Field(min_length=1)
+    model: str | None = None
+    endpoint: str | None = None
+    api_key: SecretStr | None = None
+    api_key_env: str | None = None
+    timeout: float = Field(default=60.0, gt=0)
+    connect_timeout: float = Field(default=10.0, gt=0)
+    max_retries: int = Field(default=5, ge=0)
+    max_concurrency: int = Field(default=64, ge=1)
+    requests_per_minute: float | None = Field(default=None, gt=0)
+    tokens_per_minute: float | None = Field(default=None, gt=0)
+    structured_output: Literal["auto", "json_schema", "json_object", "prompt"] = "auto"
+    enable_reasoning: bool = False
+    headers: dict[str, SecretStr] = Field(default_factory=dict)
+    extra_body: dict[str, Any] = Field(default_factory=dict)
+    lazy: bool = True
+
+    @field_validator("endpoint")
+    @classmethod
+    def _http_url(cls, value: str | None) -> str | None:
+        if value is not None and not value.startswith(("http://", "https://")):
+            raise ValueError("an endpoint starts with http:// or https://")
+        return value.rstrip("/") if value else None
+
+    @property
+    def engine(self) -> BaseClient:
+        """The light client of this engine, made when first asked for.
+
+        Raises:
+            PluginError: The backend is not installed, in conflict, broken or incompatible.
+            ConfigError: The fields do not fit the backend, or the API key is missing.
+        """
+        from chainette.engine.registry import client_for
+
+        return client_for(self)
+
+    def secret_key(self, *default_envs: str) -> SecretStr | None:
+        """The API key, from the configuration or the environment.
+
+        Args:
+            default_envs: Environment variables to look at when none is configured.
+
+        Raises:
+            MissingAPIKeyError: `api_key_env` names a variable that is not set.
+        """
+        if self.api_key is not None:
+            return self.api_key
+        for variable in [self.api_key_env] if self.api_key_env else default_envs:
+            if key := os.environ.get(variable):
+                return SecretStr(key)
+        if self.api_key_env:
+            raise MissingAPIKeyError(
+                f"engine {self.name!r}: no API key: "
+                f"the environment variable {self.api_key_env} is not set"
+            )
+        return None
+
+    def public(self) -> dict[str, Any]:
+        """The fields that were set, without secrets, as JSON values."""
+        fields = self.model_dump(mode="json", exclude_unset=True, exclude={"api_key", "headers"})
+        if self.headers:
+            fields["headers"] = sorted(self.headers)
+        if self.endpoint:
+            fields["endpoint"] = public_url(self.endpoint)
+        return fields
+
+
+def public_url(url: str) -> str:
+    """A URL without user, password and query, any of which may hold a secret."""
+    from urllib.parse import urlsplit, urlunsplit
+
+    parts = urlsplit(url)
+    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))

@@ -1,0 +1,113 @@
+"""Engines from YAML: `engines.yml`, and the `engines:` section of a chain."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from chainette.engine import registry
+from chainette.engine.config import EngineConfig
+from chainette.errors import ConfigError, PluginError, UnknownBackendError
+from chainette.yaml_source import Place, YamlSource, expand, read_yaml
+
+
+def load_engines(path: str | Path) -> list[EngineConfig]:
+    """Register the engines of a YAML file: a list of them, or one under `engines:`.
+
+    `${VAR}` and `${VAR:-default}` are replaced by environment variables. An engine whose backend
+    is not installed or broken does not stop the others: using that engine is the error.
+
+    Args:
+        path: The file.
+
+    Returns:
+        The configurations that can be used.
+
+    Raises:
+        ConfigError: The file cannot be read, or has mistakes; all of them are named at once, each
+            with file, line and engine.
+    """
+    source = read_yaml(path, ConfigError)
+    section: Place = ()
+    entries = source.data
+    if isinstance(entries, dict):
+        unknown = [key for key in entries if key != "engines"]
+        if unknown or "engines" not in entries:
+            raise ConfigError(
+                f"{source.place()}: expected a list of engines, or one under engines:"
+            )
+        section, entries = ("engines",), entries["engines"]
+    found: list[str] = []
+    engines = check_engines(source, entries, section, found)
+    raise_mistakes(source, found, ConfigError)
+    return register_all(engines)
+
+
+def register_all(engines: dict[str, EngineConfig | PluginError]) -> list[EngineConfig]:
+    """Register checked engines and return the usable ones."""
+    for name, config in engines.items():
+        registry.add(name, config)
+    return [config for config in engines.values() if isinstance(config, EngineConfig)]
+
+
+def raise_mistakes(source: YamlSource, found: list[str], error: type[Exception]) -> None:
+    """Raise one exception that lists all mistakes of a file, if there are any."""
+    if len(found) == 1:
+        raise error(found[0])
+    if found:
+        listing = "\n".join(f"  {line}" for line in found)
+        raise error(f"{source.path} has {len(found)} mistakes:\n{listing}")
+
+
+def check_engines(
+    source: YamlSource, entries: Any, section: Place, found: list[str]
+) -> dict[str, EngineConfig | PluginError]:
+    """Check the engines of a YAML file without registering them.
+
+    Args:
+        source: The file.
+        entries: Its list of engines.
+        section: Where the list stands.
+        found: Receives every mistake, with file, line and engine.
+
+    Returns:
+        By name, the configurations, and the reasons of those whose plugin cannot be used.
+    """
+    engines: dict[str, EngineConfig | PluginError] = {}
+    if not isinstance(entries, list):
+        found.append(f"{source.place(section)}: expected a list of engines")
+        return engines
+    for index, entry in enumerate(entries):
+        where = (*section, index)
+        if not isinstance(entry, dict) or not isinstance(entry.get("name"), str):
+            found.append(f"{source.place(where)}: an engine is a mapping with a 'name'")
+        elif entry["name"] in engines:
+            place = source.place((*where, "name"))
+            found.append(f"{place}: engine {entry['name']!r}: a second engine of that name")
+        else:
+            config = _check_engine(source, entry, where, found)
+            if config is not None:
+                engines[entry["name"]] = config
+    return engines
+
+
+def _check_engine(
+    source: YamlSource, entry: dict[str, Any], where: Place, found: list[str]
+) -> EngineConfig | PluginError | None:
+    def report(place: Place, message: str) -> None:
+        found.append(f"{source.place((*where, *place))}: engine {entry['name']!r}: {message}")
+
+    count = len(found)
+    fields = expand(entry, report)
+    mistakes: list[tuple[str, str]] = []
+    config: EngineConfig | PluginError | None
+    try:
+        config = registry.checked_config(fields, mistakes)
+    except UnknownBackendError as error:
+        report(("backend",), str(error))
+        return None
+    except PluginError as error:  # the engine is unusable here; that is no mistake of the file
+        config = PluginError(f"engine {entry['name']!r}: {error}")
+    for key, message in mistakes:
+        report(tuple(key.split(".")) if key else (), message)
+    return config if len(found) == count else None

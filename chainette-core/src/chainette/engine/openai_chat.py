@@ -1,0 +1,134 @@
+"""Chat completions, the protocol that every OpenAI-compatible server speaks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from chainette.engine.client import Request
+from chainette.engine.http import BaseHTTPClient
+from chainette.errors import ServerError
+from chainette.types import Completion, LLMOutput, Message, SamplingParams, Usage
+
+CHAT_SAMPLING = frozenset(
+    {
+        "temperature",
+        "top_p",
+        "max_tokens",
+        "stop",
+        "seed",
+        "presence_penalty",
+        "frequency_penalty",
+        "n",
+    }
+)
+"""Sampling parameters of the protocol itself; servers know more of them."""
+
+
+class OpenAIChatClient(BaseHTTPClient):
+    """Client of `POST {endpoint}/chat/completions`.
+
+    The protocol's source is the OpenAI API reference, "Create chat completion". A backend that
+    speaks it subclasses this, names its endpoint and capabilities, and is done.
+    """
+
+    max_tokens_field = "max_tokens"
+    """Name of the token limit in the body; some servers renamed it."""
+
+    async def list_models(self) -> list[str] | None:
+        """Names of the models that the server lists."""
+        await self.start()
+        answer = await self._send("GET", "/models")
+        try:
+            return [model["id"] for model in answer["data"]]
+        except (KeyError, TypeError):
+            return None
+
+    async def _chat(self, request: Request) -> LLMOutput:
+        return read_completion(await self._send("POST", "/chat/completions", self._body(request)))
+
+    def _body(self, request: Request) -> dict[str, Any]:
+        body: dict[str, Any] = {"model": self.config.model, "messages": self._messages(request)}
+        body |= self._sampling(request.sampling)
+        if request.output is not None:
+            body |= self._response_format(request)
+        return body | self.config.extra_body
+
+    def _messages(self, request: Request) -> list[Message]:
+        """The conversation, with the schema in words where the server does not get it."""
+        if request.output is None or self._mode == "json_schema":
+            return request.messages
+        return with_instruction(request.messages, request.output.instruction)
+
+    def _sampling(self, sampling: SamplingParams) -> dict[str, Any]:
+        """The sampling parameters under the protocol's names."""
+        fields = sampling.model_dump(exclude_none=True, exclude={"guided_decoding"})
+        if sampling.n == 1:
+            fields.pop("n", None)
+        if "max_tokens" in fields:
+            fields[self.max_tokens_field] = fields.pop("max_tokens")
+        return fields
+
+    def _response_format(self, request: Request) -> dict[str, Any]:
+        """The fields of the body that ask for a typed answer."""
+        assert request.output is not None
+        if self._mode == "prompt":
+            return {}
+        if self._mode == "json_object":
+            return {"response_format": {"type": "json_object"}}
+        output = request.output
+        schema = output.strict.schema if self._strict else output.schema
+        described: dict[str, Any] = {"name": output.name, "schema": schema}
+        if self._strict:
+            described["strict"] = True
+        return {"response_format": {"type": "json_schema", "json_schema": described}}
+
+
+def with_instruction(messages: list[Message], instruction: str) -> list[Message]:
+    """The conversation with an instruction at the end of its system message."""
+    if messages and messages[0]["role"] == "system":
+        system = f"{messages[0]['content']}\n\n{instruction}"
+        return [{"role": "system", "content": system}, *messages[1:]]
+    return [{"role": "system", "content": instruction}, *messages]
+
+
+def read_completion(answer: Any) -> LLMOutput:
+    """Read the body of a chat completion.
+
+    Raises:
+        ServerError: It is none.
+    """
+    try:
+        completions = [_completion(choice) for choice in answer["choices"]]
+        usage = _usage(answer.get("usage"))
+    except (KeyError, TypeError, AttributeError, ValueError):
+        completions = []
+    if not completions:
+        raise ServerError(f"the server's answer is no chat completion: {str(answer)[:300]}")
+    return LLMOutput(outputs=completions, usage=usage)
+
+
+def _completion(choice: dict[str, Any]) -> Completion:
+    message = choice["message"]
+    finish_reason = choice.get("finish_reason")
+    text = message.get("content") or ""
+    if refusal := message.get("refusal"):
+        text, finish_reason = refusal, "refusal"
+    return Completion(
+        text=text,
+        # The field was renamed from reasoning_content to reasoning; servers send either.
+        reasoning_content=message.get("reasoning") or message.get("reasoning_content"),
+        finish_reason=finish_reason,
+    )
+
+
+def _usage(usage: dict[str, Any] | None) -> Usage | None:
+    if not usage:
+        return None
+    prompt_details = usage.get("prompt_tokens_details") or {}
+    completion_details = usage.get("completion_tokens_details") or {}
+    return Usage(
+        prompt_tokens=usage.get("prompt_tokens") or 0,
+        completion_tokens=usage.get("completion_tokens") or 0,
+        reasoning_tokens=completion_details.get("reasoning_tokens") or 0,
+        cached_tokens=prompt_details.get("cached_tokens") or 0,
+    )

@@ -1,0 +1,140 @@
+"""The engines that are registered, and their clients."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+from chainette.engine.config import EngineConfig
+from chainette.errors import ConfigError, PluginError, UnknownEngineError
+from chainette.names import did_you_mean
+from chainette.plugins import discovery
+from chainette.validation import problems
+
+if TYPE_CHECKING:
+    from chainette.engine.client import BaseClient
+
+logger = logging.getLogger(__name__)
+
+_lock = threading.RLock()
+_configs: dict[str, EngineConfig | PluginError] = {}
+_clients: dict[str, BaseClient] = {}
+
+
+def register_engine(name: str, **fields: Any) -> EngineConfig:
+    """Register an engine under a name, in place of an earlier one of that name.
+
+    Args:
+        name: The name that steps refer to.
+        **fields: Fields of the backend's configuration class; `backend` is required.
+
+    Returns:
+        The checked configuration.
+
+    Raises:
+        PluginError: The backend is not installed, in conflict, broken or incompatible.
+        ConfigError: A field is unknown, missing or wrong; all mistakes are named at once.
+    """
+    found: list[tuple[str, str]] = []
+    config = checked_config({"name": name, **fields}, found)
+    if config is None:
+        raise ConfigError("\n".join(f"engine {name!r}: {message}" for _, message in found))
+    add(name, config)
+    return config
+
+
+def add(name: str, config: EngineConfig | PluginError) -> None:
+    """Put a checked configuration, or the reason why there is none, into the registry."""
+    with _lock:
+        _configs[name] = config
+        _clients.pop(name, None)
+
+
+def get_engine_config(name: str) -> EngineConfig:
+    """Return the configuration that is registered under a name.
+
+    Raises:
+        UnknownEngineError: There is none.
+        PluginError: Its backend is not installed, in conflict, broken or incompatible.
+    """
+    with _lock:
+        config = _configs.get(name)
+        known = ", ".join(_configs) or "none"
+    if config is None:
+        raise UnknownEngineError(
+            f"unknown engine {name!r}{did_you_mean(name, _configs)}; registered engines: {known}"
+        )
+    if isinstance(config, PluginError):
+        raise config
+    return config
+
+
+def engine_names() -> list[str]:
+    """Names of the registered engines."""
+    with _lock:
+        return list(_configs)
+
+
+def checked_config(fields: dict[str, Any], found: list[tuple[str, str]]) -> EngineConfig | None:
+    """Make a backend's configuration from plain fields.
+
+    Args:
+        fields: The fields, `backend` among them.
+        found: Receives a pair of key and message for every mistake.
+
+    Returns:
+        The configuration, or `None` when there are mistakes.
+
+    Raises:
+        PluginError: The backend is not installed, in conflict, broken or incompatible.
+    """
+    backend_name = fields.get("backend")
+    if not isinstance(backend_name, str) or not backend_name:
+        found.append(("", "'backend' is missing; see `chainette engines list`"))
+        return None
+    backend = discovery.load(backend_name)
+    try:
+        config = backend.config.model_validate(fields)
+    except ValidationError as error:
+        found += problems(error, known=backend.config.model_fields)
+        return None
+    if config.enable_reasoning and not backend.capabilities.reasoning:
+        logger.warning(
+            "engine %r: backend %r does not report reasoning; enable_reasoning is switched off",
+            config.name,
+            backend.name,
+        )
+        config = config.model_copy(update={"enable_reasoning": False})
+    return config
+
+
+def client_for(config: EngineConfig) -> BaseClient:
+    """The client of a configuration; one that is the same gets the same client.
+
+    Raises:
+        PluginError: The backend is not installed, in conflict, broken or incompatible.
+        ConfigError: The fields do not fit the backend, or the API key is missing.
+    """
+    with _lock:
+        client = _clients.get(config.name)
+        if client is None or client.config != config:
+            client = _make_client(config)
+            _clients[config.name] = client
+        return client
+
+
+def _make_client(config: EngineConfig) -> BaseClient:
+    backend = discovery.load(config.backend)
+    if not isinstance(config, backend.config):  # a plain EngineConfig, made by hand
+        found: list[tuple[str, str]] = []
+        given = {name: getattr(config, name) for name in config.model_fields_set}
+        checked = checked_config(given, found)
+        if checked is None:
+            raise ConfigError(
+                "\n".join(f"engine {config.name!r}: {message}" for _, message in found)
+            )
+        config = checked
+    return backend.client(config, backend.capabilities)

@@ -1,0 +1,107 @@
+"""The one seam through which HTTP requests leave."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from chainette.errors import (
+    EngineConnectionError,
+    EngineTimeoutError,
+    EngineUnreachableError,
+)
+
+if TYPE_CHECKING:
+    import httpx
+
+_LOOPBACK = ("all://127.0.0.1", "all://localhost", "all://[::1]")
+
+
+@dataclass(frozen=True, slots=True)
+class HTTPResponse:
+    """A whole HTTP response.
+
+    Attributes:
+        status: The status code.
+        headers: The headers, their names in lower case.
+        body: The body, decompressed.
+    """
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class Transport(Protocol):
+    """Sends one request and returns the whole response."""
+
+    async def send(
+        self, method: str, url: str, headers: Mapping[str, str], body: bytes | None
+    ) -> HTTPResponse:
+        """Send a request.
+
+        Raises:
+            EngineUnreachableError: No connection could be made.
+            EngineConnectionError: The connection broke.
+            EngineTimeoutError: The server was silent for too long.
+        """
+
+    async def aclose(self) -> None:
+        """Close every connection."""
+
+
+class HttpxTransport:
+    """The transport on httpx.
+
+    Args:
+        timeout: Most seconds of silence from the server.
+        connect_timeout: Most seconds to connect.
+        connections: Idle connections to keep.
+        client: An `httpx.AsyncClient` to use as it is; closing it stays with its owner.
+    """
+
+    def __init__(
+        self,
+        *,
+        timeout: float,
+        connect_timeout: float,
+        connections: int,
+        client: httpx.AsyncClient | None = None,
+    ) -> None:
+        import httpx
+
+        self._httpx = httpx
+        self._connect_timeout = connect_timeout
+        self._timeout = timeout
+        self._owned = client is None
+        self._client = client or httpx.AsyncClient(
+            timeout=httpx.Timeout(timeout, connect=connect_timeout, pool=None),
+            limits=httpx.Limits(max_connections=None, max_keepalive_connections=connections),
+            # A proxy from the environment is never meant for this machine itself.
+            mounts=dict.fromkeys(_LOOPBACK),
+        )
+
+    async def send(
+        self, method: str, url: str, headers: Mapping[str, str], body: bytes | None
+    ) -> HTTPResponse:
+        """Send a request; see `Transport.send`."""
+        httpx = self._httpx
+        try:
+            response = await self._client.request(method, url, headers=headers, content=body)
+        except httpx.ConnectTimeout:
+            limit = f"{self._connect_timeout:g} s"
+            raise EngineUnreachableError(f"no connection within {limit}") from None
+        except httpx.TimeoutException:
+            raise EngineTimeoutError(f"no answer for {self._timeout:g} s") from None
+        except httpx.ConnectError as error:
+            raise EngineUnreachableError(f"cannot connect: {error}") from None
+        except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as error:
+            what = str(error) or type(error).__name__
+            raise EngineConnectionError(f"the connection failed: {what}") from None
+        return HTTPResponse(response.status_code, response.headers, response.content)
+
+    async def aclose(self) -> None:
+        """Close the connections, unless the client is somebody else's."""
+        if self._owned:
+            await self._client.aclose()

@@ -1,0 +1,1 @@
+"""Chains: steps, prompts, and how they are loaded."""

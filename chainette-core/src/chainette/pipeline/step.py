@@ -1,0 +1,120 @@
+"""A step: Pydantic object in, prompt, Pydantic object out."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from pydantic import BaseModel
+
+from chainette.errors import ChainError
+from chainette.pipeline.prompt import PromptTemplate
+from chainette.types import Message, SamplingParams
+
+_ID = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
+RESERVED = frozenset({"chain_input", "row_id", "item", "error"})
+"""Names that templates or output files use themselves."""
+
+
+class Step:
+    """Turns one Pydantic object into another by prompting an engine.
+
+    Prompts are Jinja2 templates. They see `chain_input` (the input row), the output of every
+    earlier step under its id, and the fields of the step's own input.
+
+    Args:
+        id: Name in templates and files; letters, digits and underscores.
+        name: Title for people; the id by default.
+        input_model: Type of what comes in: the row, or the previous step's output.
+        output_model: Type of the answer.
+        engine_name: Name of the engine.
+        sampling: How to sample.
+        system_prompt: Template of the system message; empty for none.
+        user_prompt: Template of the user message.
+        output_format_instruction: Text, no template, put at the end of the system message.
+        yield_output: Whether the output belongs to the run's results.
+        emoji: Shown in front of the name.
+
+    Raises:
+        ChainError: The id or a template is wrong.
+    """
+
+    def __init__(
+        self,
+        *,
+        id: str,
+        name: str = "",
+        input_model: Any,
+        output_model: Any,
+        engine_name: str,
+        sampling: SamplingParams | None = None,
+        system_prompt: str = "",
+        user_prompt: str,
+        output_format_instruction: str | None = None,
+        yield_output: bool = True,
+        emoji: str = "",
+    ) -> None:
+        if not _ID.fullmatch(id) or id in RESERVED:
+            raise ChainError(
+                f"step id {id!r}: use letters, digits and underscores, "
+                f"and none of {', '.join(sorted(RESERVED))}"
+            )
+        self.id = id
+        self.name = name or id
+        self.input_model = input_model
+        self.output_model = output_model
+        self.engine_name = engine_name
+        self.sampling = sampling or SamplingParams()
+        self.system_prompt = system_prompt
+        self.user_prompt = user_prompt
+        self.output_format_instruction = output_format_instruction
+        self.yield_output = yield_output
+        self.emoji = emoji
+        self._system = PromptTemplate(system_prompt, f"step {id!r}, system_prompt")
+        self._user = PromptTemplate(user_prompt, f"step {id!r}, user_prompt")
+
+    def check_prompts(self, types: Mapping[str, Any]) -> None:
+        """Check the templates' names against those that earlier steps provide.
+
+        Raises:
+            ChainError: A name or a field does not exist.
+        """
+        own = dict(fields_of(self.input_model))
+        for template in (self._system, self._user):
+            template.check({**own, **types})
+
+    def messages(self, values: Mapping[str, Any], direct_input: Any) -> list[Message]:
+        """Render the prompts of one row.
+
+        Args:
+            values: `chain_input` and the outputs of earlier steps.
+            direct_input: What comes in; its fields are names of their own.
+
+        Raises:
+            ChainError: A template fails on these values.
+        """
+        own = dict(direct_input) if isinstance(direct_input, BaseModel) else {}
+        seen = {**own, **values}
+        system = self._system.render(seen)
+        if self.output_format_instruction:
+            system = f"{system}\n\n{self.output_format_instruction}".strip()
+        user: Message = {"role": "user", "content": self._user.render(seen)}
+        return [{"role": "system", "content": system}, user] if system else [user]
+
+    def __repr__(self) -> str:
+        """The id and the types."""
+        types = f"{type_name(self.input_model)} -> {type_name(self.output_model)}"
+        return f"Step({self.id!r}, {types})"
+
+
+def fields_of(model: Any) -> Iterator[tuple[str, Any]]:
+    """Names and types of a model's fields; none for other types."""
+    if isinstance(model, type) and issubclass(model, BaseModel):
+        for name, field in model.model_fields.items():
+            yield name, field.annotation
+
+
+def type_name(model: Any) -> str:
+    """Name of a type, for people."""
+    return model.__name__ if isinstance(model, type) else str(model)

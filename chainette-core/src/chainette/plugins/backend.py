@@ -1,0 +1,60 @@
+"""What a plugin says of a backend."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from chainette.engine.client import BaseClient
+    from chainette.engine.config import EngineConfig
+
+API_VERSION = 1
+"""Version of the contract between the core and its plugins."""
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What a backend can do, so that nobody has to find out by trial.
+
+    Attributes:
+        json_schema: The server can enforce a JSON schema.
+        json_object: The server has a JSON mode without a schema.
+        guided_decoding: The server can enforce a regex, a choice or a grammar.
+        reasoning: The server can report the model's reasoning apart from its answer.
+        local: The backend runs the model, or its server, on this machine.
+        sampling: Names of the sampling parameters that reach the server.
+    """
+
+    json_schema: bool = False
+    json_object: bool = False
+    guided_decoding: bool = False
+    reasoning: bool = False
+    local: bool = False
+    sampling: frozenset[str] = field(default_factory=frozenset)
+
+    def names(self) -> list[str]:
+        """Names of the flags that are set, for display."""
+        flags = ("json_schema", "json_object", "guided_decoding", "reasoning", "local")
+        return [name for name in flags if getattr(self, name)]
+
+
+@dataclass(frozen=True, slots=True)
+class Backend:
+    """One backend of a plugin.
+
+    Attributes:
+        name: The backend's name; the same as the name of its entry point.
+        config: Its configuration class.
+        client: Its client class.
+        capabilities: What it can do.
+        summary: One line for `chainette engines list`.
+        api_version: Version of the plugin contract that it was written for.
+    """
+
+    name: str
+    config: type[EngineConfig]
+    client: type[BaseClient]
+    capabilities: Capabilities = field(default_factory=Capabilities)
+    summary: str = ""
+    api_version: int = API_VERSION

@@ -1,0 +1,199 @@
+"""Finding and loading the installed backends, one entry point at a time.
+
+Names come from the metadata of the installed distributions: no plugin is imported before one of
+its backends is used or described, and what goes wrong in one stays with that one.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, Literal, TypeAlias
+
+import importlib_metadata
+import pluggy
+
+from chainette.errors import PluginError, UnknownBackendError
+from chainette.names import did_you_mean
+from chainette.plugins import hookspecs
+from chainette.plugins.backend import API_VERSION, Backend
+
+GROUP = "chainette.backends"
+
+OURS = {
+    "openai": "chainette-openai",
+    "vllm_api": "chainette-vllm",
+    "vllm_local": "chainette-vllm-local",
+    "ollama_api": "chainette-ollama",
+    "ollama": "chainette-ollama",
+}
+"""Backends of this project and the distributions that bring them."""
+
+State: TypeAlias = Literal["ok", "conflict", "broken", "incompatible"]
+
+
+@dataclass(frozen=True, slots=True)
+class PluginInfo:
+    """One entry point, and after loading it, its backend.
+
+    Attributes:
+        name: Name of the backend.
+        distribution: Name of the distribution that brings it.
+        version: Version of that distribution.
+        entry_point: What the entry point refers to, `module` or `module:object`.
+        state: Whether the backend can be used.
+        reason: Why it cannot, else empty.
+        backend: The backend, when it can.
+    """
+
+    name: str
+    distribution: str
+    version: str
+    entry_point: str
+    state: State = "ok"
+    reason: str = ""
+    backend: Backend | None = None
+
+
+@cache
+def installed() -> dict[str, list[Any]]:
+    """Entry points by backend name, from metadata alone; nothing is imported."""
+    found: dict[str, list[Any]] = {}
+    for entry_point in importlib_metadata.entry_points(group=GROUP):
+        same_name = found.setdefault(_printable(entry_point.name), [])
+        # One distribution can be seen twice, on two folders of sys.path: the first one counts.
+        if entry_point.dist.name not in {other.dist.name for other in same_name}:
+            same_name.append(entry_point)
+    return dict(sorted(found.items()))
+
+
+def load(name: str) -> Backend:
+    """Import the plugin of a backend and return the backend.
+
+    Raises:
+        PluginError: The backend is not installed, in conflict, broken or incompatible.
+    """
+    entry_points = installed().get(name)
+    if not entry_points:
+        raise (PluginError if name in OURS else UnknownBackendError)(_missing(name))
+    info = _describe(name, entry_points)[0]
+    if info.backend is None:
+        raise PluginError(f"backend {name!r} of {info.distribution} {info.version}: {info.reason}")
+    return info.backend
+
+
+def survey() -> list[PluginInfo]:
+    """Load every installed backend and say how it is; a broken one disturbs no other."""
+    return [info for name, points in installed().items() for info in _describe(name, points)]
+
+
+def not_installed() -> dict[str, str]:
+    """Backends of this project that are not installed, and the distributions that bring them."""
+    return {name: distribution for name, distribution in OURS.items() if name not in installed()}
+
+
+def _describe(name: str, entry_points: list[Any]) -> list[PluginInfo]:
+    if len(entry_points) == 1:
+        return [_load(name, entry_points[0])]
+    claims = " and ".join(f"{point.dist.name} {point.dist.version}" for point in entry_points)
+    reason = f"{claims} both provide {name!r}: uninstall one of them"
+    return [_info(name, point, state="conflict", reason=reason) for point in entry_points]
+
+
+_lock = threading.RLock()
+_loaded: dict[str, PluginInfo] = {}
+
+
+def _load(name: str, entry_point: Any) -> PluginInfo:
+    with _lock:
+        if name not in _loaded:
+            try:
+                backend = _find_backend(name, _registered(entry_point))
+                reason = _mismatch(backend)
+            except (Exception, SystemExit) as error:  # whatever a plugin does stays its own
+                reason = _printable(f"{type(error).__name__}: {error}")
+                _loaded[name] = _info(name, entry_point, state="broken", reason=reason)
+            else:
+                _loaded[name] = (
+                    _info(name, entry_point, state="incompatible", reason=reason)
+                    if reason
+                    else _info(name, entry_point, backend=backend)
+                )
+        return _loaded[name]
+
+
+@cache
+def _plugin_manager() -> pluggy.PluginManager:
+    manager = pluggy.PluginManager(hookspecs.PROJECT)
+    manager.add_hookspecs(hookspecs)
+    return manager
+
+
+def _registered(entry_point: Any) -> Any:
+    """Import what the entry point refers to and register it with pluggy."""
+    manager = _plugin_manager()
+    plugin = entry_point.load()
+    if not manager.is_registered(plugin):
+        manager.register(plugin)
+        try:
+            manager.check_pending()  # an implementation of a hook that does not exist
+        except Exception:
+            manager.unregister(plugin)
+            raise
+    return plugin
+
+
+def _find_backend(name: str, plugin: Any) -> Backend:
+    manager = _plugin_manager()
+    others = manager.get_plugins() - {plugin}
+    answers = manager.subset_hook_caller("chainette_backends", others)()
+    backends = [backend for answer in answers for backend in answer]
+    if not backends:
+        raise PluginError("it has no @hookimpl of chainette_backends that returns a backend")
+    for backend in backends:
+        if not isinstance(backend, Backend):
+            raise PluginError(f"chainette_backends returned {backend!r}, not a Backend")
+        if backend.name == name:
+            return backend
+    names = ", ".join(repr(backend.name) for backend in backends)
+    raise PluginError(f"its entry point is named {name!r}, its backends are named {names}")
+
+
+def _mismatch(backend: Backend) -> str:
+    """Why this core cannot use the backend, or an empty string."""
+    from chainette.engine.client import BaseClient
+    from chainette.engine.config import EngineConfig
+
+    if backend.api_version != API_VERSION:
+        return (
+            f"it is written for plugin API version {backend.api_version}, "
+            f"this chainette has {API_VERSION}: upgrade the older of the two"
+        )
+    if not (isinstance(backend.config, type) and issubclass(backend.config, EngineConfig)):
+        return f"its config {backend.config!r} is no subclass of EngineConfig"
+    if not (isinstance(backend.client, type) and issubclass(backend.client, BaseClient)):
+        return f"its client {backend.client!r} is no subclass of BaseClient"
+    return ""
+
+
+def _info(name: str, entry_point: Any, **found: Any) -> PluginInfo:
+    distribution = entry_point.dist
+    return PluginInfo(
+        name, distribution.name, distribution.version, _printable(entry_point.value), **found
+    )
+
+
+def _missing(name: str) -> str:
+    known = ", ".join(installed()) or "none"
+    if name in OURS:
+        what = f"backend {name!r} is not installed (pip install {OURS[name]})"
+    else:
+        what = f"unknown backend {name!r}{did_you_mean(name, {*installed(), *OURS})}"
+    return f"{what}; installed backends: {known}"
+
+
+def _printable(text: str) -> str:
+    """One line without characters that could steer a terminal."""
+    line = " ".join(text.split())
+    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in line)

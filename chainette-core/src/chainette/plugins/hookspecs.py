@@ -1,0 +1,19 @@
+"""Every hook that a plugin may implement."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import pluggy
+
+from chainette.plugins.backend import Backend
+
+PROJECT = "chainette"
+
+hookspec = pluggy.HookspecMarker(PROJECT)
+hookimpl = pluggy.HookimplMarker(PROJECT)
+
+
+@hookspec
+def chainette_backends() -> Iterable[Backend]:  # type: ignore[empty-body]
+    """Return the backends that this plugin provides."""

@@ -1,0 +1,6 @@
+"""Running a chain over a dataset, and what that leaves on disk."""
+
+from chainette.run.executor import Executor, arun_chain, run_chain, run_until_interrupted
+from chainette.run.results import Counts, Run
+
+__all__ = ["Counts", "Executor", "Run", "arun_chain", "run_chain", "run_until_interrupted"]

@@ -1,0 +1,167 @@
+"""Client of the backend `openai`."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from anyio.lowlevel import RunVar
+from chainette.engine.client import Request
+from chainette.engine.http import status_error
+from chainette.engine.openai_chat import CHAT_SAMPLING, OpenAIChatClient, with_instruction
+from chainette.engine.structured import OutputSchema
+from chainette.engine.transport import HTTPResponse
+from chainette.errors import EngineConnectionError, EngineTimeoutError, EngineUnreachableError
+from chainette.plugins import Capabilities
+from chainette.types import Completion, LLMOutput, Usage
+from pydantic import BaseModel
+
+from chainette_openai.config import OpenAIConfig
+
+if TYPE_CHECKING:
+    from openai import AsyncOpenAI
+    from openai.types.responses import ParsedResponse
+
+RESPONSES_SAMPLING = frozenset({"temperature", "top_p", "max_tokens"})
+"""Sampling parameters of the Responses API (OpenAI API reference, "Create a model response")."""
+
+
+class OpenAIClient(OpenAIChatClient):
+    """Speaks the Responses API through OpenAI's SDK, or chat completions through the core."""
+
+    config: OpenAIConfig
+    sampling = CHAT_SAMPLING
+    strict_schema = True
+
+    def __init__(self, config: OpenAIConfig, capabilities: Capabilities | None = None) -> None:
+        if config.protocol == "responses":
+            capabilities = Capabilities(json_schema=True, sampling=RESPONSES_SAMPLING)
+        # A key that is meant for one server is not sent to another one that a file names.
+        from_environment = config.endpoint is None or config.is_openai
+        self.api_key_envs = ("OPENAI_API_KEY",) if from_environment else ()
+        self.needs_api_key = config.is_openai
+        if config.is_openai:
+            self.max_tokens_field = "max_completion_tokens"
+        super().__init__(config, capabilities)
+        self.base_url = config.base_url
+        self._sdk: RunVar[AsyncOpenAI | None] = RunVar(f"openai SDK of {config.name}", None)
+
+    async def aclose(self) -> None:
+        """Close the connections of the running event loop."""
+        await super().aclose()
+        sdk = self._sdk.get()
+        if sdk is not None:
+            self._sdk.set(None)
+            await sdk.close()
+
+    async def _chat(self, request: Request) -> LLMOutput:
+        if self.config.protocol == "chat":
+            return await super()._chat(request)
+        return read_response(await self._respond(request))
+
+    async def _respond(self, request: Request) -> ParsedResponse[Any]:
+        import openai
+
+        url = f"{self.base_url}/responses"
+        try:
+            return await self._client().responses.parse(**self._arguments(request))
+        except openai.APIStatusError as error:
+            answer = HTTPResponse(error.status_code, error.response.headers, error.response.content)
+            raise status_error(answer, url) from None
+        except openai.APITimeoutError:
+            limit = f"{self.config.timeout:g} s"
+            raise EngineTimeoutError(f"{url}: no answer for {limit}") from None
+        except openai.APIConnectionError as error:
+            cause = error.__cause__
+            refused = type(cause).__name__ in ("ConnectError", "ConnectTimeout")
+            kind = EngineUnreachableError if refused else EngineConnectionError
+            raise kind(f"{url}: cannot connect: {cause or error}") from None
+
+    def _client(self) -> AsyncOpenAI:
+        """The SDK's client of the running event loop; retries are the core's business."""
+        import openai
+
+        sdk = self._sdk.get()
+        if sdk is None:
+            config = self.config
+            sdk = openai.AsyncOpenAI(
+                api_key=self._key or "none",
+                base_url=self.base_url,
+                timeout=openai.Timeout(config.timeout, connect=config.connect_timeout),
+                max_retries=0,
+                default_headers={k: v.get_secret_value() for k, v in config.headers.items()},
+            )
+            self._sdk.set(sdk)
+        return sdk
+
+    def _arguments(self, request: Request) -> dict[str, Any]:
+        arguments: dict[str, Any] = self._sampling(request.sampling)
+        if (limit := request.sampling.max_tokens) is not None:
+            del arguments[self.max_tokens_field]
+            arguments["max_output_tokens"] = limit
+        messages = request.messages
+        if request.output is not None and self._mode == "json_schema":
+            # text_format sets the schema; the core parses, so that no answer is ever lost.
+            arguments |= {"text_format": schema_carrier(request.output), "parse_as": None}
+        elif request.output is not None:
+            messages = with_instruction(messages, request.output.instruction)
+            if self._mode == "json_object":
+                arguments["text"] = {"format": {"type": "json_object"}}
+        return {
+            "model": self.config.model,
+            "input": messages,
+            "store": False,
+            "extra_body": self.config.extra_body or None,
+            **arguments,
+        }
+
+
+@lru_cache(maxsize=256)
+def schema_carrier(output: OutputSchema) -> type[BaseModel]:
+    """A model whose JSON schema is the strict schema of an output type."""
+
+    class Carrier(BaseModel):
+        @classmethod
+        def model_json_schema(cls, *_: Any, **__: Any) -> dict[str, Any]:
+            return output.strict.schema
+
+    Carrier.__name__ = output.name
+    return Carrier
+
+
+def read_response(response: ParsedResponse[Any]) -> LLMOutput:
+    """Read a response of the Responses API."""
+    texts: list[str] = []
+    reasoning: list[str] = []
+    finish_reason = "stop"
+    for item in response.output:
+        if item.type == "reasoning":
+            reasoning += [part.text for part in item.summary]
+        elif item.type == "message":
+            for part in item.content:
+                if part.type == "refusal":
+                    texts, finish_reason = [part.refusal], "refusal"
+                elif finish_reason != "refusal":
+                    texts.append(part.text)
+    if response.incomplete_details is not None:
+        reasons = {"max_output_tokens": "length"}
+        reason = response.incomplete_details.reason or "error"
+        finish_reason = reasons.get(reason, reason)
+    completion = Completion(
+        text="".join(texts),
+        reasoning_content="\n".join(reasoning) or None,
+        finish_reason=finish_reason,
+    )
+    return LLMOutput(outputs=[completion], usage=_usage(response))
+
+
+def _usage(response: ParsedResponse[Any]) -> Usage | None:
+    usage = response.usage
+    if usage is None:
+        return None
+    return Usage(
+        prompt_tokens=usage.input_tokens,
+        completion_tokens=usage.output_tokens,
+        reasoning_tokens=usage.output_tokens_details.reasoning_tokens,
+        cached_tokens=usage.input_tokens_details.cached_tokens,
+    )
