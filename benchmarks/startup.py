@@ -1,6 +1,6 @@
 """How long the command line takes to start, as ratios against importing its libraries.
 
-    make bench
+make bench
 """
 
 from __future__ import annotations

@@ -9,9 +9,8 @@ compatible server, and with `--engines examples/engines.llamacpp.yml` on the emb
 import os
 from typing import Literal
 
-from pydantic import BaseModel, Field
-
 from chainette import Chain, SamplingParams, Step, register_engine
+from pydantic import BaseModel, Field
 
 
 class Ticket(BaseModel):

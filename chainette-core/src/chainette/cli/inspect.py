@@ -19,6 +19,8 @@ def inspect(
     from chainette.pipeline.target import load_chain
 
     chain = load_chain(target)
+    for step in chain.steps:
+        step.check_output()
     if as_json:
         typer.echo(json.dumps(graph(chain), ensure_ascii=False, indent=2))
     elif as_mermaid:

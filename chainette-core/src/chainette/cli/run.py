@@ -115,6 +115,8 @@ def _report(run: Run) -> None:
         f"{tokens} completion tokens",
         highlight=False,
     )
+    if not run.counts.rows and not run.interrupted:
+        console.print("the input has no rows", highlight=False)
     if run.interrupted:
         console.print("interrupted: no more rows were taken", highlight=False)
     typer.echo(f"run: {run.path}")

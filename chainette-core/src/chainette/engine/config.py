@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
@@ -95,6 +96,11 @@ class EngineConfig(BaseModel):
                 f"the environment variable {self.api_key_env} is not set"
             )
         return None
+
+    def __repr_args__(self) -> Iterable[tuple[str | None, Any]]:
+        """Fields for the repr; what a URL may hide is left out."""
+        for name, value in super().__repr_args__():
+            yield name, public_url(value) if name == "endpoint" and value else value
 
     def public(self) -> dict[str, Any]:
         """The fields that were set, without secrets, as JSON values."""

@@ -55,7 +55,7 @@ def raise_mistakes(source: YamlSource, found: list[str], error: type[Exception])
     if len(found) == 1:
         raise error(found[0])
     if found:
-        listing = "\n".join(f"  {line}" for line in found)
+        listing = "\n".join(f"  {line}" for line in dict.fromkeys(found))
         raise error(f"{source.path} has {len(found)} mistakes:\n{listing}")
 
 
@@ -77,14 +77,16 @@ def check_engines(
     if not isinstance(entries, list):
         found.append(f"{source.place(section)}: expected a list of engines")
         return engines
+    seen: set[str] = set()
     for index, entry in enumerate(entries):
         where = (*section, index)
         if not isinstance(entry, dict) or not isinstance(entry.get("name"), str):
             found.append(f"{source.place(where)}: an engine is a mapping with a 'name'")
-        elif entry["name"] in engines:
+        elif entry["name"] in seen:
             place = source.place((*where, "name"))
             found.append(f"{place}: engine {entry['name']!r}: a second engine of that name")
         else:
+            seen.add(entry["name"])
             config = _check_engine(source, entry, where, found)
             if config is not None:
                 engines[entry["name"]] = config

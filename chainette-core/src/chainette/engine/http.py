@@ -122,7 +122,8 @@ class BaseHTTPClient(BaseClient):
         try:
             response = await self._sender().send(method, url, self._headers(), content)
         except (EngineConnectionError, EngineTimeoutError) as error:
-            error.args = (f"{public_url(url)}: {error}",)
+            hint = "; is the server running, and is the endpoint right?" if error.unusable else ""
+            error.args = (f"{public_url(url)}: {error}{hint}",)
             raise
         logger.debug("%s %s: %d", method, public_url(url), response.status)
         if response.status != 200:

@@ -108,6 +108,8 @@ def checked_config(fields: dict[str, Any], found: list[tuple[str, str]]) -> Engi
             backend.name,
         )
         config = config.model_copy(update={"enable_reasoning": False})
+    if config.requests_per_minute or config.tokens_per_minute:
+        logger.warning("engine %r: limits per minute are not enforced yet", config.name)
     return config
 
 

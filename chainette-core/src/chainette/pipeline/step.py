@@ -6,8 +6,9 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from pydantic import BaseModel
+from pydantic import BaseModel, PydanticUserError
 
+from chainette.engine.structured import output_schema
 from chainette.errors import ChainError
 from chainette.pipeline.prompt import PromptTemplate
 from chainette.types import Message, SamplingParams
@@ -73,6 +74,18 @@ class Step:
         self.emoji = emoji
         self._system = PromptTemplate(system_prompt, f"step {id!r}, system_prompt")
         self._user = PromptTemplate(user_prompt, f"step {id!r}, user_prompt")
+
+    def check_output(self) -> None:
+        """Check that the output type has a JSON schema.
+
+        Raises:
+            ChainError: It has none.
+        """
+        try:
+            output_schema(self.output_model)
+        except PydanticUserError as error:
+            what = str(error).partition("\n")[0]
+            raise ChainError(f"step {self.id!r}: output_model has no JSON schema: {what}") from None
 
     def check_prompts(self, types: Mapping[str, Any]) -> None:
         """Check the templates' names against those that earlier steps provide.

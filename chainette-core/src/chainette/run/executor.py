@@ -56,6 +56,8 @@ class Executor:
     ) -> None:
         if isinstance(inputs, str | Path):
             check_file(inputs)
+        for step in chain.steps:
+            step.check_output()
         self._chain = chain
         self._inputs = inputs
         self._limit = limit

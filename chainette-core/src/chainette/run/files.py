@@ -102,7 +102,7 @@ def _make_room(path: Path, overwrite: bool) -> None:
     if path.is_dir() and any(path.iterdir()):
         if not (path / MANIFEST).exists():
             raise OutputDirError(f"{path}: is not empty and holds no run; choose another folder")
-        if not overwrite:
+        if not overwrite and _has_rows(path):
             raise OutputDirError(
                 f"{path}: already holds a run; choose another folder or overwrite it (--overwrite)"
             )
@@ -111,6 +111,12 @@ def _make_room(path: Path, overwrite: bool) -> None:
         for name in (ERRORS, GRAPH, MANIFEST):
             (path / name).unlink(missing_ok=True)
     path.mkdir(parents=True, exist_ok=True)
+
+
+def _has_rows(path: Path) -> bool:
+    """Whether the run in a folder got anywhere; one that could not start stands in nobody's way."""
+    files = (path / ERRORS, *path.glob("steps/*/*.jsonl"))
+    return any(file.exists() and file.stat().st_size > 0 for file in files)
 
 
 def read_lines(folder: Path) -> Iterator[dict[str, Any]]:

@@ -1,0 +1,81 @@
+"""Fixtures for all tests of the core."""
+
+from __future__ import annotations
+
+import itertools
+import sys
+import textwrap
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from chainette.engine import registry
+from chainette.plugins import discovery
+
+_numbers = itertools.count()
+
+MakePlugin = Callable[..., str]
+
+
+@pytest.fixture(autouse=True)
+def _own_registry(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Every test has a registry, and loaded plugins, of its own."""
+    monkeypatch.setattr(registry, "_configs", {})
+    monkeypatch.setattr(registry, "_clients", {})
+    monkeypatch.setattr(discovery, "_loaded", {})
+    discovery.installed.cache_clear()
+    yield
+    discovery.installed.cache_clear()
+
+
+@pytest.fixture
+def make_plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[MakePlugin]:
+    """Installs a distribution with entry points into a folder on sys.path."""
+    made: list[str] = []
+
+    def make(source: str, *names: str, distribution: str = "", value: str = "") -> str:
+        number = next(_numbers)
+        module, distribution = f"plugin_{number}", distribution or f"plugin-{number}"
+        made.append(module)
+        folder = tmp_path / module
+        info = folder / f"{distribution.replace('-', '_')}-1.2.dist-info"
+        info.mkdir(parents=True)
+        (folder / f"{module}.py").write_text(textwrap.dedent(source))
+        (info / "METADATA").write_text(
+            f"Metadata-Version: 2.1\nName: {distribution}\nVersion: 1.2\n"
+        )
+        points = "".join(f"{name} = {value or module}\n" for name in names)
+        (info / "entry_points.txt").write_text(f"[chainette.backends]\n{points}")
+        monkeypatch.syspath_prepend(str(folder))
+        discovery.installed.cache_clear()
+        return module
+
+    yield make
+    for module in made:
+        sys.modules.pop(module, None)
+
+
+@pytest.fixture
+def scripted(make_plugin: MakePlugin) -> MakePlugin:
+    """Installs the backend `scripted`, whose answers are what a test's function returns."""
+    make_plugin(
+        """
+        from chainette.engine.client import BaseClient
+        from chainette.engine.config import EngineConfig
+        from chainette.plugins import Backend, Capabilities, hookimpl
+
+        answer = None  # set by the test: an async function of the request
+
+        class Client(BaseClient):
+            async def _chat(self, request):
+                return await answer(request)
+
+        @hookimpl
+        def chainette_backends():
+            sampling = frozenset({"temperature", "max_tokens"})
+            return [Backend("scripted", EngineConfig, Client, Capabilities(sampling=sampling))]
+        """,
+        "scripted",
+        distribution="chainette-scripted",
+    )
+    return make_plugin
