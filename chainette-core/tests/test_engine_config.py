@@ -209,7 +209,7 @@ def test_an_engine_whose_plugin_is_broken_hurts_only_itself(
     ],
 )
 def test_a_bad_file_is_one_message_with_its_place(tmp_path: Path, text: str, said: str) -> None:
-    with pytest.raises(ConfigError, match="engines.yml") as caught:
+    with pytest.raises(ConfigError, match=r"engines\.yml") as caught:
         load_engines(write(tmp_path, text))
     assert said in str(caught.value)
 

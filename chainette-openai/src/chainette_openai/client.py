@@ -11,7 +11,12 @@ from chainette.engine.http import status_error
 from chainette.engine.openai_chat import CHAT_SAMPLING, OpenAIChatClient, with_instruction
 from chainette.engine.structured import OutputSchema
 from chainette.engine.transport import HTTPResponse
-from chainette.errors import EngineConnectionError, EngineTimeoutError, EngineUnreachableError
+from chainette.errors import (
+    EngineConnectionError,
+    EngineTimeoutError,
+    EngineUnreachableError,
+    ServerError,
+)
 from chainette.plugins import Capabilities
 from chainette.types import Completion, LLMOutput, Usage
 from pydantic import BaseModel
@@ -31,7 +36,6 @@ class OpenAIClient(OpenAIChatClient):
 
     config: OpenAIConfig
     sampling = CHAT_SAMPLING
-    strict_schema = True
 
     def __init__(self, config: OpenAIConfig, capabilities: Capabilities | None = None) -> None:
         if config.protocol == "responses":
@@ -40,6 +44,7 @@ class OpenAIClient(OpenAIChatClient):
         from_environment = config.endpoint is None or config.is_openai
         self.api_key_envs = ("OPENAI_API_KEY",) if from_environment else ()
         self.needs_api_key = config.is_openai
+        self.strict_schema = config.strict
         if config.is_openai:
             self.max_tokens_field = "max_completion_tokens"
         super().__init__(config, capabilities)
@@ -102,7 +107,10 @@ class OpenAIClient(OpenAIChatClient):
         messages = request.messages
         if request.output is not None and self._mode == "json_schema":
             # text_format sets the schema; the core parses, so that no answer is ever lost.
-            arguments |= {"text_format": schema_carrier(request.output), "parse_as": None}
+            arguments |= {
+                "text_format": schema_carrier(request.output, self._strict),
+                "parse_as": None,
+            }
         elif request.output is not None:
             messages = with_instruction(messages, request.output.instruction)
             if self._mode == "json_object":
@@ -117,20 +125,26 @@ class OpenAIClient(OpenAIChatClient):
 
 
 @lru_cache(maxsize=256)
-def schema_carrier(output: OutputSchema) -> type[BaseModel]:
-    """A model whose JSON schema is the strict schema of an output type."""
+def schema_carrier(output: OutputSchema, strict: bool) -> type[BaseModel]:
+    """A model whose JSON schema is the one to send for an output type."""
 
     class Carrier(BaseModel):
         @classmethod
         def model_json_schema(cls, *_: Any, **__: Any) -> dict[str, Any]:
-            return output.strict.schema
+            return output.strict.schema if strict else output.schema
 
     Carrier.__name__ = output.name
     return Carrier
 
 
 def read_response(response: ParsedResponse[Any]) -> LLMOutput:
-    """Read a response of the Responses API."""
+    """Read a response of the Responses API.
+
+    Raises:
+        ServerError: It holds no output, and no reason why.
+    """
+    if not response.output and response.incomplete_details is None:
+        raise ServerError(f"the server's answer is no response: {response.to_json()[:300]}")
     texts: list[str] = []
     reasoning: list[str] = []
     finish_reason = "stop"
@@ -162,6 +176,7 @@ def _usage(response: ParsedResponse[Any]) -> Usage | None:
     return Usage(
         prompt_tokens=usage.input_tokens,
         completion_tokens=usage.output_tokens,
-        reasoning_tokens=usage.output_tokens_details.reasoning_tokens,
-        cached_tokens=usage.input_tokens_details.cached_tokens,
+        # Compatible servers leave the details out.
+        reasoning_tokens=getattr(usage.output_tokens_details, "reasoning_tokens", None) or 0,
+        cached_tokens=getattr(usage.input_tokens_details, "cached_tokens", None) or 0,
     )

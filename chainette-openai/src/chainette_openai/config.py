@@ -19,10 +19,13 @@ class OpenAIConfig(EngineConfig):
         model: Name of the model.
         api: `responses` is OpenAI's own API (the default at api.openai.com), `chat` is chat
             completions, which every compatible server speaks (the default elsewhere).
+        strict: Send schemas in the subset that OpenAI's strict mode demands. Other servers may
+            enforce more, such as lengths of texts: with `strict: false` they get all of it.
     """
 
     model: str = Field(min_length=1)
     api: Literal["responses", "chat"] | None = None
+    strict: bool = True
 
     @property
     def base_url(self) -> str:

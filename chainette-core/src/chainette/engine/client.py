@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from time import perf_counter
-from typing import Any, ClassVar, TypeVar
+from typing import Any, TypeVar
 
 import anyio
 from anyio.lowlevel import RunVar
@@ -34,6 +34,7 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 _MASK = "***"
+_SHORTEST_SECRET = 6  # a shorter one is a placeholder such as "none", and part of many words
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +63,7 @@ class BaseClient(ABC):
         capabilities: What the backend can do.
     """
 
-    strict_schema: ClassVar[bool] = False
+    strict_schema: bool = False
     """Whether the server is sent strict schemas, and answers by them."""
 
     def __init__(self, config: EngineConfig, capabilities: Capabilities | None = None) -> None:
@@ -261,7 +262,7 @@ class BaseClient(ABC):
     def scrub(self, text: str) -> str:
         """Replace the engine's secrets in a text by asterisks."""
         for secret in self._secrets:
-            if secret:
+            if len(secret) >= _SHORTEST_SECRET:
                 text = text.replace(secret, _MASK)
         return text
 

@@ -130,7 +130,7 @@ class BaseHTTPClient(BaseClient):
             raise status_error(response, public_url(url))
         try:
             return json.loads(response.body)
-        except ValueError:
+        except (ValueError, RecursionError):
             raise ServerError(
                 f"{public_url(url)} answered 200 with something that is no JSON: "
                 f"{_excerpt(response.body)}"
@@ -160,7 +160,7 @@ def _server_message(body: bytes) -> str:
     """The server's own words, from the shapes of error bodies that servers use."""
     try:
         answer = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         return _excerpt(body)
     for key in ("error", "message", "detail"):
         if isinstance(answer, dict) and key in answer:

@@ -56,7 +56,7 @@ class OutputSchema:
         if strict and not self.strict.identity:
             try:
                 answer = self.strict.restore(json.loads(text))
-            except ValueError:
+            except (ValueError, RecursionError):
                 pass  # no JSON at all: let the validation below say so
             else:
                 return self.adapter.validate_json(json.dumps(answer))

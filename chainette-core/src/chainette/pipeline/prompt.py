@@ -48,17 +48,18 @@ class PromptTemplate:
         except TemplateSyntaxError as error:
             raise ChainError(f"{where}, line {error.lineno}: {error.message}") from None
 
-    def check(self, types: Mapping[str, Any]) -> None:
+    def check(self, types: Mapping[str, Any], *, more_names: bool = False) -> None:
         """Check that every name, and every field of a model, is there.
 
         Args:
             types: The names that the template may use, and the types of their values.
+            more_names: There may be other names too, which only a row tells.
 
         Raises:
             ChainError: One is not.
         """
         for name in sorted(meta.find_undeclared_variables(self._tree)):
-            if name not in types:
+            if name not in types and not more_names:
                 known = ", ".join(sorted(types))
                 hint = did_you_mean(name, types)
                 raise ChainError(

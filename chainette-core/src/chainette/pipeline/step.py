@@ -95,7 +95,7 @@ class Step:
         """
         own = dict(fields_of(self.input_model))
         for template in (self._system, self._user):
-            template.check({**own, **types})
+            template.check({**own, **types}, more_names=_has_extra(self.input_model))
 
     def messages(self, values: Mapping[str, Any], direct_input: Any) -> list[Message]:
         """Render the prompts of one row.
@@ -107,8 +107,7 @@ class Step:
         Raises:
             ChainError: A template fails on these values.
         """
-        own = dict(direct_input) if isinstance(direct_input, BaseModel) else {}
-        seen = {**own, **values}
+        seen = {**_values_of(direct_input), **values}
         system = self._system.render(seen)
         if self.output_format_instruction:
             system = f"{system}\n\n{self.output_format_instruction}".strip()
@@ -126,6 +125,20 @@ def fields_of(model: Any) -> Iterator[tuple[str, Any]]:
     if isinstance(model, type) and issubclass(model, BaseModel):
         for name, field in model.model_fields.items():
             yield name, field.annotation
+
+
+def _values_of(value: Any) -> dict[str, Any]:
+    """Values of a model's fields by name; none for other objects."""
+    if not isinstance(value, BaseModel):
+        return {}
+    own = {name: getattr(value, name) for name in type(value).model_fields}
+    return own | (value.model_extra or {})
+
+
+def _has_extra(model: Any) -> bool:
+    """Whether rows of a model may have fields that it does not declare."""
+    is_model = isinstance(model, type) and issubclass(model, BaseModel)
+    return is_model and model.model_config.get("extra") == "allow"
 
 
 def type_name(model: Any) -> str:

@@ -137,7 +137,7 @@ class Executor:
                 self._observer.row_finished(outcome.error is None)
                 self._released.set()
                 self._released = anyio.Event()
-        except (ChainetteError, OSError) as error:  # the input or the disk: no row can go on
+        except Exception as error:  # the source of rows, or the disk: no row can go on
             self._give_up(error)
 
     async def _take(self, rows: AsyncIterator[InputRow]) -> InputRow | None:

@@ -1,0 +1,407 @@
+from __future__ import annotations
+
+import json
+import logging
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import anyio
+import httpx
+import pytest
+import respx
+from chainette import LLMOutput, SamplingParams
+from chainette.engine.config import EngineConfig
+from chainette.engine.openai_chat import CHAT_SAMPLING, OpenAIChatClient
+from chainette.errors import (
+    AuthenticationError,
+    EngineConnectionError,
+    EngineTimeoutError,
+    EngineUnreachableError,
+    MissingAPIKeyError,
+    NotFoundError,
+    RateLimitError,
+    RefusalError,
+    RequestError,
+    ServerError,
+)
+from chainette.plugins import Capabilities
+from chainette.types import Usage
+from pydantic import BaseModel, SecretStr
+
+URL = "http://server.test/v1"
+SENTINEL = "sk-SENTINEL-0123456789"
+
+
+class City(BaseModel):
+    name: str
+    tags: dict[str, int] = {}
+
+
+def make_client(endpoint: str = URL, **fields: Any) -> OpenAIChatClient:
+    config = EngineConfig(name="e", backend="any", model="m", endpoint=endpoint, **fields)
+    return OpenAIChatClient(config, Capabilities(sampling=CHAT_SAMPLING | {"top_k"}))
+
+
+def completion(text: str | None = "hello", **message: Any) -> dict[str, Any]:
+    choice = {"index": 0, "message": {"content": text, **message}, "finish_reason": "stop"}
+    usage = {
+        "prompt_tokens": 5,
+        "completion_tokens": 7,
+        "prompt_tokens_details": {"cached_tokens": 3},
+        "completion_tokens_details": {"reasoning_tokens": 2},
+    }
+    return {"id": "1", "choices": [choice], "usage": usage}
+
+
+def one(client: OpenAIChatClient, *arguments: Any, **keywords: Any) -> LLMOutput:
+    return client.generate(["hi"], *arguments, **keywords)[0]
+
+
+@respx.mock
+def test_a_completion_is_read_whole() -> None:
+    route = respx.post(f"{URL}/chat/completions").respond(json=completion(reasoning="because"))
+    output = one(make_client())
+    assert output.outputs[0].text == "hello"
+    assert output.outputs[0].reasoning_content == "because"
+    assert output.outputs[0].finish_reason == "stop"
+    assert output.usage == Usage(5, 7, 2, 3)
+    sent = json.loads(route.calls.last.request.content)
+    assert sent == {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
+
+
+@respx.mock
+def test_sampling_headers_and_extra_body_reach_the_server() -> None:
+    route = respx.post(f"{URL}/chat/completions").respond(json=completion())
+    client = make_client(
+        api_key=SecretStr("k"), headers={"X-Team": SecretStr("t")}, extra_body={"user": "u"}
+    )
+    one(client, SamplingParams(temperature=0.5, max_tokens=9, stop=["x"], seed=1, top_k=4))
+    request = route.calls.last.request
+    assert request.headers["authorization"] == "Bearer k"
+    assert request.headers["x-team"] == "t"
+    sent = json.loads(request.content)
+    del sent["messages"], sent["model"]
+    assert sent == {
+        "temperature": 0.5, "max_tokens": 9, "stop": ["x"], "seed": 1, "top_k": 4, "user": "u",
+    }  # fmt: skip
+
+
+@respx.mock
+def test_no_authorization_header_without_a_key() -> None:
+    route = respx.post(f"{URL}/chat/completions").respond(json=completion())
+    one(make_client())
+    assert "authorization" not in route.calls.last.request.headers
+
+
+@respx.mock
+@pytest.mark.parametrize("mode", ["auto", "json_schema", "json_object", "prompt"])
+def test_each_mode_of_structured_output_asks_in_its_way(mode: Any) -> None:
+    answer = completion('{"name": "Oslo", "tags": {"a": 1}}')
+    route = respx.post(f"{URL}/chat/completions").respond(json=answer)
+    output = one(make_client(structured_output=mode), output_model=City)
+    assert output.outputs[0].parsed == City(name="Oslo", tags={"a": 1})
+    sent = json.loads(route.calls.last.request.content)
+    described = '"additionalProperties"' in sent["messages"][0]["content"]
+    if mode in ("auto", "json_schema"):
+        asked = sent["response_format"]["json_schema"]
+        assert asked["name"] == "City"
+        assert asked["schema"] == City.model_json_schema()
+        assert not described
+    elif mode == "json_object":
+        assert sent["response_format"] == {"type": "json_object"}
+        assert described
+    else:
+        assert "response_format" not in sent
+        assert described
+
+
+@respx.mock
+@pytest.mark.parametrize(
+    ("status", "error"),
+    [
+        (400, RequestError),
+        (401, AuthenticationError),
+        (403, AuthenticationError),
+        (404, NotFoundError),
+        (408, ServerError),
+        (422, RequestError),
+        (429, RateLimitError),
+        (500, ServerError),
+        (503, ServerError),
+        (302, RequestError),
+    ],
+)
+def test_each_status_is_a_typed_error_with_the_servers_words(
+    status: int, error: type[Exception]
+) -> None:
+    body = {"error": {"message": "these words", "type": "t"}}
+    respx.post(f"{URL}/chat/completions").respond(status, json=body, headers={"location": "/x"})
+    found = one(make_client()).error
+    assert type(found) is error
+    assert found.engine == "e"
+    assert found.status == status
+    assert f"{URL}/chat/completions" in str(found)
+    assert status == 302 or "these words" in str(found)
+
+
+@respx.mock
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ('{"error": "plain"}', "plain"),
+        ('{"message": "m"}', "m"),
+        ('{"detail": [{"loc": ["x"]}]}', '"loc"'),
+        ("<html><script>evil()</script><h1>502 Bad Gateway</h1></html>", "502 Bad Gateway"),
+        ("", "(an empty body)"),
+        ("[" * 5000, "[[["),
+    ],
+)
+def test_error_bodies_of_all_shapes_are_put_into_words(body: str, words: str) -> None:
+    respx.post(f"{URL}/chat/completions").respond(502, text=body)
+    error = one(make_client()).error
+    assert isinstance(error, ServerError)
+    assert words in str(error)
+    assert "evil" not in str(error)
+    assert len(str(error)) < 600
+
+
+@respx.mock
+@pytest.mark.parametrize(
+    "body",
+    [
+        "", "<html>login</html>", "null", "[]", "{}", '{"choices": []}', '{"choices": [{}]}',
+        '{"choices": [{"message": null}]}', '{"choices": "x"}', '{"choices": [{"message": 3}]}',
+        '{"choices": [{"message": {"content": "x"}}], "usage": "none"}',
+    ],
+)  # fmt: skip
+def test_a_success_that_is_no_completion_is_an_error(body: str) -> None:
+    respx.post(f"{URL}/chat/completions").respond(200, text=body)
+    assert isinstance(one(make_client()).error, ServerError)
+
+
+@respx.mock
+def test_a_refusal_is_an_error_of_its_own() -> None:
+    respx.post(f"{URL}/chat/completions").respond(json=completion(None, refusal="I will not."))
+    error = one(make_client(), output_model=City).error
+    assert isinstance(error, RefusalError)
+    assert "I will not." in str(error)
+
+
+@respx.mock
+def test_one_prompt_that_is_refused_fails_no_other() -> None:
+    def reply(request: httpx.Request) -> httpx.Response:
+        bad = b'"3"' in request.content
+        return httpx.Response(400, json={}) if bad else httpx.Response(200, json=completion())
+
+    respx.post(f"{URL}/chat/completions").mock(side_effect=reply)
+    outputs = make_client().generate([str(index) for index in range(6)])
+    assert [output.error is None for output in outputs] == [True] * 3 + [False] + [True] * 2
+
+
+@respx.mock
+def test_models_are_listed() -> None:
+    respx.get(f"{URL}/models").respond(json={"data": [{"id": "a"}, {"id": "b"}]})
+    assert anyio.run(make_client().list_models) == ["a", "b"]
+
+
+def test_a_client_that_needs_a_key_names_the_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Acme(OpenAIChatClient):
+        api_key_envs = ("ACME_API_KEY",)
+        needs_api_key = True
+        default_endpoint = URL
+
+    monkeypatch.delenv("ACME_API_KEY", raising=False)
+    config = EngineConfig(name="e", backend="acme", model="m")
+    with pytest.raises(MissingAPIKeyError, match="ACME_API_KEY"):
+        Acme(config)
+    monkeypatch.setenv("ACME_API_KEY", "k")
+    assert Acme(config).base_url == URL
+
+
+@respx.mock
+def test_no_secret_reaches_an_error_or_a_log(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    endpoint = f"http://me:{SENTINEL}x@server.test/v1"
+    respx.post(url__regex=".*").respond(401, json={"error": f"no such key {SENTINEL}"})
+    client = make_client(endpoint, api_key=SecretStr(SENTINEL))
+    output = one(client)
+    assert "no such key ***" in str(output.error)
+    assert SENTINEL not in f"{output!r}{output.error!r}{client!r}"
+    ours = [r.getMessage() for r in caplog.records if r.name.startswith("chainette")]
+    assert ours
+    assert not any(SENTINEL in line for line in ours)
+
+
+def test_a_client_of_ones_own_is_used_and_left_open() -> None:
+    seen: list[httpx.Request] = []
+
+    def handle(request: httpx.Request) -> httpx.Response:
+        seen.append(request)
+        return httpx.Response(200, json=completion())
+
+    async def call() -> None:
+        async with httpx.AsyncClient(transport=httpx.MockTransport(handle)) as http:
+            config = EngineConfig(name="e", backend="any", model="m", endpoint=URL)
+            client = OpenAIChatClient(config, http=http)
+            await client.agenerate(["a", "b"])
+            await client.aclose()
+            assert not http.is_closed
+
+    anyio.run(call)
+    assert len(seen) == 2
+
+
+Serve = Callable[[socket.socket], None]
+
+
+@contextmanager
+def server(serve: Serve) -> Iterator[str]:
+    """A real server on loopback that does with each connection what `serve` says."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    threads: list[threading.Thread] = []
+
+    def accept() -> None:
+        while True:
+            try:
+                connection, _ = listener.accept()
+            except OSError:
+                return
+            threads.append(threading.Thread(target=handle, args=(connection,), daemon=True))
+            threads[-1].start()
+
+    def handle(connection: socket.socket) -> None:
+        with connection:
+            connection.settimeout(5)
+            try:
+                serve(connection)
+            except OSError:
+                pass
+
+    acceptor = threading.Thread(target=accept, daemon=True)
+    acceptor.start()
+    try:
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}/v1"
+    finally:
+        listener.shutdown(socket.SHUT_RDWR)
+        listener.close()
+        acceptor.join()
+        for thread in threads:
+            thread.join()
+
+
+def read_request(connection: socket.socket) -> bytes:
+    data = b""
+    while b"\r\n\r\n" not in data:
+        chunk = connection.recv(65536)
+        if not chunk:
+            raise OSError("closed")
+        data += chunk
+    head, _, body = data.partition(b"\r\n\r\n")
+    lines = head.lower().split(b"\r\n")
+    length = next(int(x.split(b":")[1]) for x in lines if x.startswith(b"content-length"))
+    while len(body) < length:
+        body += connection.recv(65536)
+    return body
+
+
+def drop(connection: socket.socket) -> None:
+    read_request(connection)
+
+
+def say_nothing(connection: socket.socket) -> None:
+    read_request(connection)
+    connection.recv(1)
+
+
+def stall(connection: socket.socket) -> None:
+    read_request(connection)
+    connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n{")
+    connection.recv(1)
+
+
+def cut(connection: socket.socket) -> None:
+    read_request(connection)
+    connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n{")
+
+
+def drip(connection: socket.socket) -> None:
+    """Sends a byte now and then, so that no silence is ever long."""
+    read_request(connection)
+    connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n")
+    for _ in range(100_000):
+        connection.sendall(b" ")
+        threading.Event().wait(0.02)
+
+
+@pytest.mark.parametrize(
+    ("serve", "error"),
+    [
+        (drop, EngineConnectionError),
+        (cut, EngineConnectionError),
+        (say_nothing, EngineTimeoutError),
+        (stall, EngineTimeoutError),
+        (drip, EngineTimeoutError),
+    ],
+)
+def test_a_server_that_fails_in_the_middle_is_a_typed_error(
+    serve: Serve, error: type[Exception]
+) -> None:
+    with server(serve) as url:
+        outputs = make_client(url, timeout=0.3).generate(["a", "b"])
+    assert [type(output.error) for output in outputs] == [error, error]
+    assert not any(output.error.unusable for output in outputs if output.error)
+
+
+def test_a_server_that_is_not_there_is_unreachable() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    error = one(make_client(f"http://127.0.0.1:{port}/v1")).error
+    assert isinstance(error, EngineUnreachableError)
+    assert error.unusable
+    assert "is the server running" in str(error)
+
+
+def test_connections_are_kept_and_closed_at_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    accepted, closed = [], []
+    body = json.dumps(completion()).encode()
+
+    def serve(connection: socket.socket) -> None:
+        accepted.append(connection)
+        try:
+            while True:
+                read_request(connection)
+                head = f"HTTP/1.1 200 OK\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+                connection.sendall(head + body)
+        except OSError:
+            closed.append(connection)
+
+    # A proxy of the environment is not for this machine.
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+    monkeypatch.setenv("ALL_PROXY", "http://127.0.0.1:9")
+    with server(serve) as url:
+        outputs = make_client(url, max_concurrency=2).generate(["x"] * 20)
+    assert all(output.error is None for output in outputs), outputs[0].error
+    assert len(accepted) <= 2
+    assert len(closed) == len(accepted)
+
+
+def test_cancelling_closes_the_connection() -> None:
+    ended = threading.Event()
+
+    def serve(connection: socket.socket) -> None:
+        read_request(connection)
+        if connection.recv(1) == b"":
+            ended.set()
+
+    async def call(url: str) -> None:
+        client = make_client(url)
+        with anyio.move_on_after(0.2):
+            await client.agenerate(["x"])
+        assert await anyio.to_thread.run_sync(ended.wait, 5)
+        await client.aclose()
+
+    with server(serve) as url:
+        anyio.run(call, url)

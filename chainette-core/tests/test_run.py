@@ -1,0 +1,467 @@
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterator
+from datetime import date
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+from chainette import Chain, LLMOutput, Step, register_engine
+from chainette.engine.client import Request
+from chainette.errors import (
+    AuthenticationError,
+    FailedRowError,
+    InputError,
+    OutputDirError,
+    PluginError,
+    ServerError,
+    UnknownEngineError,
+)
+from chainette.run.results import flatten, unflatten
+from chainette.types import Completion, Usage
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from pydantic import BaseModel, ConfigDict, Field, RootModel, computed_field
+
+Make = Callable[..., str]
+
+
+class Row(BaseModel):
+    number: int
+
+
+class Out(BaseModel):
+    number: int
+
+
+def chain(*, steps: int = 2, engine: str = "e", output: Any = Out, **last: Any) -> Chain:
+    made = []
+    for index in range(steps):
+        is_last = index == steps - 1
+        made.append(
+            Step(
+                id=f"s{index}",
+                input_model=Row if index == 0 else Out,
+                output_model=output if is_last else Out,
+                engine_name=engine,
+                system_prompt=f"s{index}",
+                user_prompt="{{ chain_input.number }}",
+                **(last if is_last else {}),
+            )
+        )
+    return Chain(name="c", steps=made)
+
+
+async def echo(request: Request) -> LLMOutput:
+    number = request.messages[-1]["content"]
+    return LLMOutput([Completion(f'{{"number": {number}}}')], usage=Usage(3, 5))
+
+
+def engine(scripted: Make, answer: Any = echo, **fields: Any) -> None:
+    config = register_engine("e", backend="scripted", **fields)
+    sys.modules[type(config.engine).__module__].answer = answer  # type: ignore[attr-defined]
+
+
+def lines(folder: Path) -> list[dict[str, Any]]:
+    return [
+        json.loads(line)
+        for path in sorted(folder.glob("*.jsonl"))
+        for line in path.read_text().splitlines()
+    ]
+
+
+def rows(count: int) -> list[dict[str, int]]:
+    return [{"number": index} for index in range(count)]
+
+
+def test_results_are_in_input_order_and_typed(scripted: Make) -> None:
+    async def slow_first(request: Request) -> LLMOutput:
+        await anyio.sleep(0.02 if request.messages[-1]["content"] == "0" else 0)
+        return await echo(request)
+
+    engine(scripted, slow_first)
+    run = chain().run([Row(number=0), {"number": 1}, {"number": 2}])
+    assert [result.value for result in run.results] == [Out(number=n) for n in range(3)]
+    assert [result.row_id for result in run.results] == [0, 1, 2]
+    assert run.results[0].outputs == {"s0": Out(number=0), "s1": Out(number=0)}
+    assert (run.counts.rows, run.counts.ok, run.counts.failed) == (3, 3, 0)
+    assert run.usage == {"s0": Usage(9, 15), "s1": Usage(9, 15)}
+    assert run.path is None
+
+
+def test_a_run_on_disk_has_the_files_of_the_documentation(scripted: Make, tmp_path: Path) -> None:
+    async def answer(request: Request) -> LLMOutput:
+        await anyio.sleep(0.01 if request.messages[-1]["content"] == "0" else 0)
+        if [m["content"] for m in request.messages] == ["s1", "1"]:
+            raise ServerError("boom", raw_text="half an answer")
+        return await echo(request)
+
+    engine(scripted, answer, model="m", headers={"X": "secret-header"})
+    run = chain().run(rows(3), output_dir=tmp_path / "out")
+    assert {p.relative_to(run.path or "").as_posix() for p in (tmp_path / "out").rglob("*.json*")} == {
+        "run.json", "graph.json", "errors.jsonl", "flattened/000000.jsonl",
+        "steps/s0/000000.jsonl", "steps/s1/000000.jsonl",
+    }  # fmt: skip
+    journal = lines(tmp_path / "out/steps/s0")
+    assert sorted(line["row_id"] for line in journal) == [0, 1, 2]
+    assert set(journal[0]) == {"row_id", "output", "usage", "latency", "reasoning"}
+    assert lines(tmp_path / "out/flattened") == [
+        {"row_id": 0, "s0.number": 0, "s1.number": 0},
+        {
+            "row_id": 1, "s0.number": 1, "error.step_id": "s1", "error.engine": "e",
+            "error.type": "ServerError", "error.message": "engine 'e': boom",
+        },
+        {"row_id": 2, "s0.number": 2, "s1.number": 2},
+    ]  # fmt: skip
+    assert [json.loads(x) for x in (tmp_path / "out/errors.jsonl").read_text().splitlines()] == [
+        {
+            "row_id": 1, "step_id": "s1", "engine": "e", "type": "ServerError",
+            "message": "engine 'e': boom", "raw_text": "half an answer",
+        }
+    ]  # fmt: skip
+    manifest = json.loads((tmp_path / "out/run.json").read_text())
+    assert manifest["status"] == "finished"
+    assert manifest["counts"] == {"rows": 3, "ok": 2, "failed": 1}
+    assert manifest["plugins"] == {"chainette-scripted": "1.2"}
+    assert manifest["usage_by_step"]["s1"]["completion_tokens"] == 10
+    assert "secret-header" not in (tmp_path / "out/run.json").read_text()
+
+
+def test_results_read_back_know_their_errors(scripted: Make, tmp_path: Path) -> None:
+    async def answer(request: Request) -> LLMOutput:
+        if request.messages[-1]["content"] == "1":
+            return LLMOutput([Completion("no json")])
+        return await echo(request)
+
+    engine(scripted, answer)
+    run = chain(steps=1).run(rows(4), output_dir=tmp_path / "out")
+    assert len(run.results) == 4
+    assert [r.ok for r in run.results] == [True, False, True, True]
+    assert [r.ok for r in run.results] == [True, False, True, True], "can be read twice"
+    (failed,) = run.errors
+    with pytest.raises(FailedRowError, match="no valid Out") as caught:
+        failed.unwrap()
+    assert caught.value.type == "StructuredOutputError"
+    assert run.results[-1].unwrap() == Out(number=3)
+    assert [r.row_id for r in run.results[1:3]] == [1, 2]
+    with pytest.raises(IndexError):
+        _ = run.results[4]
+
+
+class Deep(BaseModel):
+    model_config = ConfigDict(populate_by_name=True)
+    day: date
+    price: Decimal = Field(alias="thePrice")
+    names: dict[str, list[Out]]
+    maybe: Out | None = None
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def double(self) -> Decimal:
+        return self.price * 2
+
+
+class Listed(RootModel[list[Out]]):
+    pass
+
+
+@pytest.mark.parametrize(
+    ("output", "text"),
+    [
+        (Deep, '{"day": "2026-01-31", "thePrice": "1.10", "names": {"a.b": [{"number": 1}]}}'),
+        (Listed, '[{"number": 1}, {"number": 2}]'),
+        (Listed, "[]"),
+        (dict[str, int], '{"a": 1}'),
+        (dict[str, int], "{}"),
+        (list[str], '["x"]'),
+        (int, "3"),
+    ],
+)
+def test_what_is_read_back_equals_what_was_answered(
+    scripted: Make, tmp_path: Path, output: Any, text: str
+) -> None:
+    async def answer(request: Request) -> LLMOutput:
+        return LLMOutput([Completion(text)])
+
+    engine(scripted, answer)
+    made = chain(steps=1, output=output)
+    in_memory = made.run(rows(1)).results[0]
+    on_disk = made.run(rows(1), output_dir=tmp_path / "out").results[0]
+    assert on_disk == in_memory
+    assert in_memory.ok
+
+
+@given(
+    st.dictionaries(
+        st.from_regex(r"[a-z_]{1,3}", fullmatch=True),
+        st.one_of(
+            st.dictionaries(st.text(max_size=4), st.integers()), st.lists(st.integers()), st.none()
+        ),
+    )
+)
+def test_flattening_loses_nothing(outputs: dict[str, Any]) -> None:
+    assert unflatten(flatten(outputs)) == outputs
+
+
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    plan=st.lists(st.sampled_from(["ok", "unread", "s0", "s1", "odd"]), max_size=40),
+    cap=st.integers(1, 5),
+    delays=st.randoms(use_true_random=False),
+)
+def test_every_row_is_accounted_for_once_and_in_order(
+    scripted: Make, plan: list[str], cap: int, delays: Any
+) -> None:
+    async def answer(request: Request) -> LLMOutput:
+        await anyio.sleep(delays.random() / 1000)
+        here, number = request.messages[0]["content"], request.messages[-1]["content"]
+        if plan[int(number)] == here:
+            raise ServerError("boom")
+        if plan[int(number)] == "odd":
+            raise KeyError("a defect")
+        return await echo(request)
+
+    engine(scripted, answer, max_concurrency=cap)
+    inputs = [{} if what == "unread" else {"number": i} for i, what in enumerate(plan)]
+    with tempfile.TemporaryDirectory() as folder:
+        run = chain().run(inputs, output_dir=Path(folder) / "out", max_lines_per_file=7)
+        flat = lines(Path(folder) / "out/flattened")
+        errors = [
+            json.loads(line)
+            for line in (Path(folder) / "out/errors.jsonl").read_text().splitlines()
+        ]
+        results = list(run.results)
+    bad = [index for index, what in enumerate(plan) if what != "ok"]
+    assert [line["row_id"] for line in flat] == list(range(len(plan)))
+    assert Counter(line["row_id"] for line in errors) == Counter(bad)
+    assert [result.row_id for result in results if not result.ok] == bad
+    assert (run.counts.ok, run.counts.failed) == (len(plan) - len(bad), len(bad))
+
+
+def test_rows_are_read_lazily_and_a_bounded_number_is_in_flight(scripted: Make) -> None:
+    taken = flying = most = ahead = done = 0
+
+    async def answer(request: Request) -> LLMOutput:
+        nonlocal flying, most, done
+        flying += 1
+        most = max(most, flying)
+        await anyio.sleep(0.0005)
+        flying -= 1
+        done += 1
+        return await echo(request)
+
+    def source() -> Iterator[dict[str, int]]:
+        nonlocal taken, ahead
+        for row in rows(300):
+            taken += 1
+            ahead = max(ahead, taken - done)
+            yield row
+
+    engine(scripted, answer, max_concurrency=4)
+    run = chain(steps=1).run(source())
+    assert run.counts.ok == 300
+    assert most == 4
+    assert ahead <= 6
+
+
+def test_a_slow_row_holds_back_a_bounded_number_of_others(scripted: Make) -> None:
+    release = anyio.Event()
+    answered = 0
+
+    async def answer(request: Request) -> LLMOutput:
+        nonlocal answered
+        if request.messages[-1]["content"] == "0":
+            await release.wait()
+        else:
+            answered += 1
+        return await echo(request)
+
+    async def run() -> int:
+        engine(scripted, answer, max_concurrency=2)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(chain(steps=1).arun, rows(200))
+            for _ in range(200):
+                await anyio.sleep(0)
+            held = answered
+            release.set()
+        return held
+
+    assert asyncio.run(run()) <= 8 + 2
+    assert answered == 199
+
+
+def test_async_inputs_and_a_running_loop_are_fine(scripted: Make) -> None:
+    engine(scripted)
+
+    async def source() -> AsyncIterator[Row]:
+        for index in range(5):
+            yield Row(number=index)
+
+    async def notebook() -> tuple[int, int]:
+        first = await chain().arun(source(), limit=3)
+        second = chain().run(rows(2))
+        return first.counts.ok, second.counts.ok
+
+    assert asyncio.run(notebook()) == (3, 2)
+
+
+def test_files_roll_and_a_step_may_keep_its_output_to_itself(
+    scripted: Make, tmp_path: Path
+) -> None:
+    engine(scripted)
+    made = chain()
+    made.steps[0].yield_output = False
+    run = made.run(rows(5), output_dir=tmp_path / "out", max_lines_per_file=2)
+    assert len(list((tmp_path / "out/flattened").iterdir())) == 3
+    assert lines(tmp_path / "out/flattened")[4] == {"row_id": 4, "s1.number": 4}
+    assert len(lines(tmp_path / "out/steps/s0")) == 5
+    assert [result.value for result in run.results] == [Out(number=n) for n in range(5)]
+
+
+def test_an_engine_that_never_answers_ends_the_run_with_one_error(
+    scripted: Make, tmp_path: Path
+) -> None:
+    asked = 0
+
+    async def answer(request: Request) -> LLMOutput:
+        nonlocal asked
+        asked += 1
+        await anyio.sleep(0)
+        raise AuthenticationError("key refused")
+
+    engine(scripted, answer, max_concurrency=3)
+    with pytest.raises(AuthenticationError, match="engine 'e': key refused"):
+        chain().run(rows(1000), output_dir=tmp_path / "out")
+    assert asked <= 3
+    assert json.loads((tmp_path / "out/run.json").read_text())["status"] == "failed"
+    engine(scripted)  # once it is mended, the same folder can be used
+    assert chain().run(rows(2), output_dir=tmp_path / "out").counts.ok == 2
+
+
+def test_an_engine_that_fails_later_fails_only_rows(scripted: Make) -> None:
+    async def answer(request: Request) -> LLMOutput:
+        if request.messages[-1]["content"] != "0":
+            raise AuthenticationError("key refused")
+        return await echo(request)
+
+    engine(scripted, answer, max_concurrency=1)
+    run = chain(steps=1).run(rows(4))
+    assert (run.counts.ok, run.counts.failed) == (1, 3)
+
+
+def test_an_unknown_engine_or_backend_stops_before_anything_is_made(
+    scripted: Make, tmp_path: Path
+) -> None:
+    with pytest.raises(UnknownEngineError, match="'e'"):
+        chain().run(rows(1), output_dir=tmp_path / "out")
+    with pytest.raises(PluginError):
+        register_engine("e", backend="nothing")
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_output_dir_that_holds_something_is_refused(scripted: Make, tmp_path: Path) -> None:
+    engine(scripted)
+    out = tmp_path / "out"
+    chain().run(rows(1), output_dir=out)
+    with pytest.raises(OutputDirError, match="already holds a run"):
+        chain().run(rows(1), output_dir=out)
+    (out / "mine.txt").write_text("x")
+    assert chain().run(rows(2), output_dir=out, overwrite=True).counts.ok == 2
+    assert (out / "mine.txt").exists()
+    with pytest.raises(OutputDirError, match="is a file"):
+        chain().run(rows(1), output_dir=out / "mine.txt")
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other/x").write_text("x")
+    with pytest.raises(OutputDirError, match="holds no run"):
+        chain().run(rows(1), output_dir=tmp_path / "other", overwrite=True)
+
+
+def run_file(folder: Path, name: str, content: str | bytes) -> Any:
+    path = folder / name
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return chain(steps=1).run(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.jsonl", '{"number": 1}\n\n{"number": 2}\n'),
+        ("a.jsonl", b'\xef\xbb\xbf{"number": 1}\r\n{"number": 2}'),
+        ("a.ndjson", '{"number": 1}\n{"number": 2}\n'),
+        ("a.json", '[{"number": 1}, {"number": 2}]'),
+        ("a.csv", "number,other\n1,x\n2,\n"),
+        ("a.CSV", b"\xef\xbb\xbfnumber\r\n1\r\n2\r\n"),
+    ],
+)
+def test_inputs_are_read_from_files(
+    scripted: Make, tmp_path: Path, name: str, content: str | bytes
+) -> None:
+    engine(scripted)
+    run = run_file(tmp_path, name, content)
+    assert [result.value.number for result in run.results] == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "place", "said"),
+    [
+        ("a.jsonl", '{"number": 1}\nnot json\n{"number": 3}\n', "a.jsonl:2", "not JSON"),
+        ("a.jsonl", b'{"number": 1}\n\xff\xfe\n{"number": 3}\n', "a.jsonl:2", "not UTF-8"),
+        ("a.jsonl", '{"number": 1}\n{"numbr": 2}\n{"number": 3}\n', "a.jsonl:2", "'number' is"),
+        ("a.jsonl", '{"number": 1}\n"x"\n{"number": 3}\n', "a.jsonl:2", "dictionary"),
+        ("a.json", '[{"number": 1}, {"number": "x"}, {"number": 3}]', "row 1", "number: "),
+        ("a.csv", "number\n1\n2,9\n3\n", "a.csv:3", "more values than the 1 columns"),
+        ("a.csv", "number,b\n1,2\n,2\n3,2\n", "a.csv:3", "'number' is missing"),
+    ],
+)
+def test_a_row_that_cannot_be_read_fails_alone_and_says_where(
+    scripted: Make, tmp_path: Path, name: str, content: str | bytes, place: str, said: str
+) -> None:
+    engine(scripted)
+    run = run_file(tmp_path, name, content)
+    assert [result.ok for result in run.results] == [True, False, True]
+    error = run.results[1].error
+    assert isinstance(error, InputError)
+    assert place in str(error)
+    assert said in str(error)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("a.json", "{}", "expected a JSON array"),
+        ("a.json", '[{"number": 1},\n oops]', "a.json:2: not JSON"),
+        ("a.txt", "", "unknown format '.txt'"),
+    ],
+)
+def test_a_file_that_cannot_be_read_at_all_is_one_error(
+    scripted: Make, tmp_path: Path, name: str, content: str, said: str
+) -> None:
+    engine(scripted)
+    with pytest.raises(InputError) as caught:
+        run_file(tmp_path, name, content)
+    assert said in str(caught.value)
+
+
+def test_inputs_that_are_nothing_of_the_kind_are_refused(scripted: Make, tmp_path: Path) -> None:
+    engine(scripted)
+    with pytest.raises(InputError, match="no iterable"):
+        chain().run(3)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="is a directory"):
+        chain().run(tmp_path)
+
+
+def test_an_error_of_the_users_own_generator_is_passed_on(scripted: Make) -> None:
+    def source() -> Iterator[dict[str, int]]:
+        yield {"number": 1}
+        raise ZeroDivisionError("mine")
+
+    engine(scripted)
+    with pytest.raises(ZeroDivisionError, match="mine"):
+        chain().run(source())

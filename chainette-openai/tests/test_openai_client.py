@@ -1,0 +1,360 @@
+from __future__ import annotations
+
+import json
+import logging
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+import respx
+from chainette import EngineConfig, LLMOutput, SamplingParams, register_engine
+from chainette.errors import (
+    AuthenticationError,
+    EngineTimeoutError,
+    EngineUnreachableError,
+    MissingAPIKeyError,
+    NotFoundError,
+    OutputTruncatedError,
+    RateLimitError,
+    RefusalError,
+    ServerError,
+    StructuredOutputError,
+)
+from chainette.types import Usage
+from chainette_openai.client import OpenAIClient
+from chainette_openai.config import OpenAIConfig
+from pydantic import BaseModel
+
+SENTINEL = "sk-SENTINEL-0123456789"
+
+
+class Inner(BaseModel):
+    scores: dict[str, int]
+
+
+class City(BaseModel):
+    name: str
+    inner: Inner
+    note: str = "none"
+
+
+STRICT_CITY = (
+    '{"name": "Oslo", "inner": {"scores": {"entries": [{"key": "a", "value": 1}]}}, "note": "n"}'
+)
+CITY = City(name="Oslo", inner=Inner(scores={"a": 1}), note="n")
+
+
+class ResponsesServer(ThreadingHTTPServer):
+    """Speaks the Responses API on loopback; a test scripts its answers."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.status = 200
+        self.body: Any = None
+        self.stall = threading.Event()
+        self.stalls = False
+        self.requests: list[tuple[str, dict[str, str], dict[str, Any]]] = []
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_address[1]}/v1"
+
+
+class Handler(BaseHTTPRequestHandler):
+    server: ResponsesServer
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        headers = {name.lower(): value for name, value in self.headers.items()}
+        self.server.requests.append((self.path, headers, json.loads(body)))
+        if self.server.stalls:
+            self.server.stall.wait(5)
+        answer = self.server.body
+        data = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
+        try:
+            self.send_response(self.server.status)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(data)))
+            self.end_headers()
+            self.wfile.write(data)
+        except OSError:
+            pass
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+@pytest.fixture
+def server() -> Iterator[ResponsesServer]:
+    server = ResponsesServer()
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield server
+    server.stall.set()
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.fixture(autouse=True)
+def _no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def response(*content: dict[str, Any], **fields: Any) -> dict[str, Any]:
+    message = {
+        "type": "message", "id": "m", "role": "assistant", "status": "completed",
+        "content": list(content),
+    }  # fmt: skip
+    reasoning = {
+        "type": "reasoning", "id": "r", "summary": [{"type": "summary_text", "text": "thought"}]
+    }  # fmt: skip
+    usage = {
+        "input_tokens": 11, "input_tokens_details": {"cached_tokens": 4},
+        "output_tokens": 22, "output_tokens_details": {"reasoning_tokens": 5}, "total_tokens": 33,
+    }  # fmt: skip
+    base = {
+        "id": "resp", "object": "response", "created_at": 1, "model": "m", "status": "completed",
+        "output": [reasoning, message], "parallel_tool_calls": True, "tool_choice": "auto",
+        "tools": [], "usage": usage, "incomplete_details": None,
+    }  # fmt: skip
+    return base | fields
+
+
+def said(text: str) -> dict[str, Any]:
+    return {"type": "output_text", "text": text, "annotations": []}
+
+
+def make_client(url: str, **fields: Any) -> OpenAIClient:
+    fields = {"api": "responses", "api_key": SENTINEL} | fields
+    config = register_engine("e", backend="openai", model="m", endpoint=url, **fields)
+    client = config.engine
+    assert isinstance(client, OpenAIClient)
+    return client
+
+
+def one(client: OpenAIClient, *arguments: Any, **keywords: Any) -> LLMOutput:
+    return client.generate(["hi"], *arguments, **keywords)[0]
+
+
+def test_a_typed_response_is_asked_for_strictly_and_parsed(server: ResponsesServer) -> None:
+    server.body = response(said(STRICT_CITY))
+    params = SamplingParams(temperature=0.5, max_tokens=99)
+    output = one(make_client(server.url), params, output_model=City)
+    assert output.error is None
+    assert output.outputs[0].parsed == CITY
+    assert output.outputs[0].reasoning_content == "thought"
+    assert output.usage == Usage(11, 22, 5, 4)
+    ((path, headers, sent),) = server.requests
+    assert path == "/v1/responses"
+    assert headers["authorization"] == f"Bearer {SENTINEL}"
+    assert sent["input"] == [{"role": "user", "content": "hi"}]
+    assert (sent["temperature"], sent["max_output_tokens"], sent["store"]) == (0.5, 99, False)
+    asked = sent["text"]["format"]
+    assert (asked["type"], asked["strict"], asked["name"]) == ("json_schema", True, "City")
+    assert asked["schema"]["required"] == ["name", "inner", "note"]
+    assert asked["schema"]["additionalProperties"] is False
+
+
+def test_plain_text_is_read(server: ResponsesServer) -> None:
+    server.body = response(said("hello "), said("world"))
+    output = one(make_client(server.url))
+    assert output.outputs[0].text == "hello world"
+    assert "format" not in server.requests[0][2].get("text", {})
+
+
+@pytest.mark.parametrize("mode", ["json_object", "prompt"])
+def test_other_modes_describe_the_schema_in_words(server: ResponsesServer, mode: str) -> None:
+    server.body = response(said(CITY.model_dump_json()))
+    output = one(make_client(server.url, structured_output=mode), output_model=City)
+    assert output.outputs[0].parsed == CITY
+    sent = server.requests[0][2]
+    assert "JSON schema" in sent["input"][0]["content"]
+    assert ("text" in sent) == (mode == "json_object")
+
+
+def test_an_answer_that_ignores_the_schema_keeps_its_text(server: ResponsesServer) -> None:
+    server.body = response(said("Oslo is nice."))
+    output = one(make_client(server.url), output_model=City)
+    assert isinstance(output.error, StructuredOutputError)
+    assert output.error.raw_text == "Oslo is nice."
+    assert output.usage == Usage(11, 22, 5, 4)
+
+
+def test_an_answer_cut_off_keeps_its_text_and_usage(server: ResponsesServer) -> None:
+    details = {"reason": "max_output_tokens"}
+    server.body = response(said('{"name": "Os'), status="incomplete", incomplete_details=details)
+    output = one(make_client(server.url), SamplingParams(max_tokens=5), output_model=City)
+    assert isinstance(output.error, OutputTruncatedError)
+    assert output.error.raw_text == '{"name": "Os'
+    assert output.usage == Usage(11, 22, 5, 4)
+
+
+def test_a_refusal_and_a_content_filter_are_no_json_errors(server: ResponsesServer) -> None:
+    client = make_client(server.url)
+    server.body = response({"type": "refusal", "refusal": "I will not."})
+    assert isinstance(one(client, output_model=City).error, RefusalError)
+    details = {"reason": "content_filter"}
+    server.body = response(said(""), status="incomplete", incomplete_details=details)
+    assert isinstance(one(client, output_model=City).error, RefusalError)
+
+
+@pytest.mark.parametrize(
+    ("status", "error"),
+    [
+        (401, AuthenticationError),
+        (404, NotFoundError),
+        (429, RateLimitError),
+        (500, ServerError),
+    ],
+)
+def test_a_failure_is_typed_and_never_retried_by_the_sdk(
+    server: ResponsesServer, status: int, error: type[Exception]
+) -> None:
+    server.status, server.body = status, {"error": {"message": f"words about {SENTINEL}"}}
+    found = one(make_client(server.url)).error
+    assert type(found) is error
+    assert "words about ***" in str(found)
+    assert SENTINEL not in repr(found)
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("body", [b"", b"<html>", b"null", b"[]", b"{}", b'{"output": 3}'])
+def test_a_success_that_is_no_response_fails_its_row(server: ResponsesServer, body: bytes) -> None:
+    server.body = body
+    assert isinstance(one(make_client(server.url)).error, ServerError)
+
+
+def test_a_slow_server_times_out(server: ResponsesServer) -> None:
+    server.stalls = True
+    assert isinstance(one(make_client(server.url, timeout=0.2)).error, EngineTimeoutError)
+
+
+def test_a_server_that_is_not_there_is_unreachable(server: ResponsesServer) -> None:
+    url = server.url.replace(str(server.server_address[1]), "9")
+    assert isinstance(one(make_client(url)).error, EngineUnreachableError)
+
+
+def test_no_secret_reaches_any_log(
+    server: ResponsesServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    server.body = response(said("x"))
+    one(make_client(server.url, headers={"X-Extra": SENTINEL}))
+    assert server.requests[0][1]["x-extra"] == SENTINEL
+    assert caplog.records
+    assert SENTINEL not in caplog.text
+
+
+@respx.mock
+def test_chat_is_spoken_to_other_servers_with_a_strict_schema() -> None:
+    answer = {"choices": [{"message": {"content": STRICT_CITY}, "finish_reason": "stop"}]}
+    route = respx.post("http://other.test/v1/chat/completions").respond(json=answer)
+    output = one(make_client("http://other.test/v1", api=None), output_model=City)
+    assert output.outputs[0].parsed == CITY
+    asked = json.loads(route.calls.last.request.content)["response_format"]["json_schema"]
+    assert asked["strict"] is True
+    assert asked["schema"]["additionalProperties"] is False
+
+
+@respx.mock
+def test_a_server_that_enforces_more_gets_the_whole_schema() -> None:
+    text = '{"name": "Oslo", "inner": {"scores": {"a": 1}}, "note": "n"}'
+    answer = {"choices": [{"message": {"content": text}, "finish_reason": "stop"}]}
+    route = respx.post("http://other.test/v1/chat/completions").respond(json=answer)
+    output = one(make_client("http://other.test/v1", api=None, strict=False), output_model=City)
+    assert output.outputs[0].parsed == CITY
+    asked = json.loads(route.calls.last.request.content)["response_format"]["json_schema"]
+    assert asked["schema"] == City.model_json_schema()
+    assert "strict" not in asked
+
+
+def test_a_compatible_server_may_leave_out_the_details_of_its_usage(
+    server: ResponsesServer,
+) -> None:
+    usage = {"input_tokens": 1, "output_tokens": 2, "total_tokens": 3}
+    server.body = response(said("x"), usage=usage)
+    assert one(make_client(server.url)).usage == Usage(1, 2)
+
+
+def test_a_placeholder_for_a_key_is_not_cut_out_of_messages(server: ResponsesServer) -> None:
+    server.status, server.body = 401, {"error": "no key given"}
+    assert "no key given" in str(one(make_client(server.url, api_key="k")).error)
+
+
+@respx.mock
+def test_openai_itself_takes_the_new_name_of_max_tokens() -> None:
+    answer = {"choices": [{"message": {"content": "x"}, "finish_reason": "stop"}]}
+    route = respx.post("https://api.openai.com/v1/chat/completions").respond(json=answer)
+    one(make_client("https://api.openai.com/v1", api="chat"), SamplingParams(max_tokens=3))
+    sent = json.loads(route.calls.last.request.content)
+    assert sent["max_completion_tokens"] == 3
+    assert "max_tokens" not in sent
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "environment", "api", "protocol"),
+    [
+        (None, None, None, "responses"),
+        ("https://api.openai.com/v1", None, None, "responses"),
+        (None, "http://other/v1", None, "chat"),
+        ("http://other/v1", None, None, "chat"),
+        ("http://other/v1", None, "responses", "responses"),
+        (None, None, "chat", "chat"),
+        ("http://api.openai.com.evil.test/v1", None, None, "chat"),
+    ],
+)
+def test_the_protocol_follows_the_endpoint(
+    monkeypatch: pytest.MonkeyPatch,
+    endpoint: str | None,
+    environment: str | None,
+    api: Any,
+    protocol: str,
+) -> None:
+    if environment:
+        monkeypatch.setenv("OPENAI_BASE_URL", environment)
+    config = OpenAIConfig(name="e", backend="openai", model="m", endpoint=endpoint, api=api)
+    assert config.protocol == protocol
+
+
+def test_a_missing_key_names_the_variable() -> None:
+    with pytest.raises(MissingAPIKeyError, match="OPENAI_API_KEY"):
+        _ = register_engine("e", backend="openai", model="m").engine
+
+
+@respx.mock
+@pytest.mark.parametrize(
+    ("fields", "base_url", "sent"),
+    [
+        ({}, "http://other.test/v1", True),  # OPENAI_BASE_URL and OPENAI_API_KEY belong together
+        ({"endpoint": "http://third.test/v1"}, "http://other.test/v1", False),
+        ({"endpoint": "http://third.test/v1", "api_key_env": "OPENAI_API_KEY"}, "", True),
+    ],
+)
+def test_the_key_of_the_environment_goes_only_where_it_is_meant_to_go(
+    monkeypatch: pytest.MonkeyPatch, fields: dict[str, str], base_url: str, sent: bool
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", SENTINEL)
+    monkeypatch.setenv("OPENAI_BASE_URL", base_url)
+    answer = {"choices": [{"message": {"content": "x"}, "finish_reason": "stop"}]}
+    route = respx.post(url__regex="http://(other|third).test/v1/.*").respond(json=answer)
+    client = register_engine("e", backend="openai", model="m", **fields).engine
+    assert client.generate(["x"])[0].error is None
+    assert (SENTINEL in str(route.calls.last.request.headers.raw)) == sent
+
+
+def test_a_plain_engine_config_works_as_in_the_plan(server: ResponsesServer) -> None:
+    config = EngineConfig(
+        name="gpt4o", backend="openai", model="m", endpoint=server.url, api_key="k"
+    )
+    assert isinstance(config.engine, OpenAIClient)
+    assert config.engine.config.protocol == "chat"
+
+
+def test_reasoning_is_warned_of_and_switched_off(caplog: pytest.LogCaptureFixture) -> None:
+    config = register_engine("e", backend="openai", model="m", enable_reasoning=True)
+    assert config.enable_reasoning is False
+    assert "reasoning" in caplog.text

@@ -1,0 +1,246 @@
+"""The commands, as a person calls them."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+RUN = ("run", "numbers_chain.py:chain", "-i", "rows.jsonl", "-e", "engines.yml", "-o", "out")
+
+
+def clean(done: subprocess.CompletedProcess[str]) -> str:
+    """Stderr, after checking that it is a message and no traceback."""
+    assert "Traceback" not in done.stdout + done.stderr
+    return done.stderr
+
+
+def test_a_run_prints_answers_on_stdout_and_all_else_on_stderr(
+    chainette: Any, project: Path
+) -> None:
+    done = chainette(*RUN)
+    assert done.returncode == 0, done.stderr
+    assert "Say 3" in done.stdout
+    assert "run: out" in done.stdout
+    assert "5 rows in" in done.stderr
+    assert "5 ok, 0 failed" in done.stderr
+    assert "rows" not in done.stdout
+    assert json.loads((project / "out/run.json").read_text())["inputs"]["path"] == "rows.jsonl"
+
+
+def test_rows_come_from_standard_input_too(chainette: Any, project: Path) -> None:
+    done = chainette(*RUN[:3], "-", *RUN[4:], input='{"number": 7}\n')
+    assert done.returncode == 0
+    assert "Say 7" in done.stdout
+
+
+def test_limit_and_overwrite(chainette: Any, project: Path) -> None:
+    assert "2 ok" in chainette(*RUN, "--limit", "2").stderr
+    refused = chainette(*RUN)
+    assert refused.returncode == 2
+    assert "--overwrite" in clean(refused)
+    assert "5 ok" in chainette(*RUN, "--overwrite").stderr
+
+
+def test_without_an_output_dir_a_new_one_is_made(chainette: Any, project: Path) -> None:
+    done = chainette(*RUN[:-2])
+    assert done.returncode == 0
+    assert len(list((project / "runs/numbers").iterdir())) == 1
+
+
+def test_rows_that_fail_are_shown_and_the_exit_code_is_1(chainette: Any, project: Path) -> None:
+    (project / "rows.jsonl").write_text('{"number": 1}\nnot json\n{"numbr": 3}\n')
+    done = chainette(*RUN)
+    assert done.returncode == 1
+    assert "rows.jsonl:2: not JSON" in clean(done)
+    assert "rows.jsonl:3: 'number' is missing" in done.stderr
+    assert "1 ok, 2 failed" in done.stderr
+
+
+def test_when_no_row_can_be_read_the_exit_code_is_2(chainette: Any, project: Path) -> None:
+    (project / "rows.jsonl").write_text('not json\n{"numbr": 3}\n')
+    done = chainette(*RUN)
+    assert done.returncode == 2
+    assert "rows.jsonl:1" in clean(done)
+
+
+def test_an_empty_input_is_said_to_be_empty(chainette: Any, project: Path) -> None:
+    (project / "rows.jsonl").write_text("")
+    done = chainette(*RUN)
+    assert done.returncode == 0
+    assert "the input has no rows" in clean(done)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (("-i", "no.jsonl"), "no.jsonl: No such file"),
+        (("-i", "."), "is a directory"),
+        (("-i", "engines.yml"), "unknown format '.yml'"),
+        (("-e", "no.yml"), "no.yml: cannot be read"),
+        (("-e", "bad.yml"), "bad.yml:2: no valid YAML"),
+        (("-e", "unknown.yml"), "unknown backend 'opnai' (did you mean 'openai'?)"),
+        (("-e", "nokey.yml"), "environment variable OPENAI_API_KEY"),
+        (("-e", "noenv.yml"), "environment variable MY_OWN_KEY is not set"),
+        (("-e", "refusing.yml"), "cannot connect"),
+        (("-e", "other.yml"), "unknown engine 'e'; registered engines: f"),
+        (("-o", "rows.jsonl"), "rows.jsonl: is a file"),
+        (("-o", "."), "is not empty and holds no run"),
+    ],
+)
+def test_what_cannot_start_is_one_message_and_exit_code_2(
+    chainette: Any, project: Path, change: tuple[str, str], said: str
+) -> None:
+    for name, text in {
+        "bad": "- name: e\n   backend: x\n",
+        "unknown": "- {name: e, backend: opnai}\n",
+        "nokey": "- {name: e, backend: openai, model: m}\n",
+        "noenv": "- {name: e, backend: openai, model: m, api_key_env: MY_OWN_KEY}\n",
+        "refusing": "- {name: e, backend: openai, model: m, endpoint: 'http://127.0.0.1:9/v1'}\n",
+        "other": "- {name: f, backend: openai, model: m}\n",
+    }.items():
+        (project / f"{name}.yml").write_text(text)
+    arguments = list(RUN)
+    arguments[arguments.index(change[0]) + 1] = change[1]
+    done = chainette(*arguments)
+    assert done.returncode == 2
+    assert said in clean(done)
+    assert done.stderr.count("error: ") == 1
+    assert done.stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("target", "said"),
+    [
+        ("numbers_chain.py:chian", "no chain named 'chian' (did you mean 'chain'?)"),
+        ("no_such.py:chain", "there is no such file"),
+        ("no_such:chain", "ModuleNotFoundError"),
+        ("no_such.yaml", "cannot be read"),
+    ],
+)
+def test_a_target_that_is_not_there_is_one_message(
+    chainette: Any, project: Path, target: str, said: str
+) -> None:
+    for command in ("run", "inspect"):
+        done = chainette(command, target, *(RUN[2:] if command == "run" else ()))
+        assert done.returncode == 2
+        assert said in clean(done)
+
+
+def test_a_run_without_inputs_says_which_option_is_missing(chainette: Any, project: Path) -> None:
+    done = chainette(*RUN[:2])
+    assert done.returncode == 2
+    assert "--inputs" in clean(done)
+
+
+def test_a_model_that_the_server_has_not_ends_the_run(
+    chainette: Any, project: Path, openai_server: Any
+) -> None:
+    openai_server.reply = lambda body: (404, {"error": {"message": "The model 'm' is unknown"}})
+    done = chainette(*RUN)
+    assert done.returncode == 2
+    assert "The model 'm' is unknown" in clean(done)
+    assert "check the engine's model" in done.stderr
+
+
+def test_answers_that_do_not_fit_are_failed_rows(
+    chainette: Any, project: Path, openai_server: Any
+) -> None:
+    message = {"message": {"content": "no json"}, "finish_reason": "stop"}
+    openai_server.reply = lambda body: (200, {"choices": [message]})
+    done = chainette(*RUN)
+    assert done.returncode == 1
+    assert "no valid Answer" in clean(done)
+    errors = (project / "out/errors.jsonl").read_text().splitlines()
+    assert [json.loads(line)["raw_text"] for line in errors] == ["no json"] * 5
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_ctrl_c_writes_what_is_done_and_exits_with_130(
+    project: Path, openai_server: Any, times: int
+) -> None:
+    reached, release = threading.Event(), threading.Event()
+
+    def reply(body: dict[str, Any]) -> tuple[int, Any]:
+        if body["messages"][-1]["content"] != "Say 0":
+            reached.set()
+            release.wait(20)
+        return openai_server.say(body)
+
+    openai_server.reply = reply
+    engines = (project / "engines.yml").read_text() + "  max_concurrency: 2\n"
+    (project / "engines.yml").write_text(engines)
+    program = str(Path(sys.executable).with_name("chainette"))
+    running = subprocess.Popen(
+        [program, *RUN], cwd=project, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert reached.wait(20)
+    running.send_signal(signal.SIGINT)
+    if times == 1:
+        threading.Timer(0.5, release.set).start()
+    else:
+        with pytest.raises(subprocess.TimeoutExpired):
+            running.wait(0.5)
+        running.send_signal(signal.SIGINT)
+    _, errors = running.communicate(timeout=30)
+    release.set()
+    assert running.returncode == 130
+    assert "Traceback" not in errors
+    manifest = json.loads((project / "out/run.json").read_text())
+    assert manifest["status"] == "interrupted"
+    finished = (project / "out/flattened/000000.jsonl").read_text().splitlines()
+    assert manifest["counts"]["ok"] == len(finished)
+    assert len(finished) < 5 if times == 1 else len(finished) == 1
+
+
+def test_inspect_shows_the_chain(chainette: Any, project: Path) -> None:
+    assert "Row → Answer  engine e" in chainette("inspect", "numbers_chain.py").stdout
+    assert "flowchart TD" in chainette("inspect", "numbers_chain.py", "--mermaid").stdout
+    shown = json.loads(chainette("inspect", "numbers_chain.py", "--json").stdout)
+    assert shown["nodes"][0]["id"] == "say"
+
+
+def test_engines_are_listed_with_their_backends(chainette: Any, project: Path) -> None:
+    done = chainette("engines", "list", "-f", "engines.yml")
+    assert done.returncode == 0
+    assert "chainette_openai" in done.stdout
+    assert "pip install chainette-vllm-local" in done.stdout or "vllm_local" in done.stdout
+    shown = json.loads(chainette("engines", "list", "-f", "engines.yml", "--json").stdout)
+    by_name = {backend["name"]: backend for backend in shown["backends"]}
+    assert set(by_name["openai"]) == {
+        "name", "distribution", "version", "entry_point", "capabilities", "sampling", "summary",
+        "state", "reason",
+    }  # fmt: skip
+    assert by_name["openai"]["distribution"] == "chainette-openai"
+    assert by_name["openai"]["state"] == "ok"
+    assert shown["engines"][0]["name"] == "e"
+
+
+def test_engines_check_says_what_works_and_what_it_took(
+    chainette: Any, project: Path, openai_server: Any
+) -> None:
+    text = '{"city": "Paris", "continent": "Europe"}'
+    choice = {"message": {"content": text}, "finish_reason": "stop"}
+    usage = {"prompt_tokens": 9, "completion_tokens": 4}
+    openai_server.reply = lambda body: (200, {"choices": [choice], "usage": usage})
+    done = chainette("engines", "check", "e", "-f", "engines.yml")
+    assert done.returncode == 0, done.stderr
+    for words in ("structured output yes", "m is one of 1", "9 in, 4 out"):
+        assert words in done.stdout
+    choice["message"] = {"content": "Paris"}
+    done = chainette("engines", "check", "e", "-f", "engines.yml")
+    assert done.returncode == 1
+    assert "no: " in done.stdout
+    done = chainette("engines", "check", "x", "-f", "engines.yml")
+    assert done.returncode == 2
+    assert "unknown engine 'x'" in clean(done)
+
+
+def test_the_version_is_shown(chainette: Any) -> None:
+    assert chainette("--version").stdout.strip()[0].isdigit()

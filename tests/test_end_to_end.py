@@ -1,0 +1,167 @@
+"""Whole runs on a real model behind a real server."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from chainette import SamplingParams, register_engine
+from chainette.engine.server import server_process
+from chainette.errors import StructuredOutputError
+from chainette.pipeline.yaml_chain import load_yaml_chain
+from chainette_llamacpp.server import default_model_path
+from pydantic import BaseModel, Field
+
+pytestmark = pytest.mark.llamacpp
+ROOT = Path(__file__).parent.parent
+EXAMPLES = ROOT / "examples"
+
+
+class Animal(BaseModel):
+    name: str = Field(max_length=20)
+    legs: int = Field(ge=0, le=8)
+
+
+@pytest.fixture(scope="module")
+def llama_server() -> str:
+    command = [sys.executable, "-m", "chainette_llamacpp.server"]
+    command += ["--model-path", str(default_model_path()), "--alias", "smol"]
+    command += ["--address-file", "{address_file}"]
+    return server_process(command, name="end-to-end").ensure_running() + "/v1"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("run-yaml", EXAMPLES / "engine_clinical_qa.yaml"),
+        ("run", EXAMPLES / "openai_structured.py", "-i", EXAMPLES / "support_tickets.jsonl"),
+    ],
+)
+def test_the_examples_run_on_the_embedded_model(
+    chainette: Any, tmp_path: Path, arguments: tuple[Any, ...]
+) -> None:
+    engines = EXAMPLES / "engines.llamacpp.yml"
+    done = chainette(*arguments, "-o", "out", "--engines", engines, "--limit", 3)
+    assert done.returncode == 0, done.stderr
+    flat = (tmp_path / "out/flattened/000000.jsonl").read_text().splitlines()
+    assert [json.loads(line)["row_id"] for line in flat] == [0, 1, 2]
+    manifest = json.loads((tmp_path / "out/run.json").read_text())
+    assert manifest["status"] == "finished"
+    assert manifest["usage"]["completion_tokens"] > 20
+    assert "chainette-llamacpp" in manifest["plugins"]
+
+
+def test_every_answer_of_the_clinical_example_is_valid(chainette: Any, tmp_path: Path) -> None:
+    path = EXAMPLES / "engine_clinical_qa.yaml"
+    engines = EXAMPLES / "engines.llamacpp.yml"
+    done = chainette("run-yaml", path, "-o", "out", "--engines", engines, "--limit", 4)
+    assert done.returncode == 0, done.stderr
+    for step in load_yaml_chain(path).chain.steps:
+        lines = (tmp_path / f"out/steps/{step.id}/000000.jsonl").read_text().splitlines()
+        assert len(lines) == 4
+        assert all(step.output_model.model_validate(json.loads(x)["output"]) for x in lines)
+
+
+def test_the_examples_have_enough_inputs_and_they_all_fit() -> None:
+    clinical = load_yaml_chain(EXAMPLES / "engine_clinical_qa.yaml")
+    for path, model in [(clinical.inputs, clinical.chain.input_model)]:
+        lines = path.read_text().splitlines() if path else []
+        assert len(lines) >= 20
+        assert all(model.model_validate_json(line) for line in lines)
+    assert len((EXAMPLES / "support_tickets.jsonl").read_text().splitlines()) >= 20
+
+
+def test_the_openai_backend_talks_to_a_compatible_server_through_the_environment(
+    chainette: Any, tmp_path: Path, llama_server: str
+) -> None:
+    environment = {"OPENAI_BASE_URL": llama_server, "OPENAI_API_KEY": "k", "OPENAI_MODEL": "smol"}
+    path = EXAMPLES / "openai_structured.py"
+    inputs = EXAMPLES / "support_tickets.jsonl"
+    done = chainette("run", path, "-i", inputs, "-o", "out", "--limit", 2, env=environment)
+    assert done.returncode in (0, 1), done.stderr  # the strict schema cannot limit lengths
+    manifest = json.loads((tmp_path / "out/run.json").read_text())
+    assert manifest["status"] == "finished"
+    assert manifest["counts"]["rows"] == 2
+    flat = (tmp_path / "out/flattened/000000.jsonl").read_text().splitlines()
+    assert all("triage.topic" in line or "OutputTruncatedError" in line for line in flat)
+
+
+def test_chat_mode_gives_valid_answers(llama_server: str) -> None:
+    engine = register_engine("chat", backend="openai", model="smol", endpoint=llama_server).engine
+    params = SamplingParams(temperature=0, max_tokens=200)
+    prompts = ['A dog: {"name": "dog", "legs": 4}. And a bird?'] * 4
+    outputs = engine.generate(prompts, params, output_model=Animal)
+    assert [type(output.outputs[0].parsed) for output in outputs] == [Animal] * 4
+    assert all(output.usage and output.usage.completion_tokens for output in outputs)
+
+
+def test_a_server_that_accepts_a_schema_and_ignores_it_is_found_out(llama_server: str) -> None:
+    engine = register_engine(
+        "resp", backend="openai", model="smol", endpoint=llama_server, api="responses", api_key="k"
+    ).engine
+    params = SamplingParams(temperature=0, max_tokens=30)
+    (output,) = engine.generate(["Tell me about cats."], params, output_model=Animal)
+    assert isinstance(output.error, StructuredOutputError)
+    assert output.error.raw_text
+    (output,) = engine.generate(["Tell me about cats."], params)
+    assert output.error is None
+
+
+def test_a_prompt_over_the_context_fails_alone(llama_server: str) -> None:
+    engine = register_engine("long", backend="openai", model="smol", endpoint=llama_server).engine
+    outputs = engine.generate(["hi", "word " * 20_000, "hi"], SamplingParams(max_tokens=3))
+    assert [output.error is None for output in outputs] == [True, False, True]
+    assert "context" in str(outputs[1].error)
+
+
+def test_engines_check_works_on_the_embedded_engine(chainette: Any) -> None:
+    done = chainette("engines", "check", "default", "-f", EXAMPLES / "engines.llamacpp.yml")
+    assert done.returncode == 0, done.stderr
+    assert "structured output yes" in done.stdout
+
+
+def test_a_model_that_does_not_load_quotes_the_log(chainette: Any, tmp_path: Path) -> None:
+    (tmp_path / "bad.gguf").write_bytes(b"GGUF and nothing else")
+    engines = "- {name: default, backend: llamacpp, model_path: bad.gguf, lazy: false}\n"
+    (tmp_path / "engines.yml").write_text(engines)
+    path = EXAMPLES / "engine_clinical_qa.yaml"
+    done = chainette("run-yaml", path, "-o", "out", "--engines", "engines.yml")
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    assert "bad.gguf" in done.stderr
+    assert "log" in done.stderr
+
+
+def test_a_server_is_shared_in_a_process_and_gone_after_it(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(
+        "from chainette import SamplingParams, register_engine\n"
+        "from chainette.engine.server import _registry\n"
+        "params = SamplingParams(max_tokens=2)\n"
+        "for name in ('a', 'b'):\n"
+        "    engine = register_engine(name, backend='llamacpp').engine\n"
+        "    assert engine.generate(['hi'], params)[0].error is None\n"
+        "print(*(server.pid for server in _registry.values()))\n"
+    )
+    shown = subprocess.run(
+        [sys.executable, script], capture_output=True, text=True, check=True, timeout=60
+    )
+    (pid,) = map(int, shown.stdout.split())
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline and _alive(pid):
+        time.sleep(0.05)
+    assert not _alive(pid)
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True

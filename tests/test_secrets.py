@@ -1,0 +1,86 @@
+"""A key reaches no file, no output, no exception and no log."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+SENTINEL = "sk-SENTINEL-0123456789"
+COMMANDS = [
+    ("run", "numbers_chain.py", "-i", "rows.jsonl", "-e", "engines.yml", "-o", "out"),
+    ("inspect", "numbers_chain.py", "--json"),
+    ("engines", "list", "-f", "engines.yml"),
+    ("engines", "list", "-f", "engines.yml", "--json"),
+    ("engines", "check", "e", "-f", "engines.yml"),
+]
+
+WAYS = {
+    "environment": "  api_key_env: THE_KEY\n",
+    "file": f"  api_key: {SENTINEL}\n",
+    "header": f"  headers: {{X-Api-Key: {SENTINEL}}}\n",
+    "responses": f"  api: responses\n  api_key: {SENTINEL}\n",
+    "expanded": "  api_key: ${THE_KEY}\n",
+}
+
+
+def reply_ok(body: dict[str, Any]) -> tuple[int, Any]:
+    text = '{"text": "x"}'
+    return 200, {"choices": [{"message": {"content": text}, "finish_reason": "stop"}]}
+
+
+def reply_echo(body: dict[str, Any]) -> tuple[int, Any]:
+    return 401, {"error": {"message": f"Incorrect API key provided: {SENTINEL}"}}
+
+
+def reply_in_answer(body: dict[str, Any]) -> tuple[int, Any]:
+    return 200, {"choices": [{"message": {"content": f"no json but {SENTINEL}"}}]}
+
+
+def reply_garbage(body: dict[str, Any]) -> tuple[int, Any]:
+    return 200, {"odd": SENTINEL}
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("reply", [reply_ok, reply_echo, reply_in_answer, reply_garbage])
+def test_the_key_is_nowhere(
+    chainette: Any, project: Path, openai_server: Any, way: str, reply: Any
+) -> None:
+    openai_server.reply = reply
+    (project / "engines.yml").write_text((project / "engines.yml").read_text() + WAYS[way])
+    output = ""
+    for command in COMMANDS[: None if reply is reply_ok else 1]:
+        done = chainette("--debug", *command, env={"THE_KEY": SENTINEL})
+        output += done.stdout + done.stderr
+    assert SENTINEL not in output
+    assert output
+    for path in (project / "out").rglob("*"):
+        assert path.is_dir() or SENTINEL not in path.read_text(), path
+
+
+@pytest.mark.parametrize("field", ["api_kye: {}", "api_key: [{}]", "headers: [{}]", "timeout: {}"])
+def test_a_key_in_the_wrong_place_is_not_shown(chainette: Any, project: Path, field: str) -> None:
+    wrong = f"  {field.format(SENTINEL)}\n"
+    (project / "engines.yml").write_text((project / "engines.yml").read_text() + wrong)
+    done = chainette("--debug", "engines", "list", "-f", "engines.yml")
+    assert done.returncode == 2
+    assert "engines.yml:5" in done.stderr
+    assert SENTINEL not in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1:9", "{own}"])
+def test_a_password_in_the_endpoint_is_nowhere(
+    chainette: Any, project: Path, openai_server: Any, host: str
+) -> None:
+    host = host.format(own=f"127.0.0.1:{openai_server.server_address[1]}")
+    (project / "engines.yml").write_text(
+        f"- name: e\n  backend: openai\n  model: m\n  endpoint: http://me:{SENTINEL}@{host}/v1\n"
+    )
+    output = ""
+    for command in COMMANDS:
+        done = chainette("--debug", *command)
+        output += done.stdout + done.stderr
+    assert SENTINEL not in output
+    for path in (project / "out").rglob("*"):
+        assert path.is_dir() or SENTINEL not in path.read_text(), path
