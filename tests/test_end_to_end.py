@@ -84,12 +84,10 @@ def test_the_openai_backend_talks_to_a_compatible_server_through_the_environment
     path = EXAMPLES / "openai_structured.py"
     inputs = EXAMPLES / "support_tickets.jsonl"
     done = chainette("run", path, "-i", inputs, "-o", "out", "--limit", 2, env=environment)
-    assert done.returncode in (0, 1), done.stderr  # the strict schema cannot limit lengths
+    assert done.returncode == 0, done.stderr
     manifest = json.loads((tmp_path / "out/run.json").read_text())
     assert manifest["status"] == "finished"
     assert manifest["counts"]["rows"] == 2
-    flat = (tmp_path / "out/flattened/000000.jsonl").read_text().splitlines()
-    assert all("triage.topic" in line or "OutputTruncatedError" in line for line in flat)
 
 
 def test_chat_mode_gives_valid_answers(llama_server: str) -> None:

@@ -5,7 +5,7 @@ import logging
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import anyio
@@ -275,10 +275,8 @@ def server(serve: Serve) -> Iterator[str]:
     def handle(connection: socket.socket) -> None:
         with connection:
             connection.settimeout(5)
-            try:
+            with suppress(OSError):
                 serve(connection)
-            except OSError:
-                pass
 
     acceptor = threading.Thread(target=accept, daemon=True)
     acceptor.start()

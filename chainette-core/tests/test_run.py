@@ -105,7 +105,9 @@ def test_a_run_on_disk_has_the_files_of_the_documentation(scripted: Make, tmp_pa
 
     engine(scripted, answer, model="m", headers={"X": "secret-header"})
     run = chain().run(rows(3), output_dir=tmp_path / "out")
-    assert {p.relative_to(run.path or "").as_posix() for p in (tmp_path / "out").rglob("*.json*")} == {
+    out = tmp_path / "out"
+    assert run.path == out
+    assert {path.relative_to(out).as_posix() for path in out.rglob("*.json*")} == {
         "run.json", "graph.json", "errors.jsonl", "flattened/000000.jsonl",
         "steps/s0/000000.jsonl", "steps/s1/000000.jsonl",
     }  # fmt: skip

@@ -250,10 +250,10 @@ def test_no_secret_reaches_any_log(
 
 
 @respx.mock
-def test_chat_is_spoken_to_other_servers_with_a_strict_schema() -> None:
+def test_chat_can_be_strict() -> None:
     answer = {"choices": [{"message": {"content": STRICT_CITY}, "finish_reason": "stop"}]}
     route = respx.post("http://other.test/v1/chat/completions").respond(json=answer)
-    output = one(make_client("http://other.test/v1", api=None), output_model=City)
+    output = one(make_client("http://other.test/v1", api=None, strict=True), output_model=City)
     assert output.outputs[0].parsed == CITY
     asked = json.loads(route.calls.last.request.content)["response_format"]["json_schema"]
     assert asked["strict"] is True
@@ -265,7 +265,7 @@ def test_a_server_that_enforces_more_gets_the_whole_schema() -> None:
     text = '{"name": "Oslo", "inner": {"scores": {"a": 1}}, "note": "n"}'
     answer = {"choices": [{"message": {"content": text}, "finish_reason": "stop"}]}
     route = respx.post("http://other.test/v1/chat/completions").respond(json=answer)
-    output = one(make_client("http://other.test/v1", api=None, strict=False), output_model=City)
+    output = one(make_client("http://other.test/v1", api=None), output_model=City)
     assert output.outputs[0].parsed == CITY
     asked = json.loads(route.calls.last.request.content)["response_format"]["json_schema"]
     assert asked["schema"] == City.model_json_schema()
@@ -289,9 +289,11 @@ def test_a_placeholder_for_a_key_is_not_cut_out_of_messages(server: ResponsesSer
 def test_openai_itself_takes_the_new_name_of_max_tokens() -> None:
     answer = {"choices": [{"message": {"content": "x"}, "finish_reason": "stop"}]}
     route = respx.post("https://api.openai.com/v1/chat/completions").respond(json=answer)
-    one(make_client("https://api.openai.com/v1", api="chat"), SamplingParams(max_tokens=3))
+    client = make_client("https://api.openai.com/v1", api="chat")
+    one(client, SamplingParams(max_tokens=3))
     sent = json.loads(route.calls.last.request.content)
     assert sent["max_completion_tokens"] == 3
+    assert client.strict_schema
     assert "max_tokens" not in sent
 
 

@@ -44,7 +44,7 @@ class OpenAIClient(OpenAIChatClient):
         from_environment = config.endpoint is None or config.is_openai
         self.api_key_envs = ("OPENAI_API_KEY",) if from_environment else ()
         self.needs_api_key = config.is_openai
-        self.strict_schema = config.strict
+        self.strict_schema = config.sends_strict
         if config.is_openai:
             self.max_tokens_field = "max_completion_tokens"
         super().__init__(config, capabilities)
@@ -107,10 +107,7 @@ class OpenAIClient(OpenAIChatClient):
         messages = request.messages
         if request.output is not None and self._mode == "json_schema":
             # text_format sets the schema; the core parses, so that no answer is ever lost.
-            arguments |= {
-                "text_format": schema_carrier(request.output, self._strict),
-                "parse_as": None,
-            }
+            arguments |= {"text_format": schema_carrier(request.output), "parse_as": None}
         elif request.output is not None:
             messages = with_instruction(messages, request.output.instruction)
             if self._mode == "json_object":
@@ -125,13 +122,13 @@ class OpenAIClient(OpenAIChatClient):
 
 
 @lru_cache(maxsize=256)
-def schema_carrier(output: OutputSchema, strict: bool) -> type[BaseModel]:
-    """A model whose JSON schema is the one to send for an output type."""
+def schema_carrier(output: OutputSchema) -> type[BaseModel]:
+    """A model whose JSON schema is the strict schema of an output type."""
 
     class Carrier(BaseModel):
         @classmethod
         def model_json_schema(cls, *_: Any, **__: Any) -> dict[str, Any]:
-            return output.strict.schema if strict else output.schema
+            return output.strict.schema
 
     Carrier.__name__ = output.name
     return Carrier

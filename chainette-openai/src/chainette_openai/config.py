@@ -10,6 +10,7 @@ from chainette.engine.config import EngineConfig
 from pydantic import Field
 
 OPENAI = "https://api.openai.com/v1"
+_STRICT_HOSTS = ("api.openai.com", ".openai.azure.com", ".cognitiveservices.azure.com")
 
 
 class OpenAIConfig(EngineConfig):
@@ -19,13 +20,14 @@ class OpenAIConfig(EngineConfig):
         model: Name of the model.
         api: `responses` is OpenAI's own API (the default at api.openai.com), `chat` is chat
             completions, which every compatible server speaks (the default elsewhere).
-        strict: Send schemas in the subset that OpenAI's strict mode demands. Other servers may
-            enforce more, such as lengths of texts: with `strict: false` they get all of it.
+        strict: Send schemas in the subset that OpenAI's strict mode demands (the default for
+            OpenAI's and Azure's hosts). Other servers enforce more of a schema, such as the
+            lengths of texts, so by default they get all of it. The Responses API is always strict.
     """
 
     model: str = Field(min_length=1)
     api: Literal["responses", "chat"] | None = None
-    strict: bool = True
+    strict: bool | None = None
 
     @property
     def base_url(self) -> str:
@@ -36,6 +38,14 @@ class OpenAIConfig(EngineConfig):
     def is_openai(self) -> bool:
         """Whether the endpoint is OpenAI's own."""
         return urlsplit(self.base_url).hostname == "api.openai.com"
+
+    @property
+    def sends_strict(self) -> bool:
+        """Whether schemas are sent in OpenAI's strict subset."""
+        if self.protocol == "responses":
+            return True
+        host = urlsplit(self.base_url).hostname or ""
+        return self.strict if self.strict is not None else host.endswith(_STRICT_HOSTS)
 
     @property
     def protocol(self) -> str:
