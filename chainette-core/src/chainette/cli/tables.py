@@ -14,7 +14,7 @@ from rich.text import Text
 
 from chainette.run import Run
 
-SHOWN = 20
+SHOWN = 25
 """Rows in a table; all of them are in the run's files."""
 
 

@@ -12,10 +12,10 @@ from time import perf_counter
 from typing import Any, TypeVar
 
 import anyio
-from anyio.lowlevel import RunVar
 from pydantic import ValidationError
 
 from chainette.engine.config import EngineConfig
+from chainette.engine.per_loop import PerLoop
 from chainette.engine.structured import OutputSchema, output_schema
 from chainette.errors import (
     ChainetteError,
@@ -71,7 +71,9 @@ class BaseClient(ABC):
         self.capabilities = capabilities or Capabilities()
         self._secrets: list[str] = [value.get_secret_value() for value in config.headers.values()]
         self._warned: set[str] = set()
-        self._limiter: RunVar[anyio.CapacityLimiter] = RunVar(f"limiter of {config.name}")
+        self._limiter = PerLoop(
+            f"limiter of {config.name}", lambda: anyio.CapacityLimiter(config.max_concurrency)
+        )
 
     @abstractmethod
     async def _chat(self, request: Request) -> LLMOutput:
@@ -156,7 +158,7 @@ class BaseClient(ABC):
     ) -> LLMOutput:
         """Complete one prompt; whatever goes wrong with it is in the output's `error`."""
         request = self._request(prompt, sampling_params, output_model)
-        async with self._cap():
+        async with self._limiter.get():
             started = perf_counter()
             try:
                 await self.start()
@@ -185,15 +187,6 @@ class BaseClient(ABC):
             logger.debug("%s: %s", self.config.name, self.scrub(repr(error)))
             message = f"unexpected {type(error).__name__}: {error}"
             raise ServerError(message) from None
-
-    def _cap(self) -> anyio.CapacityLimiter:
-        """The limiter of the running event loop."""
-        try:
-            return self._limiter.get()
-        except LookupError:
-            limiter = anyio.CapacityLimiter(self.config.max_concurrency)
-            self._limiter.set(limiter)
-            return limiter
 
     def _request(
         self, prompt: Prompt, sampling_params: SamplingParams | None, output_model: Any

@@ -8,10 +8,9 @@ import re
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
-from anyio.lowlevel import RunVar
-
 from chainette.engine.client import BaseClient
 from chainette.engine.config import EngineConfig, public_url
+from chainette.engine.per_loop import PerLoop
 from chainette.engine.transport import HTTPResponse, HttpxTransport, Transport
 from chainette.errors import (
     AuthenticationError,
@@ -66,7 +65,9 @@ class BaseHTTPClient(BaseClient):
         if password := urlsplit(self.base_url).password:
             self._secrets += [password, unquote(password)]
         self._http = http
-        self._transport: RunVar[Transport | None] = RunVar(f"transport of {config.name}", None)
+        self._transport = PerLoop(
+            f"transport of {config.name}", self._make_transport, lambda it: it.aclose()
+        )
 
     def _find_key(self) -> str | None:
         secret = self.config.secret_key(*self.api_key_envs)
@@ -88,23 +89,15 @@ class BaseHTTPClient(BaseClient):
 
     async def aclose(self) -> None:
         """Close the connections of the running event loop."""
-        transport = self._transport.get()
-        if transport is not None:
-            self._transport.set(None)
-            await transport.aclose()
+        await self._transport.aclose()
 
-    def _sender(self) -> Transport:
-        """The transport of the running event loop."""
-        transport = self._transport.get()
-        if transport is None:
-            transport = HttpxTransport(
-                timeout=self.config.timeout,
-                connect_timeout=self.config.connect_timeout,
-                connections=self.config.max_concurrency,
-                client=self._http,
-            )
-            self._transport.set(transport)
-        return transport
+    def _make_transport(self) -> Transport:
+        return HttpxTransport(
+            timeout=self.config.timeout,
+            connect_timeout=self.config.connect_timeout,
+            connections=self.config.max_concurrency,
+            client=self._http,
+        )
 
     async def _send(self, method: str, path: str, body: Any = None) -> Any:
         """Send JSON and return the JSON of the answer.
@@ -120,7 +113,7 @@ class BaseHTTPClient(BaseClient):
         url = self.base_url + path
         content = None if body is None else json.dumps(body, ensure_ascii=False).encode()
         try:
-            response = await self._sender().send(method, url, self._headers(), content)
+            response = await self._transport.get().send(method, url, self._headers(), content)
         except (EngineConnectionError, EngineTimeoutError) as error:
             hint = "; is the server running, and is the endpoint right?" if error.unusable else ""
             error.args = (f"{public_url(url)}: {error}{hint}",)
