@@ -4,10 +4,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 UV := $(or $(shell command -v uv 2>/dev/null),$(BIN)/uv)
 READY := $(VENV)/.ready
-PACKAGES := chainette-core chainette-openai chainette-vllm chainette-ollama examples/chainette-llamacpp
+PACKAGES := chainette-core chainette-openai chainette-vllm chainette-vllm-local chainette-ollama \
+	examples/chainette-llamacpp
 SOURCES := $(addsuffix /src,$(PACKAGES))
 
-.PHONY: demo test lint types format docs bench build lock clean
+.PHONY: demo test test-vllm lint types format docs bench build lock clean
 
 demo: $(READY)
 	$(BIN)/chainette run-yaml examples/engine_clinical_qa.yaml \
@@ -15,6 +16,11 @@ demo: $(READY)
 
 test: $(READY)
 	$(BIN)/python -m pytest
+
+# The real vLLM (its CPU build) in an environment of its own; 5 GB the first time.
+test-vllm:
+	tests/vllm/setup.sh .venv-vllm
+	.venv-vllm/venv/bin/python -m pytest tests/vllm -m vllm
 
 lint: $(READY)
 	$(BIN)/ruff check .
@@ -43,7 +49,7 @@ build: $(READY)
 lock: $(READY)
 	$(UV) lock --upgrade
 	$(UV) export --frozen --all-packages --all-extras --all-groups --no-emit-workspace \
-		--no-header --quiet --output-file requirements.lock
+		--no-emit-package vllm --no-header --quiet --output-file requirements.lock
 
 clean:
 	rm -rf $(VENV) dist runs

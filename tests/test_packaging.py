@@ -19,6 +19,7 @@ DISTRIBUTIONS = {
     "chainette_openai": "chainette-openai",
     "chainette_ollama": "chainette-ollama",
     "chainette_vllm": "chainette-vllm",
+    "chainette_vllm_local": "chainette-vllm-local",
     "chainette_llamacpp": "examples/chainette-llamacpp",
 }
 

@@ -23,6 +23,7 @@ from chainette.errors import (
     PluginError,
     UnknownEngineError,
 )
+from chainette.plugins import discovery
 from chainette.types import Usage
 from chainette.yaml_source import expand, read_yaml
 from hypothesis import given
@@ -176,11 +177,12 @@ def test_variables_are_expanded(
 
 
 def test_an_engine_whose_backend_is_not_installed_hurts_only_itself(
-    scripted: Make, tmp_path: Path
+    scripted: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    text = "- {name: far, backend: vllm_local}\n- {name: near, backend: scripted}\n"
+    monkeypatch.setitem(discovery.OURS, "vllm_next", "chainette-vllm-next")
+    text = "- {name: far, backend: vllm_next}\n- {name: near, backend: scripted}\n"
     assert [config.name for config in load_engines(write(tmp_path, text))] == ["near"]
-    with pytest.raises(PluginError, match=r"engine 'far'.*pip install chainette-vllm-local"):
+    with pytest.raises(PluginError, match=r"engine 'far'.*pip install chainette-vllm-next"):
         get_engine_config("far")
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 from chainette.errors import PluginError, UnknownBackendError
-from chainette.plugins import installed, load, not_installed, survey
+from chainette.plugins import discovery, installed, load, not_installed, survey
 
 Make = Callable[..., str]
 
@@ -107,10 +107,13 @@ def test_an_unknown_backend_names_the_closest_and_the_installed_ones(make_plugin
         load("godo")
 
 
-def test_a_backend_of_ours_that_is_missing_names_its_pip_line() -> None:
-    assert not_installed()["vllm_local"] == "chainette-vllm-local"
-    with pytest.raises(PluginError, match="pip install chainette-vllm-local"):
-        load("vllm_local")
+def test_a_backend_of_ours_that_is_missing_names_its_pip_line(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(discovery.OURS, "vllm_next", "chainette-vllm-next")
+    assert not_installed()["vllm_next"] == "chainette-vllm-next"
+    with pytest.raises(PluginError, match="pip install chainette-vllm-next"):
+        load("vllm_next")
 
 
 def test_importing_the_package_imports_neither_pydantic_nor_a_backend() -> None:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import json
 
 import respx
-from chainette import SamplingParams, register_engine
+from chainette import GuidedDecodingParams, SamplingParams, register_engine
 from pydantic import BaseModel
 
 URL = "http://vllm.test/v1"
@@ -29,3 +29,15 @@ def test_vllms_sampling_parameters_and_the_schema_reach_the_server() -> None:
     assert (sent["top_k"], sent["min_p"], sent["repetition_penalty"]) == (3, 0.1, 1.2)
     assert sent["response_format"]["json_schema"]["schema"] == City.model_json_schema()
     assert "guided_json" not in sent
+
+
+@respx.mock
+def test_guided_decoding_goes_by_its_present_name() -> None:
+    answer = {"choices": [{"message": {"content": "yes"}, "finish_reason": "stop"}]}
+    route = respx.post(f"{URL}/chat/completions").respond(json=answer)
+    client = register_engine("e", backend="vllm_api", model="m", endpoint=URL).engine
+    params = SamplingParams(guided_decoding=GuidedDecodingParams(choice=["yes", "no"]))
+    assert client.generate(["x"], params)[0].error is None
+    sent = json.loads(route.calls.last.request.content)
+    assert sent["structured_outputs"] == {"choice": ["yes", "no"]}
+    assert not any(name.startswith("guided") for name in sent)

@@ -91,6 +91,10 @@ class BaseClient(ABC):
         """Release what the client holds in the running event loop; it can be used again."""
         return
 
+    def release(self) -> None:
+        """Free what the engine holds on this machine; it starts anew when it is needed again."""
+        return
+
     async def list_models(self) -> list[str] | None:
         """Names of the models that the server offers, or `None` when it cannot say.
 

@@ -50,7 +50,9 @@ def add(name: str, config: EngineConfig | PluginError) -> None:
     """Put a checked configuration, or the reason why there is none, into the registry."""
     with _lock:
         _configs[name] = config
-        _clients.pop(name, None)
+        old = _clients.pop(name, None)
+    if old is not None:
+        old.release()
 
 
 def get_engine_config(name: str) -> EngineConfig:
@@ -123,6 +125,8 @@ def client_for(config: EngineConfig) -> BaseClient:
     with _lock:
         client = _clients.get(config.name)
         if client is None or client.config != config:
+            if client is not None:
+                client.release()
             client = _make_client(config)
             _clients[config.name] = client
         return client

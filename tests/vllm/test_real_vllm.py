@@ -1,0 +1,172 @@
+"""Both vLLM backends on the real vLLM (its CPU build) and one small model.
+
+Run by `make test-vllm`; everywhere else vLLM is missing and these tests are skipped.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+import pytest
+
+pytest.importorskip("vllm", reason="vLLM is not installed: make test-vllm")
+psutil = pytest.importorskip("psutil", reason="psutil is not installed: make test-vllm")
+
+from chainette import GuidedDecodingParams, SamplingParams, register_engine  # noqa: E402
+from chainette.errors import RequestError  # noqa: E402
+from pydantic import BaseModel, Field  # noqa: E402
+
+pytestmark = [
+    pytest.mark.vllm,
+    pytest.mark.timeout(400),
+    pytest.mark.filterwarnings("ignore"),  # those of vLLM and torch
+]
+MODEL = Path(sys.prefix).parent / "model"
+QUIET = {
+    "HF_HUB_OFFLINE": "1",
+    "VLLM_CPU_KVCACHE_SPACE": "2",
+    "VLLM_NO_USAGE_STATS": "1",
+    "VLLM_LOGGING_LEVEL": "ERROR",
+}
+os.environ.update(QUIET)
+GREEDY = SamplingParams(temperature=0, max_tokens=120)
+PROMPTS = [
+    f'A dog: {{"name": "dog", "legs": 4, "home": "house"}}. And a {name}?'
+    for name in ("bird", "horse", "spider", "cat")
+]
+
+
+class Animal(BaseModel):
+    name: str = Field(max_length=20)
+    legs: int = Field(ge=0, le=8)
+    home: Literal["house", "farm", "forest"]
+
+
+class Herd(BaseModel):
+    animals: list[Animal] = Field(min_length=1, max_length=2)
+    leader: Animal | None = None
+
+
+def children() -> list[Any]:
+    return [
+        child
+        for child in psutil.Process().children(recursive=True)
+        if child.status() != psutil.STATUS_ZOMBIE and "resource_tracker" not in str(child.cmdline())
+    ]
+
+
+@pytest.fixture(scope="module")
+def local() -> Iterator[Any]:
+    engine = register_engine(
+        "local",
+        backend="vllm_local",
+        model=str(MODEL),
+        dtype="bfloat16",
+        max_model_len=2048,
+        enforce_eager=True,
+        engine_args={"enable_prefix_caching": False},
+    ).engine
+    yield engine
+    engine.release()
+
+
+@pytest.fixture(scope="module")
+def served() -> Iterator[Any]:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", str(MODEL)]
+    command += ["--served-model-name", "smol", "--host", "127.0.0.1", "--port", str(port)]
+    command += ["--max-model-len", "2048", "--dtype", "bfloat16", "--enforce-eager"]
+    command += ["--no-enable-prefix-caching"]
+    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    url = f"http://127.0.0.1:{port}"
+    deadline = time.monotonic() + 240
+    while not _healthy(f"{url}/health"):
+        assert server.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.5)
+    yield register_engine("served", backend="vllm_api", model="smol", endpoint=f"{url}/v1").engine
+    server.terminate()
+    server.wait(60)
+
+
+def _healthy(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=2) as answer:
+            return bool(answer.status == 200)
+    except (urllib.error.URLError, OSError):
+        return False
+
+
+@pytest.fixture(params=["local", "served"])
+def engine(request: pytest.FixtureRequest) -> Any:
+    return request.getfixturevalue(request.param)
+
+
+@pytest.mark.parametrize("model", [Animal, Herd])
+def test_typed_answers_are_enforced(engine: Any, model: Any) -> None:
+    outputs = engine.generate(PROMPTS * 2, GREEDY, output_model=model)
+    assert [output.error for output in outputs] == [None] * 8
+    assert all(isinstance(output.outputs[0].parsed, model) for output in outputs)
+    assert all(output.usage.prompt_tokens and output.usage.completion_tokens for output in outputs)
+    assert {output.outputs[0].finish_reason for output in outputs} == {"stop"}
+
+
+def test_both_backends_give_the_same_answers(local: Any, served: Any) -> None:
+    for prompt in PROMPTS:  # one by one: bfloat16 sums differ with what shares a batch
+        (here,) = local.generate([prompt], GREEDY, output_model=Animal)
+        (there,) = served.generate([prompt], GREEDY, output_model=Animal)
+        assert here.outputs[0].text == there.outputs[0].text
+        assert here.usage.prompt_tokens == there.usage.prompt_tokens
+
+
+def test_a_prompt_over_the_context_fails_alone(engine: Any) -> None:
+    outputs = engine.generate(["hi", "word " * 5000, "hi"], SamplingParams(max_tokens=3))
+    assert [output.error is None for output in outputs] == [True, False, True]
+    assert isinstance(outputs[1].error, RequestError)
+
+
+@pytest.mark.parametrize(
+    "constraint",
+    [GuidedDecodingParams(choice=["yes", "no"]), GuidedDecodingParams(regex="(yes|no)")],
+)
+def test_guided_decoding_constrains_plain_text(engine: Any, constraint: Any) -> None:
+    params = SamplingParams(temperature=0, max_tokens=10, guided_decoding=constraint)
+    outputs = engine.generate(["Is water wet?", "Is fire cold?"], params)
+    assert {output.outputs[0].text for output in outputs} <= {"yes", "no"}
+
+
+def test_several_completions_and_other_sampling_parameters(engine: Any) -> None:
+    params = SamplingParams(n=2, temperature=0.9, top_k=20, min_p=0.01, seed=3, max_tokens=8)
+    (output,) = engine.generate(["Tell me a story."], params)
+    assert len(output.outputs) == 2
+    assert {completion.finish_reason for completion in output.outputs} == {"length"}
+
+
+def test_release_ends_the_engines_processes_and_it_can_start_again(local: Any) -> None:
+    assert local.generate(["hi"], SamplingParams(max_tokens=2))[0].error is None
+    before = {child.pid for child in children()}
+    resident = sum(child.memory_info().rss for child in children())
+    local.release()
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline and len({c.pid for c in children()} & before) > 1:
+        time.sleep(0.2)
+    left = sum(child.memory_info().rss for child in children())
+    assert left < resident - 200_000_000
+    assert local.generate(["hi"], SamplingParams(max_tokens=2))[0].error is None
+
+
+def test_a_model_that_is_not_there_is_a_clear_error() -> None:
+    config = register_engine("missing", backend="vllm_local", model="/no/such/folder")
+    (output,) = config.engine.generate(["hi"])
+    assert "vLLM did not start" in str(output.error)
+    assert "/no/such/folder" in str(output.error)
