@@ -12,9 +12,7 @@ from pathlib import Path
 
 import pytest
 from chainette import load_engines
-from chainette.engine.server import server_process
 from chainette.pipeline.yaml_chain import load_yaml_chain
-from chainette_llamacpp.server import default_model_path
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted(
@@ -92,19 +90,11 @@ def test_yaml_snippets_load(
         assert all(config.engine for config in load_engines(file))
 
 
-@pytest.fixture(scope="module")
-def compatible_server() -> str:
-    command = [sys.executable, "-m", "chainette_llamacpp.server"]
-    command += ["--model-path", str(default_model_path()), "--alias", "smol"]
-    command += ["--address-file", "{address_file}"]
-    return server_process(command, name="docs").ensure_running() + "/v1"
-
-
 @pytest.mark.llamacpp
 @pytest.mark.parametrize(
     "line", [line for _, line in commands() if line.startswith("chainette ")], ids=lambda x: x[:60]
 )
-def test_chainette_commands_run(line: str, compatible_server: str) -> None:
+def test_chainette_commands_run(line: str, llama_server: str) -> None:
     words = shlex.split(line)
     if words[1].startswith("run") and "--limit" not in words:
         words += ["--limit", "2"]
@@ -113,7 +103,7 @@ def test_chainette_commands_run(line: str, compatible_server: str) -> None:
     done = subprocess.run(
         [str(Path(sys.executable).with_name("chainette")), *words[1:]],
         cwd=ROOT,
-        env=os.environ | {"OPENAI_BASE_URL": compatible_server, "OPENAI_API_KEY": "sk-test"},
+        env=os.environ | {"OPENAI_BASE_URL": llama_server, "OPENAI_API_KEY": "sk-test"},
         capture_output=True,
         text=True,
         timeout=110,

@@ -12,10 +12,8 @@ from typing import Any
 
 import pytest
 from chainette import SamplingParams, register_engine
-from chainette.engine.server import server_process
 from chainette.errors import StructuredOutputError
 from chainette.pipeline.yaml_chain import load_yaml_chain
-from chainette_llamacpp.server import default_model_path
 from pydantic import BaseModel, Field
 
 pytestmark = pytest.mark.llamacpp
@@ -26,14 +24,6 @@ EXAMPLES = ROOT / "examples"
 class Animal(BaseModel):
     name: str = Field(max_length=20)
     legs: int = Field(ge=0, le=8)
-
-
-@pytest.fixture(scope="module")
-def llama_server() -> str:
-    command = [sys.executable, "-m", "chainette_llamacpp.server"]
-    command += ["--model-path", str(default_model_path()), "--alias", "smol"]
-    command += ["--address-file", "{address_file}"]
-    return server_process(command, name="end-to-end").ensure_running() + "/v1"
 
 
 @pytest.mark.parametrize(
@@ -77,7 +67,7 @@ def test_the_examples_have_enough_inputs_and_they_all_fit() -> None:
     assert len((EXAMPLES / "support_tickets.jsonl").read_text().splitlines()) >= 20
 
 
-def test_the_openai_backend_talks_to_a_compatible_server_through_the_environment(
+def test_the_openai_backend_talks_to_a_llama_server_through_the_environment(
     chainette: Any, tmp_path: Path, llama_server: str
 ) -> None:
     environment = {"OPENAI_BASE_URL": llama_server, "OPENAI_API_KEY": "k", "OPENAI_MODEL": "smol"}

@@ -2,8 +2,12 @@ from __future__ import annotations
 
 import json
 
+import pytest
 import respx
 from chainette import GuidedDecodingParams, SamplingParams, register_engine
+from chainette.errors import ConfigError, EngineStartError, NotFoundError
+from chainette_vllm.config import VLLMConfig
+from chainette_vllm.server import serve_command, server_of
 from pydantic import BaseModel
 
 URL = "http://vllm.test/v1"
@@ -41,3 +45,57 @@ def test_guided_decoding_goes_by_its_present_name() -> None:
     sent = json.loads(route.calls.last.request.content)
     assert sent["structured_outputs"] == {"choice": ["yes", "no"]}
     assert not any(name.startswith("guided") for name in sent)
+
+
+def reply(text: str) -> dict[str, object]:
+    return {"choices": [{"message": {"content": text}, "finish_reason": "stop"}]}
+
+
+@respx.mock
+def test_the_only_model_of_a_server_is_found() -> None:
+    models = respx.get(f"{URL}/models").respond(json={"data": [{"id": "served"}]})
+    route = respx.post(f"{URL}/chat/completions").respond(json=reply("x"))
+    client = register_engine("e", backend="vllm_api", endpoint=URL).engine
+    assert [output.error for output in client.generate(["a", "b"])] == [None, None]
+    assert json.loads(route.calls.last.request.content)["model"] == "served"
+    assert models.call_count <= 2
+
+
+@respx.mock
+def test_one_of_several_models_has_to_be_named() -> None:
+    respx.get(f"{URL}/models").respond(json={"data": [{"id": "one"}, {"id": "two"}]})
+    client = register_engine("e", backend="vllm_api", endpoint=URL).engine
+    error = client.generate(["a"])[0].error
+    assert isinstance(error, NotFoundError)
+    assert "one, two" in str(error)
+
+
+def test_an_engine_has_an_endpoint_or_a_model() -> None:
+    with pytest.raises(ConfigError, match="give the endpoint of a server, or the model"):
+        register_engine("e", backend="vllm_api")
+
+
+def test_the_options_of_a_server_become_its_command_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    monkeypatch.setattr("shutil.which", lambda name: "/bin/vllm")
+    config = VLLMConfig(
+        name="e", backend="vllm_api", model="m", dtype="bfloat16", max_model_len=2048,
+        tensor_parallel_size=2, reasoning_parser="qwen3", gpu_ids=[0, 2],
+        extra_serve_flags=["--enforce-eager"], extra_env={"A": "b"},
+    )  # fmt: skip
+    assert serve_command(config) == [
+        "/bin/vllm", "serve", "m", "--host", "127.0.0.1", "--port", "{port}", "--dtype", "bfloat16",
+        "--max-model-len", "2048", "--tensor-parallel-size", "2", "--reasoning-parser", "qwen3",
+        "--enforce-eager",
+    ]  # fmt: skip
+    assert server_of(config).env == {"A": "b", "CUDA_VISIBLE_DEVICES": "0,2"}
+
+
+def test_without_endpoint_and_vllm_the_error_says_what_to_do(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    monkeypatch.setattr("shutil.which", lambda name: None)
+    error = register_engine("e", backend="vllm_api", model="m").engine.generate(["a"])[0].error
+    assert isinstance(error, EngineStartError)
+    assert "set endpoint to a running server, or pip install vllm" in str(error)

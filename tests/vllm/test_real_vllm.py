@@ -6,12 +6,8 @@ Run by `make test-vllm`; everywhere else vLLM is missing and these tests are ski
 from __future__ import annotations
 
 import os
-import socket
-import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
@@ -22,7 +18,8 @@ pytest.importorskip("vllm", reason="vLLM is not installed: make test-vllm")
 psutil = pytest.importorskip("psutil", reason="psutil is not installed: make test-vllm")
 
 from chainette import GuidedDecodingParams, SamplingParams, register_engine  # noqa: E402
-from chainette.errors import RequestError  # noqa: E402
+from chainette.errors import EngineStartError, RequestError  # noqa: E402
+from chainette_vllm.server import server_of  # noqa: E402
 from pydantic import BaseModel, Field  # noqa: E402
 
 pytestmark = [
@@ -81,30 +78,21 @@ def local() -> Iterator[Any]:
 
 @pytest.fixture(scope="module")
 def served() -> Iterator[Any]:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", str(MODEL)]
-    command += ["--served-model-name", "smol", "--host", "127.0.0.1", "--port", str(port)]
-    command += ["--max-model-len", "2048", "--dtype", "bfloat16", "--enforce-eager"]
-    command += ["--no-enable-prefix-caching"]
-    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    url = f"http://127.0.0.1:{port}"
-    deadline = time.monotonic() + 240
-    while not _healthy(f"{url}/health"):
-        assert server.poll() is None
-        assert time.monotonic() < deadline
-        time.sleep(0.5)
-    yield register_engine("served", backend="vllm_api", model="smol", endpoint=f"{url}/v1").engine
-    server.terminate()
-    server.wait(60)
-
-
-def _healthy(url: str) -> bool:
-    try:
-        with urllib.request.urlopen(url, timeout=2) as answer:
-            return bool(answer.status == 200)
-    except (urllib.error.URLError, OSError):
-        return False
+    flags = ["--served-model-name", "smol", "--enforce-eager", "--no-enable-prefix-caching"]
+    started = register_engine(
+        "started",
+        backend="vllm_api",
+        model=str(MODEL),
+        dtype="bfloat16",
+        max_model_len=2048,
+        extra_serve_flags=flags,
+        extra_env={"CHAINETTE_TEST": "1"},
+    )
+    server = server_of(started)  # type: ignore[arg-type]
+    url = server.ensure_running()
+    # The model is found by asking the server for it.
+    yield register_engine("served", backend="vllm_api", endpoint=f"{url}/v1").engine
+    server.stop()
 
 
 @pytest.fixture(params=["local", "served"])
@@ -163,6 +151,18 @@ def test_release_ends_the_engines_processes_and_it_can_start_again(local: Any) -
     left = sum(child.memory_info().rss for child in children())
     assert left < resident - 200_000_000
     assert local.generate(["hi"], SamplingParams(max_tokens=2))[0].error is None
+
+
+def test_the_model_of_a_server_is_found(served: Any) -> None:
+    assert served.generate(["hi"], SamplingParams(max_tokens=2))[0].error is None
+    assert served.model == "smol"
+
+
+def test_a_server_that_does_not_start_quotes_its_log() -> None:
+    config = register_engine("wrong", backend="vllm_api", model="/no/such/folder")
+    (output,) = config.engine.generate(["hi"])
+    assert isinstance(output.error, EngineStartError)
+    assert "/no/such/folder" in str(output.error)
 
 
 def test_a_model_that_is_not_there_is_a_clear_error() -> None:

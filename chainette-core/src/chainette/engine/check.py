@@ -68,7 +68,7 @@ async def check_engine(config: EngineConfig) -> EngineReport:
         await client.aclose()
     if output.error is not None and output.error.unusable:
         raise output.error
-    model = client.config.model or ""
+    model = getattr(client, "model", None) or client.config.model or ""
     usage = output.usage
     return EngineReport(
         engine=config.name,

@@ -41,6 +41,7 @@ class BaseHTTPClient(BaseClient):
 
     Attributes:
         base_url: Where the paths of requests start.
+        model: Name of the model to ask for.
     """
 
     default_endpoint: str = ""
@@ -59,6 +60,7 @@ class BaseHTTPClient(BaseClient):
     ) -> None:
         super().__init__(config, capabilities)
         self.base_url = config.endpoint or self.default_endpoint
+        self.model = config.model
         self._key = self._find_key()
         if self._key:
             self._secrets.append(self._key)

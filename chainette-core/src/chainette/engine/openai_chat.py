@@ -37,17 +37,13 @@ class OpenAIChatClient(BaseHTTPClient):
     async def list_models(self) -> list[str] | None:
         """Names of the models that the server lists."""
         await self.start()
-        answer = await self._send("GET", "/models")
-        try:
-            return [model["id"] for model in answer["data"]]
-        except (KeyError, TypeError):
-            return None
+        return model_names(await self._send("GET", "/models"))
 
     async def _chat(self, request: Request) -> LLMOutput:
         return read_completion(await self._send("POST", "/chat/completions", self._body(request)))
 
     def _body(self, request: Request) -> dict[str, Any]:
-        body: dict[str, Any] = {"model": self.config.model, "messages": self._messages(request)}
+        body: dict[str, Any] = {"model": self.model, "messages": self._messages(request)}
         body |= self._sampling(request.sampling)
         if request.output is not None:
             body |= self._response_format(request)
@@ -81,6 +77,14 @@ class OpenAIChatClient(BaseHTTPClient):
         if self._strict:
             described["strict"] = True
         return {"response_format": {"type": "json_schema", "json_schema": described}}
+
+
+def model_names(answer: Any) -> list[str] | None:
+    """Names from the body of a list of models, or `None` when it is none."""
+    try:
+        return [model["id"] for model in answer["data"]]
+    except (KeyError, TypeError):
+        return None
 
 
 def with_instruction(messages: list[Message], instruction: str) -> list[Message]:

@@ -1,0 +1,46 @@
+"""Configuration of the backend `vllm_api`."""
+
+from __future__ import annotations
+
+from chainette.engine.config import EngineConfig
+from pydantic import Field, model_validator
+from typing_extensions import Self
+
+
+class VLLMConfig(EngineConfig):
+    """An engine behind a vLLM server.
+
+    With an `endpoint`, that server is used, and `model` may be left out where it serves one model.
+    Without an endpoint, `vllm serve` is started on loopback and ends with this process; the fields
+    below are its options.
+
+    Attributes:
+        model: Name of the model, as the server was told with `--served-model-name` or `--model`.
+        dtype: Type of the weights, such as `bfloat16`.
+        max_model_len: Tokens of context.
+        gpu_memory_utilization: Share of the GPU's memory to take.
+        tensor_parallel_size: GPUs to spread the model over.
+        reasoning_parser: vLLM's name of the parser for the model's reasoning.
+        gpu_ids: The GPUs to use, by number; all by default.
+        port: Port of the server on loopback; 0 is a free one.
+        extra_serve_flags: Further words for the command line of `vllm serve`.
+        extra_env: Further environment variables for the server.
+        startup_timeout: Most seconds until the server is healthy.
+    """
+
+    dtype: str | None = None
+    max_model_len: int | None = Field(default=None, ge=1)
+    gpu_memory_utilization: float | None = Field(default=None, gt=0, le=1)
+    tensor_parallel_size: int | None = Field(default=None, ge=1)
+    reasoning_parser: str | None = None
+    gpu_ids: list[int] | None = None
+    port: int = Field(default=0, ge=0, le=65535)
+    extra_serve_flags: list[str] = Field(default_factory=list)
+    extra_env: dict[str, str] = Field(default_factory=dict)
+    startup_timeout: float = Field(default=600.0, gt=0)
+
+    @model_validator(mode="after")
+    def _model_to_start(self) -> Self:
+        if self.endpoint is None and not self.model:
+            raise ValueError("give the endpoint of a server, or the model to start one with")
+        return self
