@@ -30,6 +30,7 @@ def test_a_run_prints_answers_on_stdout_and_all_else_on_stderr(
     assert "run: out" in done.stdout
     assert "5 rows in" in done.stderr
     assert "5 ok, 0 failed" in done.stderr
+    assert "5/5 rows" in done.stderr
     assert "rows" not in done.stdout
     assert json.loads((project / "out/run.json").read_text())["inputs"]["path"] == "rows.jsonl"
 

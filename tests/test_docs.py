@@ -114,7 +114,7 @@ def test_chainette_commands_run(line: str, llama_server: str) -> None:
 
 def test_make_commands_are_targets_of_the_makefile() -> None:
     makefile = (ROOT / "Makefile").read_text()
-    targets = {name for line in re.findall(r"^([\w ]+):", makefile, re.M) for name in line.split()}
+    targets = {name for line in re.findall(r"^([\w -]+):", makefile, re.M) for name in line.split()}
     used = {
         word
         for _, line in commands()

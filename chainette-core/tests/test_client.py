@@ -243,6 +243,16 @@ def test_what_a_backend_cannot_sample_is_named_in_one_warning(
     assert all(p == SamplingParams(temperature=0.5) for p in seen)
 
 
+def test_rows_that_share_an_error_name_the_engine_once(scripted: Make) -> None:
+    shared = ServerError("did not start")
+
+    async def answer(request: Request) -> LLMOutput:
+        raise shared
+
+    outputs = make_client(scripted, answer).generate(["a", "b"])
+    assert [str(output.error) for output in outputs] == ["engine 'e': did not start"] * 2
+
+
 def test_secrets_are_scrubbed_from_errors(scripted: Make) -> None:
     async def answer(request: Request) -> LLMOutput:
         raise ServerError(f"bad header {SENTINEL}", raw_text=f"you sent {SENTINEL}")

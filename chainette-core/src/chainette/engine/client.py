@@ -252,7 +252,9 @@ class BaseClient(ABC):
     def _named(self, error: EngineError) -> EngineError:
         """The error with the engine's name and without secrets."""
         error.engine = self.config.name
-        error.args = (f"engine {self.config.name!r}: {self.scrub(str(error))}",)
+        prefix = f"engine {self.config.name!r}: "
+        text = str(error).removeprefix(prefix)  # rows that wait for one start share its error
+        error.args = (prefix + self.scrub(text),)
         error.raw_text = self.scrub(error.raw_text) if error.raw_text else error.raw_text
         return error
 

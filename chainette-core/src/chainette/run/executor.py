@@ -20,7 +20,7 @@ from chainette.pipeline.chain import Chain
 from chainette.pipeline.step import Step
 from chainette.run.events import Observer
 from chainette.run.files import RunFiles
-from chainette.run.inputs import InputRow, check_file, read_rows
+from chainette.run.inputs import InputRow, check_file, count_rows, read_rows
 from chainette.run.manifest import manifest, now
 from chainette.run.recorder import Recorder, RowOutcome
 from chainette.run.results import Run
@@ -197,9 +197,10 @@ class Executor:
 
     def _expected(self) -> int | None:
         """How many rows there will be, where that is known."""
-        total = None
-        if not isinstance(self._inputs, str | Path) and hasattr(self._inputs, "__len__"):
-            total = len(self._inputs)
+        if isinstance(self._inputs, str | Path):
+            total = count_rows(self._inputs)
+        else:
+            total = len(self._inputs) if hasattr(self._inputs, "__len__") else None
         if self._limit is not None:
             return self._limit if total is None else min(total, self._limit)
         return total

@@ -77,6 +77,14 @@ def check_file(path: str | Path) -> None:
         raise InputError(f"{path}: {error.strerror}") from None
 
 
+def count_rows(path: str | Path) -> int | None:
+    """How many rows a file of JSON lines has; `None` for files that must be read to know it."""
+    if Path(path).suffix.lower() not in (".jsonl", ".ndjson"):
+        return None
+    with Path(path).open("rb") as file:
+        return sum(1 for line in file if line.strip())
+
+
 def digest(path: str | Path) -> str | None:
     """SHA-256 of a file, or `None` for standard input."""
     if str(path) == "-":
