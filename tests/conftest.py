@@ -14,7 +14,6 @@ from typing import Any
 
 import pytest
 from chainette.engine.server import server_process
-from chainette_llamacpp.server import default_model_path
 
 ROOT = Path(__file__).parent.parent
 Chainette = Callable[..., subprocess.CompletedProcess[str]]
@@ -93,6 +92,8 @@ def openai_server() -> Iterator[FakeOpenAI]:
 @pytest.fixture(scope="session")
 def llama_server() -> str:
     """Base URL of a real llama.cpp server with the small model."""
+    from chainette_llamacpp.server import default_model_path
+
     command = [sys.executable, "-m", "chainette_llamacpp.server", "--alias", "smol"]
     command += ["--model-path", str(default_model_path()), "--address-file", "{address_file}"]
     return server_process(command, name="tests").ensure_running() + "/v1"
