@@ -12,7 +12,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 CORE = ROOT / "chainette-core/src/chainette"
-FLOORS = ["cli", "run", "pipeline", "engine", "plugins"]
+FLOORS = ["testing", "cli", "run", "pipeline", "engine", "plugins"]
 """From the top down; below them are the modules of the package itself."""
 BACKENDS = [
     path

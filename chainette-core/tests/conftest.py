@@ -33,7 +33,14 @@ def make_plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Mak
     """Installs a distribution with entry points into a folder on sys.path."""
     made: list[str] = []
 
-    def make(source: str, *names: str, distribution: str = "", value: str = "") -> str:
+    def make(
+        source: str,
+        *names: str,
+        distribution: str = "",
+        value: str = "{module}",
+        metadata: str | None = None,
+        entry_points: bytes = b"",
+    ) -> str:
         number = next(_numbers)
         module, distribution = f"plugin_{number}", distribution or f"plugin-{number}"
         made.append(module)
@@ -41,11 +48,14 @@ def make_plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Mak
         info = folder / f"{distribution.replace('-', '_')}-1.2.dist-info"
         info.mkdir(parents=True)
         (folder / f"{module}.py").write_text(textwrap.dedent(source))
-        (info / "METADATA").write_text(
-            f"Metadata-Version: 2.1\nName: {distribution}\nVersion: 1.2\n"
+        if metadata is None:
+            metadata = f"Metadata-Version: 2.1\nName: {distribution}\nVersion: 1.2\n"
+        if metadata:
+            (info / "METADATA").write_text(metadata)
+        points = "".join(f"{name} = {value.format(module=module)}\n" for name in names)
+        (info / "entry_points.txt").write_bytes(
+            entry_points or f"[chainette.backends]\n{points}".encode()
         )
-        points = "".join(f"{name} = {value or module}\n" for name in names)
-        (info / "entry_points.txt").write_text(f"[chainette.backends]\n{points}")
         monkeypatch.syspath_prepend(str(folder))
         discovery.installed.cache_clear()
         return module

@@ -5,7 +5,7 @@ import logging
 import sys
 import threading
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import anyio
 import pytest
@@ -21,7 +21,7 @@ from chainette.errors import (
 from chainette.types import Completion, GuidedDecodingParams, Usage
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from pydantic import BaseModel
+from pydantic import BaseModel, Field, field_validator
 
 Make = Callable[..., str]
 SENTINEL = "sk-SENTINEL-0123456789"
@@ -261,3 +261,103 @@ def test_secrets_are_scrubbed_from_errors(scripted: Make) -> None:
     assert output.error is not None
     assert SENTINEL not in str(output.error) + str(output.error.raw_text) + repr(output)
     assert "***" in str(output.error)
+
+
+def test_a_start_that_raises_anything_fails_the_rows_not_the_run(
+    scripted: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = make_client(scripted, echo)
+
+    async def start() -> None:
+        raise ValueError("a defect of the backend")
+
+    monkeypatch.setattr(client, "start", start)
+    outputs = client.generate(["a", "b"])
+    assert [type(output.error) for output in outputs] == [ServerError, ServerError]
+
+
+def test_a_validator_that_raises_anything_fails_its_row_not_the_run(scripted: Make) -> None:
+    class Fragile(BaseModel):
+        key: str
+
+        @field_validator("key")
+        @classmethod
+        def _known(cls, key: str) -> str:
+            return {"a": key}[key]
+
+    async def answer(request: Request) -> LLMOutput:
+        return said(f'{{"key": "{text(request)}"}}')
+
+    outputs = make_client(scripted, answer).generate(["a", "b"], output_model=Fragile)
+    assert outputs[0].outputs[0].parsed == Fragile(key="a")
+    assert isinstance(outputs[1].error, StructuredOutputError)
+    assert "a validator of Fragile failed: KeyError: 'b'" in str(outputs[1].error)
+    assert outputs[1].error.raw_text == '{"key": "b"}'
+
+
+def test_every_completion_of_a_prompt_is_parsed(scripted: Make) -> None:
+    async def answer(request: Request) -> LLMOutput:
+        texts = ['{"name": "cat", "legs": 4}', '{"name": "hen", "legs": 2}']
+        return LLMOutput([Completion(one) for one in texts])
+
+    (output,) = make_client(scripted, answer).generate(["x"], output_model=Animal)
+    assert [completion.parsed.name for completion in output.outputs] == ["cat", "hen"]
+
+
+@pytest.mark.parametrize(
+    ("output_type", "answer", "value"),
+    [
+        (list[int], "[1, 2]", [1, 2]),
+        (dict[str, Animal], '{"a": {"name": "x", "legs": 2}}', {"a": Animal(name="x", legs=2)}),
+        (int | None, "null", None),
+        (Annotated[int, Field(ge=3)], "3", 3),
+    ],
+)
+def test_any_type_that_pydantic_validates_can_be_asked_for(
+    scripted: Make, output_type: Any, answer: str, value: Any
+) -> None:
+    async def reply(request: Request) -> LLMOutput:
+        return said(answer)
+
+    (output,) = make_client(scripted, reply).generate(["x"], output_model=output_type)
+    assert output.error is None
+    assert output.outputs[0].parsed == value
+
+
+def test_no_prompts_give_no_outputs(scripted: Make) -> None:
+    assert make_client(scripted, echo).generate([]) == []
+
+
+@pytest.mark.parametrize("own", [SENTINEL, f"{SENTINEL}-and-more", f"  {SENTINEL}  "])
+def test_a_secret_is_scrubbed_whole_whatever_it_looks_like(
+    scripted: Make, own: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+
+    async def answer(request: Request) -> LLMOutput:
+        raise ValueError(f"illegal value {own!r} or {own} or {own.strip()}")
+
+    client = make_client(scripted, answer, headers={"X-One": SENTINEL, "X-Two": own})
+    (output,) = client.generate(["x"])
+    assert SENTINEL not in f"{output!r}{output.error}{client!r}{caplog.text}"
+    assert "and-more" not in f"{output!r}{caplog.text}"
+
+
+def test_a_refusal_that_repeats_a_long_secret_shows_no_piece_of_it(scripted: Make) -> None:
+    async def answer(request: Request) -> LLMOutput:
+        return said("y" * 190 + " " + SENTINEL, finish_reason="refusal")
+
+    client = make_client(scripted, answer, headers={"X-Key": SENTINEL})
+    (output,) = client.generate(["x"], output_model=Animal)
+    assert isinstance(output.error, RefusalError)
+    assert "SENT" not in str(output.error)
+
+
+def test_an_exception_of_the_loop_reaches_the_caller_of_generate(scripted: Make) -> None:
+    client = make_client(scripted, echo)
+
+    async def notebook_cell() -> None:
+        client.generate("not a list")
+
+    with pytest.raises(TypeError, match="list of prompts"):
+        asyncio.run(notebook_cell())

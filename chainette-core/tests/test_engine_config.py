@@ -276,3 +276,99 @@ def test_a_result_gives_its_value_or_raises_its_error() -> None:
 def test_sampling_params_can_be_pickled() -> None:
     params = SamplingParams(temperature=0.5, guided_decoding=GuidedDecodingParams(regex="a+"))
     assert pickle.loads(pickle.dumps(params)) == params
+
+
+def test_a_plain_config_of_another_class_keeps_its_one_client(
+    make_plugin: Make, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Each access once made, and released, a client of its own: no cap on requests held."""
+    make_plugin(
+        """
+        from chainette.engine.client import BaseClient
+        from chainette.engine.config import EngineConfig
+        from chainette.plugins import Backend, hookimpl
+
+        class Config(EngineConfig):
+            extra_field: int = 3
+
+        class Client(BaseClient):
+            async def _chat(self, request):
+                raise NotImplementedError
+
+            def release(self):
+                raise AssertionError("released while in use")
+
+        @hookimpl
+        def chainette_backends():
+            return [Backend("special", Config, Client)]
+        """,
+        "special",
+    )
+    config = EngineConfig(name="a", backend="special", enable_reasoning=True)
+    client = config.engine
+    assert config.engine is client
+    assert client.config.engine is client
+    assert client.config.model_dump()["extra_field"] == 3
+    assert client.config.enable_reasoning is False
+    assert len(caplog.records) == 1
+
+
+def test_reasoning_is_switched_off_for_a_plain_config_too(
+    scripted: Make, caplog: pytest.LogCaptureFixture
+) -> None:
+    config = EngineConfig(name="a", backend="scripted", enable_reasoning=True)
+    assert config.engine.config.enable_reasoning is False
+    assert config.engine is config.engine
+    assert [record.levelno for record in caplog.records] == [logging.WARNING]
+
+
+def test_a_client_that_is_replaced_is_released(scripted: Make) -> None:
+    released: list[str] = []
+    client = register_engine("a", backend="scripted", model="one").engine
+    client.release = lambda: released.append("one")  # type: ignore[method-assign]
+    register_engine("a", backend="scripted", model="two")
+    assert released == ["one"]
+
+
+@pytest.mark.parametrize(
+    "endpoint",
+    ["http://[bad", "http:///", "https:///v1", "ftp://host", "http://host:99999", "http://u:p/w@h"],
+)
+def test_an_endpoint_that_is_no_url_is_refused_and_never_shown(endpoint: str) -> None:
+    with pytest.raises(ValidationError, match="URL with a host") as caught:
+        EngineConfig(name="a", backend="x", endpoint=endpoint)
+    assert endpoint not in str(caught.value)
+
+
+def test_secrets_are_in_no_json_of_a_config() -> None:
+    config = EngineConfig.model_validate(
+        {
+            "name": "a",
+            "backend": "x",
+            "api_key": SENTINEL,
+            "headers": {"X-Key": SENTINEL},
+            "endpoint": f"https://me:{SENTINEL}@host:8000/v1/?key={SENTINEL}",
+        }
+    )
+    assert SENTINEL not in config.model_dump_json() + str(config.model_dump(mode="json"))
+    assert config.public()["endpoint"] == "https://host:8000/v1/"
+    assert config.public()["headers"] == ["X-Key"]
+
+
+@pytest.mark.parametrize("ending", ["\n", "\r\n", "  "])
+def test_a_key_that_was_read_from_a_file_loses_its_line_break(
+    monkeypatch: pytest.MonkeyPatch, ending: str
+) -> None:
+    monkeypatch.setenv("THE_KEY", SENTINEL + ending)
+    for fields in ({"api_key": SENTINEL + ending}, {"api_key_env": "THE_KEY"}):
+        key = EngineConfig.model_validate({"name": "a", "backend": "x", **fields}).secret_key()
+        assert key is not None
+        assert key.get_secret_value() == SENTINEL
+
+
+def test_a_header_that_no_request_can_hold_is_refused() -> None:
+    with pytest.raises(ValidationError, match="line break") as caught:
+        EngineConfig.model_validate(
+            {"name": "a", "backend": "x", "headers": {"X-Key": f"{SENTINEL}\nX-Other: b"}}
+        )
+    assert SENTINEL not in str(caught.value)

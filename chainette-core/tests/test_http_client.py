@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+import base64
 import json
 import logging
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
 import anyio
@@ -403,3 +404,152 @@ def test_cancelling_closes_the_connection() -> None:
 
     with server(serve) as url:
         anyio.run(call, url)
+
+
+@respx.mock
+def test_a_header_of_ones_own_replaces_ours_whatever_its_case() -> None:
+    route = respx.post(f"{URL}/chat/completions").respond(json=completion())
+    own = {"authorization": SecretStr("Own scheme"), "X-team": SecretStr(" t\n")}
+    one(make_client(api_key=SecretStr("k"), headers=own))
+    headers = route.calls.last.request.headers
+    assert headers.get_list("authorization") == ["Own scheme"]
+    assert headers["x-team"] == "t"
+
+
+@respx.mock
+@pytest.mark.parametrize("api_key", [None, SecretStr("another-key")])
+def test_a_login_in_the_endpoint_is_sent_as_a_header_and_logged_nowhere(
+    caplog: pytest.LogCaptureFixture, api_key: SecretStr | None
+) -> None:
+    """HTTP libraries log the whole URL of every request."""
+    caplog.set_level(logging.DEBUG)
+    route = respx.post(f"{URL}/chat/completions").respond(500, json={"error": "no"})
+    client = make_client(f"http://me:{SENTINEL}%40@server.test/v1", api_key=api_key)
+    output = one(client)
+    sent = route.calls.last.request.headers["authorization"]
+    assert base64.b64decode(sent.removeprefix("Basic ")).decode() == f"me:{SENTINEL}@"
+    assert caplog.records
+    for secret in (SENTINEL, sent.removeprefix("Basic ")):
+        assert secret not in f"{output!r}{output.error}{client!r}{caplog.text}"
+
+
+def test_no_library_logs_a_key_or_a_password(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+
+    def serve(connection: socket.socket) -> None:
+        read_request(connection)
+        body = json.dumps({"error": f"no key {SENTINEL}"}).encode()
+        head = f"HTTP/1.1 401 No\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+        connection.sendall(head + body)
+
+    key, headers = SecretStr(f"{SENTINEL}\n"), {"X-Key": SecretStr(f"{SENTINEL}\n")}
+    with server(serve) as url:
+        endpoint = url.replace("//", f"//me:{SENTINEL}@")
+        output = one(make_client(endpoint, api_key=key, headers=headers))
+    assert isinstance(output.error, AuthenticationError)
+    assert {record.name.partition(".")[0] for record in caplog.records} >= {"httpcore", "httpx"}
+    assert SENTINEL not in f"{output!r}{output.error}{caplog.text}"
+
+
+@respx.mock
+@pytest.mark.parametrize(
+    "body", [SENTINEL.rjust(310, "y"), json.dumps({"error": [SENTINEL.rjust(1005, "y")]})]
+)
+@pytest.mark.parametrize("status", [200, 500])
+def test_a_shortened_message_ends_in_no_piece_of_a_key(body: str, status: int) -> None:
+    respx.post(f"{URL}/chat/completions").respond(status, text=body)
+    error = one(make_client(api_key=SecretStr(SENTINEL))).error
+    assert isinstance(error, ServerError)
+    assert "SENT" not in str(error)
+
+
+@respx.mock
+@pytest.mark.parametrize("body", [{"error": "y" * 100_000}, {"error": {"message": "a\x1b[2Jb\nc"}}])
+def test_a_server_s_message_is_one_short_line(body: Any) -> None:
+    respx.post(f"{URL}/chat/completions").respond(500, json=body)
+    error = str(one(make_client()).error)
+    assert error.isprintable()
+    assert len(error) < 1200
+
+
+@respx.mock
+def test_tokens_in_angle_brackets_stay_in_a_server_s_message() -> None:
+    respx.post(f"{URL}/chat/completions").respond(400, json={"error": "bad token <|im_end|>"})
+    assert "bad token <|im_end|>" in str(one(make_client()).error)
+
+
+@respx.mock
+@pytest.mark.parametrize(
+    "body",
+    [
+        '{"choices": [{"message": {"content": ["x"]}}]}',
+        '{"choices": [{"message": {"content": {"a": 1}}}]}',
+        '{"choices": [{"message": {"content": "x"}}], "usage": {"prompt_tokens": "many"}}',
+        '{"choices": [{"message": {"content": "x"}}], "usage": {"prompt_tokens": [1]}}',
+        '{"error": {"message": "overloaded"}}',
+    ],
+)
+def test_a_completion_of_the_wrong_types_fails_its_row(body: str) -> None:
+    respx.post(f"{URL}/chat/completions").respond(200, text=body)
+    assert isinstance(one(make_client(), output_model=City).error, ServerError)
+
+
+@respx.mock
+def test_token_counts_can_be_added_up_however_they_are_written() -> None:
+    answer = completion() | {"usage": {"prompt_tokens": "5", "completion_tokens": 7.0}}
+    respx.post(f"{URL}/chat/completions").respond(json=answer)
+    usage = one(make_client()).usage
+    assert usage is not None
+    assert usage + Usage(1) == Usage(6, 7)
+
+
+@respx.mock
+def test_several_completions_are_asked_for_and_parsed() -> None:
+    choice = completion('{"name": "Oslo"}')["choices"][0]
+    route = respx.post(f"{URL}/chat/completions").respond(json={"choices": [choice, choice]})
+    output = one(make_client(), SamplingParams(n=2), output_model=City)
+    assert [one.parsed for one in output.outputs] == [City(name="Oslo")] * 2
+    assert json.loads(route.calls.last.request.content)["n"] == 2
+
+
+@respx.mock
+def test_a_redirect_is_not_followed() -> None:
+    respx.post(f"{URL}/chat/completions").respond(307, headers={"location": "http://other.test/"})
+    other = respx.post("http://other.test/").respond(json=completion())
+    assert "redirects (307)" in str(one(make_client()).error)
+    assert not other.called
+
+
+@respx.mock
+def test_a_prompt_that_no_body_can_hold_fails_its_row_alone() -> None:
+    respx.post(f"{URL}/chat/completions").respond(json=completion())
+    outputs = make_client().generate(["a", "\ud800", "c"])
+    assert [output.error is None for output in outputs] == [True, False, True]
+
+
+@respx.mock
+@pytest.mark.parametrize("answer", [{}, [], {"data": None}, {"data": [{}]}, {"data": ["a"]}])
+def test_a_list_of_models_of_another_shape_is_none_at_all(answer: Any) -> None:
+    respx.get(f"{URL}/models").respond(json=answer)
+    assert anyio.run(make_client().list_models) is None
+
+
+def test_a_server_too_busy_to_accept_is_unreachable() -> None:
+    with full_backlog() as port:
+        error = one(make_client(f"http://127.0.0.1:{port}/v1", connect_timeout=0.1)).error
+    assert isinstance(error, EngineUnreachableError)
+    assert "no connection within 0.1 s" in str(error)
+
+
+@contextmanager
+def full_backlog() -> Iterator[int]:
+    """A port that answers no further attempt to connect."""
+    with ExitStack() as stack:
+        listener = stack.enter_context(socket.socket())
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        for _ in range(4):
+            waiting = stack.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(listener.getsockname())
+        yield listener.getsockname()[1]

@@ -3,6 +3,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from chainette.errors import PluginError, UnknownBackendError
@@ -23,6 +24,30 @@ class Client(BaseClient):
 def chainette_backends():
     return [Backend(name, EngineConfig, Client) for name in ("good", "twin")]
 """
+
+
+OBJECTS = (
+    GOOD.partition("@hookimpl")[0]
+    + """
+from dataclasses import dataclass
+
+@dataclass
+class Plugin:
+    name: str = NAME
+
+    @hookimpl
+    def chainette_backends(self):
+        return [Backend(self.name, EngineConfig, Client)]
+
+unhashable = Plugin()
+
+class Holder:
+    @staticmethod
+    @hookimpl
+    def chainette_backends():
+        return [Backend(NAME, EngineConfig, Client)]
+"""
+)
 
 
 def state(name: str) -> dict[str, str]:
@@ -138,3 +163,69 @@ def test_help_and_list_import_no_package_behind_a_backend(arguments: list[str]) 
     if arguments == ["--help"]:
         heavy += ["chainette_openai", "chainette_ollama", "chainette_vllm", "pydantic", "pluggy"]
     assert [name for name in heavy if f"'{name}'" in modules] == []
+
+
+def test_a_backend_is_imported_once_and_not_by_its_neighbours(make_plugin: Make) -> None:
+    first = make_plugin(GOOD, "good")
+    second = make_plugin(GOOD, "twin")
+    assert load("good") is load("good")
+    assert first in sys.modules
+    assert second not in sys.modules
+
+
+@pytest.mark.parametrize("value", ["{module}:unhashable", "{module}:Holder"])
+def test_objects_of_any_kind_can_be_plugins_and_do_not_meet_each_other(
+    make_plugin: Make, value: str
+) -> None:
+    """A plugin object that cannot be hashed once made every other backend unusable."""
+    make_plugin(OBJECTS.replace("NAME", "'first'"), "first", value=value)
+    make_plugin(OBJECTS.replace("NAME", "'second'"), "second", value=value)
+    make_plugin(GOOD, "good")
+    assert [load(name).name for name in ("first", "second", "good")] == ["first", "second", "good"]
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"metadata": ""},
+        {"metadata": "Metadata-Version: 2.1\n"},
+        {"entry_points": b"[chainette.backends]\nno equals sign\n"},
+        {"entry_points": b"\xff\xfe[chainette"},
+    ],
+)
+def test_a_distribution_with_damaged_metadata_hides_no_other(
+    make_plugin: Make, damage: dict[str, Any]
+) -> None:
+    make_plugin(GOOD, "good")
+    make_plugin(GOOD, "twin", **damage)
+    assert load("good").name == "good"
+    assert "twin" not in installed()
+    assert state("good")
+
+
+@pytest.mark.parametrize("value", ["{module}:nothing", "no module!!", ":x", "{module}:"])
+def test_an_entry_point_that_leads_nowhere_is_broken(make_plugin: Make, value: str) -> None:
+    make_plugin("nothing = None", "bad", value=value)
+    assert set(state("bad").values()) == {"broken"}
+
+
+def test_one_distribution_on_two_folders_is_no_conflict(make_plugin: Make) -> None:
+    make_plugin(GOOD, "good", distribution="my-dist")
+    make_plugin(GOOD, "good", distribution="My_Dist")
+    assert list(state("good").values()) == ["ok"]
+
+
+def test_a_distribution_s_own_name_does_not_reach_the_terminal_either(make_plugin: Make) -> None:
+    metadata = "Metadata-Version: 2.1\nName: a\x1b[2Jb\nVersion: 1\x1b[31m\n"
+    make_plugin(GOOD, "good", distribution="a", metadata=metadata)
+    (info,) = [info for info in survey() if info.name == "good"]
+    assert (info.distribution + info.version).isprintable()
+    make_plugin(GOOD, "good", distribution="b")
+    assert reason("good").isprintable()
+
+
+def test_an_implementation_that_raises_is_broken_with_its_reason(make_plugin: Make) -> None:
+    make_plugin(GOOD.replace("return [", "1 / 0; return ["), "good")
+    assert "ZeroDivisionError" in reason("good")
+    with pytest.raises(PluginError, match=r"backend 'good' of plugin-\d+ 1\.2: ZeroDivisionError"):
+        load("good")

@@ -1,19 +1,27 @@
 from __future__ import annotations
 
 import json
+import logging
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
 
 import anyio
+import httpx
 import ollama
 import pytest
 import respx
 from chainette import LLMOutput, SamplingParams, register_engine
 from chainette.engine.client import BaseClient
 from chainette.errors import (
+    AuthenticationError,
+    EngineConnectionError,
     EngineStartError,
+    EngineTimeoutError,
     EngineUnreachableError,
     NotFoundError,
     OutputTruncatedError,
+    RequestError,
     ServerError,
     StructuredOutputError,
 )
@@ -21,6 +29,7 @@ from chainette.types import Usage
 from pydantic import BaseModel
 
 URL = "http://ollama.test:11434"
+SENTINEL = "sk-SENTINEL-0123456789"
 
 
 class City(BaseModel):
@@ -131,3 +140,120 @@ def test_the_local_backend_says_when_there_is_no_program(monkeypatch: pytest.Mon
     error = one(make_client("ollama", port=9)).error
     assert isinstance(error, EngineStartError)
     assert "install it" in str(error)
+
+
+def sent_headers(route: respx.Route) -> httpx.Headers:
+    headers: httpx.Headers = route.calls.last.request.headers
+    return headers
+
+
+@respx.mock
+@pytest.mark.parametrize(
+    ("endpoint", "sent"), [(URL, None), ("https://ollama.com", f"Bearer {SENTINEL}")]
+)
+def test_the_key_of_the_environment_goes_only_to_ollama_itself(
+    monkeypatch: pytest.MonkeyPatch, endpoint: str, sent: str | None
+) -> None:
+    """The `ollama` package alone would send it to every server."""
+    monkeypatch.setenv("OLLAMA_API_KEY", SENTINEL)
+    route = respx.post(f"{endpoint}/api/chat").respond(401, json={"error": f"bad {SENTINEL}"})
+    error = one(make_client(endpoint=endpoint)).error
+    assert sent_headers(route).get("authorization") == sent
+    assert isinstance(error, AuthenticationError)
+    assert (SENTINEL in str(error)) == (sent is None)
+
+
+@respx.mock
+def test_a_configured_key_and_a_login_in_the_endpoint_are_sent(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    route = respx.post(f"{URL}/api/chat").respond(json=answer("x"))
+    one(make_client(api_key=SENTINEL))
+    assert sent_headers(route)["authorization"] == f"Bearer {SENTINEL}"
+    one(make_client(endpoint=URL.replace("//", f"//me:{SENTINEL}@")))
+    assert sent_headers(route)["authorization"].startswith("Basic ")
+    assert caplog.records
+    assert SENTINEL not in caplog.text
+
+
+@respx.mock
+def test_a_redirect_is_not_followed() -> None:
+    route = respx.post(f"{URL}/api/chat")
+    route.respond(307, headers={"location": "http://other.test/api/chat"})
+    other = respx.post("http://other.test/api/chat").respond(json=answer("x"))
+    error = one(make_client()).error
+    assert isinstance(error, RequestError)
+    assert "redirects (307)" in str(error)
+    assert not other.called
+
+
+@respx.mock
+@pytest.mark.parametrize(
+    ("problem", "error"),
+    [
+        (httpx.ConnectTimeout("slow"), EngineUnreachableError),
+        (httpx.ConnectError("refused"), EngineUnreachableError),
+        (httpx.ReadTimeout("slow"), EngineTimeoutError),
+        (httpx.RemoteProtocolError("closed in the middle"), EngineConnectionError),
+    ],
+)
+def test_each_failure_of_the_network_is_an_error_of_its_own(
+    problem: Exception, error: type[Exception]
+) -> None:
+    respx.post(f"{URL}/api/chat").mock(side_effect=problem)
+    assert type(one(make_client()).error) is error
+
+
+@respx.mock
+@pytest.mark.parametrize("body", ["", "<html>", "[]", "null", "{}", '{"message": 3}'])
+def test_a_success_that_is_no_answer_fails_its_row(body: str) -> None:
+    respx.post(f"{URL}/api/chat").respond(200, text=body)
+    assert isinstance(one(make_client()).error, ServerError)
+
+
+def test_a_proxy_of_the_environment_is_not_for_this_machine(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    body = json.dumps(answer("direct")).encode()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.handle_request)
+        thread.start()
+        output = one(make_client(endpoint=f"http://127.0.0.1:{server.server_port}"))
+        if output.error is not None:  # nobody came: let the thread end
+            server.socket.close()
+        thread.join()
+    assert output.outputs[0].text == "direct"
+
+
+@respx.mock
+def test_what_ollama_cannot_do_is_named_and_left_out(caplog: pytest.LogCaptureFixture) -> None:
+    route = respx.post(f"{URL}/api/chat").respond(json=answer("x"))
+    one(make_client(), SamplingParams(n=2, presence_penalty=1.0))
+    assert [record.getMessage() for record in caplog.records if record.levelname == "WARNING"] == [
+        "engine 'e': backend 'ollama_api' has no sampling parameter n; ignored"
+    ]
+    sent = json.loads(route.calls.last.request.content)
+    assert sent["options"] == {"presence_penalty": 1.0}
+    assert "think" not in sent
+
+
+@respx.mock
+def test_extra_body_reaches_the_options() -> None:
+    route = respx.post(f"{URL}/api/chat").respond(json=answer("x"))
+    one(make_client(extra_body={"num_gpu": 0}))
+    assert json.loads(route.calls.last.request.content)["options"] == {"num_gpu": 0}

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import base64
 import json
 import logging
 import threading
@@ -7,11 +8,15 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+import httpx2
+import jsonschema
 import pytest
 import respx
 from chainette import EngineConfig, LLMOutput, SamplingParams, register_engine
 from chainette.errors import (
     AuthenticationError,
+    ConfigError,
+    EngineConnectionError,
     EngineTimeoutError,
     EngineUnreachableError,
     MissingAPIKeyError,
@@ -19,6 +24,7 @@ from chainette.errors import (
     OutputTruncatedError,
     RateLimitError,
     RefusalError,
+    RequestError,
     ServerError,
     StructuredOutputError,
 )
@@ -52,6 +58,7 @@ class ResponsesServer(ThreadingHTTPServer):
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
         self.status = 200
+        self.location = ""
         self.body: Any = None
         self.stall = threading.Event()
         self.stalls = False
@@ -76,6 +83,8 @@ class Handler(BaseHTTPRequestHandler):
         try:
             self.send_response(self.server.status)
             self.send_header("Content-Type", "application/json")
+            if self.server.location:
+                self.send_header("Location", self.server.location)
             self.send_header("Content-Length", str(len(data)))
             self.end_headers()
             self.wfile.write(data)
@@ -89,7 +98,7 @@ class Handler(BaseHTTPRequestHandler):
 @pytest.fixture
 def server() -> Iterator[ResponsesServer]:
     server = ResponsesServer()
-    thread = threading.Thread(target=server.serve_forever)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
     thread.start()
     yield server
     server.stall.set()
@@ -360,3 +369,153 @@ def test_reasoning_is_warned_of_and_switched_off(caplog: pytest.LogCaptureFixtur
     config = register_engine("e", backend="openai", model="m", enable_reasoning=True)
     assert config.enable_reasoning is False
     assert "reasoning" in caplog.text
+
+
+class Loose(BaseModel):
+    anything: Any
+    counts: dict[int, list[str]]
+
+
+def test_types_that_strict_mode_lacks_come_back_as_they_were(server: ResponsesServer) -> None:
+    """Whatever the strict schema makes of `Any` and of mappings, the model's own type returns."""
+    value = Loose(anything={"a": [1, None]}, counts={3: ["x"]})
+    client = make_client(server.url)
+    server.body = response(said(strict_text(value)))
+    output = one(client, output_model=Loose)
+    assert output.error is None
+    assert output.outputs[0].parsed == value
+    asked = server.requests[0][2]["text"]["format"]
+    jsonschema.validate(json.loads(strict_text(value)), asked["schema"])
+
+
+def strict_text(value: Loose) -> str:
+    """The answer of a model that keeps to the strict schema of `Loose`."""
+
+    def entries(*pairs: tuple[str, Any]) -> dict[str, Any]:
+        return {"entries": [{"key": key, "value": item} for key, item in pairs]}
+
+    ((key, texts),) = value.counts.items()
+    anything = entries(("a", [1, None]))
+    return json.dumps({"anything": anything, "counts": entries((str(key), texts))})
+
+
+def test_a_response_that_failed_says_why_and_is_never_taken_for_an_answer(
+    server: ResponsesServer,
+) -> None:
+    error = {"code": "server_error", "message": "the model crashed"}
+    for output in ([], response(said("half an ans"))["output"]):
+        server.body = response(status="failed", error=error, output=output)
+        found = one(make_client(server.url)).error
+        assert isinstance(found, ServerError)
+        assert "the response was failed: the model crashed" in str(found)
+
+
+def test_commentary_on_the_way_is_no_part_of_the_answer(server: ResponsesServer) -> None:
+    body = response(said(STRICT_CITY))
+    final = body["output"][-1]
+    commentary = final | {"phase": "commentary", "content": [said("Let me see.")]}
+    body["output"] = [commentary, final | {"phase": "final_answer"}]
+    server.body = body
+    assert one(make_client(server.url), output_model=City).outputs[0].parsed == CITY
+
+
+@pytest.mark.parametrize("status", [302, 307])
+def test_a_redirect_is_not_followed_by_the_sdk(server: ResponsesServer, status: int) -> None:
+    """It would take the prompt, and headers with secrets, to another server."""
+    server.status, server.body = status, {}
+    server.location = f"{server.url}/elsewhere"
+    found = one(make_client(server.url, headers={"X-Key": SENTINEL})).error
+    assert isinstance(found, RequestError)
+    assert f"redirects ({status})" in str(found)
+    assert [path for path, _, _ in server.requests] == ["/v1/responses"]
+
+
+def test_a_proxy_of_the_environment_is_not_for_this_machine(
+    server: ResponsesServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    server.body = response(said("x"))
+    assert one(make_client(server.url)).error is None
+
+
+@pytest.mark.parametrize("api", ["responses", "chat"])
+def test_a_login_in_the_endpoint_is_sent_as_a_header_and_shown_nowhere(
+    server: ResponsesServer,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    api: str,
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    server.status, server.body = 500, {"error": "no"}
+    url = server.url.replace("//", f"//me:{SENTINEL}@")
+    monkeypatch.setenv("OPENAI_BASE_URL", url)
+    for fields in ({"endpoint": url}, {}):
+        client = register_engine("e", backend="openai", model="m", api=api, **fields).engine
+        (output,) = client.generate(["x"])
+        assert isinstance(output.error, ServerError)
+        assert SENTINEL not in f"{output!r}{output.error}{client!r}{caplog.text}"
+    sent = [headers["authorization"] for _, headers, _ in server.requests]
+    assert sent == ["Basic " + base64.b64encode(f"me:{SENTINEL}".encode()).decode()] * 2
+
+
+def test_a_key_that_was_read_from_a_file_is_sent_without_its_line_break(
+    server: ResponsesServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MY_KEY", f"{SENTINEL}\n")
+    server.body = response(said("x"))
+    assert one(make_client(server.url, api_key=None, api_key_env="MY_KEY")).error is None
+    assert server.requests[0][1]["authorization"] == f"Bearer {SENTINEL}"
+
+
+def test_a_header_of_ones_own_replaces_the_key(server: ResponsesServer) -> None:
+    server.body = response(said("x"))
+    one(make_client(server.url, headers={"authorization": "Own scheme"}))
+    assert server.requests[0][1]["authorization"] == "Own scheme"
+
+
+@pytest.mark.parametrize("cause", [httpx2.ConnectTimeout("slow"), httpx2.ConnectError("refused")])
+def test_a_connection_that_never_was_makes_the_engine_unusable(
+    monkeypatch: pytest.MonkeyPatch, cause: Exception
+) -> None:
+    async def fail(*_: Any, **__: Any) -> None:
+        raise cause
+
+    monkeypatch.setattr(httpx2.AsyncHTTPTransport, "handle_async_request", fail)
+    error = one(make_client("http://server.test/v1")).error
+    assert isinstance(error, EngineUnreachableError)
+    assert error.unusable
+
+
+def test_a_connection_that_breaks_is_no_reason_to_give_the_engine_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def fail(*_: Any, **__: Any) -> None:
+        raise httpx2.RemoteProtocolError("closed in the middle")
+
+    monkeypatch.setattr(httpx2.AsyncHTTPTransport, "handle_async_request", fail)
+    error = one(make_client("http://server.test/v1")).error
+    assert type(error) is EngineConnectionError
+    assert "closed in the middle" in str(error)
+
+
+def test_one_client_serves_several_event_loops(server: ResponsesServer) -> None:
+    server.body = response(said("x"))
+    client = make_client(server.url)
+    assert [one(client).error for _ in range(3)] == [None] * 3
+
+
+def test_extra_body_reaches_the_responses_api(server: ResponsesServer) -> None:
+    server.body = response(said("x"))
+    one(make_client(server.url, extra_body={"service_tier": "flex"}))
+    assert server.requests[0][2]["service_tier"] == "flex"
+
+
+def test_a_plain_config_without_a_model_says_so() -> None:
+    with pytest.raises(ConfigError, match="engine 'a': 'model' is missing"):
+        _ = EngineConfig(name="a", backend="openai").engine
+
+
+def test_a_plain_config_keeps_its_one_client() -> None:
+    config = EngineConfig(name="a", backend="openai", model="m", endpoint="http://server.test/v1")
+    assert config.engine is config.engine

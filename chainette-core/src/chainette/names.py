@@ -1,4 +1,4 @@
-"""Suggestions for misspelled names."""
+"""Names and other short texts for people."""
 
 from __future__ import annotations
 
@@ -10,3 +10,9 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     """A trailing ` (did you mean 'x'?)`, or nothing when no known name is close."""
     close = get_close_matches(name, list(known), n=1, cutoff=0.6)
     return f" (did you mean {close[0]!r}?)" if close else ""
+
+
+def printable(text: str) -> str:
+    """One line without characters that could steer a terminal."""
+    line = " ".join(text.split())
+    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in line)

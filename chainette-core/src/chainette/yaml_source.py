@@ -70,7 +70,8 @@ def read_yaml(path: str | Path, error: Callable[[str], ChainetteError]) -> YamlS
         mark = problem.problem_mark
         line = f":{mark.line + 1}" if mark else ""
         raise error(f"{path}{line}: no valid YAML: {problem.problem}") from None
-    except (yaml.YAMLError, ValueError, RecursionError) as problem:
+    except (yaml.YAMLError, ValueError, LookupError, AttributeError, RecursionError) as problem:
+        # PyYAML lets out whatever it meets in a value that does not fit its tag.
         raise error(f"{path}: no valid YAML: {problem}") from None
 
 
@@ -85,6 +86,10 @@ def _collect_lines(node: yaml.Node, where: Place, lines: dict[Place, int]) -> No
             _collect_lines(item, (*where, index), lines)
     elif isinstance(node, yaml.MappingNode):
         for key, value in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                raise yaml.MarkedYAMLError(
+                    problem="a key is a plain text", problem_mark=key.start_mark
+                )
             place = (*where, key.value)
             if place in lines:
                 raise yaml.MarkedYAMLError(

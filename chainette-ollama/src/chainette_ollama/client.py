@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from chainette.engine.client import Request
-from chainette.engine.http import BaseHTTPClient, status_error
+from chainette.engine.http import BaseHTTPClient
 from chainette.engine.openai_chat import with_instruction
 from chainette.engine.per_loop import PerLoop
-from chainette.engine.transport import HTTPResponse
+from chainette.engine.transport import NO_PROXY
 from chainette.errors import (
     EngineConnectionError,
     EngineError,
@@ -22,6 +23,7 @@ from chainette.types import Completion, LLMOutput, SamplingParams, Usage
 from chainette_ollama.config import OllamaConfig
 
 if TYPE_CHECKING:
+    import httpx
     from ollama import AsyncClient, ChatResponse
 
 OPTIONS = {
@@ -45,6 +47,8 @@ class OllamaClient(BaseHTTPClient):
     config: OllamaConfig
 
     def __init__(self, config: OllamaConfig, capabilities: Capabilities | None = None) -> None:
+        if urlsplit(config.endpoint).hostname == "ollama.com":
+            self.api_key_envs = ("OLLAMA_API_KEY",)
         super().__init__(config, capabilities)
         self._sdk = PerLoop(f"SDK of {config.name}", self._make_sdk, _close)
 
@@ -94,12 +98,12 @@ class OllamaClient(BaseHTTPClient):
             return await getattr(self._sdk.get(), method)(**arguments)
         except ollama.ResponseError as error:
             raise self._refused(error.status_code, error.error) from None
+        except (ConnectionError, httpx.ConnectTimeout):
+            hint = "is `ollama serve` running?"
+            raise EngineUnreachableError(f"{self.base_url}: cannot connect; {hint}") from None
         except httpx.TimeoutException:
             limit = f"{self.config.timeout:g} s"
             raise EngineTimeoutError(f"{self.base_url}: no answer for {limit}") from None
-        except ConnectionError:
-            hint = "is `ollama serve` running?"
-            raise EngineUnreachableError(f"{self.base_url}: cannot connect; {hint}") from None
         except httpx.HTTPError as error:
             what = str(error) or type(error).__name__
             raise EngineConnectionError(f"{self.base_url}: {what}") from None
@@ -108,19 +112,29 @@ class OllamaClient(BaseHTTPClient):
         if status == 404:
             model = self.config.model
             return NotFoundError(f"{said}; to get the model: ollama pull {model}", status=status)
-        return status_error(HTTPResponse(status, {}, said.encode()), self.base_url)
+        return self._status_error(status, said.encode(), self.base_url)
 
     def _make_sdk(self) -> AsyncClient:
         """A client of the `ollama` package."""
         import httpx
         import ollama
 
-        config = self.config
-        timeout = httpx.Timeout(config.timeout, connect=config.connect_timeout, pool=None)
-        limits = httpx.Limits(max_connections=None)
+        config, headers = self.config, self._headers()
         return ollama.AsyncClient(
-            self.base_url, headers=self._headers(), timeout=timeout, limits=limits
+            self.base_url,
+            headers=headers,
+            timeout=httpx.Timeout(config.timeout, connect=config.connect_timeout, pool=None),
+            limits=httpx.Limits(max_connections=None),
+            mounts=NO_PROXY,
+            follow_redirects=False,
+            auth=None if "Authorization" in headers else _without_key,
         )
+
+
+def _without_key(request: httpx.Request) -> httpx.Request:
+    """Take out the key of `OLLAMA_API_KEY`, which the package sends to every server."""
+    request.headers.pop("Authorization", None)
+    return request
 
 
 async def _close(sdk: AsyncClient) -> None:

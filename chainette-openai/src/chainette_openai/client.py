@@ -6,11 +6,10 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from chainette.engine.client import Request
-from chainette.engine.http import status_error
 from chainette.engine.openai_chat import CHAT_SAMPLING, OpenAIChatClient, with_instruction
 from chainette.engine.per_loop import PerLoop
 from chainette.engine.structured import OutputSchema
-from chainette.engine.transport import HTTPResponse
+from chainette.engine.transport import NO_PROXY
 from chainette.errors import (
     EngineConnectionError,
     EngineTimeoutError,
@@ -47,8 +46,8 @@ class OpenAIClient(OpenAIChatClient):
         self.strict_schema = config.sends_strict
         if config.is_openai:
             self.max_tokens_field = "max_completion_tokens"
+        self.default_endpoint = config.base_url
         super().__init__(config, capabilities)
-        self.base_url = config.base_url
         self._sdk = PerLoop(f"SDK of {config.name}", self._make_sdk, lambda sdk: sdk.close())
 
     async def aclose(self) -> None:
@@ -68,16 +67,16 @@ class OpenAIClient(OpenAIChatClient):
         try:
             return await self._sdk.get().responses.parse(**self._arguments(request))
         except openai.APIStatusError as error:
-            answer = HTTPResponse(error.status_code, error.response.headers, error.response.content)
-            raise status_error(answer, url) from None
-        except openai.APITimeoutError:
-            limit = f"{self.config.timeout:g} s"
-            raise EngineTimeoutError(f"{url}: no answer for {limit}") from None
+            raise self._status_error(error.status_code, error.response.content, url) from None
         except openai.APIConnectionError as error:
-            cause = error.__cause__
-            refused = type(cause).__name__ in ("ConnectError", "ConnectTimeout")
-            kind = EngineUnreachableError if refused else EngineConnectionError
-            raise kind(f"{url}: cannot connect: {cause or error}") from None
+            cause = error.__cause__ or error
+            what = str(cause) or type(cause).__name__
+            if type(cause).__name__ in ("ConnectError", "ConnectTimeout"):
+                raise EngineUnreachableError(f"{url}: cannot connect: {what}") from None
+            if isinstance(error, openai.APITimeoutError):
+                limit = f"{self.config.timeout:g} s"
+                raise EngineTimeoutError(f"{url}: no answer for {limit}") from None
+            raise EngineConnectionError(f"{url}: the connection failed: {what}") from None
 
     def _make_sdk(self) -> AsyncOpenAI:
         """A client of the SDK; retries are the core's business."""
@@ -89,7 +88,8 @@ class OpenAIClient(OpenAIChatClient):
             base_url=self.base_url,
             timeout=openai.Timeout(config.timeout, connect=config.connect_timeout),
             max_retries=0,
-            default_headers={k: v.get_secret_value() for k, v in config.headers.items()},
+            default_headers=self._headers(),
+            http_client=openai.DefaultAsyncHttpxClient(follow_redirects=False, mounts=NO_PROXY),
         )
 
     def _arguments(self, request: Request) -> dict[str, Any]:
@@ -131,8 +131,11 @@ def read_response(response: ParsedResponse[Any]) -> LLMOutput:
     """Read a response of the Responses API.
 
     Raises:
-        ServerError: It holds no output, and no reason why.
+        ServerError: It failed, or holds no output and no reason why.
     """
+    if response.status in ("failed", "cancelled"):
+        said = response.error.message if response.error else "the server does not say why"
+        raise ServerError(f"the response was {response.status}: {said}")
     if not response.output and response.incomplete_details is None:
         raise ServerError(f"the server's answer is no response: {response.to_json()[:300]}")
     texts: list[str] = []
@@ -141,7 +144,7 @@ def read_response(response: ParsedResponse[Any]) -> LLMOutput:
     for item in response.output:
         if item.type == "reasoning":
             reasoning += [part.text for part in item.summary]
-        elif item.type == "message":
+        elif item.type == "message" and item.phase != "commentary":
             for part in item.content:
                 if part.type == "refusal":
                     texts, finish_reason = [part.refusal], "refusal"

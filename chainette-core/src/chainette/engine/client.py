@@ -33,6 +33,9 @@ from chainette.validation import summary
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
+
+requests_are_forbidden = False
+"""Set by `chainette.testing.forbid_requests`."""
 _MASK = "***"
 _SHORTEST_SECRET = 6  # a shorter one is a placeholder such as "none", and part of many words
 
@@ -63,13 +66,16 @@ class BaseClient(ABC):
         capabilities: What the backend can do.
     """
 
+    offline: bool = False
+    """Whether requests stay inside this process and need no model: the engine of a test."""
     strict_schema: bool = False
     """Whether the server is sent strict schemas, and answers by them."""
 
     def __init__(self, config: EngineConfig, capabilities: Capabilities | None = None) -> None:
         self.config = config
         self.capabilities = capabilities or Capabilities()
-        self._secrets: list[str] = [value.get_secret_value() for value in config.headers.values()]
+        self._secrets: list[str] = []
+        self._keep_secret(*(value.get_secret_value() for value in config.headers.values()))
         self._warned: set[str] = set()
         self._limiter = PerLoop(
             f"limiter of {config.name}", lambda: anyio.CapacityLimiter(config.max_concurrency)
@@ -161,6 +167,8 @@ class BaseClient(ABC):
         output_model: Any = None,
     ) -> LLMOutput:
         """Complete one prompt; whatever goes wrong with it is in the output's `error`."""
+        if requests_are_forbidden and not self.offline:
+            raise RuntimeError(f"engine {self.config.name!r}: real requests are forbidden here")
         request = self._request(prompt, sampling_params, output_model)
         async with self._limiter.get():
             started = perf_counter()
@@ -172,6 +180,10 @@ class BaseClient(ABC):
                 output = LLMOutput.failed(self._named(error))
             except ChainetteError as error:
                 output = LLMOutput.failed(self._named(EngineError(str(error))))
+            except Exception as error:  # a defect of a backend fails its row, not the run
+                logger.debug("%s: %s", self.config.name, self.scrub(repr(error)))
+                defect = ServerError(f"unexpected {type(error).__name__}: {error}")
+                output = LLMOutput.failed(self._named(defect))
             output.latency = perf_counter() - started
         if output.error is None and request.output is not None:
             output.error = self._validate(output.outputs, request)
@@ -185,12 +197,6 @@ class BaseClient(ABC):
         except TimeoutError:
             limit = f"{self.config.timeout:g} s"
             raise EngineTimeoutError(f"no whole answer within {limit} (timeout={limit})") from None
-        except ChainetteError:
-            raise
-        except Exception as error:  # a defect of a backend fails its row, not the run
-            logger.debug("%s: %s", self.config.name, self.scrub(repr(error)))
-            message = f"unexpected {type(error).__name__}: {error}"
-            raise ServerError(message) from None
 
     def _request(
         self, prompt: Prompt, sampling_params: SamplingParams | None, output_model: Any
@@ -240,12 +246,16 @@ class BaseClient(ABC):
                 message = f"output cut at max_tokens={limit}: raise max_tokens"
                 return self._named(OutputTruncatedError(message, raw_text=text))
             if completion.finish_reason in ("refusal", "content_filter"):
-                message = f"no answer ({completion.finish_reason}): {text[:200]}"
+                message = f"no answer ({completion.finish_reason}): {self.scrub(text)[:200]}"
                 return self._named(RefusalError(message, raw_text=text))
             try:
                 completion.parsed = request.output.parse(text, strict=self._strict)
             except ValidationError as error:
                 message = f"the answer is no valid {request.output.name}: {summary(error)}"
+                return self._named(StructuredOutputError(message, raw_text=text))
+            except Exception as error:  # of a validator in the user's model
+                what = f"{type(error).__name__}: {error}"
+                message = f"a validator of {request.output.name} failed: {what}"
                 return self._named(StructuredOutputError(message, raw_text=text))
         return None
 
@@ -258,11 +268,18 @@ class BaseClient(ABC):
         error.raw_text = self.scrub(error.raw_text) if error.raw_text else error.raw_text
         return error
 
+    def _keep_secret(self, *secrets: str) -> None:
+        """Have secrets scrubbed, also as a repr shows them; longer ones may hold shorter ones."""
+        forms = {
+            form for secret in secrets for form in (secret, secret.strip(), repr(secret)[1:-1])
+        }
+        kept = {*self._secrets, *(form for form in forms if len(form) >= _SHORTEST_SECRET)}
+        self._secrets = sorted(kept, key=len, reverse=True)
+
     def scrub(self, text: str) -> str:
         """Replace the engine's secrets in a text by asterisks."""
         for secret in self._secrets:
-            if len(secret) >= _SHORTEST_SECRET:
-                text = text.replace(secret, _MASK)
+            text = text.replace(secret, _MASK)
         return text
 
     def __repr__(self) -> str:

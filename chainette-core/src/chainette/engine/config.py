@@ -5,8 +5,16 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Literal
+from urllib.parse import urlsplit, urlunsplit
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    field_serializer,
+    field_validator,
+)
 
 from chainette.errors import MissingAPIKeyError
 
@@ -60,9 +68,28 @@ class EngineConfig(BaseModel):
     @field_validator("endpoint")
     @classmethod
     def _http_url(cls, value: str | None) -> str | None:
-        if value is not None and not value.startswith(("http://", "https://")):
-            raise ValueError("an endpoint starts with http:// or https://")
-        return value.rstrip("/") if value else None
+        if value is None:
+            return None
+        try:
+            parts = urlsplit(value)
+            usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+        except ValueError:  # brackets that do not match, or a port that is none
+            usable = False
+        if not usable:
+            raise ValueError("an endpoint is a URL with a host, such as http://localhost:8000/v1")
+        return value.rstrip("/")
+
+    @field_validator("headers")
+    @classmethod
+    def _one_line_each(cls, values: dict[str, SecretStr]) -> dict[str, SecretStr]:
+        # An HTTP library would refuse the request, and log the value with it.
+        if not all(value.get_secret_value().strip().isprintable() for value in values.values()):
+            raise ValueError("a header's value holds a line break or another control character")
+        return values
+
+    @field_serializer("endpoint", when_used="json-unless-none")
+    def _public_endpoint(self, value: str) -> str:
+        return public_url(value)
 
     @property
     def engine(self) -> BaseClient:
@@ -86,9 +113,10 @@ class EngineConfig(BaseModel):
             MissingAPIKeyError: `api_key_env` names a variable that is not set.
         """
         if self.api_key is not None:
-            return self.api_key
+            return SecretStr(self.api_key.get_secret_value().strip())
         for variable in [self.api_key_env] if self.api_key_env else default_envs:
-            if key := os.environ.get(variable):
+            # A key that was read from a file ends with a line break, which no header can hold.
+            if key := os.environ.get(variable, "").strip():
                 return SecretStr(key)
         if self.api_key_env:
             raise MissingAPIKeyError(
@@ -107,14 +135,10 @@ class EngineConfig(BaseModel):
         fields = self.model_dump(mode="json", exclude_unset=True, exclude={"api_key", "headers"})
         if self.headers:
             fields["headers"] = sorted(self.headers)
-        if self.endpoint:
-            fields["endpoint"] = public_url(self.endpoint)
         return fields
 
 
 def public_url(url: str) -> str:
     """A URL without user, password and query, any of which may hold a secret."""
-    from urllib.parse import urlsplit, urlunsplit
-
     parts = urlsplit(url)
     return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))

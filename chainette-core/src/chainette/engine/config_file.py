@@ -52,11 +52,12 @@ def register_all(engines: dict[str, EngineConfig | PluginError]) -> list[EngineC
 
 def raise_mistakes(source: YamlSource, found: list[str], error: type[Exception]) -> None:
     """Raise one exception that lists all mistakes of a file, if there are any."""
-    if len(found) == 1:
-        raise error(found[0])
-    if found:
-        listing = "\n".join(f"  {line}" for line in dict.fromkeys(found))
-        raise error(f"{source.path} has {len(found)} mistakes:\n{listing}")
+    different = list(dict.fromkeys(found))
+    if len(different) == 1:
+        raise error(different[0])
+    if different:
+        listing = "\n".join(f"  {line}" for line in different)
+        raise error(f"{source.path} has {len(different)} mistakes:\n{listing}")
 
 
 def check_engines(
@@ -80,36 +81,39 @@ def check_engines(
     seen: set[str] = set()
     for index, entry in enumerate(entries):
         where = (*section, index)
-        if not isinstance(entry, dict) or not isinstance(entry.get("name"), str):
+        mistakes: list[tuple[Place, str]] = []
+        fields = _expanded(entry, mistakes)
+        if not isinstance(fields, dict) or not isinstance(fields.get("name"), str):
             found.append(f"{source.place(where)}: an engine is a mapping with a 'name'")
-        elif entry["name"] in seen:
+        elif fields["name"] in seen:
             place = source.place((*where, "name"))
-            found.append(f"{place}: engine {entry['name']!r}: a second engine of that name")
+            found.append(f"{place}: engine {fields['name']!r}: a second engine of that name")
         else:
-            seen.add(entry["name"])
-            config = _check_engine(source, entry, where, found)
+            seen.add(fields["name"])
+            config = _check_engine(fields, mistakes)
+            found += [
+                f"{source.place((*where, *place))}: engine {fields['name']!r}: {message}"
+                for place, message in mistakes
+            ]
             if config is not None:
-                engines[entry["name"]] = config
+                engines[fields["name"]] = config
     return engines
 
 
-def _check_engine(
-    source: YamlSource, entry: dict[str, Any], where: Place, found: list[str]
-) -> EngineConfig | PluginError | None:
-    def report(place: Place, message: str) -> None:
-        found.append(f"{source.place((*where, *place))}: engine {entry['name']!r}: {message}")
+def _expanded(entry: Any, mistakes: list[tuple[Place, str]]) -> Any:
+    return expand(entry, lambda place, message: mistakes.append((place, message)))
 
-    count = len(found)
-    fields = expand(entry, report)
-    mistakes: list[tuple[str, str]] = []
-    config: EngineConfig | PluginError | None
+
+def _check_engine(
+    fields: dict[str, Any], mistakes: list[tuple[Place, str]]
+) -> EngineConfig | PluginError | None:
+    wrong: list[tuple[str, str]] = []
+    config: EngineConfig | PluginError | None = None
     try:
-        config = registry.checked_config(fields, mistakes)
+        config = registry.checked_config(fields, wrong)
     except UnknownBackendError as error:
-        report(("backend",), str(error))
-        return None
+        wrong.append(("backend", str(error)))
     except PluginError as error:  # the engine is unusable here; that is no mistake of the file
-        config = PluginError(f"engine {entry['name']!r}: {error}")
-    for key, message in mistakes:
-        report(tuple(key.split(".")) if key else (), message)
-    return config if len(found) == count else None
+        config = PluginError(f"engine {fields['name']!r}: {error}")
+    mistakes += [(tuple(key.split(".")) if key else (), message) for key, message in wrong]
+    return None if mistakes else config

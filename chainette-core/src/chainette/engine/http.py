@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import logging
 import re
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote, urlsplit, urlunsplit
 
 from chainette.engine.client import BaseClient
 from chainette.engine.config import EngineConfig, public_url
 from chainette.engine.per_loop import PerLoop
-from chainette.engine.transport import HTTPResponse, HttpxTransport, Transport
+from chainette.engine.transport import HttpxTransport, Transport
 from chainette.errors import (
     AuthenticationError,
     EngineConnectionError,
@@ -23,6 +24,7 @@ from chainette.errors import (
     RequestError,
     ServerError,
 )
+from chainette.names import printable
 from chainette.plugins.backend import Capabilities
 
 if TYPE_CHECKING:
@@ -59,13 +61,11 @@ class BaseHTTPClient(BaseClient):
         http: httpx.AsyncClient | None = None,
     ) -> None:
         super().__init__(config, capabilities)
-        self.base_url = config.endpoint or self.default_endpoint
+        self.base_url, self._login = _without_login(config.endpoint or self.default_endpoint)
         self.model = config.model
         self._key = self._find_key()
-        if self._key:
-            self._secrets.append(self._key)
-        if password := urlsplit(self.base_url).password:
-            self._secrets += [password, unquote(password)]
+        login = self._login or ""
+        self._keep_secret(self._key or "", login, login.partition(":")[2], _basic(login))
         self._http = http
         self._transport = PerLoop(
             f"transport of {config.name}", self._make_transport, lambda it: it.aclose()
@@ -84,10 +84,13 @@ class BaseHTTPClient(BaseClient):
     def _headers(self) -> dict[str, str]:
         """Headers of every request."""
         headers = {"Content-Type": "application/json", "Accept": "application/json"}
-        if self._key:
+        if self._login:
+            headers["Authorization"] = f"Basic {_basic(self._login)}"
+        elif self._key:
             headers["Authorization"] = f"Bearer {self._key}"
-        own = {name: value.get_secret_value() for name, value in self.config.headers.items()}
-        return headers | own
+        # Names of headers ignore case; two of one name would both be sent.
+        own = self.config.headers.items()
+        return headers | {name.title(): value.get_secret_value().strip() for name, value in own}
 
     async def aclose(self) -> None:
         """Close the connections of the running event loop."""
@@ -122,36 +125,47 @@ class BaseHTTPClient(BaseClient):
             raise
         logger.debug("%s %s: %d", method, public_url(url), response.status)
         if response.status != 200:
-            raise status_error(response, public_url(url))
+            raise self._status_error(response.status, response.body, public_url(url))
         try:
             return json.loads(response.body)
         except (ValueError, RecursionError):
             raise ServerError(
                 f"{public_url(url)} answered 200 with something that is no JSON: "
-                f"{_excerpt(response.body)}"
+                f"{_excerpt(self.scrub(response.body.decode(errors='replace')))}"
             ) from None
 
+    def _status_error(self, status: int, body: bytes, url: str) -> EngineError:
+        """The exception for an answer that is no success."""
+        if 300 <= status < 400:
+            return RequestError(f"{url} redirects ({status}), which is refused", status=status)
+        # Scrubbed before it is shortened: half a secret would not be found.
+        said = _server_message(self.scrub(body.decode(errors="replace")))
+        message = f"{url} answered {status}: {said}"
+        if status in (401, 403):
+            hint = "check the engine's API key (api_key_env)"
+            return AuthenticationError(f"{message}; {hint}", status=status)
+        if status == 404:
+            hint = "check the engine's model and endpoint (most endpoints end in /v1)"
+            return NotFoundError(f"{message}; {hint}", status=status)
+        if status == 429:
+            return RateLimitError(message, status=status)
+        if status >= 500 or status == 408:
+            return ServerError(message, status=status)
+        return RequestError(message, status=status)
 
-def status_error(response: HTTPResponse, url: str) -> EngineError:
-    """The exception for an answer that is no success."""
-    status, said = response.status, _server_message(response.body)
-    if 300 <= status < 400:
-        return RequestError(f"{url} redirects ({status}), which is refused", status=status)
-    message = f"{url} answered {status}: {said}"
-    if status in (401, 403):
-        hint = "check the engine's API key (api_key_env)"
-        return AuthenticationError(f"{message}; {hint}", status=status)
-    if status == 404:
-        hint = "check the engine's model and endpoint (most endpoints end in /v1)"
-        return NotFoundError(f"{message}; {hint}", status=status)
-    if status == 429:
-        return RateLimitError(message, status=status)
-    if status >= 500 or status == 408:
-        return ServerError(message, status=status)
-    return RequestError(message, status=status)
+
+def _without_login(url: str) -> tuple[str, str | None]:
+    """A URL without `user:password@`, which HTTP libraries log, and what stood there."""
+    parts = urlsplit(url)
+    login, _, host = parts.netloc.rpartition("@")
+    return urlunsplit(parts._replace(netloc=host)), unquote(login) or None
 
 
-def _server_message(body: bytes) -> str:
+def _basic(login: str) -> str:
+    return base64.b64encode(login.encode()).decode()
+
+
+def _server_message(body: str) -> str:
     """The server's own words, from the shapes of error bodies that servers use."""
     try:
         answer = json.loads(body)
@@ -160,10 +174,13 @@ def _server_message(body: bytes) -> str:
     for key in ("error", "message", "detail"):
         if isinstance(answer, dict) and key in answer:
             answer = answer[key]
-    return answer if isinstance(answer, str) else _excerpt(json.dumps(answer).encode())
+    return _shortened(answer if isinstance(answer, str) else json.dumps(answer), most=1000)
 
 
-def _excerpt(body: bytes, most: int = 300) -> str:
-    text = re.sub(r"<(script|style).*?</\1>|<[^>]*>", " ", body[:20_000].decode(errors="replace"))
-    text = " ".join(text.split())
+def _excerpt(body: str) -> str:
+    return _shortened(re.sub(r"<(script|style).*?</\1>|<[^>]*>", " ", body[:20_000]))
+
+
+def _shortened(text: str, most: int = 300) -> str:
+    text = printable(text)
     return text[:most] + "…" if len(text) > most else text or "(an empty body)"

@@ -115,6 +115,8 @@ def _completion(choice: dict[str, Any]) -> Completion:
     message = choice["message"]
     finish_reason = choice.get("finish_reason")
     text = message.get("content") or ""
+    if not isinstance(text, str):
+        raise TypeError("the content is no text")
     if refusal := message.get("refusal"):
         text, finish_reason = refusal, "refusal"
     return Completion(
@@ -131,8 +133,8 @@ def _usage(usage: dict[str, Any] | None) -> Usage | None:
     prompt_details = usage.get("prompt_tokens_details") or {}
     completion_details = usage.get("completion_tokens_details") or {}
     return Usage(
-        prompt_tokens=usage.get("prompt_tokens") or 0,
-        completion_tokens=usage.get("completion_tokens") or 0,
-        reasoning_tokens=completion_details.get("reasoning_tokens") or 0,
-        cached_tokens=prompt_details.get("cached_tokens") or 0,
+        prompt_tokens=int(usage.get("prompt_tokens") or 0),
+        completion_tokens=int(usage.get("completion_tokens") or 0),
+        reasoning_tokens=int(completion_details.get("reasoning_tokens") or 0),
+        cached_tokens=int(prompt_details.get("cached_tokens") or 0),
     )

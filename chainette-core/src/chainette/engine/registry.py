@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
@@ -16,12 +18,14 @@ from chainette.validation import problems
 
 if TYPE_CHECKING:
     from chainette.engine.client import BaseClient
+    from chainette.plugins.backend import Backend
 
 logger = logging.getLogger(__name__)
 
 _lock = threading.RLock()
 _configs: dict[str, EngineConfig | PluginError] = {}
-_clients: dict[str, BaseClient] = {}
+_clients: dict[str, tuple[EngineConfig, BaseClient]] = {}
+"""By the engine's name, its client and the configuration that was asked for."""
 
 
 def register_engine(name: str, **fields: Any) -> EngineConfig:
@@ -52,7 +56,25 @@ def add(name: str, config: EngineConfig | PluginError) -> None:
         _configs[name] = config
         old = _clients.pop(name, None)
     if old is not None:
-        old.release()
+        old[1].release()
+
+
+@contextmanager
+def replaced(client: BaseClient) -> Iterator[None]:
+    """Use a client for the engine of its name until the block ends, then what was there before."""
+    name = client.config.name
+    with _lock:
+        config_before, client_before = _configs.get(name), _clients.get(name)
+        _configs[name], _clients[name] = client.config, (client.config, client)
+    try:
+        yield
+    finally:
+        with _lock:
+            del _configs[name], _clients[name]
+            if config_before is not None:
+                _configs[name] = config_before
+            if client_before is not None:
+                _clients[name] = client_before
 
 
 def get_engine_config(name: str) -> EngineConfig:
@@ -103,13 +125,7 @@ def checked_config(fields: dict[str, Any], found: list[tuple[str, str]]) -> Engi
     except ValidationError as error:
         found += problems(error, known=backend.config.model_fields)
         return None
-    if config.enable_reasoning and not backend.capabilities.reasoning:
-        logger.warning(
-            "engine %r: backend %r does not report reasoning; enable_reasoning is switched off",
-            config.name,
-            backend.name,
-        )
-        config = config.model_copy(update={"enable_reasoning": False})
+    config = _without_missing_reasoning(config, backend)
     if config.requests_per_minute or config.tokens_per_minute:
         logger.warning("engine %r: limits per minute are not enforced yet", config.name)
     return config
@@ -123,12 +139,12 @@ def client_for(config: EngineConfig) -> BaseClient:
         ConfigError: The fields do not fit the backend, or the API key is missing.
     """
     with _lock:
-        client = _clients.get(config.name)
-        if client is None or client.config != config:
+        asked, client = _clients.get(config.name, (None, None))
+        if client is None or config not in (asked, client.config):
             if client is not None:
                 client.release()
             client = _make_client(config)
-            _clients[config.name] = client
+            _clients[config.name] = config, client
         return client
 
 
@@ -143,4 +159,17 @@ def _make_client(config: EngineConfig) -> BaseClient:
                 "\n".join(f"engine {config.name!r}: {message}" for _, message in found)
             )
         config = checked
+    config = _without_missing_reasoning(config, backend)
     return backend.client(config, backend.capabilities)
+
+
+def _without_missing_reasoning(config: EngineConfig, backend: Backend) -> EngineConfig:
+    """The configuration with `enable_reasoning` off, and a warning, if the backend has none."""
+    if not config.enable_reasoning or backend.capabilities.reasoning:
+        return config
+    logger.warning(
+        "engine %r: backend %r does not report reasoning; enable_reasoning is switched off",
+        config.name,
+        backend.name,
+    )
+    return config.model_copy(update={"enable_reasoning": False})

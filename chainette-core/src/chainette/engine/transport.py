@@ -15,7 +15,8 @@ from chainette.errors import (
 if TYPE_CHECKING:
     import httpx
 
-_LOOPBACK = ("all://127.0.0.1", "all://localhost", "all://[::1]")
+NO_PROXY = dict.fromkeys(("all://127.0.0.1", "all://localhost", "all://[::1]"))
+"""What httpx takes as `mounts`: a proxy of the environment is not meant for this machine."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +79,7 @@ class HttpxTransport:
         self._client = client or httpx.AsyncClient(
             timeout=httpx.Timeout(timeout, connect=connect_timeout, pool=None),
             limits=httpx.Limits(max_connections=None, max_keepalive_connections=connections),
-            # A proxy from the environment is never meant for this machine itself.
-            mounts=dict.fromkeys(_LOOPBACK),
+            mounts=NO_PROXY,
         )
 
     async def send(

@@ -6,6 +6,8 @@ its backends is used or described, and what goes wrong in one stays with that on
 
 from __future__ import annotations
 
+import logging
+import re
 import threading
 from dataclasses import dataclass
 from functools import cache
@@ -15,9 +17,11 @@ import importlib_metadata
 import pluggy
 
 from chainette.errors import PluginError, UnknownBackendError
-from chainette.names import did_you_mean
+from chainette.names import did_you_mean, printable
 from chainette.plugins import hookspecs
 from chainette.plugins.backend import API_VERSION, Backend
+
+logger = logging.getLogger(__name__)
 
 GROUP = "chainette.backends"
 
@@ -59,13 +63,19 @@ class PluginInfo:
 @cache
 def installed() -> dict[str, list[Any]]:
     """Entry points by backend name, from metadata alone; nothing is imported."""
-    found: dict[str, list[Any]] = {}
-    for entry_point in importlib_metadata.entry_points(group=GROUP):
-        same_name = found.setdefault(_printable(entry_point.name), [])
-        # One distribution can be seen twice, on two folders of sys.path: the first one counts.
-        if entry_point.dist.name not in {other.dist.name for other in same_name}:
-            same_name.append(entry_point)
-    return dict(sorted(found.items()))
+    found: dict[str, dict[str, Any]] = {}
+    for distribution in importlib_metadata.distributions():
+        try:
+            entry_points = distribution.entry_points.select(group=GROUP)
+            names = [distribution.name, distribution.version] if entry_points else []
+        except Exception as error:  # half removed, or damaged: it hides no other
+            logger.debug("a distribution is left out, its metadata cannot be read: %r", error)
+            continue
+        for entry_point in entry_points:
+            # One distribution can be seen twice, on two folders of sys.path: the first one counts.
+            owner = re.sub(r"[-_.]+", "-", names[0]).lower()
+            found.setdefault(printable(entry_point.name), {}).setdefault(owner, entry_point)
+    return {name: list(owners.values()) for name, owners in sorted(found.items())}
 
 
 def load(name: str) -> Backend:
@@ -96,8 +106,8 @@ def not_installed() -> dict[str, str]:
 def _describe(name: str, entry_points: list[Any]) -> list[PluginInfo]:
     if len(entry_points) == 1:
         return [_load(name, entry_points[0])]
-    claims = " and ".join(f"{point.dist.name} {point.dist.version}" for point in entry_points)
-    reason = f"{claims} both provide {name!r}: uninstall one of them"
+    owners = (printable(f"{point.dist.name} {point.dist.version}") for point in entry_points)
+    reason = f"{' and '.join(owners)} both provide {name!r}: uninstall one of them"
     return [_info(name, point, state="conflict", reason=reason) for point in entry_points]
 
 
@@ -109,10 +119,10 @@ def _load(name: str, entry_point: Any) -> PluginInfo:
     with _lock:
         if name not in _loaded:
             try:
-                backend = _find_backend(name, _registered(entry_point))
+                backend = _find_backend(name, entry_point.load())
                 reason = _mismatch(backend)
             except (Exception, SystemExit) as error:  # whatever a plugin does stays its own
-                reason = _printable(f"{type(error).__name__}: {error}")
+                reason = printable(f"{type(error).__name__}: {error}")
                 _loaded[name] = _info(name, entry_point, state="broken", reason=reason)
             else:
                 _loaded[name] = (
@@ -123,32 +133,13 @@ def _load(name: str, entry_point: Any) -> PluginInfo:
         return _loaded[name]
 
 
-@cache
-def _plugin_manager() -> pluggy.PluginManager:
+def _find_backend(name: str, plugin: Any) -> Backend:
+    # A manager for each plugin: pluggy wants them hashable and their names to differ.
     manager = pluggy.PluginManager(hookspecs.PROJECT)
     manager.add_hookspecs(hookspecs)
-    return manager
-
-
-def _registered(entry_point: Any) -> Any:
-    """Import what the entry point refers to and register it with pluggy."""
-    manager = _plugin_manager()
-    plugin = entry_point.load()
-    if not manager.is_registered(plugin):
-        manager.register(plugin)
-        try:
-            manager.check_pending()  # an implementation of a hook that does not exist
-        except Exception:
-            manager.unregister(plugin)
-            raise
-    return plugin
-
-
-def _find_backend(name: str, plugin: Any) -> Backend:
-    manager = _plugin_manager()
-    others = manager.get_plugins() - {plugin}
-    answers = manager.subset_hook_caller("chainette_backends", others)()
-    backends = [backend for answer in answers for backend in answer]
+    manager.register(plugin)
+    manager.check_pending()  # an implementation of a hook that does not exist
+    backends = [backend for answer in manager.hook.chainette_backends() for backend in answer]
     if not backends:
         raise PluginError("it has no @hookimpl of chainette_backends that returns a backend")
     for backend in backends:
@@ -180,7 +171,11 @@ def _mismatch(backend: Backend) -> str:
 def _info(name: str, entry_point: Any, **found: Any) -> PluginInfo:
     distribution = entry_point.dist
     return PluginInfo(
-        name, distribution.name, distribution.version, _printable(entry_point.value), **found
+        name,
+        printable(distribution.name),
+        printable(distribution.version),
+        printable(entry_point.value),
+        **found,
     )
 
 
@@ -191,9 +186,3 @@ def _missing(name: str) -> str:
     else:
         what = f"unknown backend {name!r}{did_you_mean(name, {*installed(), *OURS})}"
     return f"{what}; installed backends: {known}"
-
-
-def _printable(text: str) -> str:
-    """One line without characters that could steer a terminal."""
-    line = " ".join(text.split())
-    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in line)

@@ -1,0 +1,5 @@
+"""For tests: engines without a network, and a switch that forbids real requests."""
+
+from chainette.testing.fake_engine import FakeClient, fake_engine, forbid_requests
+
+__all__ = ["FakeClient", "fake_engine", "forbid_requests"]

@@ -1,0 +1,125 @@
+"""Smallest plausible values for a JSON schema."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+FORMATS = {
+    "date": "2026-01-31",
+    "date-time": "2026-01-31T12:00:00Z",
+    "time": "12:00:00Z",
+    "duration": "P1D",
+    "email": "someone@example.org",
+    "uuid": "12345678-1234-4234-9234-123456789abc",
+    "uri": "https://example.org/",
+    "ipv4": "192.0.2.1",
+    "ipv6": "2001:db8::1",
+    "binary": "text",
+    "json-string": "{}",
+}
+"""A value of each format that Pydantic names in its schemas."""
+_DEEPEST = 40
+
+
+def sample(schema: Mapping[str, Any]) -> Any:
+    """Make a value that is valid for a JSON schema, always the same one.
+
+    Args:
+        schema: A schema as Pydantic makes them.
+
+    Raises:
+        ValueError: There is no end to it, or it has a pattern, which this cannot satisfy.
+    """
+    return _sample(schema, schema.get("$defs", {}), 0)
+
+
+def _sample(schema: Mapping[str, Any], defs: Mapping[str, Any], depth: int) -> Any:
+    if depth > _DEEPEST:
+        raise ValueError("every value of this schema is infinitely deep")
+    for key in ("const", "default"):
+        if key in schema:
+            return schema[key]
+    match schema:
+        case {"enum": [first, *_]}:
+            return first
+        case {"$ref": reference}:
+            return _sample(defs[reference.rpartition("/")[2]], defs, depth + 1)
+        case {"anyOf": options} | {"oneOf": options}:
+            return _first(options, defs, depth)
+    return _typed(schema, defs, depth)
+
+
+def _typed(schema: Mapping[str, Any], defs: Mapping[str, Any], depth: int) -> Any:
+    match schema.get("type"):
+        case "object":
+            return _object(schema, defs, depth)
+        case "array":
+            return _array(schema, defs, depth)
+        case "integer" | "number" as kind:
+            return _number(schema, kind)
+        case "string":
+            return _text(schema)
+        case "boolean":
+            return True
+    return None
+
+
+def _first(options: list[Any], defs: Mapping[str, Any], depth: int) -> Any:
+    """The first option that has a value; a recursive one may have none."""
+    failure = ValueError("no option has a value")
+    for option in options:
+        try:
+            return _sample(option, defs, depth + 1)
+        except ValueError as error:
+            failure = error
+    raise failure
+
+
+def _object(schema: Mapping[str, Any], defs: Mapping[str, Any], depth: int) -> dict[str, Any]:
+    """The required properties; of a mapping, as many entries as it needs."""
+    properties = schema.get("properties", {})
+    made = {
+        key: _sample(properties.get(key, {}), defs, depth + 1) for key in schema.get("required", [])
+    }
+    for number in range(len(made), schema.get("minProperties", 0)):
+        value = schema.get("additionalProperties")
+        made[f"key {number}"] = _sample(value if isinstance(value, dict) else {}, defs, depth + 1)
+    return made
+
+
+def _array(schema: Mapping[str, Any], defs: Mapping[str, Any], depth: int) -> list[Any]:
+    least = schema.get("minItems", 0)
+    made = [_sample(item, defs, depth + 1) for item in schema.get("prefixItems", [])]
+    items = schema.get("items")
+    while len(made) < least:
+        value = _sample(items if isinstance(items, dict) else {}, defs, depth + 1)
+        if schema.get("uniqueItems") and isinstance(value, int | str) and value in made:
+            value = value + len(made) if isinstance(value, int) else f"{value}{len(made)}"
+        made.append(value)
+    return made
+
+
+def _number(schema: Mapping[str, Any], kind: str) -> int | float:
+    """A number between the bounds, if there are any, and a multiple of what it must be one of."""
+    low: float | None = schema.get("minimum", schema.get("exclusiveMinimum"))
+    high: float | None = schema.get("maximum", schema.get("exclusiveMaximum"))
+    step: float = schema.get("multipleOf", 1 if kind == "integer" else 0)
+    if not step:
+        if low is not None and high is not None:
+            return (low + high) / 2
+        return low + 0.5 if low is not None else high - 0.5 if high is not None else 0.5
+    start = low if low is not None else min(0, high - step) if high is not None else 0
+    value = math.ceil(start / step) * step
+    if low is None and high is not None and value >= high:
+        value -= step
+    return value + step if value == schema.get("exclusiveMinimum") else value
+
+
+def _text(schema: Mapping[str, Any]) -> str:
+    if "pattern" in schema:
+        raise ValueError(f"no text can be made up for the pattern {schema['pattern']!r}")
+    text = FORMATS.get(schema.get("format", ""), "text")
+    text = text.ljust(schema.get("minLength", 0), "x")
+    return text[: schema["maxLength"]] if "maxLength" in schema else text

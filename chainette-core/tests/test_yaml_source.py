@@ -1,0 +1,129 @@
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from chainette.errors import ConfigError
+from chainette.yaml_source import Place, YamlSource, expand, read_yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+
+def read(folder: Path, text: str) -> YamlSource:
+    path = folder / "x.yml"
+    path.write_text(text, encoding="utf-8")
+    return read_yaml(path, ConfigError)
+
+
+def expanded(value: object) -> tuple[object, list[tuple[Place, str]]]:
+    reported: list[tuple[Place, str]] = []
+    return expand(value, lambda place, message: reported.append((place, message))), reported
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("{[a]: b}", "x.yml:1: no valid YAML: a key is a plain text"),
+        ("a: 1\n? {b: c}\n: d\n", "x.yml:2: no valid YAML: a key is a plain text"),
+        ("- {3: x, 3: y}", "x.yml:1: no valid YAML: the key '3' stands twice"),
+        ("- !!bool maybe", "no valid YAML"),
+        ("- !!timestamp soon", "no valid YAML"),
+        ("- !!int ''", "no valid YAML"),
+        ("- 2024-99-99", "no valid YAML"),
+        ("a: &a [*a]", "no valid YAML"),
+        ("a: *b", "x.yml:1: no valid YAML: found undefined alias 'b'"),
+        ("a: 1\n---\nb: 2\n", "x.yml:2: no valid YAML"),
+    ],
+)
+def test_what_no_reader_can_take_is_one_message(tmp_path: Path, text: str, said: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        read(tmp_path, text)
+    assert said in str(caught.value)
+
+
+ATOMS = st.sampled_from(
+    ["a", "3", "~", "!!bool x", "!!int ''", "&a ", "*a", "<<", "[", "]", "{", "}", ":", ": ", ",",
+     "- ", "? ", "\n", "\n  ", "|", ">", "#", "'", '"', "%", "!x ", "2024-99-99", "0x_", "1:2:3"]
+)  # fmt: skip
+
+
+@given(st.lists(ATOMS, max_size=12).map("".join) | st.text(st.characters(codec="utf-8")))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+def test_any_text_is_read_or_refused_in_our_own_words(tmp_path: Path, text: str) -> None:
+    with suppress(ConfigError):
+        read(tmp_path, text)
+
+
+def test_merged_values_and_anchors_are_read(tmp_path: Path) -> None:
+    source = read(tmp_path, "base: &b {x: 1, y: 2}\nmore:\n  <<: *b\n  y: 3\n")
+    assert source.data["more"] == {"x": 1, "y": 3}
+    assert source.place(("more", "y")).endswith(":4")
+
+
+def test_a_byte_order_mark_and_an_empty_file_are_fine(tmp_path: Path) -> None:
+    assert read(tmp_path, "\ufeffa: é\n").data == {"a": "é"}
+    assert read(tmp_path, "# nothing\n").data is None
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("${SET}", "value"),
+        ("a${SET}b${SET}", "avaluebvalue"),
+        ("${UNSET:-x}", "x"),
+        ("${UNSET:-}", ""),
+        ("${EMPTY:-x}", "x"),
+        ("${SET:-x}", "value"),
+        ("$${SET}", "${SET}"),
+        ("$$", "$"),
+        ("$$$${SET}", "$${SET}"),
+        ("$$${SET}", "$value"),
+        ("$5 and 100$", "$5 and 100$"),
+        ("$SET", "$SET"),
+        ("${not a name}", "${not a name}"),
+        ("${SET", "${SET"),
+    ],
+)
+def test_variables_are_replaced_as_a_shell_would(
+    monkeypatch: pytest.MonkeyPatch, text: str, value: str
+) -> None:
+    monkeypatch.setenv("SET", "value")
+    monkeypatch.setenv("EMPTY", "")
+    monkeypatch.delenv("UNSET", raising=False)
+    assert expanded(text) == (value, [])
+
+
+def test_every_variable_that_is_not_set_is_reported_with_its_place(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ("ONE", "TWO"):
+        monkeypatch.delenv(name, raising=False)
+    value, reported = expanded({"a": ["${ONE}"], "b": {"c": "x${TWO}"}, "d": 5})
+    assert value == {"a": [""], "b": {"c": "x"}, "d": 5}
+    assert reported == [
+        (("a", 0), "the environment variable ONE is not set"),
+        (("b", "c"), "the environment variable TWO is not set"),
+    ]
+
+
+@given(st.text())
+def test_doubled_dollar_signs_give_back_any_text(text: str) -> None:
+    assert expanded(text.replace("$", "$$")) == (text, [])
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.floats(allow_nan=False) | st.text("ab${}:-"),
+        lambda inner: st.lists(inner) | st.dictionaries(st.text("ab$"), inner),
+    )
+)
+def test_keys_and_shapes_are_kept(value: object) -> None:
+    def shape(item: object) -> object:
+        if isinstance(item, dict):
+            return {key: shape(inner) for key, inner in item.items()}
+        if isinstance(item, list):
+            return [shape(inner) for inner in item]
+        return type(item)
+
+    assert shape(expanded(value)[0]) == shape(value)
