@@ -1,0 +1,142 @@
+"""Order, length, sampling, reasoning and usage."""
+
+from __future__ import annotations
+
+import logging
+import re
+from typing import Any
+
+import pytest
+
+from chainette.engine.client import BaseClient
+from chainette.testing.contract.checks import Checks, MakeEngine
+from chainette.testing.fake_server import count_words
+from chainette.testing.script import Reply
+from chainette.types import GuidedDecodingParams, Message, SamplingParams
+
+VALUES: dict[str, Any] = {
+    "temperature": 0.25,
+    "top_p": 0.9,
+    "top_k": 7,
+    "min_p": 0.05,
+    "max_tokens": 33,
+    "stop": ["END"],
+    "seed": 11,
+    "presence_penalty": 0.5,
+    "frequency_penalty": 0.25,
+    "repetition_penalty": 1.5,
+    "n": 2,
+}
+"""One value of every sampling parameter, all unlike the defaults."""
+CONVERSATION: list[Message] = [
+    {"role": "system", "content": "Be brief."},
+    {"role": "user", "content": "Say one."},
+    {"role": "assistant", "content": "One."},
+    {"role": "user", "content": "Say two."},
+]
+
+
+def late_first(messages: list[Message]) -> Reply:
+    """Answers `row 3` by `answer 3`, earlier rows later than the others."""
+    number = int(messages[-1]["content"].split()[-1])
+    return Reply(f"answer {number}", delay=0.2 if number < 5 else 0.0)
+
+
+class AnswerChecks(Checks):
+    """What comes back is what was asked for."""
+
+    def test_outputs_have_the_length_and_order_of_the_prompts(
+        self, engine: BaseClient, server: Any
+    ) -> None:
+        """Also when the first prompts are the last to be answered."""
+        if server is None:
+            outputs = engine.generate(["Say a.", "Say b."], SamplingParams(max_tokens=8))
+            assert [output.error for output in outputs] == [None, None]
+            return
+        server.set_answers(late_first)
+        outputs = engine.generate([f"row {number}" for number in range(20)])
+        assert [output.error for output in outputs] == [None] * 20
+        texts = [output.outputs[0].text for output in outputs]
+        assert texts == [f"answer {number}" for number in range(20)]
+
+    def test_no_prompts_give_no_outputs(self, engine: BaseClient) -> None:
+        """And no error."""
+        assert engine.generate([]) == []
+
+    def test_a_conversation_arrives_as_it_was_given(self, engine: BaseClient, server: Any) -> None:
+        """Roles, texts and their order."""
+        self.needs_script(server)
+        output = engine.generate([CONVERSATION])[0]
+        assert output.error is None
+        assert [dict(message) for message in server.requests[-1].messages] == CONVERSATION
+
+    @pytest.mark.parametrize("name", VALUES)
+    def test_a_sampling_parameter_arrives_or_is_warned_of(
+        self, name: str, engine: BaseClient, server: Any, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """What the backend claims arrives as it was; what it does not claim is named, once."""
+        self.needs_script(server)
+        sampling = SamplingParams(**{name: VALUES[name]})
+        with caplog.at_level(logging.WARNING, logger="chainette"):
+            outputs = engine.generate(["row 1", "row 2"], sampling)
+        assert [output.error for output in outputs] == [None, None]
+        sent = server.requests[-1].sampling
+        if name in engine.capabilities.sampling:
+            assert sent.get(name) == VALUES[name]
+            assert caplog.text == ""
+        else:
+            assert name not in sent
+            warnings = [line for line in caplog.messages if re.search(rf"\b{name}\b", line)]
+            assert len(warnings) == 1, "one warning names the parameter"
+
+    def test_guided_decoding_arrives_or_is_warned_of(
+        self, engine: BaseClient, server: Any, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """A constraint is never dropped in silence."""
+        self.needs_script(server)
+        guided = SamplingParams(guided_decoding=GuidedDecodingParams(choice=["yes", "no"]))
+        with caplog.at_level(logging.WARNING, logger="chainette"):
+            output = engine.generate(["row 1"], guided)[0]
+        assert output.error is None
+        if "guided_decoding" in engine.capabilities.sampling:
+            assert server.requests[-1].sampling["guided_decoding"] == {"choice": ["yes", "no"]}
+        else:
+            assert "guided_decoding" in caplog.text
+
+    def test_n_completions_come_for_each_prompt(self, engine: BaseClient, server: Any) -> None:
+        """Where the backend claims `n`; everywhere else there is one."""
+        many = 2 if "n" in engine.capabilities.sampling else 1
+        output = engine.generate(["row 1"], SamplingParams(n=2, max_tokens=8))[0]
+        assert output.error is None
+        assert len(output.outputs) == many
+
+    def test_usage_latency_and_finish_reason_are_reported(
+        self, engine: BaseClient, server: Any
+    ) -> None:
+        """Under one meaning in every backend."""
+        output = engine.generate(["one two three"], SamplingParams(max_tokens=8))[0]
+        assert output.error is None
+        assert output.latency > 0
+        assert output.usage is not None
+        assert output.usage.prompt_tokens > 0
+        assert output.usage.completion_tokens > 0
+        if server is None:
+            assert output.outputs[0].finish_reason in ("stop", "length")
+            return
+        assert output.usage == count_words(server.requests[-1], [output.outputs[0].text])
+        assert output.outputs[0].finish_reason == "stop"
+
+    def test_reasoning_is_apart_from_the_answer(
+        self, make_engine: MakeEngine, server: Any, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """Or, where the backend has none, a warning says that it is switched off."""
+        self.needs_script(server)
+        server.set_answers(lambda _: Reply("answer", reasoning="because"))
+        with caplog.at_level(logging.WARNING, logger="chainette"):
+            engine = make_engine(enable_reasoning=True)
+        completion = engine.generate(["row 1"])[0].outputs[0]
+        assert completion.text == "answer"
+        if engine.config.enable_reasoning:
+            assert completion.reasoning_content == "because"
+        else:
+            assert "enable_reasoning" in caplog.text

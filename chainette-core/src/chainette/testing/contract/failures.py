@@ -1,0 +1,106 @@
+"""Failures: each stays with its prompt, has the right class, and ends."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import anyio
+import pytest
+
+from chainette.engine.client import BaseClient
+from chainette.errors import (
+    AuthenticationError,
+    EngineConnectionError,
+    EngineError,
+    EngineTimeoutError,
+    NotFoundError,
+    RateLimitError,
+    RequestError,
+    ServerError,
+)
+from chainette.testing import faults
+from chainette.testing.contract.checks import PATIENCE, Checks, MakeEngine
+from chainette.testing.script import Reply
+from chainette.types import LLMOutput
+
+FAULTS: dict[str, tuple[Reply, type[EngineError]]] = {
+    "400": (faults.status(400), RequestError),
+    "401": (faults.status(401), AuthenticationError),
+    "403": (faults.status(403), AuthenticationError),
+    "404": (faults.status(404), NotFoundError),
+    "422": (faults.status(422), RequestError),
+    "429": (faults.status(429, retry_after="0"), RateLimitError),
+    "500": (faults.status(500), ServerError),
+    "503": (faults.status(503), ServerError),
+    "redirect": (faults.status(307), RequestError),
+    "html page": (faults.html_page(), ServerError),
+    "html page with status 200": (faults.html_page(200), ServerError),
+    "truncated json": (faults.truncated_json(), ServerError),
+    "json of another kind": (Reply(body=b'["what"]'), ServerError),
+    "empty body": (Reply(body=b""), ServerError),
+    "connection dropped": (faults.dropped(), EngineConnectionError),
+    "connection dropped before the body": (faults.dropped(0.0), EngineConnectionError),
+    "slow first byte": (faults.slow(PATIENCE), EngineTimeoutError),
+    "stalled body": (faults.stalled(), EngineTimeoutError),
+}
+"""What can go wrong on the wire, and the error that it must become."""
+
+
+class FailureChecks(Checks):
+    """One bad prompt never hurts another one, and never disappears."""
+
+    def test_a_failing_prompt_fails_alone(self, engine: BaseClient, server: Any) -> None:
+        """The others are answered; its error names the engine."""
+        self.needs_script(server)
+        server.set_answers({"bad": self.failure, "": "fine"})
+        outputs = engine.generate(["row 1", "bad row", "row 3"])
+        assert [output.error is None for output in outputs] == [True, False, True]
+        assert [output.outputs[0].text for output in outputs[::2]] == ["fine", "fine"]
+        assert isinstance(outputs[1].error, EngineError)
+        assert engine.config.name in str(outputs[1].error)
+
+    @pytest.mark.parametrize("fault", FAULTS)
+    def test_a_fault_of_the_wire_becomes_its_error(
+        self, fault: str, make_engine: MakeEngine, server: Any
+    ) -> None:
+        """In finite time, with the prompts around it unhurt."""
+        self.needs_http(server)
+        reply, error = FAULTS[fault]
+        server.set_answers({"bad": reply, "": "fine"})
+        # Whatever the fault, a status that the server repeats is not worth a second try here.
+        silent = error is EngineTimeoutError
+        engine = make_engine(max_retries=0, timeout=1.0 if silent else 2 * PATIENCE)
+        outputs = _within_patience(engine, ["row 1", "bad row", "row 3"])
+        assert [output.error is None for output in outputs] == [True, False, True]
+        assert type(outputs[1].error) is error
+        assert outputs[1].outputs, "a failed output has one empty completion"
+
+    def test_a_huge_answer_arrives_whole(self, engine: BaseClient, server: Any) -> None:
+        """Five million characters."""
+        self.needs_http(server)
+        server.set_answers(lambda _: faults.huge())
+        output = engine.generate(["row 1"])[0]
+        assert output.error is None
+        assert len(output.outputs[0].text) == 5_000_000
+
+    def test_a_server_that_is_not_there_is_said_to_be_unreachable(
+        self, make_engine: MakeEngine, server: Any
+    ) -> None:
+        """With an error that tells the run to stop, since no row can do better."""
+        self.needs_http(server)
+        engine = make_engine(max_retries=0)
+        server.close()
+        output = _within_patience(engine, ["row 1"])[0]
+        assert output.error is not None
+        assert output.error.unusable
+
+
+def _within_patience(engine: BaseClient, prompts: list[str]) -> list[LLMOutput]:
+    async def call() -> list[LLMOutput]:
+        with anyio.fail_after(PATIENCE):
+            try:
+                return await engine.agenerate(prompts)
+            finally:
+                await engine.aclose()
+
+    return anyio.run(call)

@@ -1,0 +1,63 @@
+"""The API key: sent to the server, and shown nowhere."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import pytest
+
+from chainette.engine.client import BaseClient
+from chainette.testing import faults
+from chainette.testing.contract.checks import KEY, Checks, MakeEngine
+from chainette.testing.hard_models import Address
+from chainette.testing.script import Reply
+from chainette.types import LLMOutput
+
+LEAKS: dict[str, Any] = {
+    "an error that quotes it": faults.status(401, f"bad key {KEY}"),
+    "a page that quotes it": Reply(status=500, body=f"<p>{KEY}</p>".encode()),
+    "an answer that is no JSON": Reply(body=KEY.encode()),
+    "an answer that does not fit": f"my key is {KEY}",
+    "a refusal": Reply(KEY, finish_reason="refusal"),
+    "a dropped connection": faults.dropped(),
+}
+"""Answers that bring the key back."""
+
+
+class SecretChecks(Checks):
+    """A key reaches the server and no person."""
+
+    def test_the_api_key_is_sent(self, make_engine: MakeEngine, server: Any) -> None:
+        """As a bearer token, or in a header of the backend's own."""
+        self.needs_http(server)
+        assert make_engine(api_key=KEY).generate(["row 1"])[0].error is None
+        assert KEY in " ".join(server.requests[-1].headers.values())
+
+    @pytest.mark.parametrize("leak", LEAKS)
+    def test_the_api_key_is_never_shown(
+        self,
+        leak: str,
+        make_engine: MakeEngine,
+        server: Any,
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        """Not in errors, reprs, logs or kept texts, whatever the server says."""
+        self.needs_http(server)
+        server.set_answers(lambda _: LEAKS[leak])
+        with caplog.at_level(logging.DEBUG):
+            engine = make_engine(api_key=KEY, max_retries=0)
+            output = engine.generate(["row 1"], output_model=Address)[0]
+        assert output.error is not None
+        assert KEY not in caplog.text
+        assert KEY not in " ".join(_shown(engine, output))
+
+
+def _shown(engine: BaseClient, output: LLMOutput) -> list[str]:
+    """Everything of an engine and its failed output that a person may see."""
+    shown = [repr(engine), repr(engine.config), repr(engine.config.public())]
+    error: BaseException | None = output.error
+    while error is not None:
+        shown += [str(error), repr(error), str(getattr(error, "raw_text", ""))]
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    return shown

@@ -1,0 +1,266 @@
+"""HTTP servers on real loopback sockets whose answers, and faults, are scripted."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import h11
+from typing_extensions import Self
+
+from chainette.testing.script import Answers, Reply, Script, text_of
+from chainette.types import Message, Usage
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A request as the server understood it.
+
+    Attributes:
+        path: Path of the URL.
+        body: The JSON of the body.
+        messages: The conversation.
+        schema: JSON schema that the answer must fit.
+        sampling: Sampling parameters under Chainette's names, as far as they were sent.
+        reasoning: Whether the model's reasoning was asked for; `None` where nothing was said.
+        headers: The HTTP headers, their names in lower case.
+    """
+
+    path: str
+    body: Any
+    messages: list[Message]
+    schema: dict[str, Any] | None = None
+    sampling: Mapping[str, Any] = field(default_factory=dict)
+    reasoning: bool | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What the scripted model says, for the server to put into its protocol.
+
+    Attributes:
+        texts: One text for each completion that was asked for.
+        finish_reason: `stop`, `length`, `content_filter` or `refusal`.
+        usage: Tokens; words are counted.
+        reasoning: What the model thought.
+    """
+
+    texts: list[str]
+    finish_reason: str
+    usage: Usage
+    reasoning: str | None
+
+
+class FakeServer(ABC):
+    """A scripted server of one wire protocol; a context manager.
+
+    A protocol is two methods: `read` understands a request, `write` makes the answer's body.
+
+    Args:
+        answers: The script: a list of answers in turn, a dict from words of the prompt to answers,
+            a function of the messages, or `None` for valid made-up answers. An answer is a text,
+            a model, a JSON value or a `Reply`.
+        api_key: The key that requests must carry as a bearer token; without one, none is needed.
+
+    Attributes:
+        requests: The requests of a completion so far.
+        connections: Connections that are open.
+        peak: Most requests that were being answered at a time.
+    """
+
+    prefix = ""
+    """What follows host and port in the base URL."""
+
+    def __init__(self, answers: Answers = None, *, api_key: str | None = None) -> None:
+        self.requests: list[Asked] = []
+        self.connections = self.peak = self._active = 0
+        self._api_key = api_key
+        self._script = Script(answers)
+        self._ready = threading.Event()
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), daemon=True)
+
+    @abstractmethod
+    def read(self, path: str, body: Any) -> Asked | None:
+        """Understand the JSON of a POST; `None` when it is no request for a completion."""
+
+    @abstractmethod
+    def write(self, asked: Asked, said: Said) -> Any:
+        """The JSON of the answer."""
+
+    def other(self, path: str, body: Any) -> Any:
+        """The JSON of the answer to any other request; `None` is a 404."""
+        return None
+
+    def error(self, code: int, message: str) -> Any:
+        """The JSON of an error."""
+        return {"error": {"message": message, "code": code}}
+
+    def set_answers(self, answers: Answers) -> None:
+        """Follow another script from now on, and forget the requests so far."""
+        self._script = Script(answers)
+        self.requests.clear()
+        self.peak = 0
+
+    @property
+    def endpoint(self) -> str:
+        """The base URL."""
+        return f"http://127.0.0.1:{self.port}{self.prefix}"
+
+    def __enter__(self) -> Self:
+        """Listen on a free port."""
+        self._thread.start()
+        self._ready.wait()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close the server."""
+        self.close()
+
+    def close(self) -> None:
+        """Close every connection, and listen no more."""
+        if self._thread.is_alive():
+            self._loop.call_soon_threadsafe(self._closed.set)
+            self._thread.join()
+
+    async def _run(self) -> None:
+        self._loop, self._closed = asyncio.get_running_loop(), asyncio.Event()
+        self._handlers: set[asyncio.Task[Any]] = set()
+        server = await asyncio.start_server(self._serve, "127.0.0.1", 0, backlog=2048)
+        self.port: int = server.sockets[0].getsockname()[1]
+        self._ready.set()
+        await self._closed.wait()
+        server.close()
+        for handler in self._handlers:
+            handler.cancel()
+        await asyncio.gather(*self._handlers, return_exceptions=True)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._handlers.add(task)
+        self.connections += 1
+        connection = h11.Connection(h11.SERVER)
+        try:
+            while (received := await _receive(connection, reader)) is not None:
+                if not await self._answer(connection, reader, writer, *received):
+                    break
+                if connection.our_state is h11.MUST_CLOSE:
+                    break
+                connection.start_next_cycle()
+        except (ConnectionError, h11.RemoteProtocolError, asyncio.CancelledError):
+            pass  # the client is gone, or the server is being closed
+        finally:
+            self.connections -= 1
+            self._handlers.discard(task)
+            writer.close()
+
+    async def _answer(
+        self,
+        connection: h11.Connection,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        request: h11.Request,
+        content: bytes,
+    ) -> bool:
+        """Answer one request; False when the connection is of no further use."""
+        self._active += 1
+        self.peak = max(self.peak, self._active)
+        try:
+            reply, body = self._reply(request, content)
+            if reply.delay and await _hangs_up(reader, reply.delay):
+                return False
+            headers = {"Content-Type": "application/json", "Content-Length": str(len(body))}
+            head = list((headers | dict(reply.headers)).items())
+            writer.write(_sent(connection, h11.Response(status_code=reply.status, headers=head)))
+            writer.write(_sent(connection, h11.Data(data=body[: int(len(body) * reply.send)])))
+            await writer.drain()
+            if reply.then == "stall":
+                await _hangs_up(reader, None)
+            if reply.then != "end":
+                return False
+            writer.write(_sent(connection, h11.EndOfMessage()))
+            await writer.drain()
+            return True
+        finally:
+            self._active -= 1
+
+    def _reply(self, request: h11.Request, content: bytes) -> tuple[Reply, bytes]:
+        path = request.target.decode().partition("?")[0]
+        headers = {name.decode().lower(): value.decode() for name, value in request.headers}
+        token = headers.get("authorization", "").removeprefix("Bearer ")
+        if self._api_key is not None and token != self._api_key:
+            return self._refused(401, f"Incorrect API key provided: {token}")
+        body = json.loads(content) if content else None
+        asked = self.read(path, body)
+        if asked is None:
+            answer = self.other(path, body)
+            if answer is None:
+                return self._refused(404, f"no such path: {path}")
+            return Reply(), answer if isinstance(answer, bytes) else json.dumps(answer).encode()
+        self.requests.append(
+            Asked(
+                path, body, asked.messages, asked.schema, asked.sampling, asked.reasoning, headers
+            )
+        )
+        return self._scripted(asked)
+
+    def _scripted(self, asked: Asked) -> tuple[Reply, bytes]:
+        try:
+            answer = self._script.answer(asked.messages)
+        except LookupError as error:
+            return self._refused(500, str(error))
+        reply = answer if isinstance(answer, Reply) else Reply(text_of(answer, asked.schema))
+        if reply.body is not None:
+            return reply, reply.body
+        if reply.status != 200:
+            return reply, json.dumps(self.error(reply.status, reply.message)).encode()
+        text = text_of(reply.text, asked.schema)
+        texts = [text] * int(asked.sampling.get("n") or 1)
+        said = Said(texts, reply.finish_reason, count_words(asked, texts), reply.reasoning)
+        return reply, json.dumps(self.write(asked, said)).encode()
+
+    def _refused(self, code: int, message: str) -> tuple[Reply, bytes]:
+        return Reply(status=code), json.dumps(self.error(code, message)).encode()
+
+
+def count_words(asked: Asked, texts: list[str]) -> Usage:
+    """The tokens of a request, if every word were one."""
+    prompt = sum(len(message["content"].split()) for message in asked.messages)
+    return Usage(prompt, sum(len(text.split()) for text in texts))
+
+
+def _sent(connection: h11.Connection, event: h11.Response | h11.Data | h11.EndOfMessage) -> bytes:
+    return connection.send(event) or b""
+
+
+async def _receive(
+    connection: h11.Connection, reader: asyncio.StreamReader
+) -> tuple[h11.Request, bytes] | None:
+    """The next request and its body, or `None` when the client has hung up."""
+    request, body = None, bytearray()
+    while True:
+        event = connection.next_event()
+        if event is h11.NEED_DATA:
+            connection.receive_data(await reader.read(1 << 16))
+        elif isinstance(event, h11.Request):
+            request = event
+        elif isinstance(event, h11.Data):
+            body += event.data
+        elif isinstance(event, h11.EndOfMessage) and request is not None:
+            return request, bytes(body)
+        else:
+            return None
+
+
+async def _hangs_up(reader: asyncio.StreamReader, seconds: float | None) -> bool:
+    """Whether the client closes the connection within a time; it sends nothing while it waits."""
+    try:
+        return not await asyncio.wait_for(reader.read(1), seconds)
+    except asyncio.TimeoutError:
+        return False

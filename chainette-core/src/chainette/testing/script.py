@@ -1,0 +1,96 @@
+"""What a fake engine answers: in turn, by words of the prompt, by a function, or made up."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+from pydantic import BaseModel
+
+from chainette.testing.sample import sample
+from chainette.types import LLMOutput, Message
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """An answer of a fake server, whole or broken; `chainette.testing.faults` names the usual ones.
+
+    Attributes:
+        text: What the model says; `None` is a valid value for the schema that was asked for.
+        reasoning: What it thought.
+        finish_reason: Why it stopped: `stop`, `length`, `content_filter` or `refusal`.
+        status: HTTP status.
+        message: The server's own words when `status` is an error.
+        headers: Further HTTP headers.
+        body: Body to send in place of the protocol's own.
+        delay: Seconds until the first byte.
+        send: Share of the body that is sent before `then`.
+        then: What happens after that share: nothing more is sent (`stall`) or the connection is
+            closed (`drop`); `end` is a regular answer.
+    """
+
+    text: str | None = None
+    reasoning: str | None = None
+    finish_reason: str = "stop"
+    status: int = 200
+    message: str = "scripted"
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes | None = None
+    delay: float = 0.0
+    send: float = 1.0
+    then: str = "end"
+
+
+Answer: TypeAlias = (
+    str | BaseModel | dict[str, Any] | list[Any] | Reply | LLMOutput | Exception | None
+)
+"""A text, a value that becomes JSON, a `Reply` of a server, and for the engine without a network a
+whole output or an exception to fail with. `None` is made up: a valid value of the type."""
+Answers: TypeAlias = (
+    Sequence[Answer] | Mapping[str, Answer] | Callable[[list[Message]], Answer] | None
+)
+"""Answers in turn; by a text that the user's message contains; by a function; or made up."""
+
+
+class Script:
+    """Chooses the answer to each conversation.
+
+    Args:
+        answers: The script.
+    """
+
+    def __init__(self, answers: Answers = None) -> None:
+        self._answers: Any = answers
+        if isinstance(answers, Sequence):
+            self._turns: Iterator[Any] = iter(answers)
+
+    def answer(self, messages: Sequence[Message]) -> Any:
+        """The answer to a conversation.
+
+        Raises:
+            LookupError: The script has none.
+        """
+        if self._answers is None:
+            return None
+        if callable(self._answers):
+            return self._answers(messages)
+        asked = messages[-1]["content"]
+        if isinstance(self._answers, Mapping):
+            for words, answer in self._answers.items():
+                if words in asked:
+                    return answer
+            raise LookupError(f"the script has no answer to: {asked[:200]}")
+        for answer in self._turns:
+            return answer
+        raise LookupError(f"the script has no more answers; asked was: {asked[:200]}")
+
+
+def text_of(answer: Any, schema: Mapping[str, Any] | None) -> str:
+    """The text of an answer; one that is `None` is made up."""
+    if answer is None:
+        return "text" if schema is None else json.dumps(sample(schema))
+    if isinstance(answer, BaseModel):
+        return answer.model_dump_json(by_alias=True)
+    return answer if isinstance(answer, str) else json.dumps(answer)

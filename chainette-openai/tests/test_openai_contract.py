@@ -1,0 +1,22 @@
+from __future__ import annotations
+
+from chainette.testing.contract import BackendContract
+from chainette.testing.servers import FakeOpenAI
+
+
+class TestChat(BackendContract):
+    backend = "openai"
+    fields = {"model": "m", "api": "chat"}
+    server_class = FakeOpenAI
+
+
+class TestChatInStrictSchemas(BackendContract):
+    backend = "openai"
+    fields = {"model": "m", "api": "chat", "strict": True}
+    server_class = FakeOpenAI
+
+
+class TestResponses(BackendContract):
+    backend = "openai"
+    fields = {"model": "m", "api": "responses"}
+    server_class = FakeOpenAI

@@ -1,0 +1,19 @@
+"""The backend's promises, on a server with scripted answers and on the real one."""
+
+from __future__ import annotations
+
+import pytest
+from chainette.testing.contract import BackendContract
+from chainette.testing.servers import FakeOpenAI
+
+
+class TestLlamaCpp(BackendContract):
+    backend = "llamacpp"
+    server_class = FakeOpenAI
+
+
+@pytest.mark.llamacpp
+class TestLlamaCppServer(BackendContract):
+    backend = "llamacpp"
+    # Its grammars leave out the bounds of floats, decimals and the names of keys.
+    enforced_in_part = ("dates_and_decimals", "mapping_and_tuple")
