@@ -8,7 +8,7 @@ PACKAGES := chainette-core chainette-openai chainette-vllm chainette-vllm-local 
 	examples/chainette-llamacpp
 SOURCES := $(addsuffix /src,$(PACKAGES))
 
-.PHONY: demo test test-vllm lint types format docs bench build lock clean
+.PHONY: demo test test-vllm test-ollama lint types format docs bench build lock clean
 
 demo: $(READY)
 	$(BIN)/chainette run-yaml examples/engine_clinical_qa.yaml \
@@ -21,6 +21,12 @@ test: $(READY)
 test-vllm:
 	tests/vllm/setup.sh .venv-vllm
 	.venv-vllm/venv/bin/python -m pytest tests/vllm -m vllm
+
+# The Ollama backends on a proxy that others wrote, and on `ollama` where it is installed.
+test-ollama: $(READY)
+	test -x .venv-ollama/bin/ollama-proxy || ( $(PYTHON) -m venv .venv-ollama && \
+		.venv-ollama/bin/pip install --quiet --disable-pip-version-check ollama-proxy-plus==0.1.0 )
+	$(BIN)/python -m pytest tests/ollama -m ollama
 
 lint: $(READY)
 	$(BIN)/ruff check .
@@ -52,7 +58,7 @@ lock: $(READY)
 		--no-emit-package vllm --no-header --quiet --output-file requirements.lock
 
 clean:
-	rm -rf $(VENV) dist runs
+	rm -rf $(VENV) .venv-* dist runs
 
 $(READY): requirements.lock $(addsuffix /pyproject.toml,$(PACKAGES))
 	$(PYTHON) -c 'import sys; sys.exit("Chainette needs Python 3.10 or newer: make PYTHON=/path/to/python3") if sys.version_info < (3, 10) else None'

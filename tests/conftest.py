@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -32,6 +33,57 @@ chain = Chain(name="numbers", steps=[Step(
     id="say", input_model=Row, output_model=Answer, engine_name="e",
     user_prompt="Say {{ number }}",
 )])
+"""
+
+
+SERVER = """
+import http.server, pathlib, sys
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        models = b'{"data": [{"id": "m"}]}'
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(models)))
+        self.end_headers()
+        self.wfile.write(models)
+
+http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
+"""
+DOCKER = """#!{python}
+import json, os, pathlib, signal, subprocess, sys
+here = pathlib.Path(__file__).parent
+words = sys.argv[1:]
+with (here / "calls").open("a") as calls:
+    calls.write(json.dumps([words, os.environ.get("SECRET_TOKEN")]) + "\\n")
+if words[0] == "run":
+    if "broken" in words:
+        print("no such image", file=sys.stderr)
+        sys.exit(125)
+    port = words[words.index("--publish") + 1].split(":")[1]
+    nothing = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.DEVNULL)
+    command = [sys.executable, str(here / "server.py"), port]
+    server = subprocess.Popen(command, start_new_session=True, **nothing)
+    (here / "pid").write_text(str(server.pid))
+    if "ill" in words:
+        server.kill()
+    print("0123456789abcdef")
+elif words[0] == "inspect":
+    try:
+        os.kill(int((here / "pid").read_text()), 0)
+        state = pathlib.Path(f"/proc/{{(here / 'pid').read_text()}}/stat")
+        print("false" if state.exists() and " Z " in state.read_text() else "true")
+    except OSError:
+        print("false")
+elif words[0] == "logs":
+    print("CUDA error: no device; token hf_SENTINEL")
+elif words[0] == "rm":
+    os.kill(int((here / "pid").read_text()), signal.SIGKILL)
+"""
+VLLM = """#!{python}
+import os, pathlib, sys
+port = sys.argv[sys.argv.index("--port") + 1]
+server = pathlib.Path(__file__).parent / "server.py"
+os.execv(sys.executable, [sys.executable, str(server), port])
 """
 
 
@@ -126,3 +178,27 @@ def project(tmp_path: Path, openai_server: FakeOpenAI) -> Path:
         f"- name: e\n  backend: openai\n  model: m\n  endpoint: {openai_server.url}\n"
     )
     return tmp_path
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> Iterator[dict[str, str]]:
+    """An environment with records of its own; whatever still runs is ended."""
+    folder = tmp_path / "state"
+    yield {"XDG_STATE_HOME": str(folder)}
+    for record in folder.glob("chainette/servers/*.json"):
+        pid = json.loads(record.read_text())["pid"]
+        if pid:
+            os.killpg(pid, signal.SIGKILL)
+
+
+@pytest.fixture
+def docker(tmp_path: Path, state: dict[str, str]) -> tuple[dict[str, str], Path]:
+    """Programs `docker` and `vllm` that run a small server in place of a container and a model."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    (folder / "docker").write_text(DOCKER.format(python=sys.executable))
+    (folder / "vllm").write_text(VLLM.format(python=sys.executable))
+    for name in ("docker", "vllm"):
+        (folder / name).chmod(0o755)
+    (folder / "server.py").write_text(SERVER)
+    return state | {"PATH": f"{folder}:{os.environ['PATH']}"}, folder

@@ -276,9 +276,9 @@ def test_secrets_of_the_command_are_not_quoted(script) -> None:
 def test_another_port_is_tried_when_the_first_was_taken(make, script, monkeypatch) -> None:
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
-        free = server_module._free_port()
+        free = server_module.free_port()
         ports = iter([other.getsockname()[1], free])
-        monkeypatch.setattr(server_module, "_free_port", lambda: next(ports))
+        monkeypatch.setattr(server_module, "free_port", lambda: next(ports))
         assert make().ensure_running() == f"http://127.0.0.1:{free}"
     assert len(pids(script)) == 2
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import logging
 import threading
+from contextlib import ExitStack
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 import respx
 from chainette import LLMOutput, SamplingParams, register_engine
 from chainette.engine.client import BaseClient
+from chainette.engine.startup import Startup, listening
 from chainette.errors import (
     AuthenticationError,
     EngineConnectionError,
@@ -25,6 +27,7 @@ from chainette.errors import (
     ServerError,
     StructuredOutputError,
 )
+from chainette.testing.servers import FakeOllama
 from chainette.types import Usage
 from pydantic import BaseModel
 
@@ -257,3 +260,63 @@ def test_extra_body_reaches_the_options() -> None:
     route = respx.post(f"{URL}/api/chat").respond(json=answer("x"))
     one(make_client(extra_body={"num_gpu": 0}))
     assert json.loads(route.calls.last.request.content)["options"] == {"num_gpu": 0}
+
+
+@pytest.mark.parametrize(("num_ctx", "said"), [(50, "50 tokens (num_ctx)"), (None, "4096 tokens")])
+def test_a_prompt_that_was_cut_is_warned_of_once(
+    num_ctx: int | None, said: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with FakeOllama() as server:
+        client = make_client(endpoint=server.endpoint, num_ctx=num_ctx)
+        assert client.generate(["a few words"])[0].error is None
+        assert caplog.text == ""
+        client.generate(["word " * 5000] * 2)
+    assert caplog.text.count("was cut to the context of") == 1
+    assert said in caplog.text
+    assert "raise num_ctx" in caplog.text
+
+
+def test_a_prompt_that_was_cut_between_messages_is_warned_of(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    # A server that drops whole messages reads fewer tokens than fit: only the length tells.
+    with FakeOllama() as server:
+        client = make_client(endpoint=server.endpoint, num_ctx=50)
+        client.generate(["x" * 1000])
+    assert "was cut" in caplog.text
+
+
+def test_a_pull_announces_its_progress() -> None:
+    seen: list[Startup] = []
+    with FakeOllama() as server, listening(seen.append):
+        server.models.clear()
+        client = register_engine("e", backend="ollama", model="tiny", port=server.port).engine
+        assert client.generate(["hi"])[0].error is None
+        assert server.models == ["tiny"]
+    assert [startup.share for startup in seen] == [None, 0.0, 0.5, 1.0, None, None]
+    assert {startup.what for startup in seen} == {"pulling tiny"}
+    assert seen[-1].over
+
+
+def test_a_pull_that_fails_in_the_middle_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    with FakeOllama() as server:
+        server.models.clear()
+        lines = b'{"status": "pulling manifest"}\n{"error": "no space left"}\n'
+        monkeypatch.setattr(
+            server, "other", lambda path, _: lines if "pull" in path else {"models": []}
+        )
+        client = register_engine("e", backend="ollama", model="tiny", port=server.port).engine
+        (output,) = client.generate(["hi"])
+    assert "no space left" in str(output.error)
+
+
+def test_the_fake_server_answers_as_the_package_expects() -> None:
+    with FakeOllama() as server, ExitStack() as stack:
+        client = ollama.Client(server.endpoint)
+        stack.callback(client.close)
+        answer = client.chat("fake-model", [{"role": "user", "content": "hi there"}], think=True)
+        assert (answer.message.content, answer.done_reason) == ("text", "stop")
+        assert (answer.prompt_eval_count, answer.eval_count) == (2, 1)
+        assert [model.model for model in client.list().models] == ["fake-model:latest"]
+        states = [state.status for state in client.pull("other", stream=True)]
+        assert (states[0], states[-1]) == ("pulling manifest", "success")

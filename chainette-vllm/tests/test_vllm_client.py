@@ -5,7 +5,13 @@ import json
 import pytest
 import respx
 from chainette import GuidedDecodingParams, SamplingParams, register_engine
-from chainette.errors import ConfigError, EngineStartError, NotFoundError
+from chainette.errors import (
+    ConfigError,
+    EngineStartError,
+    NotFoundError,
+    StructuredOutputError,
+)
+from chainette.testing.servers import FakeVLLM
 from chainette_vllm.config import VLLMConfig
 from chainette_vllm.server import serve_command, server_of
 from pydantic import BaseModel
@@ -99,3 +105,29 @@ def test_without_endpoint_and_vllm_the_error_says_what_to_do(
     error = register_engine("e", backend="vllm_api", model="m").engine.generate(["a"])[0].error
     assert isinstance(error, EngineStartError)
     assert "set endpoint to a running server, or pip install vllm" in str(error)
+
+
+def test_the_names_that_newer_servers_ignore_go_to_older_ones_only() -> None:
+    for version, sent in ((None, "response_format"), ("0.12", "response_format"),
+                          ("0.11.2", "guided_json"), ("0.9", "guided_json")):  # fmt: skip
+        with FakeVLLM() as server:
+            fields = {"endpoint": server.endpoint, "vllm_version": version}
+            engine = register_engine("e", backend="vllm_api", **fields).engine
+            engine.generate(["hi"], output_model=dict[str, int])
+            body = server.requests[-1].body
+            assert {"response_format", "guided_json", "structured_outputs"} & set(body) == {sent}
+
+
+def test_an_answer_of_a_server_that_ignores_the_schema_is_still_validated() -> None:
+    with FakeVLLM(lambda _: "free text") as server:
+        fields = {"endpoint": server.endpoint, "vllm_version": "0.11.0"}
+        engine = register_engine("e", backend="vllm_api", **fields).engine
+        (output,) = engine.generate(["hi"], output_model=dict[str, int])
+        assert isinstance(output.error, StructuredOutputError)
+        assert server.requests[-1].schema is None
+
+
+@pytest.mark.parametrize("version", ["latest", "0", "v0.12.0", "0.12-"])
+def test_a_version_that_is_none_is_refused(version: str) -> None:
+    with pytest.raises(ConfigError, match="vllm_version"):
+        register_engine("e", backend="vllm_api", endpoint="http://x/v1", vllm_version=version)

@@ -9,10 +9,18 @@ class TestVLLM(BackendContract):
     server_class = FakeVLLM
 
 
+class TestVLLMsOwnField(BackendContract):
+    backend = "vllm_api"
+    fields = {"schema_field": "structured_outputs"}
+    server_class = FakeVLLM
+
+
 class OlderFakeVLLM(FakeVLLM):
+    version = "0.11.2"
     reasoning_field = "reasoning_content"
 
 
 class TestOlderVLLM(BackendContract):
     backend = "vllm_api"
+    fields = {"vllm_version": "0.11.2"}
     server_class = OlderFakeVLLM

@@ -5,7 +5,9 @@ Run by `make test-vllm`; everywhere else vLLM is missing and these tests are ski
 
 from __future__ import annotations
 
+import json
 import os
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -19,7 +21,9 @@ psutil = pytest.importorskip("psutil", reason="psutil is not installed: make tes
 
 from chainette import GuidedDecodingParams, SamplingParams, register_engine  # noqa: E402
 from chainette.errors import EngineStartError, RequestError  # noqa: E402
+from chainette.testing.contract import BackendContract  # noqa: E402
 from chainette_vllm.server import server_of  # noqa: E402
+from chainette_vllm_local import client as local_client  # noqa: E402
 from pydantic import BaseModel, Field  # noqa: E402
 
 pytestmark = [
@@ -61,17 +65,18 @@ def children() -> list[Any]:
     ]
 
 
+LOCAL = {
+    "model": str(MODEL),
+    "dtype": "bfloat16",
+    "max_model_len": 2048,
+    "enforce_eager": True,
+    "engine_args": {"enable_prefix_caching": False},
+}
+
+
 @pytest.fixture(scope="module")
 def local() -> Iterator[Any]:
-    engine = register_engine(
-        "local",
-        backend="vllm_local",
-        model=str(MODEL),
-        dtype="bfloat16",
-        max_model_len=2048,
-        enforce_eager=True,
-        engine_args={"enable_prefix_caching": False},
-    ).engine
+    engine = register_engine("local", backend="vllm_local", **LOCAL).engine
     yield engine
     engine.release()
 
@@ -156,6 +161,46 @@ def test_release_ends_the_engines_processes_and_it_can_start_again(local: Any) -
 def test_the_model_of_a_server_is_found(served: Any) -> None:
     assert served.generate(["hi"], SamplingParams(max_tokens=2))[0].error is None
     assert served.model == "smol"
+
+
+class TestServed(BackendContract):
+    backend = "vllm_api"
+    enforced_in_part = ("recursive",)  # a model this small nests without end
+
+    @pytest.fixture(autouse=True)
+    def _on_the_server(self, served: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(type(self), "fields", {"endpoint": served.config.endpoint})
+
+
+class TestLocal(BackendContract):
+    backend = "vllm_local"
+    fields = LOCAL
+    http = False
+    enforced_in_part = ("recursive",)
+
+    @pytest.fixture(autouse=True)
+    def _with_the_model_that_is_loaded(self, local: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+        assert local.generate(["hi"], SamplingParams(max_tokens=2))[0].error is None
+        monkeypatch.setattr(local._engine, "close", lambda: None)
+        monkeypatch.setattr(local_client, "LocalEngine", lambda _: local._engine)
+
+
+@pytest.mark.parametrize("name", ["served", "local"])
+def test_engines_check_shows_what_an_engine_does(name: str, served: Any, tmp_path: Path) -> None:
+    fields = {"served": {"endpoint": served.config.endpoint}, "local": LOCAL}[name]
+    backend = {"served": "vllm_api", "local": "vllm_local"}[name]
+    engine = {"name": name, "backend": backend} | fields
+    (tmp_path / "engines.yml").write_text(json.dumps([engine]))
+    program = str(Path(sys.executable).with_name("chainette"))
+    checked = subprocess.run(
+        [program, "engines", "check", name], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert checked.returncode == 0, checked.stderr
+    found = dict(line.split(maxsplit=1) for line in checked.stdout.splitlines() if line.strip())
+    assert found["backend"] == backend
+    assert found["structured"] == "output yes"
+    assert "tokens" in found
+    assert "latency" in found
 
 
 def test_a_server_that_does_not_start_quotes_its_log() -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -26,6 +29,8 @@ if TYPE_CHECKING:
     import httpx
     from ollama import AsyncClient, ChatResponse
 
+logger = logging.getLogger(__name__)
+
 OPTIONS = {
     "temperature": "temperature",
     "top_p": "top_p",
@@ -39,6 +44,12 @@ OPTIONS = {
     "repetition_penalty": "repeat_penalty",
 }
 """Ollama's names of the sampling parameters (Ollama documentation, "Modelfile", parameters)."""
+
+
+DEFAULT_CONTEXT = 4096
+"""Tokens of context where none are configured (Ollama documentation, "Context length")."""
+MOST_PER_TOKEN = 8
+"""Characters of text that no tokenizer puts into one token on average: more must have been cut."""
 
 
 class OllamaClient(BaseHTTPClient):
@@ -64,7 +75,26 @@ class OllamaClient(BaseHTTPClient):
         return [model.model for model in answer.models]
 
     async def _chat(self, request: Request) -> LLMOutput:
-        return read_answer(await self._call("chat", **self._arguments(request)))
+        output = read_answer(await self._call("chat", **self._arguments(request)))
+        self._warn_of_a_cut(request, output)
+        return output
+
+    def _warn_of_a_cut(self, request: Request, output: LLMOutput) -> None:
+        """Say once that a prompt did not fit: Ollama cuts it in silence and answers the rest."""
+        context = self.config.num_ctx or DEFAULT_CONTEXT
+        written = sum(len(message["content"]) for message in request.messages)
+        read = output.usage.prompt_tokens if output.usage else 0
+        if "num_ctx" in self._warned or not (read >= context or written > MOST_PER_TOKEN * context):
+            return
+        self._warned.add("num_ctx")
+        logger.warning(
+            "engine %r: a prompt of %d characters was cut to the context of %d tokens (%s); "
+            "raise num_ctx",
+            self.config.name,
+            written,
+            context,
+            "num_ctx" if self.config.num_ctx else "Ollama's default",
+        )
 
     def _arguments(self, request: Request) -> dict[str, Any]:
         messages, output_format = request.messages, None
@@ -90,15 +120,21 @@ class OllamaClient(BaseHTTPClient):
         return options | self.config.extra_body
 
     async def _call(self, method: str, **arguments: Any) -> Any:
-        """Call the `ollama` package and translate what it raises."""
+        """Call the `ollama` package."""
+        with self._translated():
+            return await getattr(self._sdk.get(), method)(**arguments)
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        """Translate what the `ollama` package raises."""
         import httpx
         import ollama
 
         try:
-            return await getattr(self._sdk.get(), method)(**arguments)
+            yield
         except ollama.ResponseError as error:
             raise self._refused(error.status_code, error.error) from None
-        except (ConnectionError, httpx.ConnectTimeout):
+        except (ConnectionError, httpx.ConnectError, httpx.ConnectTimeout):
             hint = "is `ollama serve` running?"
             raise EngineUnreachableError(f"{self.base_url}: cannot connect; {hint}") from None
         except httpx.TimeoutException:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import logging
 import shutil
 
 import anyio.to_thread
-from chainette.engine.server import server_process
+from chainette.engine.server import ServerProcess, server_process
+from chainette.engine.startup import announce
 from chainette.errors import EngineStartError, EngineUnreachableError
 
 from chainette_ollama.client import OllamaClient
 from chainette_ollama.config import LocalOllamaConfig
-
-logger = logging.getLogger(__name__)
 
 
 class LocalOllamaClient(OllamaClient):
@@ -29,26 +27,33 @@ class LocalOllamaClient(OllamaClient):
         try:
             models = await self._call("list")
         except EngineUnreachableError:
-            await anyio.to_thread.run_sync(self._serve)
+            await anyio.to_thread.run_sync(self.server_address)
             models = await self._call("list")
         wanted = self.config.model
         if not {wanted, f"{wanted}:latest"} & {model.model for model in models.models}:
             await self._pull(wanted)
         self._ready = True
 
-    def _serve(self) -> None:
+    def server(self) -> ServerProcess | None:
+        """`ollama serve`."""
         program = shutil.which("ollama")
         if program is None:
             raise EngineStartError("there is no program `ollama`: install it from ollama.com")
-        server_process(
+        return server_process(
             [program, "serve"],
             name="ollama",
             env={"OLLAMA_HOST": f"127.0.0.1:{self.config.port}"},
             health_path="/api/version",
             port=self.config.port,
             startup_timeout=self.config.startup_timeout,
-        ).ensure_running()
+        )
 
     async def _pull(self, model: str) -> None:
-        logger.warning("pulling %s, which this machine does not have yet", model)
-        await self._call("pull", model=model)
+        what = f"pulling {model}"
+        try:
+            with self._translated():
+                async for state in await self._sdk.get().pull(model, stream=True):
+                    share = (state.completed or 0) / state.total if state.total else None
+                    announce(what, state.status or "", share)
+        finally:
+            announce(what, over=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from chainette.engine.config import EngineConfig
 from pydantic import Field, model_validator
 from typing_extensions import Self
@@ -16,6 +18,10 @@ class VLLMConfig(EngineConfig):
 
     Attributes:
         model: Name of the model, as the server was told with `--served-model-name` or `--model`.
+        vllm_version: The server's version, such as `0.11.2`, where it is older than 0.12 and so
+            has other names for structured output; also the tag of the image that `--docker` runs.
+        schema_field: How a typed answer is asked for: by the protocol's `response_format`, or by
+            vLLM's own `structured_outputs`.
         dtype: Type of the weights, such as `bfloat16`.
         max_model_len: Tokens of context.
         gpu_memory_utilization: Share of the GPU's memory to take.
@@ -28,6 +34,8 @@ class VLLMConfig(EngineConfig):
         startup_timeout: Most seconds until the server is healthy.
     """
 
+    vllm_version: str | None = Field(default=None, pattern=r"^\d+\.\d+(\.\w+)*$")
+    schema_field: Literal["response_format", "structured_outputs"] = "response_format"
     dtype: str | None = None
     max_model_len: int | None = Field(default=None, ge=1)
     gpu_memory_utilization: float | None = Field(default=None, gt=0, le=1)
@@ -38,6 +46,12 @@ class VLLMConfig(EngineConfig):
     extra_serve_flags: list[str] = Field(default_factory=list)
     extra_env: dict[str, str] = Field(default_factory=dict)
     startup_timeout: float = Field(default=600.0, gt=0)
+
+    @property
+    def is_before_0_12(self) -> bool:
+        """Whether the server knows only the older names of structured output."""
+        major, minor = (self.vllm_version or "1.0").split(".")[:2]
+        return (int(major), int(minor)) < (0, 12)
 
     @model_validator(mode="after")
     def _model_to_start(self) -> Self:

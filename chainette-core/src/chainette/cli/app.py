@@ -10,6 +10,7 @@ import typer
 from chainette.cli.engines import engines
 from chainette.cli.inspect import inspect
 from chainette.cli.run import run, run_yaml
+from chainette.cli.warmup import stop, warmup_chain, warmup_engines
 
 app = typer.Typer(
     name="chainette",
@@ -21,6 +22,9 @@ app = typer.Typer(
 app.command("run")(run)
 app.command("run-yaml")(run_yaml)
 app.command("inspect")(inspect)
+app.command("warmup")(warmup_chain)
+engines.command("warmup")(warmup_engines)
+engines.command("stop")(stop)
 app.add_typer(engines, name="engines")
 
 

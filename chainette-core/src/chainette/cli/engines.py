@@ -11,6 +11,7 @@ import typer
 
 if TYPE_CHECKING:
     from chainette.engine.config import EngineConfig
+    from chainette.engine.warm_server import WarmServer
     from chainette.plugins import PluginInfo
 
 engines = typer.Typer(help="Backends that are installed and engines that are configured.")
@@ -37,6 +38,7 @@ def list_engines(
         typer.echo(json.dumps(_as_json(plugins, configured, file), ensure_ascii=False, indent=2))
     else:
         _show(plugins, configured, file)
+        _show_servers()
 
 
 def _load(file: Path) -> list[EngineConfig]:
@@ -62,7 +64,8 @@ def _as_json(
         }
         for info in plugins
     ]
-    shown: dict[str, Any] = {"backends": backends}
+    servers = [dataclasses.asdict(server) for server in _warm_servers()]
+    shown: dict[str, Any] = {"backends": backends, "servers": servers}
     if file is not None:
         shown["engines"] = [config.public() for config in configured]
     return shown
@@ -82,6 +85,21 @@ def _show(plugins: list[PluginInfo], configured: list[EngineConfig], file: Path 
     if file is not None:
         columns = ["engine", "backend", "model", "endpoint"]
         _print_table(columns, [_engine_row(config) for config in configured])
+
+
+def _show_servers() -> None:
+    if servers := _warm_servers():
+        rows = [
+            [server.name, server.backend, server.url, server.container or str(server.pid)]
+            for server in servers
+        ]
+        _print_table(["server", "backend", "url", "process"], rows)
+
+
+def _warm_servers() -> list[WarmServer]:
+    from chainette.engine.warm_server import warm_servers
+
+    return warm_servers()
 
 
 def _details(info: PluginInfo) -> str:
@@ -109,11 +127,13 @@ def check(
     """Reach an engine, find its model, make one structured call, and say what each cost."""
     import anyio
 
+    from chainette.cli.startup import startups_shown
     from chainette.engine.check import check_engine
     from chainette.engine.registry import get_engine_config
 
     _load(file)
-    report = anyio.run(check_engine, get_engine_config(name))
+    with startups_shown():
+        report = anyio.run(check_engine, get_engine_config(name))
     for field in dataclasses.fields(report):
         value = getattr(report, field.name)
         if value not in (None, ""):

@@ -67,6 +67,7 @@ def _run(
     import anyio
 
     from chainette.cli.progress import progress
+    from chainette.cli.startup import startups_shown
     from chainette.engine.config_file import load_engines
     from chainette.run import Executor, run_until_interrupted
 
@@ -84,7 +85,8 @@ def _run(
         )
         return await run_until_interrupted(executor)
 
-    finished = anyio.run(call)
+    with startups_shown():
+        finished = anyio.run(call)
     _report(finished)
     raise typer.Exit(_exit_code(finished))
 

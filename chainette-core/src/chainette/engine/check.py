@@ -8,6 +8,7 @@ from typing import Literal
 
 from pydantic import BaseModel, Field
 
+from chainette.engine.client import BaseClient
 from chainette.engine.config import EngineConfig
 from chainette.types import SamplingParams
 
@@ -56,8 +57,7 @@ async def check_engine(config: EngineConfig) -> EngineReport:
     client = config.engine
     try:
         begun = perf_counter()
-        await client.start()
-        models = await client.list_models()
+        models = await _models(client)
         reached = perf_counter() - begun
         output = await client.complete(
             "What is the capital of France, and on which continent is it? Answer as JSON.",
@@ -77,10 +77,27 @@ async def check_engine(config: EngineConfig) -> EngineReport:
         reached=f"in {reached:.2f} s",
         models=_found(model, models),
         structured_output="yes" if output.error is None else f"no: {output.error}",
-        answer=output.outputs[0].text.strip(),
+        answer=" ".join(output.outputs[0].text.split()),
         latency=f"{output.latency:.2f} s",
         tokens=f"{usage.prompt_tokens} in, {usage.completion_tokens} out" if usage else "not said",
     )
+
+
+async def reach(client: BaseClient) -> list[str] | None:
+    """Start or reach an engine, and name the models that it lists.
+
+    Raises:
+        EngineError: It cannot be reached, or refuses.
+    """
+    try:
+        return await _models(client)
+    finally:
+        await client.aclose()
+
+
+async def _models(client: BaseClient) -> list[str] | None:
+    await client.start()
+    return await client.list_models()
 
 
 def _found(model: str, models: list[str] | None) -> str:

@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from time import perf_counter
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import anyio
 from pydantic import ValidationError
@@ -29,6 +29,10 @@ from chainette.errors import (
 from chainette.plugins.backend import Capabilities
 from chainette.types import Completion, LLMOutput, Message, Prompt, SamplingParams
 from chainette.validation import summary
+
+if TYPE_CHECKING:
+    from chainette.engine.container import Container
+    from chainette.engine.server import ServerProcess
 
 logger = logging.getLogger(__name__)
 
@@ -77,6 +81,7 @@ class BaseClient(ABC):
         self._secrets: list[str] = []
         self._keep_secret(*(value.get_secret_value() for value in config.headers.values()))
         self._warned: set[str] = set()
+        self._server: ServerProcess | None = None
         self._limiter = PerLoop(
             f"limiter of {config.name}", lambda: anyio.CapacityLimiter(config.max_concurrency)
         )
@@ -92,6 +97,35 @@ class BaseClient(ABC):
     async def start(self) -> None:
         """Make the engine ready, for instance by starting its server; must be idempotent."""
         return
+
+    def server(self) -> ServerProcess | None:
+        """The server that the engine starts, started or not; `None` where it needs none.
+
+        Raises:
+            EngineStartError: It cannot be started here.
+        """
+        return None
+
+    def container(self) -> Container | None:
+        """The engine's server as a Docker container, where there is an official image."""
+        return None
+
+    def server_address(self) -> str:
+        """Base URL of the engine's server: a warm one of the same options, else its own.
+
+        Blocks until it runs.
+
+        Raises:
+            EngineStartError: It did not start.
+        """
+        from chainette.engine import warm_server
+
+        if self._server is None or not self._server.running:
+            if warm := warm_server.find(self.config):
+                return warm.url
+            self._server = self.server()
+            assert self._server is not None
+        return self._server.ensure_running()
 
     async def aclose(self) -> None:
         """Release what the client holds in the running event loop; it can be used again."""

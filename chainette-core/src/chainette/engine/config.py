@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Literal
@@ -102,6 +104,13 @@ class EngineConfig(BaseModel):
         from chainette.engine.registry import client_for
 
         return client_for(self)
+
+    @property
+    def server_key(self) -> str:
+        """Digest of what makes the engine's server: backend, model and the backend's own fields."""
+        own = set(type(self).model_fields) - set(EngineConfig.model_fields)
+        fields = self.model_dump(mode="json", include=own | {"backend", "model"})
+        return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()[:16]
 
     def secret_key(self, *default_envs: str) -> SecretStr | None:
         """The API key, from the configuration or the environment.

@@ -29,6 +29,7 @@ from urllib.parse import urlsplit
 import platformdirs
 
 from chainette.engine import server_guard
+from chainette.engine.startup import announce
 from chainette.errors import EngineStartError
 
 logger = logging.getLogger(__name__)
@@ -54,7 +55,12 @@ class ServerProcess:
         health_path: Path that answers 200 once the server is ready.
         port: The port for `{port}`; 0 chooses a free one.
         startup_timeout: Seconds until the server must be healthy.
+
+    Attributes:
+        outlives: Set before the start, it makes the server stay when this process ends.
     """
+
+    outlives = False
 
     def __init__(
         self,
@@ -108,6 +114,14 @@ class ServerProcess:
             return ""
         return self._scrubbed("\n".join(text.splitlines()[-lines:]))
 
+    @property
+    def shown_command(self) -> str:
+        """The command line, quoted for a shell, without its secrets."""
+        return self._shown(self.command)
+
+    def _shown(self, command: list[str]) -> str:
+        return shlex.join(self._scrubbed(word) for word in command)
+
     def ensure_running(self) -> str:
         """Start the server unless it runs, wait until it is healthy and return its base URL.
 
@@ -138,7 +152,7 @@ class ServerProcess:
     def _start(self) -> str:
         for last_attempt in (False, False, True):
             self._end()
-            port = _free_port() if self._chooses_port else self.port
+            port = free_port() if self._chooses_port else self.port
             if self.port and not _is_free(port):
                 message = f"{self.name} did not start: port {port} is in use by another program"
                 raise EngineStartError(message, engine=self.name)
@@ -151,7 +165,7 @@ class ServerProcess:
         raise AssertionError("the last attempt returns or raises")
 
     def _start_on(self, port: int) -> str:
-        began, pause = time.monotonic(), 0.05
+        began, pause, what = time.monotonic(), 0.05, f"starting {self.name}"
         log = self._open_log()
         address_file = self._log_path.with_suffix(".address")
         try:
@@ -161,6 +175,7 @@ class ServerProcess:
                     raise self._start_error(f"it ended with exit code {guard.returncode}")
                 if time.monotonic() - began > self.startup_timeout:
                     raise self._start_error(f"not healthy after {self.startup_timeout:g} s")
+                announce(what, f"{self.tail(1)[-100:]} (log: {self._log_path})")
                 if self._cancelled.wait(pause):
                     raise self._start_error("it was stopped while it started")
                 pause = min(0.5, 1.5 * pause)
@@ -168,6 +183,7 @@ class ServerProcess:
             self._end()
             raise
         finally:
+            announce(what, over=True)
             address_file.unlink(missing_ok=True)
         self._url = url
         logger.info("%s is up at %s after %.1f s", self.name, url, time.monotonic() - began)
@@ -179,8 +195,10 @@ class ServerProcess:
 
         command = [filled(word) for word in self.command]
         env = {name: filled(value) for name, value in self.env.items()}
-        self._shown_command = shlex.join(self._scrubbed(word) for word in command)
+        self._shown_command = self._shown(command)
         logger.info("starting %s (log: %s)", self.name, self._log_path)
+        if self.outlives:
+            return self._spawn_alone(command, env, log)
         with open(log, "ab") as stderr:
             self._guard = guard = subprocess.Popen(  # noqa: S603  words that no shell reads
                 # By its path and isolated, the guard is up in 20 ms and imports nothing of ours.
@@ -196,6 +214,25 @@ class ServerProcess:
         with guard.stdout:
             self._pid = int(guard.stdout.readline() or 0)
         return guard
+
+    def _spawn_alone(
+        self, command: list[str], env: dict[str, str], log: int
+    ) -> subprocess.Popen[bytes]:
+        """Start the server without a guard, so that nothing ends it but `stop`."""
+        with open(log, "ab") as output:
+            try:
+                self._guard = server = subprocess.Popen(  # noqa: S603  words that no shell reads
+                    command,
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=output,
+                    env={"PYTHONUNBUFFERED": "1", **os.environ, **env},
+                    start_new_session=True,
+                )
+            except OSError as error:
+                raise self._start_error(str(error)) from None
+        self._pid = server.pid
+        return server
 
     def _healthy_url(self, port: int, address_file: Path) -> str:
         url = f"http://127.0.0.1:{port}"
@@ -215,8 +252,10 @@ class ServerProcess:
         if guard is None:
             return
         atexit.unregister(self.stop)
-        assert guard.stdin is not None
-        guard.stdin.close()
+        if guard.stdin is None:  # the server itself, without a guard
+            guard.terminate()
+        else:
+            guard.stdin.close()
         try:
             guard.wait(2 * server_guard.GRACE + 5)
         except subprocess.TimeoutExpired:
@@ -310,7 +349,8 @@ def _bind(port: int) -> int:
         return int(probe.getsockname()[1])
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port of loopback that nobody else of this process has been given."""
     while (port := _bind(0)) in _chosen_ports:
         pass  # another server of ours has been given it and may not listen yet
     _chosen_ports.add(port)

@@ -62,12 +62,19 @@ class FakeOpenAI(FakeServer):
 class FakeVLLM(FakeOpenAI):
     """vLLM's OpenAI-compatible server, which is silent about fields that it does not know."""
 
+    version = "0.32.0"
+    """From 0.12 on structured output has other names (vLLM documentation, release notes)."""
+
     def read(self, path: str, body: Any) -> Asked | None:
         """Understand a chat completion with vLLM's own fields (vLLM docs, Structured Outputs)."""
         asked = super().read(path, body)
         if asked is None:
             return None
         guided = body.get("structured_outputs", {})
+        if tuple(map(int, self.version.split("."))) < (0, 12):
+            prefix = "guided_"
+            older = {name: value for name, value in body.items() if name.startswith(prefix)}
+            guided = {name.removeprefix(prefix): value for name, value in older.items()}
         sampling = dict(asked.sampling)
         if guided and "json" not in guided:
             sampling["guided_decoding"] = guided
@@ -75,7 +82,7 @@ class FakeVLLM(FakeOpenAI):
 
     def other(self, path: str, body: Any) -> Any:
         """Say that the server is healthy, and which it is."""
-        answers = {"/health": b"", "/version": {"version": "0.32.0"}}
+        answers = {"/health": b"", "/version": {"version": self.version}}
         return answers[path] if path in answers else super().other(path, body)
 
     def error(self, code: int, message: str) -> Any:

@@ -8,7 +8,7 @@ from pathlib import Path
 import anyio.to_thread
 from chainette.engine.config import EngineConfig
 from chainette.engine.openai_chat import CHAT_SAMPLING, OpenAIChatClient
-from chainette.engine.server import server_process
+from chainette.engine.server import ServerProcess, server_process
 from chainette.errors import EngineStartError
 from chainette.plugins import Backend, Capabilities, hookimpl
 from pydantic import Field
@@ -48,10 +48,12 @@ class LlamaCppClient(OpenAIChatClient):
     async def start(self) -> None:
         """Start the server, or find the one that this process started already."""
         if self.config.endpoint is None:
-            address = await anyio.to_thread.run_sync(self._ensure_running)
-            self.base_url = f"{address}/v1"
+            self.base_url = await anyio.to_thread.run_sync(self.server_address) + "/v1"
 
-    def _ensure_running(self) -> str:
+    def server(self) -> ServerProcess | None:
+        """llama.cpp's own server, where no endpoint is configured."""
+        if self.config.endpoint is not None:
+            return None
         config = self.config
         try:
             model_path = config.model_path or default_model_path()
@@ -62,8 +64,7 @@ class LlamaCppClient(OpenAIChatClient):
         command += ["--context-size", str(config.context_size)]
         command += ["--parallel", str(config.parallel), "--threads", str(config.threads)]
         command += ["--port", str(config.port), "--address-file", "{address_file}"]
-        server = server_process(command, name="llamacpp", startup_timeout=config.startup_timeout)
-        return server.ensure_running()
+        return server_process(command, name="llamacpp", startup_timeout=config.startup_timeout)
 
 
 @hookimpl

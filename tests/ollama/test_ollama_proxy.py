@@ -1,0 +1,38 @@
+"""The backend `ollama_api` on a proxy that others wrote, in front of a real llama.cpp server.
+
+Run by `make test-ollama`, which installs the proxy.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from chainette.engine.server import server_process
+from chainette.testing.contract import BackendContract
+
+PROXY = Path(__file__).parents[2] / ".venv-ollama/bin/ollama-proxy"
+if not PROXY.exists():
+    pytest.skip("ollama-proxy is not installed: make test-ollama", allow_module_level=True)
+
+pytestmark = [pytest.mark.ollama, pytest.mark.llamacpp]
+
+
+@pytest.fixture(scope="session")
+def proxy(llama_server: str) -> str:
+    """Base URL of the proxy."""
+    command = [str(PROXY), "serve", "--host", "127.0.0.1", "--port", "{port}"]
+    env = {"PROVIDERS_LLAMACPP_API_KEY": "x", "PROVIDERS_LLAMACPP_BASE_URL": llama_server}
+    return server_process(command, name="proxy", env=env, health_path="/").ensure_running()
+
+
+class TestOllamaProxy(BackendContract):
+    """Its token counts are made up and it never says `length`: what is checked is the rest."""
+
+    backend = "ollama_api"
+    enforced_in_part = ("dates_and_decimals", "mapping_and_tuple")  # as the llama.cpp behind it
+
+    @pytest.fixture(autouse=True)
+    def _on_the_proxy(self, proxy: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        fields = {"endpoint": proxy, "model": "llamacpp/smol", "max_concurrency": 4}
+        monkeypatch.setattr(type(self), "fields", fields)
