@@ -12,13 +12,18 @@ if TYPE_CHECKING:
     from chainette.engine.config import EngineConfig
     from chainette.engine.config_file import load_engines
     from chainette.engine.registry import get_engine_config, register_engine
+    from chainette.pipeline.apply import ApplyNode, apply
+    from chainette.pipeline.branch import Branch
     from chainette.pipeline.chain import Chain
+    from chainette.pipeline.node import pipe
     from chainette.pipeline.step import Step
     from chainette.pipeline.target import load_chain
     from chainette.plugins.hookspecs import hookimpl
     from chainette.types import GuidedDecodingParams, LLMOutput, Result, SamplingParams
 
 __all__ = [
+    "ApplyNode",
+    "Branch",
     "Chain",
     "EngineConfig",
     "GuidedDecodingParams",
@@ -26,14 +31,18 @@ __all__ = [
     "Result",
     "SamplingParams",
     "Step",
+    "apply",
     "get_engine_config",
     "hookimpl",
     "load_chain",
     "load_engines",
+    "pipe",
     "register_engine",
 ]
 
 _HOMES = {
+    "ApplyNode": "pipeline.apply",
+    "Branch": "pipeline.branch",
     "Chain": "pipeline.chain",
     "EngineConfig": "engine.config",
     "GuidedDecodingParams": "types",
@@ -41,10 +50,12 @@ _HOMES = {
     "Result": "types",
     "SamplingParams": "types",
     "Step": "pipeline.step",
+    "apply": "pipeline.apply",
     "get_engine_config": "engine.registry",
     "hookimpl": "plugins.hookspecs",
     "load_chain": "pipeline.target",
     "load_engines": "engine.config_file",
+    "pipe": "pipeline.node",
     "register_engine": "engine.registry",
 }
 

@@ -8,6 +8,7 @@ ChainetteError
 ├── PluginError            a backend is not installed, in conflict, broken or incompatible
 │   └── UnknownBackendError    no plugin provides, and no package of ours brings, that name
 ├── ChainError             a chain, its YAML or one of its templates is wrong
+├── ApplyError             a function of a chain failed on a row
 ├── InputError             an input file or one of its rows cannot be used
 ├── OutputDirError         the output directory cannot be used
 ├── FailedRowError         what `Result.unwrap()` raises for a row that was read back from disk
@@ -63,6 +64,10 @@ class ChainError(ChainetteError):
     """A chain, its YAML or one of its prompt templates is wrong."""
 
 
+class ApplyError(ChainetteError):
+    """A function of a chain failed, or returned what its node does not give."""
+
+
 class InputError(ChainetteError):
     """An input file, or one row of it, cannot be used."""
 
@@ -77,11 +82,15 @@ class FailedRowError(ChainetteError):
     Args:
         message: What happened.
         type: Name of the original exception class.
+        engine: Name of the engine, if it was one's failure.
+        raw_text: The text that did not fit, if that was it.
     """
 
-    def __init__(self, message: str, *, type: str) -> None:
+    def __init__(
+        self, message: str, *, type: str, engine: str | None = None, raw_text: str | None = None
+    ) -> None:
         super().__init__(message)
-        self.type = type
+        self.type, self.engine, self.raw_text = type, engine, raw_text
 
 
 class EngineError(ChainetteError):

@@ -11,15 +11,19 @@ def inspect(
     target: Annotated[str, typer.Argument(help="file.py:CHAIN, module:CHAIN, or a YAML file.")],
     as_mermaid: Annotated[bool, typer.Option("--mermaid", help="Print a Mermaid chart.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print nodes and edges.")] = False,
+    icons: Annotated[bool, typer.Option("--icons/--no-icons", help="Show emojis.")] = True,
+    max_branches: Annotated[
+        int | None, typer.Option("--max-branches", min=0, help="Most branches to show in a place.")
+    ] = None,
 ) -> None:
-    """Show the steps of a chain."""
+    """Show the nodes of a chain."""
     import json
 
     from chainette.pipeline.graph import graph, mermaid
     from chainette.pipeline.target import load_chain
 
     chain = load_chain(target)
-    for step in chain.steps:
+    for step in chain.prompted:
         step.check_output()
     if as_json:
         typer.echo(json.dumps(graph(chain), ensure_ascii=False, indent=2))
@@ -30,4 +34,4 @@ def inspect(
 
         from chainette.cli.tree import tree
 
-        Console().print(tree(chain), highlight=False)
+        Console().print(tree(chain, icons=icons, max_branches=max_branches), highlight=False)

@@ -39,7 +39,7 @@ class LiveProgress(Observer):
 
     def run_started(self, chain: Chain, total: int | None) -> None:
         """Draw the bars."""
-        for step in chain.steps:
+        for step in chain.nodes.values():
             title = f"{step.emoji} {step.name}".strip().replace("[", r"\[")
             self._tasks[step.id] = self._bars.add_task(title, total=total, failed="")
         self._bars.start()
@@ -68,7 +68,7 @@ class PlainProgress(Observer):
     def run_started(self, chain: Chain, total: int | None) -> None:
         """Say what starts."""
         self._total = total
-        steps = " > ".join(step.id for step in chain.steps)
+        steps = " > ".join(chain.main_ids)
         self._say(f"{chain.name}: {steps}")
 
     def row_finished(self, ok: bool) -> None:

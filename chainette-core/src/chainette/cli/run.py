@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -16,6 +16,9 @@ _OutputDir = typer.Option("--output-dir", "-o", help="Folder for the run.  [defa
 _Engines = typer.Option("--engines", "-e", help="YAML file of engines; they take precedence.")
 _Limit = typer.Option("--limit", min=1, help="Most input rows to take.")
 _Overwrite = typer.Option("--overwrite", help="Replace an earlier run in that folder.")
+_Resume = typer.Option("--resume", help="Go on with the run in that folder, if there is one.")
+_RetryErrors = typer.Option("--retry-errors", help="Resume, and try again what failed.")
+_Force = typer.Option("--force", help="Resume although chain, engines or inputs changed.")
 
 
 def run(
@@ -25,16 +28,22 @@ def run(
     engines: Annotated[Path | None, _Engines] = None,
     limit: Annotated[int | None, _Limit] = None,
     overwrite: Annotated[bool, _Overwrite] = False,
+    resume: Annotated[bool, _Resume] = False,
+    retry_errors: Annotated[bool, _RetryErrors] = False,
+    force: Annotated[bool, _Force] = False,
 ) -> None:
     """Run a chain over a file of inputs."""
     from chainette.pipeline.target import YAML, load_chain
 
     if target.endswith(YAML):
-        run_yaml(Path(target), inputs, output_dir, engines, limit, overwrite)
+        run_yaml(
+            Path(target), inputs, output_dir, engines, limit, overwrite, resume, retry_errors, force
+        )
         return
     if inputs is None:
         raise typer.BadParameter("give the file of input rows", param_hint="--inputs / -i")
-    _run(load_chain(target), inputs, output_dir, engines, limit, overwrite)
+    options = _options(output_dir, limit, overwrite, resume, retry_errors, force)
+    _run(load_chain(target), inputs, engines, options)
 
 
 def run_yaml(
@@ -44,6 +53,9 @@ def run_yaml(
     engines: Annotated[Path | None, _Engines] = None,
     limit: Annotated[int | None, _Limit] = None,
     overwrite: Annotated[bool, _Overwrite] = False,
+    resume: Annotated[bool, _Resume] = False,
+    retry_errors: Annotated[bool, _RetryErrors] = False,
+    force: Annotated[bool, _Force] = False,
 ) -> None:
     """Run a chain in YAML, which may name its own inputs and output folder."""
     from chainette.pipeline.yaml_chain import load_yaml_chain
@@ -53,17 +65,34 @@ def run_yaml(
     if source is None:
         raise typer.BadParameter(f"{chain} names no inputs; give some", param_hint="--inputs / -i")
     folder = output_dir or loaded.output_dir
-    _run(loaded.chain, source, folder, engines, limit, overwrite)
+    options = _options(folder, limit, overwrite, resume, retry_errors, force)
+    _run(loaded.chain, source, engines, options)
 
 
-def _run(
-    chain: Chain,
-    inputs: str,
+def _options(
     output_dir: Path | None,
-    engines: Path | None,
     limit: int | None,
     overwrite: bool,
-) -> None:
+    resume: bool,
+    retry_errors: bool,
+    force: bool,
+) -> dict[str, Any]:
+    """Options of the executor that the command line has, too."""
+    if overwrite and (resume or retry_errors):
+        raise typer.BadParameter("--overwrite and --resume exclude each other")
+    if output_dir is None and (resume or retry_errors):
+        raise typer.BadParameter("say which run to go on with", param_hint="--output-dir / -o")
+    return {
+        "output_dir": output_dir,
+        "limit": limit,
+        "overwrite": overwrite,
+        "resume": resume,
+        "retry_errors": retry_errors,
+        "force": force,
+    }
+
+
+def _run(chain: Chain, inputs: str, engines: Path | None, options: dict[str, Any]) -> None:
     import anyio
 
     from chainette.cli.progress import progress
@@ -75,14 +104,8 @@ def _run(
         load_engines(engines)
 
     async def call() -> Run:
-        executor = Executor(
-            chain,
-            inputs,
-            output_dir=output_dir or _new_folder(chain.name),
-            limit=limit,
-            overwrite=overwrite,
-            observer=progress(),
-        )
+        options["output_dir"] = options["output_dir"] or _new_folder(chain.name)
+        executor = Executor(chain, inputs, observer=progress(), **options)
         return await run_until_interrupted(executor)
 
     with startups_shown():
@@ -120,7 +143,7 @@ def _report(run: Run) -> None:
     if not run.counts.rows and not run.interrupted:
         console.print("the input has no rows", highlight=False)
     if run.interrupted:
-        console.print("interrupted: no more rows were taken", highlight=False)
+        console.print("interrupted; to go on: the same command with --resume", highlight=False)
     typer.echo(f"run: {run.path}")
 
 

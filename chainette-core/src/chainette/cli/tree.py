@@ -2,23 +2,64 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from rich.text import Text
 from rich.tree import Tree
 
+from chainette.pipeline.branch import Branch
 from chainette.pipeline.chain import Chain
-from chainette.pipeline.step import type_name
+from chainette.pipeline.node import Node, type_name
+from chainette.pipeline.step import Step
+
+ICONS = {"step": "💬", "apply": "⚙️", "branch": "🌿"}
+"""What stands in front of a node that has no emoji of its own."""
 
 
-def tree(chain: Chain) -> Tree:
-    """The steps with their types and engines."""
-    root = Tree(Text(f"{chain.emoji} {chain.name}".strip(), style="bold"))
-    for step in chain.steps:
-        title = Text(f"{step.emoji} {step.name}".strip())
-        if step.name != step.id:
-            title.append(f" ({step.id})", style="dim")
-        types = f"{type_name(step.input_model)} → {type_name(step.output_model)}"
-        title.append(f"  {types}  engine {step.engine_name}", style="dim")
-        if not step.yield_output:
-            title.append("  not in the results", style="dim")
-        root.add(title)
+def tree(chain: Chain, *, icons: bool = True, max_branches: int | None = None) -> Tree:
+    """The nodes with their types and engines.
+
+    Args:
+        chain: The chain.
+        icons: Show emojis.
+        max_branches: Most branches to show in one place; the others are counted.
+    """
+    title = f"{chain.emoji} {chain.name}" if icons else chain.name
+    root = Tree(Text(title.strip(), style="bold"))
+    _grow(root, chain.steps, icons, max_branches)
     return root
+
+
+def _grow(parent: Tree, nodes: list[Any], icons: bool, max_branches: int | None) -> None:
+    shown = hidden = 0
+    for node in nodes:
+        if not isinstance(node, Branch):
+            parent.add(_line(node, icons))
+        elif max_branches is None or shown < max_branches:
+            shown += 1
+            title = _titled(node, f"branch {node.name}", icons)
+            title.append(f"  joined as {node.alias}" if node.alias else "", style="dim")
+            _grow(parent.add(title), node.steps, icons, max_branches)
+        else:
+            hidden += 1
+    if hidden:
+        parent.add(Text(f"… {hidden} more branches", style="dim"))
+
+
+def _line(node: Node, icons: bool) -> Text:
+    line = _titled(node, node.name, icons)
+    if node.name != node.id:
+        line.append(f" ({node.id})", style="dim")
+    line.append(f"  {type_name(node.input_model)} → {type_name(node.output_model)}", style="dim")
+    if isinstance(node, Step):
+        line.append(f"  engine {node.engine_name}", style="dim")
+    if getattr(node, "batch", None) is not None:
+        line.append(f"  batch {node.batch}", style="dim")  # type: ignore[attr-defined]
+    if not node.yield_output:
+        line.append("  not in the results", style="dim")
+    return line
+
+
+def _titled(node: Node | Branch, title: str, icons: bool) -> Text:
+    icon = node.emoji or ICONS[node.kind]
+    return Text(f"{icon} {title}" if icons else title)

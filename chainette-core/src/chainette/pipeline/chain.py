@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import AsyncIterable, Iterable, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from chainette.errors import ChainError
-from chainette.pipeline.step import Step, type_name
+from chainette.pipeline.check import all_nodes, check
+from chainette.pipeline.node import Node, flattened
+from chainette.pipeline.step import Step
 
 if TYPE_CHECKING:
     from chainette.run import Run
@@ -18,52 +19,47 @@ Inputs: TypeAlias = Iterable[Any] | AsyncIterable[Any] | str | Path
 
 
 class Chain:
-    """Steps that every input row goes through in turn.
+    """Nodes that every input row goes through in turn.
 
     Args:
         name: Name of the chain.
-        steps: The steps.
+        steps: Steps, functions in `apply(…)`, branches, pipes, and lists of them.
         emoji: Shown in front of the name.
 
     Raises:
         ChainError: The steps do not fit together.
     """
 
-    def __init__(self, *, name: str, steps: Sequence[Step], emoji: str = "") -> None:
+    def __init__(self, *, name: str, steps: Sequence[Any], emoji: str = "") -> None:
         self.name = name
-        self.steps = list(steps)
+        self.steps = flattened(steps)
         self.emoji = emoji
-        self._check()
-
-    def _check(self) -> None:
-        if not self.steps:
-            raise ChainError(f"chain {self.name!r} has no steps")
-        for id, count in Counter(step.id for step in self.steps).items():
-            if count > 1:
-                raise ChainError(f"chain {self.name!r}: {count} steps have the id {id!r}")
-        if not any(step.yield_output for step in self.steps):
-            raise ChainError(f"chain {self.name!r}: no step has yield_output=True")
-        types: dict[str, Any] = {"chain_input": self.input_model}
-        previous: Step | None = None
-        for step in self.steps:
-            if previous is not None and not _fits(previous.output_model, step.input_model):
-                raise ChainError(
-                    f"chain {self.name!r}: step {step.id!r} takes {type_name(step.input_model)}, "
-                    f"but step {previous.id!r} gives {type_name(previous.output_model)}"
-                )
-            step.check_prompts(types)
-            types[step.id] = step.output_model
-            previous = step
+        check(name, self.steps, self.input_model if self.steps else Any)
 
     @property
     def input_model(self) -> Any:
         """Type of the input rows."""
-        return self.steps[0].input_model
+        return next(iter(self.steps)).input_model
+
+    @cached_property
+    def nodes(self) -> dict[str, Node]:
+        """Steps and functions by id, those of branches included."""
+        return {node.id: node for node in all_nodes(self.steps)}
+
+    @cached_property
+    def main_ids(self) -> list[str]:
+        """Ids of the nodes of the main flow, in order."""
+        return [node.id for node in self.steps if isinstance(node, Node)]
+
+    @property
+    def prompted(self) -> list[Step]:
+        """The steps that prompt an engine, those of branches included."""
+        return [node for node in self.nodes.values() if isinstance(node, Step)]
 
     @property
     def engine_names(self) -> list[str]:
         """Names of the engines that the steps use, each once."""
-        return list(dict.fromkeys(step.engine_name for step in self.steps))
+        return list(dict.fromkeys(step.engine_name for step in self.prompted))
 
     def run(self, inputs: Inputs, **options: Any) -> Run:
         """Run the chain over all inputs.
@@ -91,6 +87,9 @@ class Chain:
         output_dir: str | Path | None = None,
         limit: int | None = None,
         overwrite: bool = False,
+        resume: bool = False,
+        retry_errors: bool = False,
+        force: bool = False,
         max_lines_per_file: int = 100_000,
     ) -> Run:
         """Run the chain over all inputs.
@@ -100,6 +99,10 @@ class Chain:
             output_dir: Folder for the run's files; without one, results stay in memory.
             limit: Most input rows to take.
             overwrite: Replace an earlier run in `output_dir`.
+            resume: Go on with the run in `output_dir`, if there is one: what finished is not done
+                again.
+            retry_errors: Resume, and try again what failed.
+            force: Resume although chain, engines or inputs changed since.
             max_lines_per_file: Lines of a step's or flattened file before a new one begins.
 
         Returns:
@@ -121,16 +124,12 @@ class Chain:
             output_dir=output_dir,
             limit=limit,
             overwrite=overwrite,
+            resume=resume,
+            retry_errors=retry_errors,
+            force=force,
             max_lines_per_file=max_lines_per_file,
         )
 
     def __repr__(self) -> str:
-        """The name and the steps' ids."""
-        return f"Chain({self.name!r}, {' >> '.join(step.id for step in self.steps)})"
-
-
-def _fits(given: Any, wanted: Any) -> bool:
-    """Whether a value of one type can be the input of a step that takes another."""
-    if given == wanted or wanted is Any:
-        return True
-    return isinstance(given, type) and isinstance(wanted, type) and issubclass(given, wanted)
+        """The name and the nodes of the main flow."""
+        return f"Chain({self.name!r}, {' >> '.join(self.main_ids)})"

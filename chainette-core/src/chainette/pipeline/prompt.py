@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from functools import cache
+from functools import cache, cached_property
+from types import MappingProxyType
 from typing import Any
 
 from jinja2 import StrictUndefined, TemplateError, TemplateSyntaxError, meta, nodes
@@ -48,20 +49,32 @@ class PromptTemplate:
         except TemplateSyntaxError as error:
             raise ChainError(f"{where}, line {error.lineno}: {error.message}") from None
 
-    def check(self, types: Mapping[str, Any], *, more_names: bool = False) -> None:
+    @cached_property
+    def names(self) -> set[str]:
+        """The variables that it reads."""
+        return meta.find_undeclared_variables(self._tree)
+
+    def check(
+        self,
+        types: Mapping[str, Any],
+        *,
+        more_names: bool = False,
+        elsewhere: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
         """Check that every name, and every field of a model, is there.
 
         Args:
             types: The names that the template may use, and the types of their values.
             more_names: There may be other names too, which only a row tells.
+            elsewhere: Hints for names that exist where the template cannot see them.
 
         Raises:
             ChainError: One is not.
         """
-        for name in sorted(meta.find_undeclared_variables(self._tree)):
+        for name in sorted(self.names):
             if name not in types and not more_names:
                 known = ", ".join(sorted(types))
-                hint = did_you_mean(name, types)
+                hint = elsewhere.get(name) or did_you_mean(name, types)
                 raise ChainError(
                     f"{self.where}: unknown variable {name!r}{hint}; there are: {known}"
                 )

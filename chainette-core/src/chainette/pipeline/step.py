@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 from pydantic import BaseModel, PydanticUserError
 
 from chainette.engine.structured import output_schema
 from chainette.errors import ChainError
+from chainette.pipeline.node import Node, fields_of, type_name
 from chainette.pipeline.prompt import PromptTemplate
 from chainette.types import Message, SamplingParams
 
-_ID = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
-RESERVED = frozenset({"chain_input", "row_id", "item", "error"})
-"""Names that templates or output files use themselves."""
 
-
-class Step:
+class Step(Node):
     """Turns one Pydantic object into another by prompting an engine.
 
     Prompts are Jinja2 templates. They see `chain_input` (the input row), the output of every
@@ -41,6 +38,8 @@ class Step:
         ChainError: The id or a template is wrong.
     """
 
+    kind = "step"
+
     def __init__(
         self,
         *,
@@ -56,22 +55,19 @@ class Step:
         yield_output: bool = True,
         emoji: str = "",
     ) -> None:
-        if not _ID.fullmatch(id) or id in RESERVED:
-            raise ChainError(
-                f"step id {id!r}: use letters, digits and underscores, "
-                f"and none of {', '.join(sorted(RESERVED))}"
-            )
-        self.id = id
-        self.name = name or id
-        self.input_model = input_model
-        self.output_model = output_model
+        super().__init__(
+            id=id,
+            name=name,
+            input_model=input_model,
+            output_model=output_model,
+            yield_output=yield_output,
+            emoji=emoji,
+        )
         self.engine_name = engine_name
         self.sampling = sampling or SamplingParams()
         self.system_prompt = system_prompt
         self.user_prompt = user_prompt
         self.output_format_instruction = output_format_instruction
-        self.yield_output = yield_output
-        self.emoji = emoji
         self._system = PromptTemplate(system_prompt, f"step {id!r}, system_prompt")
         self._user = PromptTemplate(user_prompt, f"step {id!r}, user_prompt")
 
@@ -87,7 +83,9 @@ class Step:
             what = str(error).partition("\n")[0]
             raise ChainError(f"step {self.id!r}: output_model has no JSON schema: {what}") from None
 
-    def check_prompts(self, types: Mapping[str, Any]) -> None:
+    def check_prompts(
+        self, types: Mapping[str, Any], elsewhere: Mapping[str, str] = MappingProxyType({})
+    ) -> None:
         """Check the templates' names against those that earlier steps provide.
 
         Raises:
@@ -95,7 +93,15 @@ class Step:
         """
         own = dict(fields_of(self.input_model))
         for template in (self._system, self._user):
-            template.check({**own, **types}, more_names=_has_extra(self.input_model))
+            template.check(
+                {**own, **types},
+                more_names=_has_extra(self.input_model),
+                elsewhere=elsewhere,
+            )
+
+    def needs(self, aliases: Iterable[str]) -> set[str]:
+        """The joined branches that its prompts name."""
+        return set(aliases) & (self._system.names | self._user.names)
 
     def messages(self, values: Mapping[str, Any], direct_input: Any) -> list[Message]:
         """Render the prompts of one row.
@@ -120,13 +126,6 @@ class Step:
         return f"Step({self.id!r}, {types})"
 
 
-def fields_of(model: Any) -> Iterator[tuple[str, Any]]:
-    """Names and types of a model's fields; none for other types."""
-    if isinstance(model, type) and issubclass(model, BaseModel):
-        for name, field in model.model_fields.items():
-            yield name, field.annotation
-
-
 def _values_of(value: Any) -> dict[str, Any]:
     """Values of a model's fields by name; none for other objects."""
     if not isinstance(value, BaseModel):
@@ -139,8 +138,3 @@ def _has_extra(model: Any) -> bool:
     """Whether rows of a model may have fields that it does not declare."""
     is_model = isinstance(model, type) and issubclass(model, BaseModel)
     return is_model and model.model_config.get("extra") == "allow"
-
-
-def type_name(model: Any) -> str:
-    """Name of a type, for people."""
-    return model.__name__ if isinstance(model, type) else str(model)

@@ -11,21 +11,29 @@ from time import perf_counter
 from typing import Any
 
 import anyio
+import anyio.abc
 from pydantic import TypeAdapter, ValidationError
 
 from chainette.engine.client import run_sync
 from chainette.engine.registry import get_engine_config
-from chainette.errors import ChainError, ChainetteError, EngineError, InputError
+from chainette.errors import ChainetteError, InputError, OutputDirError
+from chainette.pipeline.apply import ApplyNode
 from chainette.pipeline.chain import Chain
-from chainette.pipeline.step import Step
+from chainette.run.activity import Activity
+from chainette.run.batches import Batches
 from chainette.run.events import Observer
 from chainette.run.files import RunFiles
 from chainette.run.inputs import InputRow, check_file, count_rows, read_rows
-from chainette.run.manifest import manifest, now
-from chainette.run.recorder import Recorder, RowOutcome
+from chainette.run.journal import Journal
+from chainette.run.manifest import check_resumable, continued, manifest, now
+from chainette.run.nodes import NodeRunner
+from chainette.run.recorder import Recorder
 from chainette.run.results import Run
+from chainette.run.walk import Leaf, Scope, Walk
 from chainette.validation import summary
 
+ROWS = 64
+"""Rows in flight in a chain without engines."""
 GRACE = 30.0
 """Seconds that rows in flight get to finish after Ctrl-C."""
 
@@ -39,6 +47,9 @@ class Executor:
         output_dir: Folder for the run's files.
         limit: Most input rows to take.
         overwrite: Replace an earlier run.
+        resume: Go on with an earlier run.
+        retry_errors: When resuming, try again what failed.
+        force: Resume although chain, engines or inputs changed.
         max_lines_per_file: Lines of a file before a new one begins.
         observer: Is told what happens.
     """
@@ -51,12 +62,17 @@ class Executor:
         output_dir: str | Path | None = None,
         limit: int | None = None,
         overwrite: bool = False,
+        resume: bool = False,
+        retry_errors: bool = False,
+        force: bool = False,
         max_lines_per_file: int = 100_000,
         observer: Observer | None = None,
     ) -> None:
         if isinstance(inputs, str | Path):
             check_file(inputs)
-        for step in chain.steps:
+        if (resume or retry_errors) and output_dir is None:
+            raise OutputDirError("to resume, give the output directory of the run")
+        for step in chain.prompted:
             step.check_output()
         self._chain = chain
         self._inputs = inputs
@@ -65,16 +81,29 @@ class Executor:
         self._adapter: TypeAdapter[Any] = TypeAdapter(chain.input_model)
         self._configs = [get_engine_config(name) for name in chain.engine_names]
         self._clients = {config.name: config.engine for config in self._configs}
-        # A row is in one step at a time: so many rows keep every engine full.
-        self._workers = sum(config.max_concurrency for config in self._configs)
-        self._most_held = 4 * self._workers
+        # A row is in few steps at a time: so many rows keep every engine full.
+        self._most_active = sum(config.max_concurrency for config in self._configs) or ROWS
+        self._most_held = 4 * self._most_active
         start = manifest(chain, self._configs, inputs)
-        files = None
+        files = journal = None
         if output_dir is not None:
-            ids = [step.id for step in chain.steps]
-            files = RunFiles(Path(output_dir), ids, max_lines_per_file, overwrite)
-        self._recorder = Recorder(chain, files, start)
-        self._answered: set[str] = set()
+            path = Path(output_dir)
+            check_resumable(path, start, resume=resume or retry_errors, force=force)
+            files = RunFiles(
+                path,
+                list(chain.nodes),
+                max_lines_per_file,
+                overwrite=overwrite,
+                resume=resume or retry_errors,
+                retry_errors=retry_errors,
+            )
+            if files.earlier is not None:
+                journal = Journal(path, chain.nodes, retry_errors=retry_errors)
+                start |= continued(files.earlier)
+        self._recorder = Recorder(chain, files, start, journal)
+        self._nodes = NodeRunner(self._clients, self._recorder, self._observer, self._give_up)
+        self._in_flight = self._parked = 0
+        self._exhausted = False
         self._stopping = False
         self._fatal: Exception | None = None
 
@@ -104,6 +133,7 @@ class Executor:
             self._scope.cancel()
         self._stopping = True
         self._scope.deadline = min(self._scope.deadline, anyio.current_time() + GRACE)
+        self._changed.set()
 
     async def _start_engines(self) -> None:
         """Start the engines that are not lazy."""
@@ -112,11 +142,20 @@ class Executor:
                 await self._clients[config.name].start()
 
     async def _work(self) -> None:
-        self._released = anyio.Event()
-        self._reading = anyio.Lock()
-        async with aclosing(self._rows()) as rows, anyio.create_task_group() as workers:
-            for _ in range(self._workers):
-                workers.start_soon(self._worker, rows)
+        """Take rows as long as there is room for them; what is in flight ends by itself."""
+        self._changed = anyio.Event()
+        batched = [
+            node
+            for node in self._chain.nodes.values()
+            if isinstance(node, ApplyNode) and node.batch is not None
+        ]
+        async with aclosing(self._rows()) as rows, anyio.create_task_group() as tasks:
+            self._nodes.batches = Batches(batched, tasks, self._moved)
+            while (row := await self._take(rows)) is not None:
+                self._in_flight += 1
+                tasks.start_soon(self._run_row, row, tasks)
+            self._exhausted = True
+            self._moved()
 
     async def _rows(self) -> AsyncGenerator[InputRow, None]:
         if self._limit == 0:
@@ -127,38 +166,56 @@ class Executor:
                 if self._limit is not None and row.row_id + 1 >= self._limit:
                     return
 
-    async def _worker(self, rows: AsyncIterator[InputRow]) -> None:
-        try:
-            while (row := await self._take(rows)) is not None:
-                outcome = await self._run_row(row)
-                if self._fatal is not None:
-                    return
-                self._recorder.row_done(outcome)
-                self._observer.row_finished(outcome.error is None)
-                self._released.set()
-                self._released = anyio.Event()
-        except Exception as error:  # the source of rows, or the disk: no row can go on
-            self._give_up(error)
-
     async def _take(self, rows: AsyncIterator[InputRow]) -> InputRow | None:
-        """The next row, once not too many finished ones wait for a slow one."""
-        while self._recorder.held >= self._most_held:
-            await self._released.wait()
-        async with self._reading:
+        """The next row, once there is room for it."""
+        while not (self._stopping or self._has_room()):
+            self._changed = anyio.Event()
+            await self._changed.wait()
+        try:
             return None if self._stopping else await anext(rows, None)
+        except Exception as error:  # of the user's iterable, or the file
+            self._give_up(error)
+            return None
 
-    async def _run_row(self, source: InputRow) -> RowOutcome:
-        row = RowOutcome(source.row_id)
+    def _has_room(self) -> bool:
+        """Rows that wait in batches take no room: only further rows can help them."""
+        active = self._in_flight - self._parked
+        return active == 0 or (active < self._most_active and self._recorder.held < self._most_held)
+
+    def _moved(self) -> None:
+        """Something happened that may make room, or that nothing further comes after."""
+        self._changed.set()
+        batches = self._nodes.batches
+        idle = self._in_flight == self._parked and batches is not None and not batches.running
+        if not (self._exhausted and idle and self._in_flight):
+            return
+        assert batches is not None
+        if not batches.flush(partial=self._stopping) and self._stopping:
+            self._scope.cancel()  # what is left waits for rows that will not come
+
+    def _park(self, change: int) -> None:
+        self._parked += change
+        if change > 0:
+            self._moved()
+
+    async def _run_row(self, source: InputRow, tasks: anyio.abc.TaskGroup) -> None:
+        try:
+            leaves = await self._walk(source, tasks)
+            if self._fatal is None:
+                self._recorder.row_done(source.row_id, leaves)
+                self._observer.row_finished(all(leaf.error is None for leaf in leaves))
+        except Exception as error:  # the disk, or a defect: no row can go on
+            self._give_up(error)
+        self._in_flight -= 1
+        self._moved()
+
+    async def _walk(self, source: InputRow, tasks: anyio.abc.TaskGroup) -> list[Leaf]:
         try:
             value = self._read(source)
-            seen = {"chain_input": value}
-            for step in self._chain.steps:
-                row.step = step
-                value = await self._run_step(step, row.row_id, seen, value)
-                seen[step.id] = row.outputs[step.id] = value
         except ChainetteError as error:
-            row.error = error
-        return row
+            return [Leaf((), error=error)]
+        walk = Walk(self._nodes, source.row_id, tasks, Activity(self._park))
+        return await walk.flow(self._chain.steps, value, Scope((), {"chain_input": value}))
 
     def _read(self, source: InputRow) -> Any:
         """Validate an input row."""
@@ -168,28 +225,6 @@ class Executor:
             return self._adapter.validate_python(source.value)
         except ValidationError as error:
             raise InputError(f"{source.place}: {summary(error)}") from None
-
-    async def _run_step(self, step: Step, row_id: int, seen: dict[str, Any], value: Any) -> Any:
-        try:
-            messages = step.messages(seen, value)
-        except ChainError:
-            self._observer.step_finished(step.id, False, None)
-            raise
-        client = self._clients[step.engine_name]
-        output = await client.complete(messages, step.sampling, output_model=step.output_model)
-        if output.error is not None and self._is_unusable(step, output.error):
-            self._give_up(output.error)
-        else:
-            self._answered.add(step.engine_name)
-        self._recorder.step_done(row_id, step, output)
-        self._observer.step_finished(step.id, output.error is None, output.usage)
-        if output.error is not None:
-            raise output.error
-        return output.outputs[0].parsed
-
-    def _is_unusable(self, step: Step, error: EngineError) -> bool:
-        """Whether an engine that never answered must be expected not to answer any row."""
-        return error.unusable and step.engine_name not in self._answered
 
     def _give_up(self, error: Exception) -> None:
         self._fatal = self._fatal or error

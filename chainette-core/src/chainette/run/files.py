@@ -25,27 +25,34 @@ def encode(value: Any) -> bytes:
 class LineFiles:
     """Numbered files of lines in one folder: `000000.jsonl`, `000001.jsonl` and so on.
 
+    What the folder holds already stays; a last line that was torn is cut off.
+
     Args:
         folder: The folder; it is made.
         max_lines: Lines of a file before the next one begins.
     """
 
     def __init__(self, folder: Path, max_lines: int) -> None:
-        folder.mkdir(parents=True)
+        folder.mkdir(parents=True, exist_ok=True)
         self._folder = folder
         self._max_lines = max_lines
-        self._count = 0
         self._file: BinaryIO | None = None
+        found = sorted(folder.glob("*.jsonl"))
+        self._number = len(found)
+        self._left = 0
+        if found:
+            self._left = max_lines - repair(found[-1])
+            self._file = found[-1].open("ab")
 
-    def write(self, value: Any) -> None:
-        """Write one whole line and hand it to the operating system."""
-        if self._file is None or self._count % self._max_lines == 0:
+    def write(self, *values: Any) -> None:
+        """Write whole lines at once and hand them to the operating system."""
+        if self._file is None or self._left <= 0:
             self.close()
-            path = self._folder / f"{self._count // self._max_lines:06d}.jsonl"
-            self._file = path.open("ab")
-        self._file.write(encode(value) + b"\n")
+            self._file = (self._folder / f"{self._number:06d}.jsonl").open("ab")
+            self._number, self._left = self._number + 1, self._max_lines
+        self._file.write(b"".join(encode(value) + b"\n" for value in values))
         self._file.flush()
-        self._count += 1
+        self._left -= len(values)
 
     def close(self) -> None:
         """Close the file that is open."""
@@ -54,28 +61,63 @@ class LineFiles:
             self._file = None
 
 
+def repair(path: Path) -> int:
+    """Cut off a last line without an end; returns how many lines are left."""
+    lines, whole, size = 0, 0, 0
+    with path.open("rb") as file:
+        for line in file:
+            size += len(line)
+            if line.endswith(b"\n"):
+                lines, whole = lines + 1, size
+    if whole < size:
+        with path.open("r+b") as file:
+            file.truncate(whole)
+    return lines
+
+
 class RunFiles:
     """The folder of one run.
 
     Args:
         path: The folder.
-        step_ids: Steps of the chain.
+        node_ids: Nodes of the chain.
         max_lines: Lines of a file before the next one begins.
         overwrite: Replace an earlier run.
+        resume: Go on with an earlier run, if there is one.
+        retry_errors: Forget what failed in it.
+
+    Attributes:
+        earlier: The manifest of the run that is gone on with, or `None`.
 
     Raises:
         OutputDirError: The folder cannot be made, or holds something else.
     """
 
-    def __init__(self, path: Path, step_ids: list[str], max_lines: int, overwrite: bool) -> None:
+    def __init__(
+        self,
+        path: Path,
+        node_ids: list[str],
+        max_lines: int,
+        *,
+        overwrite: bool = False,
+        resume: bool = False,
+        retry_errors: bool = False,
+    ) -> None:
         self.path = path
+        self.earlier: dict[str, Any] | None = None
         try:
-            _make_room(path, overwrite)
-            self.steps = {id: LineFiles(path / "steps" / id, max_lines) for id in step_ids}
+            if resume and (path / MANIFEST).exists():
+                self.earlier = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
+                _go_back(path, retry_errors)
+            else:
+                _make_room(path, overwrite)
+            self.steps = {id: LineFiles(path / "steps" / id, max_lines) for id in node_ids}
             self.flattened = LineFiles(path / "flattened", max_lines)
             self._errors = (path / ERRORS).open("ab")
         except OSError as error:
             raise OutputDirError(f"{path}: cannot be written: {error.strerror}") from None
+        except ValueError as error:
+            raise OutputDirError(f"{path / MANIFEST}: cannot be read: {error}") from None
 
     def error(self, value: dict[str, Any]) -> None:
         """Add a line to `errors.jsonl`."""
@@ -104,13 +146,24 @@ def _make_room(path: Path, overwrite: bool) -> None:
             raise OutputDirError(f"{path}: is not empty and holds no run; choose another folder")
         if not overwrite and _has_rows(path):
             raise OutputDirError(
-                f"{path}: already holds a run; choose another folder or overwrite it (--overwrite)"
+                f"{path}: already holds a run; choose another folder or overwrite it (--overwrite) "
+                "or go on with it (--resume)"
             )
         for folder in ("steps", "flattened"):
             shutil.rmtree(path / folder, ignore_errors=True)
         for name in (ERRORS, GRAPH, MANIFEST):
             (path / name).unlink(missing_ok=True)
     path.mkdir(parents=True, exist_ok=True)
+
+
+def _go_back(path: Path, retry_errors: bool) -> None:
+    """Remove what is made anew from the journals, and repair those."""
+    shutil.rmtree(path / "flattened", ignore_errors=True)
+    errors = path / ERRORS
+    if retry_errors:
+        errors.unlink(missing_ok=True)
+    elif errors.exists():
+        repair(errors)
 
 
 def _has_rows(path: Path) -> bool:

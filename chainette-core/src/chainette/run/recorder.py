@@ -3,33 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from chainette.errors import FailedRowError
 from chainette.pipeline.chain import Chain
 from chainette.pipeline.graph import graph
-from chainette.pipeline.step import Step
+from chainette.pipeline.node import Node
 from chainette.run.files import GRAPH, MANIFEST, RunFiles
-from chainette.run.results import Counts, StoredResults, codecs, flatten
+from chainette.run.journal import Journal, failure
+from chainette.run.results import Counts, OutputCodec, StoredResults, codecs, flatten, result_of
+from chainette.run.walk import ItemPath, Leaf, Many
 from chainette.types import LLMOutput, Result, Usage
-
-
-@dataclass(slots=True)
-class RowOutcome:
-    """A row on its way, or at its end.
-
-    Attributes:
-        row_id: 0-based index of the input row.
-        outputs: Outputs of the steps it has passed, by step id.
-        step: The step it is in, or ended in.
-        error: Why it failed, or `None`.
-    """
-
-    row_id: int
-    outputs: dict[str, Any] = field(default_factory=dict)
-    step: Step | None = None
-    error: Exception | None = None
 
 
 class Recorder:
@@ -42,18 +28,26 @@ class Recorder:
         chain: The chain.
         files: The run's folder, or `None` to keep the results in memory.
         manifest: Content of `run.json` at the start.
+        journal: What an earlier, interrupted run has finished.
     """
 
-    def __init__(self, chain: Chain, files: RunFiles | None, manifest: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        chain: Chain,
+        files: RunFiles | None,
+        manifest: dict[str, Any],
+        journal: Journal | None = None,
+    ) -> None:
         self._chain = chain
         self._files = files
         self._manifest = manifest
+        self._journal = journal
         self._codecs = codecs(chain)
         self._results: list[Result[Any]] = []
-        self._held: dict[int, RowOutcome] = {}
+        self._held: dict[int, list[Leaf]] = {}
         self._next_row = 0
         self.counts = Counts()
-        self.usage = {step.id: Usage() for step in chain.steps}
+        self.usage = {step.id: Usage() for step in chain.prompted}
         if files is not None:
             files.write_json(GRAPH, graph(chain))
             files.write_json(MANIFEST, manifest)
@@ -70,7 +64,26 @@ class Recorder:
             return self._results
         return StoredResults(self._files.path, self._chain, self.counts.rows)
 
-    def step_done(self, row_id: int, step: Step, output: LLMOutput) -> None:
+    def codec(self, node: Node) -> OutputCodec:
+        """What turns a node's outputs into JSON and back."""
+        return self._codecs[node.id]
+
+    def found(self, node: Node, row_id: int, path: ItemPath) -> dict[str, Any] | None:
+        """The journal's line of a node that has finished with an item already.
+
+        Raises:
+            FailedRowError: It failed, and is not to be tried again.
+        """
+        if self._journal is None:
+            return None
+        line = self._journal.find(node.id, row_id, item_name(path))
+        if line is not None and (error := failure(line)) is not None:
+            raise error
+        if line is not None and line.get("usage"):
+            self.usage[node.id] += Usage(**line["usage"])
+        return line
+
+    def step_done(self, row_id: int, path: ItemPath, step: Node, output: LLMOutput) -> None:
         """Record the answer of one step; a valid one goes into the step's journal."""
         if output.usage is not None:
             self.usage[step.id] += output.usage
@@ -79,7 +92,7 @@ class Recorder:
         completion = output.outputs[0]
         self._files.steps[step.id].write(
             {
-                "row_id": row_id,
+                **_place(row_id, path),
                 "output": self._codecs[step.id].dump(completion.parsed),
                 "usage": asdict(output.usage) if output.usage else None,
                 "latency": round(output.latency, 6),
@@ -87,13 +100,32 @@ class Recorder:
             }
         )
 
-    def row_done(self, row: RowOutcome) -> None:
+    def function_done(self, row_id: int, path: ItemPath, node: Node, made: Any) -> None:
+        """Record what a function made of an item, where it can be read back."""
+        codec = self._codecs[node.id]
+        if self._files is None or not codec.is_exact:
+            return
+        several = isinstance(made, list)
+        output = [codec.dump(item) for item in made] if several else None
+        if not several and made is not None:
+            output = codec.dump(made)
+        kind = "split" if several else "one" if made is not None else "dropped"
+        self._files.steps[node.id].write({**_place(row_id, path), "output": output, "kind": kind})
+
+    def row_done(self, row_id: int, leaves: list[Leaf]) -> None:
         """Record a row that is at its end."""
-        if row.error is not None and self._files is not None:
-            self._files.error({"row_id": row.row_id, **_error(row)})
-        self._held[row.row_id] = row
+        written: set[int] = set()  # items of a row may share a branch's error
+        for leaf in leaves:
+            if self._files is None or leaf.error is None or id(leaf.error) in written:
+                continue
+            written.add(id(leaf.error))
+            node_id = leaf.node.id if leaf.node else ""
+            item = item_name(leaf.error_path)
+            if self._journal is None or self._journal.find(node_id, row_id, item) is None:
+                self._files.error({**_place(row_id, leaf.error_path), **_error(leaf)})
+        self._held[row_id] = leaves
         while (ready := self._held.pop(self._next_row, None)) is not None:
-            self._deliver(ready)
+            self._deliver(self._next_row, ready)
             self._next_row += 1
 
     def close(self, status: str, ended: str) -> None:
@@ -104,7 +136,9 @@ class Recorder:
             ended: When, as ISO 8601.
         """
         for row_id in sorted(self._held):  # they finished behind a row that was given up
-            self._deliver(self._held.pop(row_id))
+            self._deliver(row_id, self._held.pop(row_id))
+        if self._journal is not None:
+            self._journal.close()
         if self._files is None:
             return
         self._files.close()
@@ -117,24 +151,26 @@ class Recorder:
         }
         self._files.write_json(MANIFEST, self._manifest | end)
 
-    def _deliver(self, row: RowOutcome) -> None:
+    def _deliver(self, row_id: int, leaves: list[Leaf]) -> None:
         """Hand a row over, in input order."""
-        ok = row.error is None
+        ok = all(leaf.error is None for leaf in leaves)
         counts = self.counts
         self.counts = Counts(counts.rows + 1, counts.ok + ok, counts.failed + (not ok))
-        yielded = {
-            step.id: row.outputs[step.id]
-            for step in self._chain.steps
-            if step.yield_output and step.id in row.outputs
-        }
         if self._files is None:
-            value = list(yielded.values())[-1] if ok else None
-            self._results.append(Result(row.row_id, value, row.error, yielded))
-            return
-        columns = {id: self._codecs[id].dump(value) for id, value in yielded.items()}
-        if not ok:
-            columns["error"] = {k: v for k, v in _error(row).items() if k != "raw_text"}
-        self._files.flattened.write({"row_id": row.row_id, **flatten(columns)})
+            self._results.append(result_of(self._chain, row_id, leaves))
+        else:
+            self._files.flattened.write(*(self._line(row_id, leaf) for leaf in leaves))
+
+    def _line(self, row_id: int, leaf: Leaf) -> dict[str, Any]:
+        """The flattened line of a row, or of one of its items."""
+        values = {id: leaf.outputs[id] for id in self._chain.nodes if id in leaf.outputs}
+        columns = {id: self._codecs[id].dump(value) for id, value in values.items()}
+        many = [id for id, value in values.items() if isinstance(value, Many)]
+        if leaf.error is not None:
+            columns["error"] = {k: v for k, v in _error(leaf).items() if k != "raw_text"}
+        if leaf.dropped:
+            columns["dropped"] = True
+        return {**_place(row_id, leaf.path), **flatten(columns, many)}
 
     @property
     def path(self) -> Path | None:
@@ -142,12 +178,21 @@ class Recorder:
         return self._files.path if self._files is not None else None
 
 
-def _error(row: RowOutcome) -> dict[str, Any]:
-    error = row.error
+def item_name(path: ItemPath) -> str:
+    """The item as files name it, such as `3.1`; empty for a row that was not split."""
+    return ".".join(map(str, path))
+
+
+def _place(row_id: int, path: ItemPath) -> dict[str, Any]:
+    return {"row_id": row_id} | ({"item": item_name(path)} if path else {})
+
+
+def _error(leaf: Leaf) -> dict[str, Any]:
+    error = leaf.error
     return {
-        "step_id": row.step.id if row.step else None,
+        "step_id": leaf.node.id if leaf.node else None,
         "engine": getattr(error, "engine", None),
-        "type": type(error).__name__,
+        "type": error.type if isinstance(error, FailedRowError) else type(error).__name__,
         "message": str(error),
         "raw_text": getattr(error, "raw_text", None),
     }

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import groupby, islice
 from pathlib import Path
 from typing import Any, overload
 
@@ -13,22 +13,36 @@ from pydantic import TypeAdapter
 from chainette.errors import FailedRowError
 from chainette.pipeline.chain import Chain
 from chainette.run.files import read_lines
+from chainette.run.walk import Leaf, Many
 from chainette.types import Result, Usage
 
 
 class OutputCodec:
-    """Turns the outputs of one step into JSON values and back.
+    """Turns the outputs of one node into JSON values and back.
 
     Args:
-        model: The step's output type.
+        model: The node's output type. Outputs of `Any` come back as plain JSON.
     """
 
     def __init__(self, model: Any) -> None:
         self._adapter: TypeAdapter[Any] = TypeAdapter(model)
+        self.is_exact = model is not Any
 
     def dump(self, value: Any) -> Any:
         """The JSON value that `load` turns back into an equal output."""
+        if isinstance(value, Many):
+            return [self.dump(item) for item in value]
+        if not self.is_exact:
+            return self._adapter.dump_python(value, mode="json", fallback=str)
         return self._adapter.dump_python(value, mode="json", by_alias=False, round_trip=True)
+
+    def check(self, value: Any) -> Any:
+        """The value as an output of the node's type.
+
+        Raises:
+            pydantic.ValidationError: It does not fit.
+        """
+        return self._adapter.validate_python(value) if self.is_exact else value
 
     def load(self, value: Any) -> Any:
         """The output that `dump` was given."""
@@ -36,31 +50,64 @@ class OutputCodec:
 
 
 def codecs(chain: Chain) -> dict[str, OutputCodec]:
-    """A codec for every step."""
-    return {step.id: OutputCodec(step.output_model) for step in chain.steps}
+    """A codec for every node."""
+    return {id: OutputCodec(node.output_model) for id, node in chain.nodes.items()}
 
 
-def flatten(outputs: dict[str, Any]) -> dict[str, Any]:
-    """One flat mapping of `step.field` from the JSON values of the steps' outputs."""
+MANY = "[]"
+"""Ends the name of a column that holds the outputs of all items that a branch split a row into."""
+
+
+def flatten(outputs: dict[str, Any], many: Iterable[str] = ()) -> dict[str, Any]:
+    """One flat mapping of `node.field` from the JSON values of the nodes' outputs."""
     flat: dict[str, Any] = {}
-    for step_id, output in outputs.items():
-        if isinstance(output, dict) and output:
-            flat.update({f"{step_id}.{key}": value for key, value in output.items()})
+    for id, output in outputs.items():
+        if id in many:
+            flat[id + MANY] = output
+        elif isinstance(output, dict) and output:
+            flat.update({f"{id}.{key}": value for key, value in output.items()})
         else:
-            flat[step_id] = output
+            flat[id] = output
     return flat
 
 
 def unflatten(line: dict[str, Any]) -> dict[str, Any]:
-    """The JSON values of the steps' outputs from a flat mapping."""
+    """The JSON values of the nodes' outputs from a flat mapping."""
     outputs: dict[str, Any] = {}
     for name, value in line.items():
-        step_id, dot, key = name.partition(".")
+        id, dot, key = name.partition(".")
         if dot:
-            outputs.setdefault(step_id, {})[key] = value
+            outputs.setdefault(id, {})[key] = value
         else:
-            outputs[step_id] = value
+            outputs[id] = value
     return outputs
+
+
+def result_of(chain: Chain, row_id: int, leaves: Sequence[Leaf]) -> Result[Any]:
+    """The result of a row from its one or more ends.
+
+    Of a row that was split, `value` and the outputs are lists, one element for each item.
+    """
+    error = next((leaf.error for leaf in leaves if leaf.error is not None), None)
+    ends = [
+        (leaf, {id: leaf.outputs[id] for id in chain.nodes if id in leaf.outputs})
+        for leaf in leaves
+    ]
+    if len(ends) == 1 and not ends[0][0].path:
+        leaf, outputs = ends[0]
+        value = None if error or leaf.dropped else _last(chain, outputs)
+        return Result(row_id, value, error, outputs)
+    values = [_last(chain, outputs) for leaf, outputs in ends if not (leaf.dropped or leaf.error)]
+    merged: dict[str, list[Any]] = {}
+    for _, outputs in ends:
+        for id, output in outputs.items():
+            merged.setdefault(id, []).append(output)
+    return Result(row_id, None if error else values, error, merged)
+
+
+def _last(chain: Chain, outputs: Mapping[str, Any]) -> Any:
+    """The output of the last node of the main flow that yields."""
+    return next((outputs[id] for id in reversed(chain.main_ids) if id in outputs), None)
 
 
 class StoredResults(Sequence[Result[Any]]):
@@ -74,6 +121,7 @@ class StoredResults(Sequence[Result[Any]]):
 
     def __init__(self, path: Path, chain: Chain, count: int) -> None:
         self._path = path
+        self._chain = chain
         self._codecs = codecs(chain)
         self._count = count
 
@@ -83,8 +131,9 @@ class StoredResults(Sequence[Result[Any]]):
 
     def __iter__(self) -> Iterator[Result[Any]]:
         """Read the rows one by one."""
-        for line in read_lines(self._path / "flattened"):
-            yield self._result(line)
+        lines = read_lines(self._path / "flattened")
+        for row_id, group in groupby(lines, key=lambda line: int(line["row_id"])):
+            yield result_of(self._chain, row_id, [self._leaf(line) for line in group])
 
     @overload
     def __getitem__(self, index: int) -> Result[Any]: ...
@@ -99,15 +148,20 @@ class StoredResults(Sequence[Result[Any]]):
         row = range(self._count)[index]
         return next(islice(iter(self), row, None))
 
-    def _result(self, line: dict[str, Any]) -> Result[Any]:
-        row_id = line.pop("row_id")
+    def _leaf(self, line: dict[str, Any]) -> Leaf:
+        """One end of a row, from its line."""
+        del line["row_id"]
+        path = tuple(int(part) for part in line.pop("item", "").split(".") if part)
+        dropped = line.pop("dropped", False)
         values = unflatten(line)
         failure = values.pop("error", None)
-        outputs = {id: self._codecs[id].load(value) for id, value in values.items()}
-        if failure is not None:
-            error = FailedRowError(failure["message"], type=failure["type"])
-            return Result(row_id, error=error, outputs=outputs)
-        return Result(row_id, value=list(outputs.values())[-1], outputs=outputs)
+        outputs: dict[str, Any] = {}
+        for name, value in values.items():
+            id = name.removesuffix(MANY)
+            load = self._codecs[id].load
+            outputs[id] = Many(map(load, value)) if name.endswith(MANY) else load(value)
+        error = FailedRowError(failure["message"], type=failure["type"]) if failure else None
+        return Leaf(path, outputs, dropped=dropped, error=error)
 
 
 @dataclass(frozen=True, slots=True)

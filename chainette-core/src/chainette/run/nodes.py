@@ -1,0 +1,135 @@
+"""Runs the nodes of a chain on one item at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any
+
+from pydantic import ValidationError
+
+from chainette.engine.client import BaseClient
+from chainette.errors import ApplyError, ChainError, EngineError, FailedRowError
+from chainette.pipeline.apply import ApplyNode
+from chainette.pipeline.step import Step
+from chainette.run.activity import Activity
+from chainette.run.batches import Batches, call
+from chainette.run.events import Observer
+from chainette.run.recorder import Recorder
+from chainette.run.walk import ItemPath
+from chainette.validation import summary
+
+
+class NodeRunner:
+    """Prompts engines and calls functions, unless an earlier run has done so already.
+
+    Args:
+        clients: The engines' clients by name.
+        recorder: Records what comes out.
+        observer: Is told what happens.
+        give_up: Ends the run.
+    """
+
+    def __init__(
+        self,
+        clients: Mapping[str, BaseClient],
+        recorder: Recorder,
+        observer: Observer,
+        give_up: Callable[[Exception], None],
+    ) -> None:
+        self._clients = clients
+        self._recorder = recorder
+        self._observer = observer
+        self._answered: set[str] = set()
+        self.give_up = give_up
+        self.batches: Batches | None = None
+
+    async def run_step(
+        self, step: Step, row_id: int, path: ItemPath, seen: dict[str, Any], value: Any
+    ) -> Any:
+        """Prompt the step's engine.
+
+        Raises:
+            ChainetteError: The prompt cannot be rendered, or there is no usable answer.
+        """
+        try:
+            found = self._recorder.found(step, row_id, path)
+            if found is None:
+                return await self._prompt(step, row_id, path, seen, value)
+        except (ChainError, FailedRowError):
+            self._observer.step_finished(step.id, False, None)
+            raise
+        self._observer.step_finished(step.id, True, None)
+        return self._recorder.codec(step).load(found["output"])
+
+    async def _prompt(
+        self, step: Step, row_id: int, path: ItemPath, seen: dict[str, Any], value: Any
+    ) -> Any:
+        messages = step.messages(seen, value)
+        client = self._clients[step.engine_name]
+        output = await client.complete(messages, step.sampling, output_model=step.output_model)
+        if output.error is not None and self._is_unusable(step, output.error):
+            self.give_up(output.error)
+        else:
+            self._answered.add(step.engine_name)
+        self._recorder.step_done(row_id, path, step, output)
+        self._observer.step_finished(step.id, output.error is None, output.usage)
+        if output.error is not None:
+            raise output.error
+        return output.outputs[0].parsed
+
+    def _is_unusable(self, step: Step, error: EngineError) -> bool:
+        """Whether an engine that never answered must be expected not to answer any row."""
+        return error.unusable and step.engine_name not in self._answered
+
+    async def run_function(
+        self,
+        node: ApplyNode,
+        row_id: int,
+        path: ItemPath,
+        seen: dict[str, Any],
+        value: Any,
+        activity: Activity,
+    ) -> Any:
+        """Call the node's function.
+
+        Returns:
+            An item, a list of items, or `None`.
+
+        Raises:
+            ApplyError: It failed, or returned what does not fit.
+        """
+        codec = self._recorder.codec(node)
+        try:
+            found = self._recorder.found(node, row_id, path)
+            if found is not None:
+                output = found["output"]
+                split = found["kind"] == "split"
+                made = [codec.load(item) for item in output] if split else output
+                made = codec.load(output) if found["kind"] == "one" else made
+            else:
+                context = MappingProxyType(seen)
+                if node.batch is None:
+                    made = await call(node, value, context)
+                else:
+                    assert self.batches is not None
+                    made = await self.batches.take(node, (row_id, path), value, context, activity)
+                made = self._checked(node, made)
+                self._recorder.function_done(row_id, path, node, made)
+        except (ApplyError, FailedRowError):
+            self._observer.step_finished(node.id, False, None)
+            raise
+        self._observer.step_finished(node.id, True, None)
+        return made
+
+    def _checked(self, node: ApplyNode, made: Any) -> Any:
+        """What a function returned, validated."""
+        check = self._recorder.codec(node).check
+        try:
+            if isinstance(made, list):
+                return [check(item) for item in made]
+            return made if made is None else check(made)
+        except ValidationError as error:
+            raise ApplyError(
+                f"apply {node.id!r} returned what is no {node.output_model}: {summary(error)}"
+            ) from None

@@ -1,0 +1,275 @@
+"""One row on its way through a chain."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import anyio.abc
+
+from chainette.errors import ChainetteError
+from chainette.pipeline.apply import ApplyNode
+from chainette.pipeline.branch import Branch
+from chainette.pipeline.node import Node
+from chainette.pipeline.step import Step
+from chainette.run.activity import Activity, Gate
+
+ItemPath = tuple[int, ...]
+"""Place of an item among its siblings, for every split that it went through."""
+
+
+class Many(list[Any]):
+    """Outputs of a node in a branch that split its item."""
+
+
+@dataclass(slots=True)
+class Leaf:
+    """A row, or an item that it was split into, at its end.
+
+    Attributes:
+        path: Place among its siblings; empty for a row that was not split.
+        outputs: Outputs of the nodes it has passed and that yield, by id.
+        value: What came out of the last node.
+        dropped: A function returned `None` for it.
+        error: Why it failed, or `None`.
+        node: The node it failed in.
+        error_path: The item it failed as, which is another one's in a branch.
+    """
+
+    path: ItemPath
+    outputs: dict[str, Any] = field(default_factory=dict)
+    value: Any = None
+    dropped: bool = False
+    error: Exception | None = None
+    node: Node | None = None
+    error_path: ItemPath = ()
+
+
+class Nodes(Protocol):
+    """What runs the nodes: the executor."""
+
+    async def run_step(
+        self, step: Step, row_id: int, path: ItemPath, seen: dict[str, Any], value: Any
+    ) -> Any:
+        """Prompt the step's engine; raises what went wrong."""
+
+    async def run_function(
+        self,
+        node: ApplyNode,
+        row_id: int,
+        path: ItemPath,
+        seen: dict[str, Any],
+        value: Any,
+        activity: Activity,
+    ) -> Any:
+        """Call the node's function; returns an item, a list of items, or `None`."""
+
+    def give_up(self, error: Exception) -> None:
+        """End the run, since no row can go on."""
+
+
+@dataclass(slots=True)
+class FlowRun:
+    """A flow that runs beside another one: a branch, or an item of a split.
+
+    Attributes:
+        path: The item that it started with.
+        gate: Opens at its end.
+        leaves: Its ends.
+    """
+
+    path: ItemPath
+    gate: Gate
+    leaves: list[Leaf] = field(default_factory=list)
+
+    @property
+    def failed(self) -> Leaf | None:
+        """What failed in it first."""
+        return next((leaf for leaf in self.leaves if leaf.error is not None), None)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether its item was not split."""
+        return all(leaf.path == self.path for leaf in self.leaves)
+
+    def output(self) -> Any:
+        """The last output, or those of all items that it was split into."""
+        values = [leaf.value for leaf in self.leaves if not leaf.dropped]
+        if not self.is_whole:
+            return values
+        return values[0] if values else None
+
+    def outputs(self) -> dict[str, Any]:
+        """Outputs of its nodes by id."""
+        if self.is_whole:
+            return self.leaves[0].outputs if self.leaves else {}
+        merged: dict[str, Any] = {}
+        for leaf in self.leaves:
+            for id, value in leaf.outputs.items():
+                merged.setdefault(id, Many()).append(value)
+        return merged
+
+
+@dataclass(slots=True)
+class Scope:
+    """What one flow of a row knows.
+
+    Attributes:
+        path: The item.
+        seen: Values by the names that templates and functions see.
+        joined: Branches by their alias, those of enclosing flows included.
+        beside: Branches that its end waits for.
+        outputs: Outputs so far, of nodes that yield.
+        value: What came out of the last node.
+    """
+
+    path: ItemPath
+    seen: dict[str, Any]
+    joined: dict[str, FlowRun] = field(default_factory=dict)
+    beside: list[FlowRun] = field(default_factory=list)
+    outputs: dict[str, Any] = field(default_factory=dict)
+    value: Any = None
+
+    def passed(self, node: Node, value: Any) -> Any:
+        """Note what a node made."""
+        self.seen[node.id] = self.value = value
+        if node.yield_output:
+            self.outputs[node.id] = value
+        return value
+
+
+class _Split(list[Any]):
+    """Items that one item became."""
+
+
+class _BranchError(Exception):
+    """A joined branch that is needed has failed."""
+
+    def __init__(self, leaf: Leaf) -> None:
+        super().__init__()
+        self.leaf = leaf
+
+
+_DROPPED = object()
+
+
+class Walk:
+    """Leads one row through the nodes.
+
+    Args:
+        nodes: What runs the nodes.
+        row_id: 0-based index of the row.
+        tasks: Where branches and items run.
+        activity: Counts the row's flows.
+    """
+
+    def __init__(
+        self, nodes: Nodes, row_id: int, tasks: anyio.abc.TaskGroup, activity: Activity
+    ) -> None:
+        self._nodes = nodes
+        self._row_id = row_id
+        self._tasks = tasks
+        self._activity = activity
+
+    async def flow(self, nodes: list[Any], value: Any, scope: Scope) -> list[Leaf]:
+        """Lead a value through nodes, to the one or more ends it has."""
+        for index, node in enumerate(nodes):
+            if isinstance(node, Branch):
+                self._branch(node, value, scope)
+                continue
+            try:
+                await self._join(node, scope)
+                made = await self._run(node, value, scope)
+            except ChainetteError as error:
+                return [await self._end(scope, error=error, node=node)]
+            except _BranchError as failed:
+                return [await self._end(scope, blame=failed.leaf)]
+            if made is _DROPPED:
+                return [await self._end(scope, dropped=True)]
+            if isinstance(made, _Split):
+                return await self._split(node, nodes[index + 1 :], made, scope)
+            value = scope.passed(node, made)
+        return [await self._end(scope)]
+
+    async def _run(self, node: Node, value: Any, scope: Scope) -> Any:
+        row_id, path, seen = self._row_id, scope.path, scope.seen
+        if isinstance(node, Step):
+            return await self._nodes.run_step(node, row_id, path, seen, value)
+        assert isinstance(node, ApplyNode)
+        made = await self._nodes.run_function(node, row_id, path, seen, value, self._activity)
+        if made is None or made == []:
+            return _DROPPED
+        return _Split(made) if isinstance(made, list) else made
+
+    async def _split(
+        self, node: Node, rest: list[Any], items: list[Any], scope: Scope
+    ) -> list[Leaf]:
+        """Lead each item through the rest of the flow, all at once."""
+
+        async def lead(item: Any, path: ItemPath) -> list[Leaf]:
+            own = Scope(
+                path, {**scope.seen}, scope.joined, scope.beside[:], {**scope.outputs}, scope.value
+            )
+            return await self.flow(rest, own.passed(node, item), own)
+
+        runs = []
+        for index, item in enumerate(items):
+            path = (*scope.path, index)
+            runs.append(self._start(path, lead, item, path))
+        for run in runs:
+            await run.gate.wait()
+        return [leaf for run in runs for leaf in run.leaves]
+
+    def _branch(self, branch: Branch, value: Any, scope: Scope) -> None:
+        own = Scope(scope.path, {**scope.seen}, {**scope.joined}, value=value)
+        run = self._start(scope.path, self.flow, branch.steps, value, own)
+        scope.beside.append(run)
+        if branch.alias is not None:
+            scope.joined = {**scope.joined, branch.alias: run}
+
+    def _start(
+        self, path: ItemPath, lead: Callable[..., Awaitable[list[Leaf]]], *arguments: Any
+    ) -> FlowRun:
+        """Start a flow beside this one."""
+        run = FlowRun(path, Gate(self._activity))
+
+        async def work() -> None:
+            try:
+                run.leaves = await lead(*arguments)
+            except Exception as error:  # the disk, or a defect: no row can go on
+                self._nodes.give_up(error)
+            run.gate.open()
+            self._activity.rest()
+
+        self._activity.wake()
+        self._tasks.start_soon(work)
+        return run
+
+    async def _join(self, node: Node, scope: Scope) -> None:
+        """Wait for the joined branches that a node needs."""
+        for alias in node.needs(scope.joined.keys() - scope.seen.keys()):
+            run = scope.joined[alias]
+            await run.gate.wait()
+            if run.failed is not None:
+                raise _BranchError(run.failed)
+            scope.seen[alias] = run.output()
+
+    async def _end(
+        self,
+        scope: Scope,
+        *,
+        error: Exception | None = None,
+        node: Node | None = None,
+        dropped: bool = False,
+        blame: Leaf | None = None,
+    ) -> Leaf:
+        """The end of a flow, once the branches beside it have ended."""
+        leaf = Leaf(scope.path, scope.outputs, scope.value, dropped, error, node, scope.path)
+        for run in scope.beside:
+            await run.gate.wait()
+            leaf.outputs = {**run.outputs(), **leaf.outputs}
+            blame = blame or run.failed
+        if leaf.error is None and blame is not None:
+            leaf.error, leaf.node, leaf.error_path = blame.error, blame.node, blame.error_path
+        return leaf

@@ -1,0 +1,350 @@
+"""Running branches, functions, splits and batches."""
+
+from __future__ import annotations
+
+import json
+import random
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+from chainette import Branch, Chain, Step, apply
+from chainette.errors import ApplyError, ChainetteError
+from chainette.testing import fake_engine
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from pydantic import BaseModel
+
+
+class Row(BaseModel):
+    n: int
+
+
+def step(id: str, prompt: str, takes: Any = Row, gives: Any = Row) -> Step:
+    return Step(id=id, input_model=takes, output_model=gives, engine_name="e", user_prompt=prompt)
+
+
+def number(messages: Any) -> Row:
+    """The engine: adds up the numbers of the prompt."""
+    return Row(n=sum(int(word) for word in messages[-1]["content"].split()))
+
+
+def rows(count: int) -> list[dict[str, int]]:
+    return [{"n": n} for n in range(count)]
+
+
+def lines(path: Path) -> list[dict[str, Any]]:
+    return [line for file in sorted(path.glob("*.jsonl")) for line in lines_of(file)]
+
+
+def values(run: Any) -> list[Any]:
+    return [result.unwrap() for result in run.results]
+
+
+def add(amount: int, id: str, **options: Any) -> Any:
+    def function(row: Row) -> Row:
+        return Row(n=row.n + amount)
+
+    return apply(function, id=id, **options)
+
+
+def test_branches_run_beside_the_flow_and_join_under_their_alias() -> None:
+    left = Branch(name="left", steps=[step("ten", "{{ n }} 10"), add(1, "one")]).join("l")
+    right = Branch(name="right", steps=[step("hundred", "{{ n }} 100")]).join("r")
+    chain = (
+        add(0, "same") >> (left | right) >> step("sum", "{{ l.n }} {{ r.n }} {{ same.n }} {{ n }}")
+    ).to_chain("c")
+    with fake_engine("e", number):
+        run = chain.run(rows(3))
+    assert [value.n for value in values(run)] == [4 * n + 111 for n in range(3)]
+    assert list(run.results[0].outputs) == ["same", "ten", "one", "hundred", "sum"]
+
+
+def test_a_branch_that_is_not_joined_leaves_its_outputs(tmp_path: Path) -> None:
+    chain = Chain(name="c", steps=[add(0, "a"), Branch(name="b", steps=[add(5, "side")])])
+    run = chain.run(rows(2), output_dir=tmp_path / "run")
+    assert [value.n for value in values(run)] == [0, 1]
+    assert lines(tmp_path / "run/flattened") == [
+        {"row_id": 0, "a.n": 0, "side.n": 5},
+        {"row_id": 1, "a.n": 1, "side.n": 6},
+    ]
+    assert [line["row_id"] for line in lines(tmp_path / "run/steps/side")] == [0, 1]
+
+
+def test_a_chain_of_functions_needs_no_engine() -> None:
+    async def wait(row: Row) -> Row:
+        await anyio.sleep(0.01 if row.n % 2 else 0)
+        return row
+
+    def slow(row: Row) -> Row:
+        return Row(n=row.n + 1)
+
+    run = Chain(name="c", steps=[apply(wait), apply(slow, threaded=True)]).run(rows(20))
+    assert [value.n for value in values(run)] == list(range(1, 21))
+
+
+def test_a_list_splits_a_row_and_none_drops_it(tmp_path: Path) -> None:
+    def up_to(row: Row) -> list[Row] | None:
+        return [Row(n=n) for n in range(row.n)] if row.n else None
+
+    def odd(row: Row) -> Row | None:
+        return row if row.n % 2 else None
+
+    chain = Chain(name="c", steps=[apply(up_to), apply(odd), add(10, "ten")])
+    for run in (chain.run(rows(4)), chain.run(rows(4), output_dir=tmp_path / "run")):
+        assert values(run) == [None, [], [Row(n=11)], [Row(n=11)]]
+        assert run.counts.ok == 4
+        assert run.results[3].outputs == {
+            "up_to": [Row(n=0), Row(n=1), Row(n=2)],
+            "odd": [Row(n=1)],
+            "ten": [Row(n=11)],
+        }
+    assert lines(tmp_path / "run/flattened") == [
+        {"row_id": 0, "dropped": True},
+        {"row_id": 1, "item": "0", "up_to.n": 0, "dropped": True},
+        {"row_id": 2, "item": "0", "up_to.n": 0, "dropped": True},
+        {"row_id": 2, "item": "1", "up_to.n": 1, "odd.n": 1, "ten.n": 11},
+        {"row_id": 3, "item": "0", "up_to.n": 0, "dropped": True},
+        {"row_id": 3, "item": "1", "up_to.n": 1, "odd.n": 1, "ten.n": 11},
+        {"row_id": 3, "item": "2", "up_to.n": 2, "dropped": True},
+    ]
+
+
+def test_a_branch_that_splits_joins_with_all_its_items(tmp_path: Path) -> None:
+    def digits(row: Row) -> list[Row]:
+        return [Row(n=n) for n in range(row.n + 1)]
+
+    def total(row: Row, names: Any) -> Row:
+        return Row(n=sum(item.n for item in names["parts"]) + names["chain_input"].n)
+
+    branch = Branch(name="b", steps=[apply(digits), add(1, "one")]).join("parts")
+    chain = Chain(name="c", steps=[branch, apply(total)])
+    for run in (chain.run(rows(3)), chain.run(rows(3), output_dir=tmp_path / "run")):
+        assert [value.n for value in values(run)] == [1, 4, 8]
+        assert run.results[1].outputs["one"] == [Row(n=1), Row(n=2)]
+    assert lines(tmp_path / "run/flattened")[1]["one[]"] == [{"n": 1}, {"n": 2}]
+    assert lines(tmp_path / "run/steps/one")[-1]["item"] in ("0", "1", "2")
+
+
+def test_a_failing_function_fails_its_row_alone(tmp_path: Path) -> None:
+    def picky(row: Row) -> Row:
+        if row.n == 1:
+            raise ValueError("not one")
+        return row
+
+    run = Chain(name="c", steps=[apply(picky)]).run(rows(3), output_dir=tmp_path / "run")
+    assert [result.ok for result in run.results] == [True, False, True]
+    (error,) = lines_of(tmp_path / "run/errors.jsonl")
+    assert (error["row_id"], error["step_id"], error["type"]) == (1, "picky", "ApplyError")
+    assert error["message"] == "apply 'picky' failed: ValueError: not one"
+
+
+def lines_of(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_what_a_function_returns_is_validated() -> None:
+    def wrong(row: Row) -> Row:
+        return {"n": "x"}  # type: ignore[return-value]
+
+    (result,) = Chain(name="c", steps=[apply(wrong)]).run(rows(1)).results
+    assert isinstance(result.error, ApplyError)
+    assert "n: Input should be a valid integer" in str(result.error)
+
+
+def test_a_failed_branch_fails_what_needs_it_and_nothing_else(tmp_path: Path) -> None:
+    def fail(row: Row) -> Row:
+        raise ValueError("no")
+
+    chain = Chain(name="c", steps=[
+        Branch(name="bad", steps=[apply(fail)]).join("b"),
+        add(1, "free"),
+        step("needs", "{{ b.n }}"),
+    ])  # fmt: skip
+    with fake_engine("e", number) as engine:
+        (result,) = chain.run(rows(1), output_dir=tmp_path / "run").results
+    assert engine.requests == []
+    assert not result.ok
+    assert result.outputs == {"free": Row(n=1)}
+    (error,) = lines_of(tmp_path / "run/errors.jsonl")
+    assert error["step_id"] == "fail"
+
+
+def test_an_items_failure_leaves_its_siblings_going(tmp_path: Path) -> None:
+    def split(row: Row) -> list[Row]:
+        return [Row(n=n) for n in range(3)]
+
+    def picky(row: Row) -> Row:
+        assert row.n != 1
+        return row
+
+    chain = Chain(name="c", steps=[apply(split), apply(picky)])
+    run = chain.run(rows(2), output_dir=tmp_path / "run")
+    assert (run.counts.rows, run.counts.failed) == (2, 2)
+    assert [line["item"] for line in lines_of(tmp_path / "run/errors.jsonl")] == ["1", "1"]
+    assert len(lines(tmp_path / "run/steps/picky")) == 4
+
+
+@pytest.mark.parametrize("size", [1, 3, 4, 1000])
+def test_a_batch_takes_many_items_and_gives_back_as_many(size: int) -> None:
+    sizes = []
+
+    def batched(items: list[Row]) -> list[Row]:
+        sizes.append(len(items))
+        return [Row(n=item.n * 10) for item in items]
+
+    run = Chain(name="c", steps=[add(1, "a"), apply(batched, batch=size)]).run(rows(10))
+    assert [value.n for value in values(run)] == [10 * (n + 1) for n in range(10)]
+    assert sum(sizes) == 10
+    assert max(sizes) == min(size, 10)
+
+
+def test_a_batch_may_be_larger_than_what_is_in_flight() -> None:
+    seen = []
+
+    def everything(items: list[Row]) -> list[Row]:
+        seen.append([item.n for item in items])
+        return items
+
+    steps = [add(0, "a"), apply(everything, batch="all"), add(1, "b")]
+    run = Chain(name="c", steps=steps).run(rows(1000))
+    assert seen == [list(range(1000))]
+    assert [value.n for value in values(run)] == list(range(1, 1001))
+
+
+def test_batches_after_one_another_wait_for_all_rows() -> None:
+    seen = []
+
+    def first(items: list[Row]) -> list[Any]:
+        seen.append(("first", len(items)))
+        return [None if item.n == 0 else [item, item] for item in items]
+
+    def second(items: list[Row]) -> list[Row]:
+        seen.append(("second", len(items)))
+        return items
+
+    steps = [apply(first, batch="all"), apply(second, batch="all")]
+    run = Chain(name="c", steps=steps).run(rows(4))
+    assert seen == [("first", 4), ("second", 6)]
+    assert values(run)[:2] == [None, [Row(n=1), Row(n=1)]]
+
+
+def test_a_batch_of_the_wrong_length_fails_its_rows() -> None:
+    def one(items: list[Row]) -> list[Row]:
+        return items[:1]
+
+    run = Chain(name="c", steps=[apply(one, batch=2)]).run(rows(4))
+    assert {str(result.error) for result in run.results} == {
+        "apply 'one': a batch of 2 items needs a list of as many, got 1"
+    }
+
+
+# What the executor does, said by recursion: one row at a time, nothing beside anything.
+
+Plan = list[Any]
+
+
+def plans(depth: int = 2) -> st.SearchStrategy[Plan]:
+    simple = st.one_of(
+        st.tuples(st.just("step"), st.integers(0, 9)),
+        st.tuples(st.just("add"), st.integers(0, 9)),
+        st.tuples(st.just("split"), st.integers(2, 4)),
+        st.tuples(st.just("batch"), st.sampled_from([1, 2, 5, "all"])),
+    )
+    nodes = simple
+    if depth:
+        nodes = st.one_of(simple, st.tuples(st.just("branch"), plans(depth - 1), st.booleans()))
+    return st.lists(nodes, min_size=1, max_size=4)
+
+
+def build(plan: Plan, numbers: Any) -> list[Any]:
+    nodes: list[Any] = []
+    aliases: list[str] = []
+    for kind, *what in plan:
+        id = f"x{next(numbers)}"
+        if kind == "branch":
+            branch = Branch(name=id, steps=build(what[0], numbers))
+            if what[1]:
+                aliases.append(id)
+                branch.join(id)
+            nodes.append(branch)
+        elif kind == "step":
+            seen = " ".join(f"{{{{ {a} | string | length }}}}" for a in aliases)
+            nodes.append(step(id, f"{{{{ n }}}} {what[0]} {seen}"))
+        elif kind == "add":
+            nodes.append(add(what[0], id))
+        elif kind == "split":
+            nodes.append(apply(splitter(what[0]), id=id))
+        else:
+            nodes.append(apply(tens, id=id, batch=what[0]))
+    return nodes
+
+
+def splitter(by: int) -> Any:
+    async def split(row: Row) -> list[Row] | Row | None:
+        await anyio.sleep(random.random() / 1000)
+        if row.n % by == 0:
+            return None
+        return [Row(n=row.n + i) for i in range(row.n % by)] if row.n % by > 1 else row
+
+    return split
+
+
+def split_by_hand(row: Row, by: int) -> list[Row]:
+    return [Row(n=row.n + i) for i in range(row.n % by)]
+
+
+def tens(items: list[Row]) -> list[Row]:
+    return [Row(n=item.n + 10) for item in items]
+
+
+def reference(nodes: list[Any], plan: Plan, row: Row, joined: dict[str, Any]) -> Any:
+    """The last outputs of a row: a value, `None` for a dropped one, or a list of a split one."""
+    joined = dict(joined)
+    for index, (node, (kind, *what)) in enumerate(zip(nodes, plan, strict=True)):
+        if kind == "branch":
+            made = reference(node.steps, what[0], row, joined)
+            if node.alias:
+                joined[node.alias] = flat(made) if isinstance(made, list) else made
+        elif kind == "split":
+            items = split_by_hand(row, what[0])
+            if row.n % what[0] > 1:
+                rest = nodes[index + 1 :], plan[index + 1 :]
+                return [reference(*rest, item, joined) for item in items]
+            if not items:
+                return None
+            row = items[0]
+        else:
+            lengths = sum(len(str(joined[a])) for a in joined if f"{{ {a} |" in prompt(node))
+            row = Row(n=row.n + (10 if kind == "batch" else what[0]) + lengths)
+    return row
+
+
+def prompt(node: Any) -> str:
+    return getattr(node, "user_prompt", "")
+
+
+def flat(made: Any) -> Any:
+    if not isinstance(made, list):
+        return [] if made is None else [made]
+    return [item for part in made for item in flat(part)]
+
+
+@given(plans(), st.integers(0, 12))
+@settings(deadline=None, max_examples=100, suppress_health_check=[HealthCheck.too_slow])
+def test_any_graph_gives_what_a_plain_recursion_gives(plan: Plan, count: int) -> None:
+    import itertools
+
+    nodes = build(plan, itertools.count())
+    try:
+        chain = Chain(name="c", steps=nodes)
+    except ChainetteError:
+        return  # only branches
+    with fake_engine("e", number, max_concurrency=3):
+        run = chain.run(rows(count))
+    for n, result in enumerate(run.results):
+        wanted = reference(nodes, plan, Row(n=n), {})
+        if not chain.main_ids:
+            continue
+        assert result.unwrap() == (flat(wanted) if isinstance(wanted, list) else wanted)
