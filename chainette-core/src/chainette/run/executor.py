@@ -213,6 +213,7 @@ class Executor:
         try:
             value = self._read(source)
         except ChainetteError as error:
+            self._recorder.failed(source.row_id, (), None, error)
             return [Leaf((), error=error)]
         walk = Walk(self._nodes, source.row_id, tasks, Activity(self._park))
         return await walk.flow(self._chain.steps, value, Scope((), {"chain_input": value}))

@@ -9,8 +9,9 @@ from typing import Any
 from pydantic import ValidationError
 
 from chainette.engine.client import BaseClient
-from chainette.errors import ApplyError, ChainError, EngineError, FailedRowError
+from chainette.errors import ApplyError, EngineError
 from chainette.pipeline.apply import ApplyNode
+from chainette.pipeline.node import Node
 from chainette.pipeline.step import Step
 from chainette.run.activity import Activity
 from chainette.run.batches import Batches, call
@@ -41,8 +42,20 @@ class NodeRunner:
         self._recorder = recorder
         self._observer = observer
         self._answered: set[str] = set()
-        self.give_up = give_up
+        self._end_run = give_up
+        self._given_up = False
         self.batches: Batches | None = None
+
+    def give_up(self, error: Exception) -> None:
+        """End the run, since no row can go on."""
+        self._given_up = True
+        self._end_run(error)
+
+    def failed(self, node: Node, row_id: int, path: ItemPath, error: Exception) -> None:
+        """Record that a node failed, unless that ended the run."""
+        if not self._given_up:
+            self._recorder.failed(row_id, path, node, error)
+            self._observer.step_finished(node.id, False, None)
 
     async def run_step(
         self, step: Step, row_id: int, path: ItemPath, seen: dict[str, Any], value: Any
@@ -52,13 +65,9 @@ class NodeRunner:
         Raises:
             ChainetteError: The prompt cannot be rendered, or there is no usable answer.
         """
-        try:
-            found = self._recorder.found(step, row_id, path)
-            if found is None:
-                return await self._prompt(step, row_id, path, seen, value)
-        except (ChainError, FailedRowError):
-            self._observer.step_finished(step.id, False, None)
-            raise
+        found = self._recorder.found(step, row_id, path)
+        if found is None:
+            return await self._prompt(step, row_id, path, seen, value)
         self._observer.step_finished(step.id, True, None)
         return self._recorder.codec(step).load(found["output"])
 
@@ -73,9 +82,9 @@ class NodeRunner:
         else:
             self._answered.add(step.engine_name)
         self._recorder.step_done(row_id, path, step, output)
-        self._observer.step_finished(step.id, output.error is None, output.usage)
         if output.error is not None:
             raise output.error
+        self._observer.step_finished(step.id, True, output.usage)
         return output.outputs[0].parsed
 
     def _is_unusable(self, step: Step, error: EngineError) -> bool:
@@ -99,28 +108,28 @@ class NodeRunner:
         Raises:
             ApplyError: It failed, or returned what does not fit.
         """
-        codec = self._recorder.codec(node)
-        try:
-            found = self._recorder.found(node, row_id, path)
-            if found is not None:
-                output = found["output"]
-                split = found["kind"] == "split"
-                made = [codec.load(item) for item in output] if split else output
-                made = codec.load(output) if found["kind"] == "one" else made
-            else:
-                context = MappingProxyType(seen)
-                if node.batch is None:
-                    made = await call(node, value, context)
-                else:
-                    assert self.batches is not None
-                    made = await self.batches.take(node, (row_id, path), value, context, activity)
-                made = self._checked(node, made)
-                self._recorder.function_done(row_id, path, node, made)
-        except (ApplyError, FailedRowError):
-            self._observer.step_finished(node.id, False, None)
-            raise
+        found = self._recorder.found(node, row_id, path)
+        if found is not None:
+            made = _read_back(found, self._recorder.codec(node).load)
+        else:
+            made = await self._call(node, (row_id, path), MappingProxyType(seen), value, activity)
+            made = self._checked(node, made)
+            self._recorder.function_done(row_id, path, node, made)
         self._observer.step_finished(node.id, True, None)
         return made
+
+    async def _call(
+        self,
+        node: ApplyNode,
+        place: tuple[int, ItemPath],
+        context: Mapping[str, Any],
+        value: Any,
+        activity: Activity,
+    ) -> Any:
+        if node.batch is None:
+            return await call(node, value, context)
+        assert self.batches is not None
+        return await self.batches.take(node, place, value, context, activity)
 
     def _checked(self, node: ApplyNode, made: Any) -> Any:
         """What a function returned, validated."""
@@ -133,3 +142,10 @@ class NodeRunner:
             raise ApplyError(
                 f"apply {node.id!r} returned what is no {node.output_model}: {summary(error)}"
             ) from None
+
+
+def _read_back(line: Mapping[str, Any], load: Callable[[Any], Any]) -> Any:
+    """What a function returned, from its line in the journal."""
+    if line["kind"] == "split":
+        return [load(item) for item in line["output"]]
+    return load(line["output"]) if line["kind"] == "one" else None

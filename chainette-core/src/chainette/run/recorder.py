@@ -112,17 +112,16 @@ class Recorder:
         kind = "split" if several else "one" if made is not None else "dropped"
         self._files.steps[node.id].write({**_place(row_id, path), "output": output, "kind": kind})
 
+    def failed(self, row_id: int, path: ItemPath, node: Node | None, error: Exception) -> None:
+        """Record an error, of a node or of a row that could not be read."""
+        if self._files is None:
+            return
+        id = node.id if node else ""
+        if self._journal is None or self._journal.find(id, row_id, item_name(path)) is None:
+            self._files.error({**_place(row_id, path), **_error(node, error)})
+
     def row_done(self, row_id: int, leaves: list[Leaf]) -> None:
         """Record a row that is at its end."""
-        written: set[int] = set()  # items of a row may share a branch's error
-        for leaf in leaves:
-            if self._files is None or leaf.error is None or id(leaf.error) in written:
-                continue
-            written.add(id(leaf.error))
-            node_id = leaf.node.id if leaf.node else ""
-            item = item_name(leaf.error_path)
-            if self._journal is None or self._journal.find(node_id, row_id, item) is None:
-                self._files.error({**_place(row_id, leaf.error_path), **_error(leaf)})
         self._held[row_id] = leaves
         while (ready := self._held.pop(self._next_row, None)) is not None:
             self._deliver(self._next_row, ready)
@@ -167,7 +166,8 @@ class Recorder:
         columns = {id: self._codecs[id].dump(value) for id, value in values.items()}
         many = [id for id, value in values.items() if isinstance(value, Many)]
         if leaf.error is not None:
-            columns["error"] = {k: v for k, v in _error(leaf).items() if k != "raw_text"}
+            described = _error(leaf.node, leaf.error)
+            columns["error"] = {k: v for k, v in described.items() if k != "raw_text"}
         if leaf.dropped:
             columns["dropped"] = True
         return {**_place(row_id, leaf.path), **flatten(columns, many)}
@@ -187,10 +187,9 @@ def _place(row_id: int, path: ItemPath) -> dict[str, Any]:
     return {"row_id": row_id} | ({"item": item_name(path)} if path else {})
 
 
-def _error(leaf: Leaf) -> dict[str, Any]:
-    error = leaf.error
+def _error(node: Node | None, error: Exception) -> dict[str, Any]:
     return {
-        "step_id": leaf.node.id if leaf.node else None,
+        "step_id": node.id if node else None,
         "engine": getattr(error, "engine", None),
         "type": error.type if isinstance(error, FailedRowError) else type(error).__name__,
         "message": str(error),

@@ -34,7 +34,6 @@ class Leaf:
         dropped: A function returned `None` for it.
         error: Why it failed, or `None`.
         node: The node it failed in.
-        error_path: The item it failed as, which is another one's in a branch.
     """
 
     path: ItemPath
@@ -43,7 +42,6 @@ class Leaf:
     dropped: bool = False
     error: Exception | None = None
     node: Node | None = None
-    error_path: ItemPath = ()
 
 
 class Nodes(Protocol):
@@ -64,6 +62,9 @@ class Nodes(Protocol):
         activity: Activity,
     ) -> Any:
         """Call the node's function; returns an item, a list of items, or `None`."""
+
+    def failed(self, node: Node, row_id: int, path: ItemPath, error: Exception) -> None:
+        """Record that a node failed."""
 
     def give_up(self, error: Exception) -> None:
         """End the run, since no row can go on."""
@@ -107,7 +108,8 @@ class FlowRun:
         merged: dict[str, Any] = {}
         for leaf in self.leaves:
             for id, value in leaf.outputs.items():
-                merged.setdefault(id, Many()).append(value)
+                # A branch in a branch that split as well is no list of lists.
+                merged.setdefault(id, Many()).extend(value if isinstance(value, Many) else [value])
         return merged
 
 
@@ -182,6 +184,7 @@ class Walk:
                 await self._join(node, scope)
                 made = await self._run(node, value, scope)
             except ChainetteError as error:
+                self._nodes.failed(node, self._row_id, scope.path, error)
                 return [await self._end(scope, error=error, node=node)]
             except _BranchError as failed:
                 return [await self._end(scope, blame=failed.leaf)]
@@ -265,11 +268,11 @@ class Walk:
         blame: Leaf | None = None,
     ) -> Leaf:
         """The end of a flow, once the branches beside it have ended."""
-        leaf = Leaf(scope.path, scope.outputs, scope.value, dropped, error, node, scope.path)
+        leaf = Leaf(scope.path, scope.outputs, scope.value, dropped, error, node)
         for run in scope.beside:
             await run.gate.wait()
             leaf.outputs = {**run.outputs(), **leaf.outputs}
             blame = blame or run.failed
         if leaf.error is None and blame is not None:
-            leaf.error, leaf.node, leaf.error_path = blame.error, blame.node, blame.error_path
+            leaf.error, leaf.node = blame.error, blame.node
         return leaf
