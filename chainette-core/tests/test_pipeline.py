@@ -4,13 +4,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
+import yaml
 from chainette import Chain, Step, get_engine_config, load_chain
 from chainette.errors import ChainError
 from chainette.pipeline.graph import graph, mermaid
 from chainette.pipeline.inline_models import FieldSpec, build_models
 from chainette.pipeline.prompt import PromptTemplate
 from chainette.pipeline.yaml_chain import load_yaml_chain
+from chainette.pipeline.yaml_spec import format_schema
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -353,3 +356,97 @@ class TestTargets:
         ]:
             with pytest.raises(ChainError, match=said):
                 load_chain(target)
+
+
+GRAPH = """\
+name: g
+engines:
+  - {name: e, backend: scripted, model: m}
+models:
+  Note: {text: str}
+  Words:
+    words: list[str]
+steps:
+  - apply: own_functions_for_yaml:tidy
+    id: tidied
+    input_model: Note
+    output_model: Note
+  - branch: french
+    join: fr
+    steps:
+      - id: translate
+        engine_name: e
+        input_model: Note
+        output_model: Note
+        user_prompt: "{{ text }}"
+      - branch: inner
+        steps:
+          - use: own_functions_for_yaml:part
+  - id: both
+    engine_name: e
+    input_model: Note
+    output_model: Words
+    user_prompt: "{{ text }} {{ fr.text }}"
+  - apply: own_functions_for_yaml:count
+    batch: all
+"""
+FUNCTIONS = """
+from typing import Any
+from chainette import Chain, apply
+
+def tidy(note: Any) -> Any:
+    return note
+
+def count(items: list[Any]) -> list[int]:
+    return [len(item.words) for item in items]
+
+def other(item: Any) -> Any:
+    return item
+
+part = Chain(name="part", steps=[apply(other)])
+"""
+
+
+class TestYamlGraphs:
+    def load(self, folder: Path, text: str = GRAPH) -> Any:
+        (folder / "own_functions_for_yaml.py").write_text(FUNCTIONS)
+        path = folder / "graph.yaml"
+        path.write_text(text)
+        return load_yaml_chain(path).chain
+
+    def test_branches_functions_and_parts_from_python(self, scripted: Make, tmp_path: Path) -> None:
+        chain = self.load(tmp_path)
+        assert list(chain.nodes) == ["tidied", "translate", "other", "both", "count"]
+        assert chain.steps[1].alias == "fr"
+        assert chain.nodes["count"].batch == "all"
+        assert chain.nodes["count"].output_model is int
+
+    @pytest.mark.parametrize(
+        ("old", "new", "said"),
+        [
+            ("    join: fr\n", "    jion: fr\n", ":14: unknown key 'jion' (did you mean 'join'?)"),
+            ("        user_prompt", "        user_promt", ":20: unknown key 'user_promt'"),
+            ("yaml:tidy", "yaml:tydi", ":9: own_functions_for_yaml: there is no 'tydi'"),
+            ("yaml:part", "yaml:parts", ":23: own_functions_for_yaml: there is no 'parts'"),
+            ("batch: all", "batch: 0", ":30: apply 'count': batch is 0; give a number"),
+            ("fr.text", "fr.txet", "'fr' has no field 'txet' (did you mean 'text'?)"),
+            ("join: fr", "join: both", "which is the id of a step"),
+        ],
+    )  # fmt: skip
+    def test_a_mistake_has_file_and_line(
+        self, scripted: Make, tmp_path: Path, old: str, new: str, said: str
+    ) -> None:
+        assert old in GRAPH
+        with pytest.raises(ChainError) as caught:
+            self.load(tmp_path, GRAPH.replace(old, new, 1))
+        assert said in str(caught.value)
+
+    def test_the_format_has_a_schema_that_the_examples_fit(self) -> None:
+        schema = format_schema()
+        jsonschema.Draft202012Validator.check_schema(schema)
+        validator = jsonschema.Draft202012Validator(schema)
+        examples = list((Path(__file__).parents[2] / "examples").glob("*.yaml"))
+        for text in (YAML, GRAPH, *(example.read_text() for example in examples)):
+            validator.validate(yaml.safe_load(text))
+        for wrong in ({"name": "x"}, {"name": "x", "steps": [{"apply": "m:f", "prompt": "x"}]}):
+            assert not validator.is_valid(wrong)

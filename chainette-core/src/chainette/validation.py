@@ -21,7 +21,7 @@ def problems(error: ValidationError, known: Collection[str] = ()) -> list[tuple[
     """
     found = []
     for item in error.errors(include_url=False, include_input=False, include_context=False):
-        place = ".".join(str(part) for part in item["loc"])
+        place = ".".join(str(part) for part in without_tags(item["loc"]))
         if item["type"] == "extra_forbidden":
             key = str(item["loc"][-1])
             found.append((place, f"unknown key {key!r}{did_you_mean(key, known)}"))
@@ -31,6 +31,11 @@ def problems(error: ValidationError, known: Collection[str] = ()) -> list[tuple[
             message = item["msg"].removeprefix("Value error, ")
             found.append((place, f"{place}: {message}" if place else message))
     return found
+
+
+def without_tags(place: tuple[str | int, ...]) -> tuple[str | int, ...]:
+    """A place without the tags of unions, such as `<step>`, which nobody wrote."""
+    return tuple(part for part in place if not (isinstance(part, str) and part.startswith("<")))
 
 
 def summary(error: ValidationError, most: int = 3) -> str:

@@ -10,6 +10,7 @@ import typer
 from chainette.cli.engines import engines
 from chainette.cli.inspect import inspect
 from chainette.cli.run import run, run_yaml
+from chainette.cli.schema import schema
 from chainette.cli.warmup import stop, warmup_chain, warmup_engines
 
 app = typer.Typer(
@@ -22,6 +23,7 @@ app = typer.Typer(
 app.command("run")(run)
 app.command("run-yaml")(run_yaml)
 app.command("inspect")(inspect)
+app.command("schema")(schema)
 app.command("warmup")(warmup_chain)
 engines.command("warmup")(warmup_engines)
 engines.command("stop")(stop)

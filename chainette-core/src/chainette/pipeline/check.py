@@ -77,7 +77,7 @@ def _check_flow(
                 joined = f"its last output is {node.alias!r} here" if node.alias else "join it"
                 elsewhere[inner.id] = f" (a step of branch {node.name!r}: {joined})"
             if node.alias is not None:
-                splits = any(inner.kind == "apply" for inner in all_nodes(node.steps))
+                splits = any(inner.kind == "apply" for inner in node.steps)
                 seen[node.alias] = Any if splits else last
             continue
         if not _fits(given, node.input_model):

@@ -5,77 +5,25 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ValidationError
 
 from chainette.engine.config_file import check_engines, raise_mistakes, register_all
 from chainette.errors import ChainError
+from chainette.pipeline.apply import ApplyNode
+from chainette.pipeline.branch import Branch
 from chainette.pipeline.chain import Chain
 from chainette.pipeline.inline_models import FieldSpec, build_models
+from chainette.pipeline.node import flattened
 from chainette.pipeline.step import Step
 from chainette.pipeline.target import load_symbol
+from chainette.pipeline.yaml_spec import ApplySpec, BranchSpec, ChainSpec, StepSpec, UseSpec
 from chainette.types import SamplingParams
-from chainette.validation import problems
+from chainette.validation import problems, without_tags
 from chainette.yaml_source import Place, YamlSource, expand, read_yaml
 
-
-class StepSpec(BaseModel):
-    """A step in YAML: the arguments of `Step`, with types by name."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    id: str
-    name: str = ""
-    input_model: str
-    output_model: str
-    engine_name: str
-    sampling: SamplingParams | None = None
-    system_prompt: str = ""
-    user_prompt: str
-    output_format_instruction: str | None = None
-    yield_output: bool = True
-    emoji: str = ""
-
-
-class ChainSpec(BaseModel):
-    """A chain in YAML.
-
-    Attributes:
-        name: Name of the chain.
-        emoji: Shown in front of the name.
-        engines: Engines, as in `engines.yml`.
-        inputs: File of input rows, relative to the YAML file.
-        output_dir: Folder for the run, relative to the YAML file.
-        models: Inline models: fields by name.
-        steps: The steps.
-    """
-
-    model_config = ConfigDict(extra="forbid")
-
-    name: str
-    emoji: str = ""
-    engines: list[Any] = Field(default_factory=list)
-    inputs: str | None = None
-    output_dir: str | None = None
-    models: dict[str, dict[str, FieldSpec]] = Field(default_factory=dict)
-    steps: list[StepSpec]
-
-    @field_validator("models", mode="before")
-    @classmethod
-    def _short_fields(cls, models: Any) -> Any:
-        """A field that is only a text is its type."""
-        if not isinstance(models, dict):
-            return models
-        return {
-            name: {
-                key: {"type": spec} if isinstance(spec, str) else spec
-                for key, spec in fields.items()
-            }
-            if isinstance(fields, dict)
-            else fields
-            for name, fields in models.items()
-        }
+Models: TypeAlias = dict[str, type[BaseModel]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,43 +82,70 @@ def _checked(source: YamlSource, found: list[str]) -> ChainSpec | None:
     try:
         return ChainSpec.model_validate(data)
     except ValidationError as error:
-        known = {*ChainSpec.model_fields, *StepSpec.model_fields, *FieldSpec.model_fields}
+        specs = (ChainSpec, StepSpec, ApplySpec, BranchSpec, UseSpec, FieldSpec, SamplingParams)
+        known = {name for spec in specs for name in spec.model_fields}
         messages = [message for _, message in problems(error, known)]
         for item, message in zip(error.errors(include_url=False), messages, strict=True):
-            report(tuple(item["loc"]), message)
+            report(without_tags(item["loc"]), message)
         return None
 
 
 def _build(source: YamlSource, spec: ChainSpec) -> Chain:
     try:
-        models = build_models(spec.models)
+        models = build_models(
+            {
+                name: {
+                    key: FieldSpec(type=field) if isinstance(field, str) else field
+                    for key, field in fields.items()
+                }
+                for name, fields in spec.models.items()
+            }
+        )
     except ValueError as error:
         where = str(error).partition(":")[0].split(".")
         raise ChainError(f"{source.place(('models', *where))}: {error}") from None
     folder = str(source.path.parent.resolve())
     if folder not in sys.path:  # module:Class may stand beside the YAML file
         sys.path.insert(0, folder)
-    steps = []
-    for index, step in enumerate(spec.steps):
-        place = source.place(("steps", index))
-        try:
-            steps.append(_step(step, models))
-        except ChainError as error:
-            raise ChainError(f"{place}: {error}") from None
+    steps = _nodes(source, spec.steps, models, ("steps",))
     try:
         return Chain(name=spec.name, steps=steps, emoji=spec.emoji)
     except ChainError as error:
         raise ChainError(f"{source.place(('steps',))}: {error}") from None
 
 
-def _step(spec: StepSpec, models: dict[str, type[BaseModel]]) -> Step:
-    arguments = {key: getattr(spec, key) for key in StepSpec.model_fields}
+def _nodes(source: YamlSource, specs: list[Any], models: Models, where: Place) -> list[Any]:
+    """The nodes of a list in the file; the innermost mistake is told with its place."""
+    nodes: list[Any] = []
+    for index, spec in enumerate(specs):
+        here: Place = (*where, index)
+        if isinstance(spec, BranchSpec):
+            inner = _nodes(source, spec.steps, models, (*here, "steps"))
+        try:
+            if isinstance(spec, BranchSpec):
+                branch = Branch(name=spec.branch, steps=inner, emoji=spec.emoji)
+                nodes.append(branch.join(spec.join) if spec.join else branch)
+            elif isinstance(spec, UseSpec):
+                used = load_symbol(spec.use)
+                nodes += used.steps if isinstance(used, Chain) else flattened([used])
+            else:
+                nodes.append(_node(spec, models))
+        except ChainError as error:
+            raise ChainError(f"{source.place(here)}: {error}") from None
+    return nodes
+
+
+def _node(spec: StepSpec | ApplySpec, models: Models) -> Step | ApplyNode:
+    arguments = {key: getattr(spec, key) for key in type(spec).model_fields}
     for key in ("input_model", "output_model"):
-        arguments[key] = _model(arguments[key], models)
+        if arguments[key] is not None:
+            arguments[key] = _model(arguments[key], models)
+    if isinstance(spec, ApplySpec):
+        return ApplyNode(load_symbol(arguments.pop("apply")), **arguments)
     return Step(**arguments)
 
 
-def _model(name: str, models: dict[str, type[BaseModel]]) -> Any:
+def _model(name: str, models: Models) -> Any:
     if name in models:
         return models[name]
     if ":" in name:
