@@ -428,7 +428,7 @@ class TestYamlGraphs:
             ("        user_prompt", "        user_promt", ":20: unknown key 'user_promt'"),
             ("yaml:tidy", "yaml:tydi", ":9: own_functions_for_yaml: there is no 'tydi'"),
             ("yaml:part", "yaml:parts", ":23: own_functions_for_yaml: there is no 'parts'"),
-            ("batch: all", "batch: 0", ":30: apply 'count': batch is 0; give a number"),
+            ("batch: all", "batch: 0", ":29: apply 'count': batch is 0; give a number"),
             ("fr.text", "fr.txet", "'fr' has no field 'txet' (did you mean 'text'?)"),
             ("join: fr", "join: both", "which is the id of a step"),
         ],
