@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 if TYPE_CHECKING:
+    from chainette.cli.tally import Tally
     from chainette.pipeline.chain import Chain
     from chainette.run import Run
 
@@ -18,6 +20,7 @@ _Limit = typer.Option("--limit", min=1, help="Most input rows to take.")
 _Overwrite = typer.Option("--overwrite", help="Replace an earlier run in that folder.")
 _Resume = typer.Option("--resume", help="Go on with the run in that folder, if there is one.")
 _RetryErrors = typer.Option("--retry-errors", help="Resume, and try again what failed.")
+_JsonLogs = typer.Option("--json-logs", help="Tell what happens as JSON lines on stderr.")
 _Force = typer.Option("--force", help="Resume although chain, engines or inputs changed.")
 
 
@@ -31,19 +34,29 @@ def run(
     resume: Annotated[bool, _Resume] = False,
     retry_errors: Annotated[bool, _RetryErrors] = False,
     force: Annotated[bool, _Force] = False,
+    json_logs: Annotated[bool, _JsonLogs] = False,
 ) -> None:
     """Run a chain over a file of inputs."""
     from chainette.pipeline.target import YAML, load_chain
 
     if target.endswith(YAML):
         run_yaml(
-            Path(target), inputs, output_dir, engines, limit, overwrite, resume, retry_errors, force
+            Path(target),
+            inputs,
+            output_dir,
+            engines,
+            limit,
+            overwrite,
+            resume,
+            retry_errors,
+            force,
+            json_logs,
         )
         return
     if inputs is None:
         raise typer.BadParameter("give the file of input rows", param_hint="--inputs / -i")
     options = _options(output_dir, limit, overwrite, resume, retry_errors, force)
-    _run(load_chain(target), inputs, engines, options)
+    _run(load_chain(target), inputs, engines, options, json_logs)
 
 
 def run_yaml(
@@ -56,6 +69,7 @@ def run_yaml(
     resume: Annotated[bool, _Resume] = False,
     retry_errors: Annotated[bool, _RetryErrors] = False,
     force: Annotated[bool, _Force] = False,
+    json_logs: Annotated[bool, _JsonLogs] = False,
 ) -> None:
     """Run a chain in YAML, which may name its own inputs and output folder."""
     from chainette.pipeline.yaml_chain import load_yaml_chain
@@ -66,7 +80,7 @@ def run_yaml(
         raise typer.BadParameter(f"{chain} names no inputs; give some", param_hint="--inputs / -i")
     folder = output_dir or loaded.output_dir
     options = _options(folder, limit, overwrite, resume, retry_errors, force)
-    _run(loaded.chain, source, engines, options)
+    _run(loaded.chain, source, engines, options, json_logs)
 
 
 def _options(
@@ -92,25 +106,35 @@ def _options(
     }
 
 
-def _run(chain: Chain, inputs: str, engines: Path | None, options: dict[str, Any]) -> None:
+def _run(
+    chain: Chain, inputs: str, engines: Path | None, options: dict[str, Any], json_logs: bool
+) -> None:
     import anyio
 
     from chainette.cli.progress import progress
     from chainette.cli.startup import startups_shown
+    from chainette.cli.tally import Tally
     from chainette.engine.config_file import load_engines
     from chainette.run import Executor, run_until_interrupted
+    from chainette.run.events import Observers
 
     if engines is not None:
         load_engines(engines)
 
+    tally = Tally()
+    observer = Observers(tally, progress(tally, as_json=json_logs))
+
     async def call() -> Run:
         options["output_dir"] = options["output_dir"] or _new_folder(chain.name)
-        executor = Executor(chain, inputs, observer=progress(), **options)
+        executor = Executor(chain, inputs, observer=observer, **options)
         return await run_until_interrupted(executor)
 
-    with startups_shown():
+    with nullcontext() if json_logs else startups_shown():
         finished = anyio.run(call)
-    _report(finished)
+    if json_logs:
+        typer.echo(f"run: {finished.path}")
+    else:
+        _report(finished, tally)
     raise typer.Exit(_exit_code(finished))
 
 
@@ -123,23 +147,18 @@ def _new_folder(name: str) -> Path:
     return Path("runs") / safe / f"{datetime.now():%Y%m%d-%H%M%S}"
 
 
-def _report(run: Run) -> None:
+def _report(run: Run, tally: Tally) -> None:
     """Show the first answers on stdout and the sum of the run on stderr."""
     from rich.console import Console
 
-    from chainette.cli.tables import answers, failures
+    from chainette.cli.tables import answers, failures, summary
 
     if run.counts.ok:
         Console().print(answers(run))
     console = Console(stderr=True)
     if run.counts.failed:
         console.print(failures(run), highlight=False)
-    counts, tokens = run.counts, sum(usage.completion_tokens for usage in run.usage.values())
-    console.print(
-        f"{counts.rows} rows in {run.seconds:.1f} s: {counts.ok} ok, {counts.failed} failed; "
-        f"{tokens} completion tokens",
-        highlight=False,
-    )
+    console.print(summary(run, tally), highlight=False)
     if not run.counts.rows and not run.interrupted:
         console.print("the input has no rows", highlight=False)
     if run.interrupted:

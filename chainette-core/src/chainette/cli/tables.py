@@ -9,10 +9,13 @@ from typing import Any
 
 from pydantic import BaseModel
 from rich.box import SIMPLE_HEAD
+from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from chainette.cli.tally import Tally
 from chainette.run import Run
+from chainette.types import Usage
 
 SHOWN = 25
 """Rows in a table; all of them are in the run's files."""
@@ -48,6 +51,31 @@ def failures(run: Run) -> Table:
     left = run.counts.failed - len(shown)
     title = f"failed rows (and {left} more)" if left else "failed rows"
     return table(["row", "error"], rows, title)
+
+
+def summary(run: Run, tally: Tally) -> str:
+    """The sum of a run: counts, tokens, cost, what was slow and what failed most."""
+    counts, usage = run.counts, sum(run.usage.values(), Usage())
+    lines = [
+        f"{counts.rows} rows in {run.seconds:.1f} s: {counts.ok} ok, {counts.failed} failed; "
+        f"{usage.prompt_tokens} prompt and {usage.completion_tokens} completion tokens, "
+        f"{_cost(run)}"
+    ]
+    slow = sorted(tally.nodes.items(), key=lambda item: -item[1].average)[:3]
+    if len(tally.nodes) > 1 and (slowest := [item for item in slow if item[1].average > 0]):
+        shown = ", ".join(f"{id} {node.average:.2f} s" for id, node in slowest)
+        lines.append(f"slowest steps, an item: {shown}")
+    if tally.errors:
+        message, count = tally.errors.most_common(1)[0]
+        lines.append(f"most frequent error, {count} times: {message}")
+    return "\n".join(escape(line) for line in lines)
+
+
+def _cost(run: Run) -> str:
+    unknown = [id for id, cost in run.costs.items() if cost is None]
+    if unknown:
+        return f"cost unknown (no price for the model of {', '.join(unknown)})"
+    return f"${run.cost or 0:.4f}" if run.cost else "no cost"
 
 
 def _cell(value: Any) -> str:

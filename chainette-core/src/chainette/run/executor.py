@@ -6,6 +6,7 @@ import signal
 import threading
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
+from decimal import Decimal
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -21,6 +22,7 @@ from chainette.pipeline.apply import ApplyNode
 from chainette.pipeline.chain import Chain
 from chainette.run.activity import Activity
 from chainette.run.batches import Batches
+from chainette.run.cost import costs
 from chainette.run.events import Observer
 from chainette.run.files import RunFiles
 from chainette.run.inputs import InputRow, check_file, count_rows, read_rows
@@ -123,7 +125,7 @@ class Executor:
             with anyio.CancelScope(shield=True):
                 for client in self._clients.values():
                     await client.aclose()
-            self._recorder.close(status, now())
+            self._recorder.close(status, now(), self._costs())
             self._observer.run_closed()
         return self._finished(perf_counter() - begun)
 
@@ -214,6 +216,7 @@ class Executor:
             value = self._read(source)
         except ChainetteError as error:
             self._recorder.failed(source.row_id, (), None, error)
+            self._observer.node_failed("", source.row_id, "", error)
             return [Leaf((), error=error)]
         walk = Walk(self._nodes, source.row_id, tasks, Activity(self._park))
         return await walk.flow(self._chain.steps, value, Scope((), {"chain_input": value}))
@@ -241,6 +244,9 @@ class Executor:
             return self._limit if total is None else min(total, self._limit)
         return total
 
+    def _costs(self) -> dict[str, Decimal | None]:
+        return costs(self._chain, self._clients, self._recorder.usage)
+
     def _finished(self, seconds: float) -> Run:
         recorder = self._recorder
         return Run(
@@ -249,6 +255,7 @@ class Executor:
             usage=recorder.usage,
             seconds=seconds,
             path=recorder.path,
+            costs=self._costs(),
             interrupted=self._stopping,
         )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from time import perf_counter
 from types import MappingProxyType
 from typing import Any
 
@@ -16,7 +17,7 @@ from chainette.pipeline.step import Step
 from chainette.run.activity import Activity
 from chainette.run.batches import Batches, call
 from chainette.run.events import Observer
-from chainette.run.recorder import Recorder
+from chainette.run.recorder import Recorder, item_name
 from chainette.run.walk import ItemPath
 from chainette.validation import summary
 
@@ -55,7 +56,7 @@ class NodeRunner:
         """Record that a node failed, unless that ended the run."""
         if not self._given_up:
             self._recorder.failed(row_id, path, node, error)
-            self._observer.step_finished(node.id, False, None)
+            self._observer.node_failed(node.id, row_id, item_name(path), error)
 
     async def run_step(
         self, step: Step, row_id: int, path: ItemPath, seen: dict[str, Any], value: Any
@@ -68,7 +69,7 @@ class NodeRunner:
         found = self._recorder.found(step, row_id, path)
         if found is None:
             return await self._prompt(step, row_id, path, seen, value)
-        self._observer.step_finished(step.id, True, None)
+        self._observer.node_finished(step.id, None, 0.0)
         return self._recorder.codec(step).load(found["output"])
 
     async def _prompt(
@@ -84,7 +85,7 @@ class NodeRunner:
         self._recorder.step_done(row_id, path, step, output)
         if output.error is not None:
             raise output.error
-        self._observer.step_finished(step.id, True, output.usage)
+        self._observer.node_finished(step.id, output.usage, output.latency)
         return output.outputs[0].parsed
 
     def _is_unusable(self, step: Step, error: EngineError) -> bool:
@@ -108,6 +109,7 @@ class NodeRunner:
         Raises:
             ApplyError: It failed, or returned what does not fit.
         """
+        begun = perf_counter()
         found = self._recorder.found(node, row_id, path)
         if found is not None:
             made = _read_back(found, self._recorder.codec(node).load)
@@ -115,7 +117,7 @@ class NodeRunner:
             made = await self._call(node, (row_id, path), MappingProxyType(seen), value, activity)
             made = self._checked(node, made)
             self._recorder.function_done(row_id, path, node, made)
-        self._observer.step_finished(node.id, True, None)
+        self._observer.node_finished(node.id, None, perf_counter() - begun)
         return made
 
     async def _call(

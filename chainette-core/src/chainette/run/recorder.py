@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from chainette.errors import FailedRowError
 from chainette.pipeline.chain import Chain
 from chainette.pipeline.graph import graph
 from chainette.pipeline.node import Node
+from chainette.run.cost import total
 from chainette.run.files import GRAPH, MANIFEST, RunFiles
 from chainette.run.journal import Journal, failure
 from chainette.run.results import Counts, OutputCodec, StoredResults, codecs, flatten, result_of
@@ -127,12 +129,13 @@ class Recorder:
             self._deliver(self._next_row, ready)
             self._next_row += 1
 
-    def close(self, status: str, ended: str) -> None:
+    def close(self, status: str, ended: str, costs: Mapping[str, Decimal | None]) -> None:
         """Write what is held and the final manifest.
 
         Args:
             status: How the run ended.
             ended: When, as ISO 8601.
+            costs: In US dollars by step id; `None` where the price is unknown.
         """
         for row_id in sorted(self._held):  # they finished behind a row that was given up
             self._deliver(row_id, self._held.pop(row_id))
@@ -147,6 +150,8 @@ class Recorder:
             "counts": asdict(self.counts),
             "usage": asdict(sum(self.usage.values(), Usage())),
             "usage_by_step": {id: asdict(usage) for id, usage in self.usage.items()},
+            "cost_usd": _dollars(total(costs)),
+            "cost_usd_by_step": {id: _dollars(cost) for id, cost in costs.items()},
         }
         self._files.write_json(MANIFEST, self._manifest | end)
 
@@ -176,6 +181,10 @@ class Recorder:
     def path(self) -> Path | None:
         """The run's folder."""
         return self._files.path if self._files is not None else None
+
+
+def _dollars(cost: Decimal | None) -> float | None:
+    return None if cost is None else float(round(cost, 8))
 
 
 def item_name(path: ItemPath) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
 from itertools import groupby, islice
 from pathlib import Path
 from typing import Any, overload
@@ -12,6 +13,7 @@ from pydantic import TypeAdapter
 
 from chainette.errors import FailedRowError
 from chainette.pipeline.chain import Chain
+from chainette.run.cost import total
 from chainette.run.files import read_lines
 from chainette.run.walk import Leaf, Many
 from chainette.types import Result, Usage
@@ -189,6 +191,7 @@ class Run:
         usage: Tokens by step id.
         seconds: How long it took.
         path: The run's folder, or `None`.
+        costs: US dollars by step id: 0 for models on this machine, `None` for unknown prices.
         interrupted: Whether it ended early, by Ctrl-C.
     """
 
@@ -197,7 +200,13 @@ class Run:
     usage: dict[str, Usage] = field(default_factory=dict)
     seconds: float = 0.0
     path: Path | None = None
+    costs: Mapping[str, Decimal | None] = field(default_factory=dict)
     interrupted: bool = False
+
+    @property
+    def cost(self) -> Decimal | None:
+        """US dollars, or `None` when the price of a step's model is unknown."""
+        return total(self.costs)
 
     @property
     def errors(self) -> Iterator[Result[Any]]:

@@ -1,0 +1,111 @@
+"""Counts of a run that is going on, for whoever shows them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from time import perf_counter
+from typing import Any
+
+from chainette.names import printable
+from chainette.pipeline.chain import Chain
+from chainette.run.events import Observer
+from chainette.types import Usage
+
+
+@dataclass(slots=True)
+class NodeTally:
+    """What one node has done.
+
+    Attributes:
+        done: Items that it has finished with, well.
+        failed: Items that failed in it.
+        tokens: Tokens of its completions.
+        seconds: How long its items took, all together.
+    """
+
+    done: int = 0
+    failed: int = 0
+    tokens: int = 0
+    seconds: float = 0.0
+
+    @property
+    def average(self) -> float:
+        """Seconds that an item takes."""
+        return self.seconds / self.done if self.done else 0.0
+
+    def speed(self, seconds: float) -> str:
+        """Items, and tokens if there are any, in a second."""
+        items = f"{self.done / seconds:.1f}/s"
+        return f"{items} {self.tokens / seconds:.0f} tok/s" if self.tokens else items
+
+
+@dataclass(slots=True)
+class Tally(Observer):
+    """Counts what happens in a run.
+
+    Attributes:
+        nodes: By id.
+        errors: How often which message was seen; texts of single rows are cut off.
+        total: Rows that are expected, if that is known.
+        rows: Rows that are done.
+        failed: Rows that failed.
+        begun: When the run began.
+    """
+
+    nodes: dict[str, NodeTally] = field(default_factory=dict)
+    errors: Counter[str] = field(default_factory=Counter)
+    total: int | None = None
+    rows: int = 0
+    failed: int = 0
+    begun: float = field(default_factory=perf_counter)
+
+    @property
+    def seconds(self) -> float:
+        """Since the run began."""
+        return max(perf_counter() - self.begun, 1e-9)
+
+    def run_started(self, chain: Chain, total: int | None) -> None:
+        """Begin to count."""
+        self.total, self.begun = total, perf_counter()
+        self.nodes = {id: NodeTally() for id in chain.nodes}
+
+    def node_finished(self, node_id: str, usage: Usage | None, seconds: float) -> None:
+        """Count an item."""
+        node = self.nodes[node_id]
+        node.done += 1
+        node.seconds += seconds
+        node.tokens += usage.completion_tokens if usage else 0
+
+    def node_failed(self, node_id: str, row_id: int, item: str, error: Exception) -> None:
+        """Count a failure."""
+        if node_id in self.nodes:
+            self.nodes[node_id].failed += 1
+        self.errors[f"{type(error).__name__}: {printable(str(error))[:160]}"] += 1
+
+    def row_finished(self, ok: bool) -> None:
+        """Count a row."""
+        self.rows += 1
+        self.failed += not ok
+
+    def line(self) -> str:
+        """How far it is, in a line."""
+        of = f"/{self.total}" if self.total is not None else ""
+        rate = self.rows / self.seconds
+        left = ""
+        if self.total is not None and rate and self.rows < self.total:
+            left = f", {(self.total - self.rows) / rate:.0f} s left"
+        return f"{self.rows}{of} rows, {self.failed} failed, {rate:.1f} rows/s{left}"
+
+    def state(self) -> dict[str, Any]:
+        """How far it is, as JSON values."""
+        return {
+            "rows": self.rows,
+            "of": self.total,
+            "failed": self.failed,
+            "seconds": round(self.seconds, 3),
+            "nodes": {
+                id: {"done": node.done, "failed": node.failed, "tokens": node.tokens}
+                for id, node in self.nodes.items()
+            },
+        }
