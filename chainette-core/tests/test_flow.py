@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import json
 import random
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import anyio
 import pytest
-from chainette import Branch, Chain, Step, apply
-from chainette.errors import ApplyError, OutputDirError, RateLimitError
-from chainette.testing import fake_engine
+from chainette import Branch, Chain, EngineConfig, LLMOutput, Step, apply
+from chainette.engine import registry
+from chainette.errors import ApplyError, InputError, OutputDirError, RateLimitError
+from chainette.run.dry_run import dry_run
+from chainette.testing import FakeClient, fake_engine
+from chainette.types import Completion, Usage
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel
@@ -484,3 +489,99 @@ def test_to_resume_what_was_never_begun_is_to_begin(tmp_path: Path) -> None:
         chain.run(rows(2), resume=True)
     with pytest.raises(OutputDirError, match="--resume"):
         chain.run(rows(2), output_dir=tmp_path / "new")
+
+
+async def late_first(row: Row) -> Row:
+    await anyio.sleep(0.05 if row.n < 3 else 0)
+    return row
+
+
+@pytest.mark.parametrize("in_order", [True, False])
+def test_a_stream_yields_each_row_as_soon_as_it_is_there(in_order: bool, tmp_path: Path) -> None:
+    async def collect() -> list[int]:
+        chain = Chain(name="c", steps=[apply(late_first)])
+        options = {"in_order": in_order, "output_dir": tmp_path / "run"}
+        return [result.row_id async for result in chain.stream(rows(10), **options)]
+
+    found = anyio.run(collect)
+    assert sorted(found) == list(range(10))
+    assert (found == list(range(10))) is in_order
+    assert len(lines(tmp_path / "run/flattened")) == 10
+
+
+def test_a_stream_reads_no_further_ahead_than_it_is_taken() -> None:
+    read = 0
+
+    def source() -> Any:
+        nonlocal read
+        for n in range(100_000):
+            read = n
+            yield {"n": n}
+
+    async def take_some() -> None:
+        chain = Chain(name="c", steps=[add(1, "a")])
+        taken = 0
+        async for result in chain.stream(source(), in_order=True):
+            assert result.value.n == taken + 1
+            taken += 1
+            if taken == 300:
+                await anyio.sleep(0.05)
+                break
+
+    async def whole() -> None:
+        before.update(task.get_name() for task in asyncio.all_tasks())
+        await take_some()
+        await anyio.sleep(0.05)
+        assert {task.get_name() for task in asyncio.all_tasks()} == before
+
+    before: set[str] = set()
+    anyio.run(whole)
+    assert read < 1500
+
+
+def test_what_ends_a_run_ends_its_stream() -> None:
+    def broken() -> Any:
+        yield {"n": 1}
+        raise ValueError("the source broke")
+
+    async def collect() -> None:
+        async for _ in Chain(name="c", steps=[add(1, "a")]).stream(broken()):
+            pass
+
+    with pytest.raises(ValueError, match="the source broke"):
+        anyio.run(collect)
+
+
+def test_a_dry_run_renders_the_first_prompts_and_sends_none() -> None:
+    chain = Chain(name="c", steps=[
+        add(1, "more"),
+        Branch(name="b", steps=[step("side", "side {{ n }}")]),
+        step("first", "say {{ n }}"),
+        step("second", "{{ first.n }}"),
+    ])  # fmt: skip
+    source = [{"n": 1}, {"n": "x"}, {"n": 3}]
+    with fake_engine("e", number) as engine:
+        *shown, error = anyio.run(dry_run, chain, source)
+    assert engine.requests == []
+    assert sorted((p.row_id, p.step_id, p.messages[0]["content"]) for p in shown) == [
+        (0, "first", "say 2"), (0, "side", "side 2"), (2, "first", "say 4"), (2, "side", "side 4"),
+    ]  # fmt: skip
+    assert isinstance(error, InputError)
+
+
+def test_costs_are_known_unknown_or_none(tmp_path: Path) -> None:
+    class Priced(FakeClient):
+        offline = False
+        base_url = "https://api.openai.com/v1"
+
+    chain = Chain(name="c", steps=[step("a", "{{ n }}")])
+    for model, wanted in (("gpt-4.1-mini", Decimal("0.0006")), ("no-such-model", None)):
+        client = Priced(EngineConfig(name="e", backend="fake", model=model), lambda _: LLMOutput(
+            [Completion('{"n": 1}', finish_reason="stop")], usage=Usage(1100, 100)))  # fmt: skip
+        with registry.replaced(client):
+            run = chain.run(rows(1), output_dir=tmp_path / model)
+        assert run.cost == wanted
+        manifest = json.loads((tmp_path / model / "run.json").read_text())
+        assert manifest["cost_usd"] == (None if wanted is None else float(wanted))
+    with fake_engine("e", number):
+        assert chain.run(rows(1)).cost == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -21,6 +22,7 @@ _Overwrite = typer.Option("--overwrite", help="Replace an earlier run in that fo
 _Resume = typer.Option("--resume", help="Go on with the run in that folder, if there is one.")
 _RetryErrors = typer.Option("--retry-errors", help="Resume, and try again what failed.")
 _JsonLogs = typer.Option("--json-logs", help="Tell what happens as JSON lines on stderr.")
+_DryRun = typer.Option("--dry-run", help="Show the first prompts and send nothing.")
 _Force = typer.Option("--force", help="Resume although chain, engines or inputs changed.")
 
 
@@ -35,6 +37,7 @@ def run(
     retry_errors: Annotated[bool, _RetryErrors] = False,
     force: Annotated[bool, _Force] = False,
     json_logs: Annotated[bool, _JsonLogs] = False,
+    dry_run: Annotated[bool, _DryRun] = False,
 ) -> None:
     """Run a chain over a file of inputs."""
     from chainette.pipeline.target import YAML, load_chain
@@ -51,11 +54,12 @@ def run(
             retry_errors,
             force,
             json_logs,
+            dry_run,
         )
         return
     if inputs is None:
         raise typer.BadParameter("give the file of input rows", param_hint="--inputs / -i")
-    options = _options(output_dir, limit, overwrite, resume, retry_errors, force)
+    options = _options(output_dir, limit, overwrite, resume, retry_errors, force, dry_run)
     _run(load_chain(target), inputs, engines, options, json_logs)
 
 
@@ -70,6 +74,7 @@ def run_yaml(
     retry_errors: Annotated[bool, _RetryErrors] = False,
     force: Annotated[bool, _Force] = False,
     json_logs: Annotated[bool, _JsonLogs] = False,
+    dry_run: Annotated[bool, _DryRun] = False,
 ) -> None:
     """Run a chain in YAML, which may name its own inputs and output folder."""
     from chainette.pipeline.yaml_chain import load_yaml_chain
@@ -79,7 +84,7 @@ def run_yaml(
     if source is None:
         raise typer.BadParameter(f"{chain} names no inputs; give some", param_hint="--inputs / -i")
     folder = output_dir or loaded.output_dir
-    options = _options(folder, limit, overwrite, resume, retry_errors, force)
+    options = _options(folder, limit, overwrite, resume, retry_errors, force, dry_run)
     _run(loaded.chain, source, engines, options, json_logs)
 
 
@@ -90,6 +95,7 @@ def _options(
     resume: bool,
     retry_errors: bool,
     force: bool,
+    dry_run: bool,
 ) -> dict[str, Any]:
     """Options of the executor that the command line has, too."""
     if overwrite and (resume or retry_errors):
@@ -103,7 +109,26 @@ def _options(
         "resume": resume,
         "retry_errors": retry_errors,
         "force": force,
+        "dry_run": dry_run,
     }
+
+
+def _show_prompts(chain: Chain, inputs: str, limit: int | None) -> None:
+    """Print the first prompts; exit code 1 if a row has none."""
+    import anyio
+
+    from chainette.run.dry_run import Rendered, dry_run
+
+    failed = False
+    for shown in anyio.run(partial(dry_run, chain, inputs, limit=limit or 3)):
+        if not isinstance(shown, Rendered):
+            failed = True
+            typer.echo(f"failed: {shown}", err=True)
+            continue
+        typer.echo(f"--- row {shown.row_id}, step {shown.step_id}, engine {shown.engine}")
+        for message in shown.messages:
+            typer.echo(f"[{message['role']}]\n{message['content']}")
+    raise typer.Exit(1 if failed else 0)
 
 
 def _run(
@@ -120,6 +145,8 @@ def _run(
 
     if engines is not None:
         load_engines(engines)
+    if options.pop("dry_run"):
+        _show_prompts(chain, inputs, options["limit"])
 
     tally = Tally()
     observer = Observers(tally, progress(tally, as_json=json_logs))

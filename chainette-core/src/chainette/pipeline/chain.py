@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, Iterable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Sequence
+from contextlib import aclosing
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -13,6 +14,7 @@ from chainette.pipeline.step import Step
 
 if TYPE_CHECKING:
     from chainette.run import Run
+    from chainette.types import Result
 
 Inputs: TypeAlias = Iterable[Any] | AsyncIterable[Any] | str | Path
 """Models or dicts, or the path of a file of them."""
@@ -129,6 +131,31 @@ class Chain:
             force=force,
             max_lines_per_file=max_lines_per_file,
         )
+
+    async def stream(
+        self, inputs: Inputs, *, in_order: bool = False, **options: Any
+    ) -> AsyncGenerator[Result[Any], None]:
+        """Run the chain and yield each row's result as soon as it is there.
+
+        The run goes no further ahead than a few hundred results. It ends when the generator is
+        closed.
+
+        Args:
+            inputs: As in `run`.
+            in_order: Yield in the order of the inputs, not in that of completion.
+            **options: See `arun`.
+
+        Yields:
+            One result for each input row.
+
+        Raises:
+            ChainetteError: Nothing could start; see `arun`.
+        """
+        from chainette.run import stream
+
+        async with aclosing(stream(self, inputs, in_order=in_order, **options)) as results:
+            async for result in results:
+                yield result
 
     def __repr__(self) -> str:
         """The name and the nodes of the main flow."""

@@ -2,5 +2,14 @@
 
 from chainette.run.executor import Executor, arun_chain, run_chain, run_until_interrupted
 from chainette.run.results import Counts, Run
+from chainette.run.stream import stream
 
-__all__ = ["Counts", "Executor", "Run", "arun_chain", "run_chain", "run_until_interrupted"]
+__all__ = [
+    "Counts",
+    "Executor",
+    "Run",
+    "arun_chain",
+    "run_chain",
+    "run_until_interrupted",
+    "stream",
+]

@@ -31,6 +31,7 @@ from chainette.run.manifest import check_resumable, continued, manifest, now
 from chainette.run.nodes import NodeRunner
 from chainette.run.recorder import Recorder
 from chainette.run.results import Run
+from chainette.run.sink import Sink
 from chainette.run.walk import Leaf, Scope, Walk
 from chainette.validation import summary
 
@@ -54,7 +55,11 @@ class Executor:
         force: Resume although chain, engines or inputs changed.
         max_lines_per_file: Lines of a file before a new one begins.
         observer: Is told what happens.
+        sink: Gets every result as soon as it is there, instead of `Run.results`.
     """
+
+    runner: type[NodeRunner] = NodeRunner
+    """What runs the nodes."""
 
     def __init__(
         self,
@@ -69,6 +74,7 @@ class Executor:
         force: bool = False,
         max_lines_per_file: int = 100_000,
         observer: Observer | None = None,
+        sink: Sink | None = None,
     ) -> None:
         if isinstance(inputs, str | Path):
             check_file(inputs)
@@ -102,9 +108,11 @@ class Executor:
             if files.earlier is not None:
                 journal = Journal(path, chain.nodes, retry_errors=retry_errors)
                 start |= continued(files.earlier)
-        self._recorder = Recorder(chain, files, start, journal)
-        self._nodes = NodeRunner(self._clients, self._recorder, self._observer, self._give_up)
+        self._sink = sink
+        self._recorder = Recorder(chain, files, start, journal, sink)
+        self.nodes = self.runner(self._clients, self._recorder, self._observer, self._give_up)
         self._in_flight = self._parked = 0
+        self._changed = anyio.Event()
         self._exhausted = False
         self._stopping = False
         self._fatal: Exception | None = None
@@ -137,6 +145,10 @@ class Executor:
         self._scope.deadline = min(self._scope.deadline, anyio.current_time() + GRACE)
         self._changed.set()
 
+    def make_room(self) -> None:
+        """The sink has been emptied a little."""
+        self._changed.set()
+
     async def _start_engines(self) -> None:
         """Start the engines that are not lazy."""
         for config in self._configs:
@@ -145,14 +157,13 @@ class Executor:
 
     async def _work(self) -> None:
         """Take rows as long as there is room for them; what is in flight ends by itself."""
-        self._changed = anyio.Event()
         batched = [
             node
             for node in self._chain.nodes.values()
             if isinstance(node, ApplyNode) and node.batch is not None
         ]
         async with aclosing(self._rows()) as rows, anyio.create_task_group() as tasks:
-            self._nodes.batches = Batches(batched, tasks, self._moved)
+            self.nodes.batches = Batches(batched, tasks, self._moved)
             while (row := await self._take(rows)) is not None:
                 self._in_flight += 1
                 tasks.start_soon(self._run_row, row, tasks)
@@ -181,13 +192,15 @@ class Executor:
 
     def _has_room(self) -> bool:
         """Rows that wait in batches take no room: only further rows can help them."""
+        if self._sink is not None and self._sink.is_full:
+            return False
         active = self._in_flight - self._parked
         return active == 0 or (active < self._most_active and self._recorder.held < self._most_held)
 
     def _moved(self) -> None:
         """Something happened that may make room, or that nothing further comes after."""
         self._changed.set()
-        batches = self._nodes.batches
+        batches = self.nodes.batches
         idle = self._in_flight == self._parked and batches is not None and not batches.running
         if not (self._exhausted and idle and self._in_flight):
             return
@@ -218,7 +231,7 @@ class Executor:
             self._recorder.failed(source.row_id, (), None, error)
             self._observer.node_failed("", source.row_id, "", error)
             return [Leaf((), error=error)]
-        walk = Walk(self._nodes, source.row_id, tasks, Activity(self._park))
+        walk = Walk(self.nodes, source.row_id, tasks, Activity(self._park))
         return await walk.flow(self._chain.steps, value, Scope((), {"chain_input": value}))
 
     def _read(self, source: InputRow) -> Any:

@@ -16,6 +16,7 @@ from chainette.run.cost import total
 from chainette.run.files import GRAPH, MANIFEST, RunFiles
 from chainette.run.journal import Journal, failure
 from chainette.run.results import Counts, OutputCodec, StoredResults, codecs, flatten, result_of
+from chainette.run.sink import Sink
 from chainette.run.walk import ItemPath, Leaf, Many
 from chainette.types import LLMOutput, Result, Usage
 
@@ -31,6 +32,7 @@ class Recorder:
         files: The run's folder, or `None` to keep the results in memory.
         manifest: Content of `run.json` at the start.
         journal: What an earlier, interrupted run has finished.
+        sink: Gets every result.
     """
 
     def __init__(
@@ -39,11 +41,13 @@ class Recorder:
         files: RunFiles | None,
         manifest: dict[str, Any],
         journal: Journal | None = None,
+        sink: Sink | None = None,
     ) -> None:
         self._chain = chain
         self._files = files
         self._manifest = manifest
         self._journal = journal
+        self._sink = sink
         self._codecs = codecs(chain)
         self._results: list[Result[Any]] = []
         self._held: dict[int, list[Leaf]] = {}
@@ -124,6 +128,8 @@ class Recorder:
 
     def row_done(self, row_id: int, leaves: list[Leaf]) -> None:
         """Record a row that is at its end."""
+        if self._sink is not None and not self._sink.in_order:
+            self._sink.put(result_of(self._chain, row_id, leaves))
         self._held[row_id] = leaves
         while (ready := self._held.pop(self._next_row, None)) is not None:
             self._deliver(self._next_row, ready)
@@ -160,9 +166,12 @@ class Recorder:
         ok = all(leaf.error is None for leaf in leaves)
         counts = self.counts
         self.counts = Counts(counts.rows + 1, counts.ok + ok, counts.failed + (not ok))
-        if self._files is None:
+        if self._sink is not None:
+            if self._sink.in_order:
+                self._sink.put(result_of(self._chain, row_id, leaves))
+        elif self._files is None:
             self._results.append(result_of(self._chain, row_id, leaves))
-        else:
+        if self._files is not None:
             self._files.flattened.write(*(self._line(row_id, leaf) for leaf in leaves))
 
     def _line(self, row_id: int, leaf: Leaf) -> dict[str, Any]:

@@ -1,0 +1,185 @@
+"""The command line, killed in the middle and told to go on."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from chainette.testing import faults
+from chainette.testing.script import Reply
+from chainette.testing.servers import FakeOpenAI
+
+Chainette = Callable[..., subprocess.CompletedProcess[str]]
+ROWS = 120
+IN_FLIGHT = 8
+CHAIN = """
+from chainette import Branch, Chain, Step, apply
+from pydantic import BaseModel
+
+class Row(BaseModel):
+    number: int
+
+class Answer(BaseModel):
+    text: str
+
+def halves(row: Row) -> list[Row]:
+    return [Row(number=row.number), Row(number=-row.number)]
+
+def step(id, takes, prompt):
+    return Step(id=id, input_model=takes, output_model=Answer, engine_name="e", user_prompt=prompt)
+
+chain = Chain(name="numbers", steps=[
+    Branch(name="side", steps=[step("aside", Row, "aside {{ number }}")]).join("other"),
+    apply(halves),
+    step("say", Row, "say {{ number }}"),
+    step("again", Answer, "again {{ text }} {{ other.text }} {{ halves.number }}"),
+])
+"""
+
+
+def answer(messages: Any) -> Reply:
+    asked = messages[-1]["content"]
+    if "say 13" in asked:
+        return faults.status(400, "unlucky")
+    return Reply(json.dumps({"text": asked.split()[1]}), delay=0.005)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "numbers_chain.py").write_text(CHAIN)
+    (tmp_path / "rows.jsonl").write_text("".join(f'{{"number": {n}}}\n' for n in range(ROWS)))
+    return tmp_path
+
+
+def engines(folder: Path, server: FakeOpenAI) -> None:
+    engine = {"name": "e", "backend": "openai", "model": "m", "endpoint": server.endpoint}
+    (folder / "engines.yml").write_text(json.dumps([engine | {"max_concurrency": IN_FLIGHT}]))
+
+
+def command(out: str) -> list[str]:
+    program = str(Path(sys.executable).with_name("chainette"))
+    return [program, "run", "numbers_chain.py", "-i", "rows.jsonl", "-e", "engines.yml", "-o", out]
+
+
+def flattened(folder: Path) -> list[dict[str, Any]]:
+    files = sorted((folder / "flattened").glob("*.jsonl"))
+    return [json.loads(line) for file in files for line in file.read_text().splitlines()]
+
+
+def test_a_run_that_is_killed_again_and_again_ends_as_one_that_was_not(folder: Path) -> None:
+    chance = random.Random(7)
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("OPENAI_")}
+    with FakeOpenAI(answer) as server:
+        engines(folder, server)
+        clean = subprocess.run(command("clean"), cwd=folder, env=environment, capture_output=True)
+        assert clean.returncode == 1
+        asked = {request.messages[-1]["content"] for request in server.requests}
+        once = len(server.requests)
+        server.set_answers(answer)
+        kills = 0
+        for _ in range(30):
+            process = subprocess.Popen(
+                [*command("killed"), "--resume"],
+                cwd=folder, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+            )  # fmt: skip
+            try:
+                process.wait(1.0 + chance.random() * 0.6 if kills < 4 else 60)
+                break
+            except subprocess.TimeoutExpired:
+                process.send_signal(signal.SIGKILL)
+                process.wait()
+                kills += 1
+            finally:
+                assert process.stderr is not None
+                process.stderr.close()
+        assert process.returncode == 1
+        assert kills >= 1
+        requests = Counter(request.messages[-1]["content"] for request in server.requests)
+    assert flattened(folder / "killed") == flattened(folder / "clean")
+    assert (folder / "killed/graph.json").read_bytes() == (folder / "clean/graph.json").read_bytes()
+    assert sum(requests.values()) <= once + kills * IN_FLIGHT
+    assert set(requests) == asked
+    errors = (folder / "killed/errors.jsonl").read_text().splitlines()
+    assert len(errors) == 1
+    assert json.loads(errors[0])["step_id"] == "say"
+    manifest = json.loads((folder / "killed/run.json").read_text())
+    assert manifest["counts"] == {"rows": ROWS, "ok": ROWS - 1, "failed": 1}
+    assert len(manifest["resumed"]) == kills
+
+
+def test_an_interrupted_run_says_how_to_go_on(folder: Path) -> None:
+    with FakeOpenAI(lambda _: Reply('{"text": "x"}', delay=0.05)) as server:
+        engines(folder, server)
+        process = subprocess.Popen(
+            command("run"), cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        while not server.requests:
+            time.sleep(0.02)
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=60)
+        assert process.returncode == 130
+        assert "--resume" in said
+        resumed = subprocess.run([*command("run"), "--resume"], cwd=folder, capture_output=True)
+        assert resumed.returncode == 0
+    assert len(flattened(folder / "run")) == 2 * ROWS
+
+
+def test_what_cannot_be_gone_on_with_is_refused(folder: Path, chainette: Chainette) -> None:
+    with FakeOpenAI(answer) as server:
+        engines(folder, server)
+        words = command("run")[1:]
+        assert chainette(*words, "--limit", "3").returncode == 0
+        assert "--resume" in chainette(*words).stderr
+        (folder / "rows.jsonl").write_text('{"number": 5}\n')
+        refused = chainette(*words, "--resume")
+        assert refused.returncode == 2
+        assert "changed since: the inputs" in refused.stderr
+        assert "Traceback" not in refused.stderr
+        assert chainette(*words, "--resume", "--overwrite").returncode == 2
+        assert chainette(*words[:-2], "--resume").returncode == 2
+
+
+def test_errors_alone_are_tried_again(folder: Path, chainette: Chainette) -> None:
+    with FakeOpenAI(answer) as server:
+        engines(folder, server)
+        assert chainette(*command("run")[1:]).returncode == 1
+        server.set_answers(lambda messages: {"text": messages[-1]["content"].split()[1]})
+        again = chainette(*command("run")[1:], "--retry-errors")
+        assert again.returncode == 0, again.stderr
+        asked = [request.messages[-1]["content"] for request in server.requests]
+    assert asked == ["say 13", "again 13 13 13"]
+
+
+def test_events_are_told_as_json_lines(folder: Path, chainette: Chainette) -> None:
+    with FakeOpenAI(answer) as server:
+        engines(folder, server)
+        done = chainette(*command("run")[1:], "--json-logs")
+    assert done.stdout == "run: run\n"
+    events = [json.loads(line) for line in done.stderr.splitlines()]
+    assert events[0]["event"] == "run_started"
+    assert events[0]["rows"] == ROWS
+    (failed,) = [event for event in events if event["event"] == "failed"]
+    assert (failed["row_id"], failed["item"], failed["step_id"]) == (13, "0", "say")
+    assert events[-1]["event"] == "run_closed"
+    assert events[-1]["nodes"]["halves"] == {"done": ROWS, "failed": 0, "tokens": 0}
+
+
+def test_a_dry_run_shows_prompts_and_sends_nothing(folder: Path, chainette: Chainette) -> None:
+    with FakeOpenAI(answer) as server:
+        engines(folder, server)
+        done = chainette(*command("run")[1:], "--dry-run", "--limit", "1")
+        assert server.requests == []
+    assert done.returncode == 0, done.stderr
+    assert "--- row 0, step aside, engine e\n[user]\naside 0\n" in done.stdout
+    assert "say 0" in done.stdout
+    assert not (folder / "run").exists()
