@@ -125,7 +125,7 @@ def test_chainette_commands_run(line: str, llama_server: str, state: dict[str, s
     words = shlex.split(line)
     if words[1].startswith("run") and "--limit" not in words:
         words += ["--limit", "2"]
-    if words[1].startswith("run"):
+    if words[1].startswith("run") and "--resume" not in words:
         words.append("--overwrite")
     done = subprocess.run(
         [str(Path(sys.executable).with_name("chainette")), *words[1:]],

@@ -1,0 +1,57 @@
+"""A server of chat completions that answers at once, or after a while; it prints its port.
+
+python benchmarks/fast_server.py [SECONDS]
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+
+DELAY = float(sys.argv[1]) if len(sys.argv) > 1 else 0.0
+CONTENT = json.dumps({"label": "positive", "score": 3})
+BODY = json.dumps(
+    {
+        "object": "chat.completion",
+        "choices": [{"index": 0, "message": {"content": CONTENT}, "finish_reason": "stop"}],
+        "usage": {"prompt_tokens": 20, "completion_tokens": 10},
+    }
+).encode()
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+ANSWER = HEAD % len(BODY) + BODY
+
+
+class Connection(asyncio.Protocol):
+    """Reads requests one after another and gives each the same answer."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport, self.buffer = transport, b""
+
+    def data_received(self, data: bytes) -> None:
+        self.buffer += data
+        while (end := self.buffer.find(b"\r\n\r\n")) >= 0:
+            head = self.buffer[:end].lower()
+            length = int(head.partition(b"content-length:")[2].split(b"\r\n")[0] or 0)
+            if len(self.buffer) < end + 4 + length:
+                return
+            self.buffer = self.buffer[end + 4 + length :]
+            if DELAY:
+                asyncio.get_running_loop().call_later(DELAY, self.answer)
+            else:
+                self.answer()
+
+    def answer(self) -> None:
+        if not self.transport.is_closing():
+            self.transport.write(ANSWER)
+
+
+async def main() -> None:
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(Connection, "127.0.0.1", 0, backlog=1024)
+    print(server.sockets[0].getsockname()[1], flush=True)
+    await server.serve_forever()
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
