@@ -23,6 +23,8 @@ _Resume = typer.Option("--resume", help="Go on with the run in that folder, if t
 _RetryErrors = typer.Option("--retry-errors", help="Resume, and try again what failed.")
 _JsonLogs = typer.Option("--json-logs", help="Tell what happens as JSON lines on stderr.")
 _DryRun = typer.Option("--dry-run", help="Show the first prompts and send nothing.")
+_Fmt = typer.Option("--fmt", help="jsonl, or parquet for tables as Parquet files, too.")
+_Cache = typer.Option("--cache", help="Folder of answers that were given before.")
 _Force = typer.Option("--force", help="Resume although chain, engines or inputs changed.")
 
 
@@ -38,6 +40,8 @@ def run(
     force: Annotated[bool, _Force] = False,
     json_logs: Annotated[bool, _JsonLogs] = False,
     dry_run: Annotated[bool, _DryRun] = False,
+    fmt: Annotated[str, _Fmt] = "jsonl",
+    cache: Annotated[Path | None, _Cache] = None,
 ) -> None:
     """Run a chain over a file of inputs."""
     from chainette.pipeline.target import YAML, load_chain
@@ -55,11 +59,15 @@ def run(
             force,
             json_logs,
             dry_run,
+            fmt,
+            cache,
         )
         return
     if inputs is None:
         raise typer.BadParameter("give the file of input rows", param_hint="--inputs / -i")
-    options = _options(output_dir, limit, overwrite, resume, retry_errors, force, dry_run)
+    options = _options(
+        output_dir, limit, overwrite, resume, retry_errors, force, dry_run, fmt, cache
+    )
     _run(load_chain(target), inputs, engines, options, json_logs)
 
 
@@ -75,6 +83,8 @@ def run_yaml(
     force: Annotated[bool, _Force] = False,
     json_logs: Annotated[bool, _JsonLogs] = False,
     dry_run: Annotated[bool, _DryRun] = False,
+    fmt: Annotated[str, _Fmt] = "jsonl",
+    cache: Annotated[Path | None, _Cache] = None,
 ) -> None:
     """Run a chain in YAML, which may name its own inputs and output folder."""
     from chainette.pipeline.yaml_chain import load_yaml_chain
@@ -84,7 +94,7 @@ def run_yaml(
     if source is None:
         raise typer.BadParameter(f"{chain} names no inputs; give some", param_hint="--inputs / -i")
     folder = output_dir or loaded.output_dir
-    options = _options(folder, limit, overwrite, resume, retry_errors, force, dry_run)
+    options = _options(folder, limit, overwrite, resume, retry_errors, force, dry_run, fmt, cache)
     _run(loaded.chain, source, engines, options, json_logs)
 
 
@@ -96,8 +106,12 @@ def _options(
     retry_errors: bool,
     force: bool,
     dry_run: bool,
+    fmt: str,
+    cache: Path | None,
 ) -> dict[str, Any]:
     """Options of the executor that the command line has, too."""
+    if fmt not in ("jsonl", "parquet"):
+        raise typer.BadParameter("jsonl or parquet", param_hint="--fmt")
     if overwrite and (resume or retry_errors):
         raise typer.BadParameter("--overwrite and --resume exclude each other")
     if output_dir is None and (resume or retry_errors):
@@ -110,6 +124,8 @@ def _options(
         "retry_errors": retry_errors,
         "force": force,
         "dry_run": dry_run,
+        "fmt": fmt,
+        "cache": cache,
     }
 
 

@@ -31,6 +31,7 @@ from chainette.types import Completion, LLMOutput, Message, Prompt, SamplingPara
 from chainette.validation import summary
 
 if TYPE_CHECKING:
+    from chainette.engine.cache import ResponseCache
     from chainette.engine.container import Container
     from chainette.engine.server import ServerProcess
 
@@ -199,11 +200,25 @@ class BaseClient(ABC):
         sampling_params: SamplingParams | None = None,
         *,
         output_model: Any = None,
+        cache: ResponseCache | None = None,
     ) -> LLMOutput:
         """Complete one prompt; whatever goes wrong with it is in the output's `error`."""
         if requests_are_forbidden and not self.offline:
             raise RuntimeError(f"engine {self.config.name!r}: real requests are forbidden here")
         request = self._request(prompt, sampling_params, output_model)
+        if cache is None:
+            return await self._complete(request)
+        key = cache.key(self.config, request)
+        output = cache.get(key)
+        if output is not None and request.output is not None:
+            output.error = self._validate(output.outputs, request)
+        if output is None or output.error is not None:
+            output = await self._complete(request)
+            if output.error is None:
+                cache.put(key, output)
+        return output
+
+    async def _complete(self, request: Request) -> LLMOutput:
         async with self._limiter.get():
             started = perf_counter()
             try:

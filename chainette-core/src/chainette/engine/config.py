@@ -24,6 +24,25 @@ if TYPE_CHECKING:
     from chainette.engine.client import BaseClient
 
 
+_NOT_ANSWERING = {
+    "name",
+    "api_key",
+    "api_key_env",
+    "timeout",
+    "connect_timeout",
+    "max_retries",
+    "max_concurrency",
+    "requests_per_minute",
+    "tokens_per_minute",
+    "headers",
+    "lazy",
+    "port",
+    "startup_timeout",
+    "extra_env",
+}
+"""Fields that may differ between engines that answer alike."""
+
+
 class EngineConfig(BaseModel):
     """What every engine has; a backend's own class adds its fields.
 
@@ -111,6 +130,11 @@ class EngineConfig(BaseModel):
         own = set(type(self).model_fields) - set(EngineConfig.model_fields)
         fields = self.model_dump(mode="json", include=own | {"backend", "model"})
         return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()[:16]
+
+    def answering(self) -> dict[str, Any]:
+        """The fields that answers depend on, as JSON values without secrets."""
+        fields = self.model_dump(mode="json", exclude=_NOT_ANSWERING)
+        return {name: value for name, value in fields.items() if value is not None}
 
     def secret_key(self, *default_envs: str) -> SecretStr | None:
         """The API key, from the configuration or the environment.

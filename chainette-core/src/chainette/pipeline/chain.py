@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Sequence
 from contextlib import aclosing
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from chainette.pipeline.check import all_nodes, check
 from chainette.pipeline.node import Node, flattened
@@ -68,7 +68,7 @@ class Chain:
 
         Args:
             inputs: Models or dicts (any iterable or async iterable), or the path of a file of
-                them: JSONL, JSON or CSV.
+                them: JSONL, JSON, CSV or Parquet.
             **options: See `arun`.
 
         Returns:
@@ -93,6 +93,8 @@ class Chain:
         retry_errors: bool = False,
         force: bool = False,
         max_lines_per_file: int = 100_000,
+        fmt: Literal["jsonl", "parquet"] = "jsonl",
+        cache: str | Path | None = None,
     ) -> Run:
         """Run the chain over all inputs.
 
@@ -106,6 +108,8 @@ class Chain:
             retry_errors: Resume, and try again what failed.
             force: Resume although chain, engines or inputs changed since.
             max_lines_per_file: Lines of a step's or flattened file before a new one begins.
+            fmt: `parquet` adds the tables as Parquet files when the run ends.
+            cache: Folder of answers that were given before, which runs share.
 
         Returns:
             The finished run. Rows that failed are in it.
@@ -130,6 +134,8 @@ class Chain:
             retry_errors=retry_errors,
             force=force,
             max_lines_per_file=max_lines_per_file,
+            fmt=fmt,
+            cache=cache,
         )
 
     async def stream(

@@ -15,9 +15,10 @@ import anyio
 import anyio.abc
 from pydantic import TypeAdapter, ValidationError
 
+from chainette.engine.cache import ResponseCache
 from chainette.engine.client import run_sync
 from chainette.engine.registry import get_engine_config
-from chainette.errors import ChainetteError, InputError, OutputDirError
+from chainette.errors import ChainetteError, InputError
 from chainette.pipeline.apply import ApplyNode
 from chainette.pipeline.chain import Chain
 from chainette.run.activity import Activity
@@ -25,10 +26,12 @@ from chainette.run.batches import Batches
 from chainette.run.cost import costs
 from chainette.run.events import Observer
 from chainette.run.files import RunFiles
-from chainette.run.inputs import InputRow, check_file, count_rows, read_rows
+from chainette.run.inputs import InputRow, check_file, count_rows, read_rows, require_pyarrow
 from chainette.run.journal import Journal
 from chainette.run.manifest import check_resumable, continued, manifest, now
 from chainette.run.nodes import NodeRunner
+from chainette.run.options import RunOptions
+from chainette.run.parquet import write_tables
 from chainette.run.recorder import Recorder
 from chainette.run.results import Run
 from chainette.run.sink import Sink
@@ -47,15 +50,9 @@ class Executor:
     Args:
         chain: The chain.
         inputs: See `Chain.run`.
-        output_dir: Folder for the run's files.
-        limit: Most input rows to take.
-        overwrite: Replace an earlier run.
-        resume: Go on with an earlier run.
-        retry_errors: When resuming, try again what failed.
-        force: Resume although chain, engines or inputs changed.
-        max_lines_per_file: Lines of a file before a new one begins.
         observer: Is told what happens.
         sink: Gets every result as soon as it is there, instead of `Run.results`.
+        **options: See `RunOptions`.
     """
 
     runner: type[NodeRunner] = NodeRunner
@@ -66,56 +63,54 @@ class Executor:
         chain: Chain,
         inputs: Any,
         *,
-        output_dir: str | Path | None = None,
-        limit: int | None = None,
-        overwrite: bool = False,
-        resume: bool = False,
-        retry_errors: bool = False,
-        force: bool = False,
-        max_lines_per_file: int = 100_000,
         observer: Observer | None = None,
         sink: Sink | None = None,
+        **options: Any,
     ) -> None:
+        self._options = RunOptions(**options)
         if isinstance(inputs, str | Path):
             check_file(inputs)
-        if (resume or retry_errors) and output_dir is None:
-            raise OutputDirError("to resume, give the output directory of the run")
+        if self._options.fmt == "parquet":
+            require_pyarrow()
         for step in chain.prompted:
             step.check_output()
         self._chain = chain
         self._inputs = inputs
-        self._limit = limit
+        self._limit = self._options.limit
         self._observer = observer or Observer()
+        self._sink = sink
         self._adapter: TypeAdapter[Any] = TypeAdapter(chain.input_model)
         self._configs = [get_engine_config(name) for name in chain.engine_names]
         self._clients = {config.name: config.engine for config in self._configs}
         # A row is in few steps at a time: so many rows keep every engine full.
         self._most_active = sum(config.max_concurrency for config in self._configs) or ROWS
         self._most_held = 4 * self._most_active
-        start = manifest(chain, self._configs, inputs)
-        files = journal = None
-        if output_dir is not None:
-            path = Path(output_dir)
-            check_resumable(path, start, resume=resume or retry_errors, force=force)
-            files = RunFiles(
-                path,
-                list(chain.nodes),
-                max_lines_per_file,
-                overwrite=overwrite,
-                resume=resume or retry_errors,
-                retry_errors=retry_errors,
-            )
-            if files.earlier is not None:
-                journal = Journal(path, chain.nodes, retry_errors=retry_errors)
-                start |= continued(files.earlier)
-        self._sink = sink
-        self._recorder = Recorder(chain, files, start, journal, sink)
-        self.nodes = self.runner(self._clients, self._recorder, self._observer, self._give_up)
+        self._recorder = self._open()
+        folder = self._options.cache
+        self._cache = ResponseCache(folder) if folder is not None else None
+        self.nodes = self.runner(
+            self._clients, self._recorder, self._observer, self._give_up, self._cache
+        )
         self._in_flight = self._parked = 0
         self._changed = anyio.Event()
         self._exhausted = False
         self._stopping = False
         self._fatal: Exception | None = None
+
+    def _open(self) -> Recorder:
+        """Open the run's folder, or none."""
+        chain, options = self._chain, self._options
+        start = manifest(chain, self._configs, self._inputs)
+        if options.output_dir is None:
+            return Recorder(chain, None, start, sink=self._sink)
+        path = Path(options.output_dir)
+        check_resumable(path, start, resume=options.resumes, force=options.force)
+        files = RunFiles(path, list(chain.nodes), options)
+        journal = None
+        if files.earlier is not None:
+            journal = Journal(path, chain.nodes, retry_errors=options.retry_errors)
+            start |= continued(files.earlier)
+        return Recorder(chain, files, start, journal, self._sink)
 
     async def run(self) -> Run:
         """Run every row; see `Chain.arun`."""
@@ -133,7 +128,7 @@ class Executor:
             with anyio.CancelScope(shield=True):
                 for client in self._clients.values():
                     await client.aclose()
-            self._recorder.close(status, now(), self._costs())
+            self._close(status)
             self._observer.run_closed()
         return self._finished(perf_counter() - begun)
 
@@ -256,6 +251,15 @@ class Executor:
         if self._limit is not None:
             return self._limit if total is None else min(total, self._limit)
         return total
+
+    def _close(self, status: str) -> None:
+        end: dict[str, Any] = {"status": status, "ended": now()}
+        if self._cache is not None:
+            end["cache"] = {"hits": self._cache.hits, "misses": self._cache.misses}
+            self._cache.close()
+        self._recorder.close(end, self._costs())
+        if self._options.fmt == "parquet" and self._recorder.path is not None:
+            write_tables(self._recorder.path, self._chain.nodes)
 
     def _costs(self) -> dict[str, Decimal | None]:
         return costs(self._chain, self._clients, self._recorder.usage)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from chainette.errors import OutputDirError
+from chainette.run.options import RunOptions
 
 MANIFEST = "run.json"
 GRAPH = "graph.json"
@@ -81,10 +82,7 @@ class RunFiles:
     Args:
         path: The folder.
         node_ids: Nodes of the chain.
-        max_lines: Lines of a file before the next one begins.
-        overwrite: Replace an earlier run.
-        resume: Go on with an earlier run, if there is one.
-        retry_errors: Forget what failed in it.
+        options: Options of the run.
 
     Attributes:
         earlier: The manifest of the run that is gone on with, or `None`.
@@ -97,20 +95,17 @@ class RunFiles:
         self,
         path: Path,
         node_ids: list[str],
-        max_lines: int,
-        *,
-        overwrite: bool = False,
-        resume: bool = False,
-        retry_errors: bool = False,
+        options: RunOptions,
     ) -> None:
         self.path = path
         self.earlier: dict[str, Any] | None = None
         try:
-            if resume and (path / MANIFEST).exists():
+            if options.resumes and (path / MANIFEST).exists():
                 self.earlier = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
-                _go_back(path, retry_errors)
+                _go_back(path, options.retry_errors)
             else:
-                _make_room(path, overwrite)
+                _make_room(path, options.overwrite)
+            max_lines = options.max_lines_per_file
             self.steps = {id: LineFiles(path / "steps" / id, max_lines) for id in node_ids}
             self.flattened = LineFiles(path / "flattened", max_lines)
             self._errors = (path / ERRORS).open("ab")
@@ -151,7 +146,7 @@ def _make_room(path: Path, overwrite: bool) -> None:
             )
         for folder in ("steps", "flattened"):
             shutil.rmtree(path / folder, ignore_errors=True)
-        for name in (ERRORS, GRAPH, MANIFEST):
+        for name in (ERRORS, GRAPH, MANIFEST, "flattened.parquet"):
             (path / name).unlink(missing_ok=True)
     path.mkdir(parents=True, exist_ok=True)
 

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
-from chainette.errors import InputError
+from chainette.errors import ConfigError, InputError
 
-FORMATS = (".jsonl", ".ndjson", ".json", ".csv")
+FORMATS = (".jsonl", ".ndjson", ".json", ".csv", ".parquet")
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +78,9 @@ def check_file(path: str | Path) -> None:
 
 
 def count_rows(path: str | Path) -> int | None:
-    """How many rows a file of JSON lines has; `None` for files that must be read to know it."""
+    """How many rows a file has; `None` for formats that must be parsed to know it."""
+    if Path(path).suffix.lower() == ".parquet":
+        return int(_parquet_file(Path(path)).metadata.num_rows)
     if Path(path).suffix.lower() not in (".jsonl", ".ndjson"):
         return None
     with Path(path).open("rb") as file:
@@ -102,6 +104,9 @@ def _read_file(path: str | Path) -> Iterator[InputRow]:
         return
     check_file(path)
     path = Path(path)
+    if path.suffix.lower() == ".parquet":
+        yield from _parquet(path)
+        return
     readers = {".json": _json_array, ".csv": _csv}
     # Undecodable bytes become surrogates, so that they fail their row and not the file.
     with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
@@ -153,3 +158,34 @@ def _csv(file: TextIO, name: str) -> Iterator[InputRow]:
             yield InputRow(index, value, place, error)
     except csv.Error as problem:
         raise InputError(f"{name}:{reader.line_num}: not CSV: {problem}") from None
+
+
+def require_pyarrow() -> None:
+    """Check that the extra is installed.
+
+    Raises:
+        ConfigError: It is not.
+    """
+    try:
+        import pyarrow.parquet  # noqa: F401
+    except ImportError:
+        raise ConfigError('Parquet files need an extra: pip install "chainette[parquet]"') from None
+
+
+def _parquet(path: Path) -> Iterator[InputRow]:
+    index = 0
+    for batch in _parquet_file(path).iter_batches(batch_size=1024):
+        for value in batch.to_pylist():
+            yield InputRow(index, value, f"{path}, row {index}")
+            index += 1
+
+
+def _parquet_file(path: Path) -> Any:
+    require_pyarrow()
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        return pq.ParquetFile(path)
+    except pa.ArrowInvalid as error:
+        raise InputError(f"{path}: is no Parquet file: {error}") from None

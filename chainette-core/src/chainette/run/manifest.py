@@ -36,7 +36,7 @@ def manifest(chain: Chain, configs: list[EngineConfig], inputs: Any) -> dict[str
         },
         "fingerprint": {
             "chain": _digest([graph(chain), *map(_types, chain.nodes.values())]),
-            "engines": {config.name: _digest(_answering(config)) for config in configs},
+            "engines": {config.name: _digest(config.answering()) for config in configs},
         },
         "status": "running",
         "started": now(),
@@ -78,30 +78,6 @@ def check_resumable(path: Path, current: dict[str, Any], *, resume: bool, force:
             f"{path}: cannot go on with this run: changed since: {', '.join(changed)}; "
             "choose another folder, --overwrite it, or --force to go on all the same"
         )
-
-
-def _answering(config: EngineConfig) -> dict[str, Any]:
-    """The fields of an engine that its answers depend on."""
-    fields = config.model_dump(mode="json", exclude=_NOT_ANSWERING)
-    return {name: value for name, value in fields.items() if value is not None}
-
-
-_NOT_ANSWERING = {
-    "name",
-    "api_key",
-    "api_key_env",
-    "timeout",
-    "connect_timeout",
-    "max_retries",
-    "max_concurrency",
-    "requests_per_minute",
-    "tokens_per_minute",
-    "headers",
-    "lazy",
-    "port",
-    "startup_timeout",
-}
-"""Fields of engines that may change while a run is interrupted."""
 
 
 def _types(node: Node) -> Any:

@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from chainette.engine.cache import ResponseCache
 from chainette.engine.client import BaseClient
 from chainette.errors import ApplyError, EngineError
 from chainette.pipeline.apply import ApplyNode
@@ -30,6 +31,7 @@ class NodeRunner:
         recorder: Records what comes out.
         observer: Is told what happens.
         give_up: Ends the run.
+        cache: Answers that were given before.
     """
 
     def __init__(
@@ -38,10 +40,12 @@ class NodeRunner:
         recorder: Recorder,
         observer: Observer,
         give_up: Callable[[Exception], None],
+        cache: ResponseCache | None = None,
     ) -> None:
         self._clients = clients
         self._recorder = recorder
         self._observer = observer
+        self._cache = cache
         self._answered: set[str] = set()
         self._end_run = give_up
         self._given_up = False
@@ -77,7 +81,9 @@ class NodeRunner:
     ) -> Any:
         messages = step.messages(seen, value)
         client = self._clients[step.engine_name]
-        output = await client.complete(messages, step.sampling, output_model=step.output_model)
+        output = await client.complete(
+            messages, step.sampling, output_model=step.output_model, cache=self._cache
+        )
         if output.error is not None and self._is_unusable(step, output.error):
             self.give_up(output.error)
         else:

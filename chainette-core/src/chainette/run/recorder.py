@@ -135,12 +135,11 @@ class Recorder:
             self._deliver(self._next_row, ready)
             self._next_row += 1
 
-    def close(self, status: str, ended: str, costs: Mapping[str, Decimal | None]) -> None:
+    def close(self, end: dict[str, Any], costs: Mapping[str, Decimal | None]) -> None:
         """Write what is held and the final manifest.
 
         Args:
-            status: How the run ended.
-            ended: When, as ISO 8601.
+            end: How the run ended, for the manifest.
             costs: In US dollars by step id; `None` where the price is unknown.
         """
         for row_id in sorted(self._held):  # they finished behind a row that was given up
@@ -150,9 +149,7 @@ class Recorder:
         if self._files is None:
             return
         self._files.close()
-        end = {
-            "status": status,
-            "ended": ended,
+        end |= {
             "counts": asdict(self.counts),
             "usage": asdict(sum(self.usage.values(), Usage())),
             "usage_by_step": {id: asdict(usage) for id, usage in self.usage.items()},

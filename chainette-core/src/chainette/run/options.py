@@ -1,0 +1,49 @@
+"""What a run can be told."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from chainette.errors import OutputDirError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunOptions:
+    """The options of a run; `Chain.arun` says what they mean to its users.
+
+    Attributes:
+        output_dir: Folder for the run's files.
+        limit: Most input rows to take.
+        overwrite: Replace an earlier run.
+        resume: Go on with an earlier run.
+        retry_errors: When resuming, try again what failed.
+        force: Resume although chain, engines or inputs changed.
+        max_lines_per_file: Lines of a file before a new one begins.
+        fmt: `parquet` adds the tables as Parquet files when the run ends.
+        cache: Folder of answers that were given before.
+
+    Raises:
+        OutputDirError: There is nothing to resume without an output directory.
+    """
+
+    output_dir: str | Path | None = None
+    limit: int | None = None
+    overwrite: bool = False
+    resume: bool = False
+    retry_errors: bool = False
+    force: bool = False
+    max_lines_per_file: int = 100_000
+    fmt: Literal["jsonl", "parquet"] = "jsonl"
+    cache: str | Path | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what does not go together."""
+        if self.resumes and self.output_dir is None:
+            raise OutputDirError("to resume, give the output directory of the run")
+
+    @property
+    def resumes(self) -> bool:
+        """Whether an earlier run is gone on with, if there is one."""
+        return self.resume or self.retry_errors

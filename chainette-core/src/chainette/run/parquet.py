@@ -1,0 +1,109 @@
+"""The tables of a run as Parquet files; needs the extra `chainette[parquet]`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from chainette.run.files import read_lines
+from chainette.run.results import flatten
+
+ROWS = 10_000
+"""Rows of a row group, and in memory at a time."""
+_KINDS = {bool: "bool", int: "int64", float: "float64", str: "string"}
+Lines = Callable[[], Iterator[dict[str, Any]]]
+
+
+def write_tables(path: Path, node_ids: Iterable[str]) -> None:
+    """Write the flattened table and the nodes' tables of a run beside their JSON lines.
+
+    Args:
+        path: The run's folder.
+        node_ids: Nodes of the chain.
+    """
+    write_table(lambda: read_lines(path / "flattened"), path / "flattened.parquet")
+    for id in node_ids:
+        folder = path / "steps" / id
+        write_table(partial(_node_lines, folder), folder.with_suffix(".parquet"))
+
+
+def write_table(lines: Lines, target: Path) -> None:
+    """Write lines as a Parquet file, in one piece for whoever reads it.
+
+    Columns of one kind of value, or of lists of one kind, keep it; others become JSON texts.
+
+    Args:
+        lines: Reads the lines; called twice, since their columns must be known first.
+        target: The file.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    kinds = _columns(lines())
+    schema = pa.schema([(name, _arrow_type(kind)) for name, kind in kinds.items()])
+    unfinished = target.with_name(f".{target.name}.unfinished")
+    with pq.ParquetWriter(unfinished, schema) as writer:
+        source = lines()
+        while chunk := list(islice(source, ROWS)):
+            rows = [
+                {name: _cell(line.get(name), kind) for name, kind in kinds.items()}
+                for line in chunk
+            ]
+            writer.write_table(pa.Table.from_pylist(rows, schema=schema))
+    unfinished.replace(target)
+
+
+def _node_lines(folder: Path) -> Iterator[dict[str, Any]]:
+    for line in read_lines(folder):
+        nested = {key: line.pop(key) for key in ("output", "usage") if key in line}
+        yield line | flatten({key: value for key, value in nested.items() if value is not None})
+
+
+def _columns(lines: Iterator[dict[str, Any]]) -> dict[str, str]:
+    """The kind of every column, in the order of their first appearance."""
+    kinds: dict[str, str] = {}
+    for line in lines:
+        for name, value in line.items():
+            kinds[name] = _both(kinds.get(name, ""), _kind(value))
+    return kinds
+
+
+def _kind(value: Any) -> str:
+    """`int64`, …, `list int64`, …, `json` for anything else; empty for nothing."""
+    if value is None:
+        return ""
+    if isinstance(value, list):
+        kind = ""
+        for item in value:
+            kind = _both(kind, _kind(item) if not isinstance(item, list) else "json")
+        return "json" if kind == "json" else f"list {kind}"
+    if type(value) is int and not -(2**63) <= value < 2**63:
+        return "json"
+    return _KINDS.get(type(value), "json")
+
+
+def _both(first: str, second: str) -> str:
+    if not first or not second or first == second:
+        return first or second
+    if first.startswith("list ") and second.startswith("list "):
+        kind = _both(first.removeprefix("list "), second.removeprefix("list "))
+        return "json" if kind == "json" else f"list {kind}"
+    return "float64" if {first, second} == {"int64", "float64"} else "json"
+
+
+def _arrow_type(kind: str) -> Any:
+    import pyarrow as pa
+
+    if kind.startswith("list "):
+        return pa.list_(_arrow_type(kind.removeprefix("list ")))
+    return {"bool": pa.bool_(), "int64": pa.int64(), "float64": pa.float64()}.get(kind, pa.string())
+
+
+def _cell(value: Any, kind: str) -> Any:
+    if kind == "json" and value is not None:
+        return json.dumps(value, ensure_ascii=False)
+    return value

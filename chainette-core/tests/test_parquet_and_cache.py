@@ -1,0 +1,155 @@
+"""Tables as Parquet files, and answers that were given before."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from chainette import Chain, Step, apply
+from chainette.errors import ConfigError, InputError, RateLimitError
+from chainette.run.parquet import write_table
+from chainette.testing import fake_engine
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import BaseModel
+
+
+class Row(BaseModel):
+    n: int
+
+
+class Answer(BaseModel):
+    text: str
+    tags: list[str] = []
+    extra: dict[str, int] | None = None
+
+
+def step(id: str = "a", prompt: str = "{{ n }}", takes: Any = Row) -> Step:
+    return Step(id=id, input_model=takes, output_model=Answer, engine_name="e", user_prompt=prompt)
+
+
+def answer(messages: Any) -> Answer:
+    n = int(messages[-1]["content"].split()[0])
+    if n == 3:
+        raise RateLimitError("too many")
+    return Answer(text=f"t{n}", tags=["x"] * (n % 3), extra={"k": n} if n % 2 else None)
+
+
+def test_the_tables_of_a_run_are_written_as_parquet(tmp_path: Path) -> None:
+    def split(row: Row) -> list[Row]:
+        return [row] * 2
+
+    chain = Chain(name="c", steps=[apply(split), step()])
+    with fake_engine("e", answer):
+        run = chain.run([{"n": n} for n in range(5)], output_dir=tmp_path / "run", fmt="parquet")
+    table = pq.read_table(tmp_path / "run/flattened.parquet").to_pylist()
+    assert [(line["row_id"], line["item"]) for line in table] == [
+        (row, item) for row in range(5) for item in ("0", "1")
+    ]
+    assert table[2]["a.text"] == "t1"
+    assert table[2]["a.tags"] == ["x"]
+    assert json.loads(table[2]["a.extra"]) == {"k": 1}
+    assert table[6]["error.type"] == "RateLimitError"
+    steps = pq.read_table(tmp_path / "run/steps/a.parquet").to_pylist()
+    assert len(steps) == 8
+    assert {"row_id", "item", "output.text", "usage.completion_tokens", "latency"} <= set(steps[0])
+    assert run.counts.failed == 1
+    assert not list((tmp_path / "run").rglob("*.unfinished"))
+
+
+def test_a_run_without_rows_leaves_empty_tables(tmp_path: Path) -> None:
+    chain = Chain(name="c", steps=[apply(lambda row: row, id="same")])
+    chain.run([], output_dir=tmp_path / "run", fmt="parquet")
+    assert pq.read_table(tmp_path / "run/flattened.parquet").num_rows == 0
+
+
+scalars = st.none() | st.booleans() | st.integers() | st.text(max_size=5)
+values = st.recursive(
+    scalars | st.floats(allow_nan=False), lambda x: st.lists(x, max_size=3) | st.dictionaries(
+        st.text(max_size=3), x, max_size=2), max_leaves=5)  # fmt: skip
+
+
+@given(st.lists(st.dictionaries(st.sampled_from("abc"), values), max_size=6))
+@settings(deadline=None, max_examples=100)
+def test_any_json_comes_back_from_a_table(
+    tmp_path_factory: pytest.TempPathFactory, lines: list[dict[str, Any]]
+) -> None:
+    target = tmp_path_factory.mktemp("tables") / "t.parquet"
+    write_table(lambda: iter([{"row_id": 0, **line} for line in lines]), target)
+    table = pq.read_table(target)
+    assert table.num_rows == len(lines)
+    for line, read in zip(lines, table.to_pylist(), strict=True):
+        for name, value in line.items():
+            found = read[name]
+            field = table.schema.field(name)
+            if isinstance(found, str) and not (isinstance(value, str) and found == value):
+                found = json.loads(found)
+            assert found == value or (value == [] and found == []), field
+
+
+def test_rows_are_read_from_parquet(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"n": list(range(3000))}), tmp_path / "rows.parquet")
+    seen: list[int] = []
+
+    def note(row: Row) -> Row:
+        seen.append(row.n)
+        return row
+
+    run = Chain(name="c", steps=[apply(note)]).run(tmp_path / "rows.parquet")
+    assert (run.counts.ok, sorted(seen)) == (3000, list(range(3000)))
+    (tmp_path / "no.parquet").write_text("text")
+    with pytest.raises(InputError, match="is no Parquet file"):
+        Chain(name="c", steps=[apply(note)]).run(tmp_path / "no.parquet")
+
+
+def test_answers_that_were_given_before_are_not_asked_for_again(tmp_path: Path) -> None:
+    chain = Chain(name="c", steps=[step(), step("b", "{{ chain_input.n }} {{ text }}", Answer)])
+    rows = [{"n": n} for n in (1, 2, 3)]
+    with fake_engine("e", answer, model="m") as engine:
+        first = chain.run(rows, cache=tmp_path / "cache")
+        assert len(engine.requests) == 5
+        again = chain.run(rows, cache=tmp_path / "cache", output_dir=tmp_path / "run")
+        assert len(engine.requests) == 6, "what failed is asked again"
+    assert [r.value for r in again.results] == [r.value for r in first.results]
+    assert again.usage == first.usage
+    manifest = json.loads((tmp_path / "run/run.json").read_text())
+    assert manifest["cache"] == {"hits": 4, "misses": 1}
+
+
+@pytest.mark.parametrize("changed", ["model", "prompt", "sampling", "type", "endpoint"])
+def test_another_request_is_another_answer(changed: str, tmp_path: Path) -> None:
+    from chainette import SamplingParams
+
+    class Other(BaseModel):
+        text: str
+
+    def ask(change: bool) -> int:
+        one = Step(
+            id="a", input_model=Row, engine_name="e",
+            output_model=Other if change and changed == "type" else Answer,
+            user_prompt="{{ n }} x" if change and changed == "prompt" else "{{ n }}",
+            sampling=SamplingParams(temperature=1.0 if change and changed == "sampling" else 0.0),
+        )  # fmt: skip
+        fields = {"model": "m", "endpoint": "http://a/v1"}
+        if change and changed in fields:
+            fields[changed] = "http://other/v1"
+        with fake_engine("e", answer, **fields) as engine:
+            Chain(name="c", steps=[one]).run([{"n": 1}], cache=tmp_path / "cache")
+        return len(engine.requests)
+
+    assert [ask(False), ask(True), ask(False), ask(True)] == [1, 1, 0, 0]
+
+
+def test_an_extra_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    chain = Chain(name="c", steps=[apply(lambda row: row, id="same")])
+    for name in ("diskcache", "pyarrow", "pyarrow.parquet"):
+        monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(ConfigError, match=r"chainette\[cache\]"):
+        chain.run([], cache=tmp_path)
+    with pytest.raises(ConfigError, match=r"chainette\[parquet\]"):
+        chain.run([], output_dir=tmp_path / "run", fmt="parquet")
