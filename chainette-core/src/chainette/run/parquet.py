@@ -81,8 +81,8 @@ def _kind(value: Any) -> str:
         for item in value:
             kind = _both(kind, _kind(item) if not isinstance(item, list) else "json")
         return "json" if kind == "json" else f"list {kind}"
-    if type(value) is int and not -(2**63) <= value < 2**63:
-        return "json"
+    if type(value) is int and abs(value) > 2**53:  # more than a float can hold exactly
+        return "long" if -(2**63) <= value < 2**63 else "json"
     return _KINDS.get(type(value), "json")
 
 
@@ -92,7 +92,8 @@ def _both(first: str, second: str) -> str:
     if first.startswith("list ") and second.startswith("list "):
         kind = _both(first.removeprefix("list "), second.removeprefix("list "))
         return "json" if kind == "json" else f"list {kind}"
-    return "float64" if {first, second} == {"int64", "float64"} else "json"
+    widened = {frozenset(("int64", "float64")): "float64", frozenset(("int64", "long")): "long"}
+    return widened.get(frozenset((first, second)), "json")
 
 
 def _arrow_type(kind: str) -> Any:
@@ -100,7 +101,8 @@ def _arrow_type(kind: str) -> Any:
 
     if kind.startswith("list "):
         return pa.list_(_arrow_type(kind.removeprefix("list ")))
-    return {"bool": pa.bool_(), "int64": pa.int64(), "float64": pa.float64()}.get(kind, pa.string())
+    types = {"bool": pa.bool_(), "int64": pa.int64(), "long": pa.int64(), "float64": pa.float64()}
+    return types.get(kind, pa.string())
 
 
 def _cell(value: Any, kind: str) -> Any:
