@@ -1,0 +1,120 @@
+"""Runs that are killed at random moments and resumed: is anything lost, or done twice?
+
+python benchmarks/kill_and_resume.py [KILLS]
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import subprocess
+import sys
+import tempfile
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from chainette.testing import faults
+from chainette.testing.script import Reply
+from chainette.testing.servers import FakeOpenAI
+
+KILLS = int(sys.argv[1]) if len(sys.argv) > 1 else 100
+ROWS, IN_FLIGHT = 150, 8
+CHAIN = """
+from chainette import Branch, Chain, Step, apply
+from pydantic import BaseModel
+
+class Row(BaseModel):
+    number: int
+
+class Answer(BaseModel):
+    text: str
+
+def signs(row: Row) -> list[Row]:
+    return [Row(number=row.number), Row(number=-row.number)]
+
+def step(id, takes, prompt):
+    return Step(id=id, input_model=takes, output_model=Answer, engine_name="e", user_prompt=prompt)
+
+chain = Chain(name="signs", steps=[
+    Branch(name="side", steps=[step("aside", Row, "aside {{ number }}")]).join("other"),
+    apply(signs),
+    step("say", Row, "say {{ number }}"),
+    step("again", Answer, "again {{ signs.number }} {{ other.text }}"),
+])
+"""
+
+
+def answer(messages: Any) -> Reply:
+    words = messages[-1]["content"].split()
+    if words[:2] in (["say", "13"], ["aside", "77"]):
+        return faults.status(400, "unlucky")
+    return Reply(json.dumps({"text": words[1]}), delay=0.004)
+
+
+class Campaign:
+    """One run, killed until it gets through."""
+
+    def __init__(self, folder: Path, server: FakeOpenAI) -> None:
+        self.folder, self.server = folder, server
+        program = str(Path(sys.executable).with_name("chainette"))
+        files = ["-i", "rows.jsonl", "-e", "engines.yml", "--resume", "-o"]
+        self.command = [program, "run", "chain.py", *files]
+
+    def run(self, out: str, patience: float | None) -> bool:
+        """Run or resume; False when it was killed."""
+        nothing = subprocess.DEVNULL
+        process = subprocess.Popen(
+            [*self.command, out], cwd=self.folder, stdout=nothing, stderr=nothing
+        )
+        try:
+            process.wait(patience)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+            return False
+        assert process.returncode == 1, f"exit code {process.returncode}"
+        return True
+
+    def lines(self, out: str, pattern: str) -> list[dict[str, Any]]:
+        files = sorted((self.folder / out).glob(pattern))
+        return [json.loads(line) for file in files for line in file.read_text().splitlines()]
+
+
+def main() -> None:
+    chance = random.Random(20)
+    kills = campaigns = repeated = 0
+    with tempfile.TemporaryDirectory() as name, FakeOpenAI(answer) as server:
+        folder = Path(name)
+        (folder / "chain.py").write_text(CHAIN)
+        (folder / "rows.jsonl").write_text(
+            "".join(f'{{"number": {n}}}\n' for n in range(1, ROWS + 1))
+        )
+        engine = {"name": "e", "backend": "openai", "model": "m", "endpoint": server.endpoint}
+        (folder / "engines.yml").write_text(json.dumps([engine | {"max_concurrency": IN_FLIGHT}]))
+        campaign = Campaign(folder, server)
+        campaign.run("clean", None)
+        clean, asked = campaign.lines("clean", "flattened/*.jsonl"), len(server.requests)
+        while kills < KILLS:
+            server.set_answers(answer)
+            out, before = f"out-{campaigns}", kills
+            while not campaign.run(out, chance.uniform(0.8, 2.2)):
+                kills += 1
+            campaigns += 1
+            assert campaign.lines(out, "flattened/*.jsonl") == clean, "the results differ"
+            done = Counter(
+                (line["row_id"], line.get("item"), path.name)
+                for path in (folder / out / "steps").iterdir()
+                for line in campaign.lines(out, f"steps/{path.name}/*.jsonl")
+            )
+            assert max(done.values()) == 1, "a finished step was recorded twice"
+            requests = len(server.requests)
+            assert asked <= requests <= asked + (kills - before) * IN_FLIGHT
+            repeated += requests - asked
+    print(f"{kills} kills in {campaigns} runs of {ROWS} rows, {asked} requests each")
+    print("every run ended with the lines of one that was not killed; no step was recorded twice")
+    print(f"{repeated} requests were sent again: those in flight, {repeated / kills:.1f} a kill")
+
+
+if __name__ == "__main__":
+    main()
