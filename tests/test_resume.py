@@ -182,4 +182,11 @@ def test_a_dry_run_shows_prompts_and_sends_nothing(folder: Path, chainette: Chai
     assert done.returncode == 0, done.stderr
     assert "--- row 0, step aside, engine e\n[user]\naside 0\n" in done.stdout
     assert "say 0" in done.stdout
+    sampled = chainette(
+        *command("run")[1:], "--dry-run", "--sample", "2", "--columns", "number"
+    ).stdout
+    assert sampled.count("step aside") == 2
+    renamed = chainette(*command("run")[1:], "--dry-run", "--columns", "number=nr")
+    assert renamed.returncode == 1
+    assert "no column 'nr'" in renamed.stderr
     assert not (folder / "run").exists()

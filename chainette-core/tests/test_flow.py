@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import json
 import random
+from dataclasses import fields
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from chainette import Branch, Chain, EngineConfig, LLMOutput, Step, apply
 from chainette.engine import registry
 from chainette.errors import ApplyError, InputError, OutputDirError, RateLimitError
 from chainette.run.dry_run import dry_run
+from chainette.run.options import RunKeywords, RunOptions
 from chainette.testing import FakeClient, fake_engine
 from chainette.types import Completion, Usage
 from hypothesis import HealthCheck, given, settings
@@ -585,3 +587,34 @@ def test_costs_are_known_unknown_or_none(tmp_path: Path) -> None:
         assert manifest["cost_usd"] == (None if wanted is None else float(wanted))
     with fake_engine("e", number):
         assert chain.run(rows(1)).cost == 0
+
+
+def test_the_keywords_of_a_run_are_its_options() -> None:
+    assert list(RunKeywords.__annotations__) == [field.name for field in fields(RunOptions)]
+
+
+def test_a_sample_is_random_in_order_and_always_the_same(tmp_path: Path) -> None:
+    chain = Chain(name="c", steps=[add(0, "a")])
+    source = tmp_path / "rows.jsonl"
+    source.write_text("".join(f'{{"n": {n}}}\n' for n in range(100)))
+    for inputs in (rows(100), source):
+        run = chain.run(inputs, sample=10)
+        ids = [result.row_id for result in run.results]
+        assert len(ids) == 10
+        assert ids == sorted(ids) != list(range(10))
+        assert [result.value.n for result in run.results] == ids
+        assert [r.row_id for r in chain.run(inputs, sample=10).results] == ids
+    stored = chain.run(source, sample=10, output_dir=tmp_path / "run", resume=True).results
+    assert [stored[i].row_id for i in range(10)] == [r.row_id for r in stored] == ids
+    assert [result.row_id for result in stored[2:4]] == ids[2:4]
+    assert chain.run(rows(3), sample=10).counts.rows == 3
+    assert max(r.row_id for r in chain.run(source, sample=5, limit=20).results) < 20
+    with pytest.raises(InputError, match="rows can be counted"):
+        chain.run(iter(rows(3)), sample=1)
+
+
+def test_columns_are_taken_under_the_fields_they_become() -> None:
+    chain = Chain(name="c", steps=[add(0, "a")])
+    run = chain.run([{"other": 3, "n": "no number"}, {"n": 1}], columns={"n": "other"})
+    assert run.results[0].value == Row(n=3)
+    assert "no column 'other'; there are: n" in str(run.results[1].error)

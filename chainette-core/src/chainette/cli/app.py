@@ -9,7 +9,7 @@ import typer
 
 from chainette.cli.engines import engines
 from chainette.cli.inspect import inspect
-from chainette.cli.run import run, run_yaml
+from chainette.cli.run import run
 from chainette.cli.schema import schema
 from chainette.cli.warmup import stop, warmup_chain, warmup_engines
 
@@ -21,7 +21,7 @@ app = typer.Typer(
     add_completion=True,
 )
 app.command("run")(run)
-app.command("run-yaml")(run_yaml)
+app.command("run-yaml")(run)
 app.command("inspect")(inspect)
 app.command("schema")(schema)
 app.command("warmup")(warmup_chain)

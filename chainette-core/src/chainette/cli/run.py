@@ -18,6 +18,8 @@ _Inputs = typer.Option("--inputs", "-i", help="File of input rows: JSONL, JSON, 
 _OutputDir = typer.Option("--output-dir", "-o", help="Folder for the run.  [default: runs/…]")
 _Engines = typer.Option("--engines", "-e", help="YAML file of engines; they take precedence.")
 _Limit = typer.Option("--limit", min=1, help="Most input rows to take.")
+_Sample = typer.Option("--sample", min=1, help="Rows to take at random, always the same ones.")
+_Columns = typer.Option("--columns", help="Columns to take: name or field=name, with commas.")
 _Overwrite = typer.Option("--overwrite", help="Replace an earlier run in that folder.")
 _Resume = typer.Option("--resume", help="Go on with the run in that folder, if there is one.")
 _RetryErrors = typer.Option("--retry-errors", help="Resume, and try again what failed.")
@@ -34,109 +36,75 @@ def run(
     output_dir: Annotated[Path | None, _OutputDir] = None,
     engines: Annotated[Path | None, _Engines] = None,
     limit: Annotated[int | None, _Limit] = None,
+    sample: Annotated[int | None, _Sample] = None,
+    columns: Annotated[str | None, _Columns] = None,
     overwrite: Annotated[bool, _Overwrite] = False,
     resume: Annotated[bool, _Resume] = False,
     retry_errors: Annotated[bool, _RetryErrors] = False,
     force: Annotated[bool, _Force] = False,
-    json_logs: Annotated[bool, _JsonLogs] = False,
-    dry_run: Annotated[bool, _DryRun] = False,
     fmt: Annotated[str, _Fmt] = "jsonl",
     cache: Annotated[Path | None, _Cache] = None,
-) -> None:
-    """Run a chain over a file of inputs."""
-    from chainette.pipeline.target import YAML, load_chain
-
-    if target.endswith(YAML):
-        run_yaml(
-            Path(target),
-            inputs,
-            output_dir,
-            engines,
-            limit,
-            overwrite,
-            resume,
-            retry_errors,
-            force,
-            json_logs,
-            dry_run,
-            fmt,
-            cache,
-        )
-        return
-    if inputs is None:
-        raise typer.BadParameter("give the file of input rows", param_hint="--inputs / -i")
-    options = _options(
-        output_dir, limit, overwrite, resume, retry_errors, force, dry_run, fmt, cache
-    )
-    _run(load_chain(target), inputs, engines, options, json_logs)
-
-
-def run_yaml(
-    chain: Annotated[Path, typer.Argument(help="Chain in YAML.")],
-    inputs: Annotated[str | None, _Inputs] = None,
-    output_dir: Annotated[Path | None, _OutputDir] = None,
-    engines: Annotated[Path | None, _Engines] = None,
-    limit: Annotated[int | None, _Limit] = None,
-    overwrite: Annotated[bool, _Overwrite] = False,
-    resume: Annotated[bool, _Resume] = False,
-    retry_errors: Annotated[bool, _RetryErrors] = False,
-    force: Annotated[bool, _Force] = False,
     json_logs: Annotated[bool, _JsonLogs] = False,
     dry_run: Annotated[bool, _DryRun] = False,
-    fmt: Annotated[str, _Fmt] = "jsonl",
-    cache: Annotated[Path | None, _Cache] = None,
 ) -> None:
-    """Run a chain in YAML, which may name its own inputs and output folder."""
-    from chainette.pipeline.yaml_chain import load_yaml_chain
+    """Run a chain over a file of inputs; a YAML file may name its own inputs and output folder."""
+    from chainette.engine.config_file import load_engines
 
-    loaded = load_yaml_chain(chain)
-    source = inputs or (str(loaded.inputs) if loaded.inputs else None)
+    chain, own_inputs, own_folder = _load(target)
+    source, folder = inputs or own_inputs, output_dir or own_folder
     if source is None:
-        raise typer.BadParameter(f"{chain} names no inputs; give some", param_hint="--inputs / -i")
-    folder = output_dir or loaded.output_dir
-    options = _options(folder, limit, overwrite, resume, retry_errors, force, dry_run, fmt, cache)
-    _run(loaded.chain, source, engines, options, json_logs)
-
-
-def _options(
-    output_dir: Path | None,
-    limit: int | None,
-    overwrite: bool,
-    resume: bool,
-    retry_errors: bool,
-    force: bool,
-    dry_run: bool,
-    fmt: str,
-    cache: Path | None,
-) -> dict[str, Any]:
-    """Options of the executor that the command line has, too."""
+        raise typer.BadParameter("give the file of input rows", param_hint="--inputs / -i")
     if fmt not in ("jsonl", "parquet"):
         raise typer.BadParameter("jsonl or parquet", param_hint="--fmt")
     if overwrite and (resume or retry_errors):
         raise typer.BadParameter("--overwrite and --resume exclude each other")
-    if output_dir is None and (resume or retry_errors):
+    if folder is None and (resume or retry_errors):
         raise typer.BadParameter("say which run to go on with", param_hint="--output-dir / -o")
-    return {
-        "output_dir": output_dir,
-        "limit": limit,
+    if engines is not None:
+        load_engines(engines)
+    taken = {"limit": limit, "sample": sample, "columns": _pairs(columns)}
+    if dry_run:
+        _show_prompts(chain, source, taken)
+    options = {
+        "output_dir": folder or _new_folder(chain.name),
         "overwrite": overwrite,
         "resume": resume,
         "retry_errors": retry_errors,
         "force": force,
-        "dry_run": dry_run,
         "fmt": fmt,
         "cache": cache,
     }
+    _run(chain, source, taken | options, json_logs)
 
 
-def _show_prompts(chain: Chain, inputs: str, limit: int | None) -> None:
+def _load(target: str) -> tuple[Chain, str | None, Path | None]:
+    """The chain, and what inputs and output folder its YAML names."""
+    from chainette.pipeline.target import YAML, load_chain
+
+    if not target.endswith(YAML):
+        return load_chain(target), None, None
+    from chainette.pipeline.yaml_chain import load_yaml_chain
+
+    loaded = load_yaml_chain(target)
+    return loaded.chain, str(loaded.inputs) if loaded.inputs else None, loaded.output_dir
+
+
+def _pairs(columns: str | None) -> dict[str, str] | None:
+    """Columns by the field that each becomes, from `field=column` or `column` with commas."""
+    if columns is None:
+        return None
+    pairs = [part.strip().partition("=") for part in columns.split(",")]
+    return {field: column or field for field, _, column in pairs}
+
+
+def _show_prompts(chain: Chain, inputs: str, taken: dict[str, Any]) -> None:
     """Print the first prompts; exit code 1 if a row has none."""
     import anyio
 
     from chainette.run.dry_run import Rendered, dry_run
 
     failed = False
-    for shown in anyio.run(partial(dry_run, chain, inputs, limit=limit or 3)):
+    for shown in anyio.run(partial(dry_run, chain, inputs, **taken)):
         if not isinstance(shown, Rendered):
             failed = True
             typer.echo(f"failed: {shown}", err=True)
@@ -147,28 +115,19 @@ def _show_prompts(chain: Chain, inputs: str, limit: int | None) -> None:
     raise typer.Exit(1 if failed else 0)
 
 
-def _run(
-    chain: Chain, inputs: str, engines: Path | None, options: dict[str, Any], json_logs: bool
-) -> None:
+def _run(chain: Chain, inputs: str, options: dict[str, Any], json_logs: bool) -> None:
     import anyio
 
     from chainette.cli.progress import progress
     from chainette.cli.startup import startups_shown
     from chainette.cli.tally import Tally
-    from chainette.engine.config_file import load_engines
     from chainette.run import Executor, run_until_interrupted
     from chainette.run.events import Observers
-
-    if engines is not None:
-        load_engines(engines)
-    if options.pop("dry_run"):
-        _show_prompts(chain, inputs, options["limit"])
 
     tally = Tally()
     observer = Observers(tally, progress(tally, as_json=json_logs))
 
     async def call() -> Run:
-        options["output_dir"] = options["output_dir"] or _new_folder(chain.name)
         executor = Executor(chain, inputs, observer=observer, **options)
         return await run_until_interrupted(executor)
 

@@ -6,14 +6,17 @@ from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Sequence
 from contextlib import aclosing
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from chainette.pipeline.check import all_nodes, check
 from chainette.pipeline.node import Node, flattened
 from chainette.pipeline.step import Step
 
 if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
     from chainette.run import Run
+    from chainette.run.options import RunKeywords
     from chainette.types import Result
 
 Inputs: TypeAlias = Iterable[Any] | AsyncIterable[Any] | str | Path
@@ -63,7 +66,7 @@ class Chain:
         """Names of the engines that the steps use, each once."""
         return list(dict.fromkeys(step.engine_name for step in self.prompted))
 
-    def run(self, inputs: Inputs, **options: Any) -> Run:
+    def run(self, inputs: Inputs, **options: Unpack[RunKeywords]) -> Run:
         """Run the chain over all inputs.
 
         Args:
@@ -82,34 +85,20 @@ class Chain:
 
         return run_chain(self, inputs, **options)
 
-    async def arun(
-        self,
-        inputs: Inputs,
-        *,
-        output_dir: str | Path | None = None,
-        limit: int | None = None,
-        overwrite: bool = False,
-        resume: bool = False,
-        retry_errors: bool = False,
-        force: bool = False,
-        max_lines_per_file: int = 100_000,
-        fmt: Literal["jsonl", "parquet"] = "jsonl",
-        cache: str | Path | None = None,
-    ) -> Run:
+    async def arun(self, inputs: Inputs, **options: Unpack[RunKeywords]) -> Run:
         """Run the chain over all inputs.
 
         Args:
             inputs: As in `run`.
-            output_dir: Folder for the run's files; without one, results stay in memory.
-            limit: Most input rows to take.
-            overwrite: Replace an earlier run in `output_dir`.
-            resume: Go on with the run in `output_dir`, if there is one: what finished is not done
-                again.
-            retry_errors: Resume, and try again what failed.
-            force: Resume although chain, engines or inputs changed since.
-            max_lines_per_file: Lines of a step's or flattened file before a new one begins.
-            fmt: `parquet` adds the tables as Parquet files when the run ends.
-            cache: Folder of answers that were given before, which runs share.
+            **options: Any of these. `output_dir`: folder for the run's files; without one, results
+                stay in memory. `limit`: most input rows to take. `sample`: rows to take at random,
+                always the same ones. `columns`: columns of the input by the field that each
+                becomes. `overwrite`: replace an earlier run in `output_dir`. `resume`: go on with
+                it, if there is one: what finished is not done again. `retry_errors`: resume, and
+                try again what failed. `force`: resume although chain, engines or inputs changed
+                since. `fmt`: `"parquet"` adds the tables as Parquet files when the run ends.
+                `cache`: folder of answers that were given before, which runs share.
+                `max_lines_per_file`: lines of a file before a new one begins.
 
         Returns:
             The finished run. Rows that failed are in it.
@@ -124,22 +113,10 @@ class Chain:
         """
         from chainette.run import arun_chain
 
-        return await arun_chain(
-            self,
-            inputs,
-            output_dir=output_dir,
-            limit=limit,
-            overwrite=overwrite,
-            resume=resume,
-            retry_errors=retry_errors,
-            force=force,
-            max_lines_per_file=max_lines_per_file,
-            fmt=fmt,
-            cache=cache,
-        )
+        return await arun_chain(self, inputs, **options)
 
     async def stream(
-        self, inputs: Inputs, *, in_order: bool = False, **options: Any
+        self, inputs: Inputs, *, in_order: bool = False, **options: Unpack[RunKeywords]
     ) -> AsyncGenerator[Result[Any], None]:
         """Run the chain and yield each row's result as soon as it is there.
 

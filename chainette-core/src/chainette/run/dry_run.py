@@ -50,13 +50,16 @@ class _DryRun(Executor):
     runner = _Renderer
 
 
-async def dry_run(chain: Chain, inputs: Any, *, limit: int = 3) -> list[Rendered | Exception]:
+async def dry_run(
+    chain: Chain, inputs: Any, *, limit: int | None = None, **taken: Any
+) -> list[Rendered | Exception]:
     """Render the first prompts of the first rows; functions before them are called.
 
     Args:
         chain: The chain.
         inputs: See `Chain.run`.
-        limit: Most input rows to take.
+        limit: Most input rows to take; 3 by default.
+        **taken: `sample` and `columns`, as in `RunOptions`.
 
     Returns:
         The prompts in the rows' order, and in the place of a row that has none what failed.
@@ -64,7 +67,9 @@ async def dry_run(chain: Chain, inputs: Any, *, limit: int = 3) -> list[Rendered
     Raises:
         ChainetteError: Nothing could start; see `Chain.arun`.
     """
-    executor = _DryRun(chain, inputs, limit=limit)
+    if limit is None and taken.get("sample") is None:
+        limit = 3
+    executor = _DryRun(chain, inputs, limit=limit, **taken)
     assert isinstance(executor.nodes, _Renderer)
     rendered: list[Rendered] = []
     executor.nodes.rendered = rendered

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import signal
 import threading
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import aclosing
 from decimal import Decimal
 from pathlib import Path
@@ -26,7 +27,7 @@ from chainette.run.batches import Batches
 from chainette.run.cost import costs
 from chainette.run.events import Observer
 from chainette.run.files import RunFiles
-from chainette.run.inputs import InputRow, check_file, count_rows, read_rows, require_pyarrow
+from chainette.run.inputs import InputRow, check_file, count_inputs, read_rows, require_pyarrow
 from chainette.run.journal import Journal
 from chainette.run.manifest import check_resumable, continued, manifest, now
 from chainette.run.nodes import NodeRunner
@@ -34,6 +35,7 @@ from chainette.run.options import RunOptions
 from chainette.run.parquet import write_tables
 from chainette.run.recorder import Recorder
 from chainette.run.results import Run
+from chainette.run.selection import choose, select
 from chainette.run.sink import Sink
 from chainette.run.walk import Leaf, Scope, Walk
 from chainette.validation import summary
@@ -77,6 +79,7 @@ class Executor:
         self._chain = chain
         self._inputs = inputs
         self._limit = self._options.limit
+        self._chosen = choose(inputs, self._options.sample, self._options.limit)
         self._observer = observer or Observer()
         self._sink = sink
         self._adapter: TypeAdapter[Any] = TypeAdapter(chain.input_model)
@@ -102,7 +105,7 @@ class Executor:
         chain, options = self._chain, self._options
         start = manifest(chain, self._configs, self._inputs)
         if options.output_dir is None:
-            return Recorder(chain, None, start, sink=self._sink)
+            return Recorder(chain, None, start, sink=self._sink, order=self._order())
         path = Path(options.output_dir)
         check_resumable(path, start, resume=options.resumes, force=options.force)
         files = RunFiles(path, list(chain.nodes), options)
@@ -110,7 +113,11 @@ class Executor:
         if files.earlier is not None:
             journal = Journal(path, chain.nodes, retry_errors=options.retry_errors)
             start |= continued(files.earlier)
-        return Recorder(chain, files, start, journal, self._sink)
+        return Recorder(chain, files, start, journal, self._sink, self._order())
+
+    def _order(self) -> Iterator[int]:
+        """The row ids in the order of the inputs."""
+        return itertools.count() if self._chosen is None else iter(sorted(self._chosen))
 
     async def run(self) -> Run:
         """Run every row; see `Chain.arun`."""
@@ -166,12 +173,17 @@ class Executor:
             self._moved()
 
     async def _rows(self) -> AsyncGenerator[InputRow, None]:
-        if self._limit == 0:
+        last = self._limit if self._chosen is None else len(self._chosen)
+        taken = 0
+        if last == 0:
             return
         async with aclosing(read_rows(self._inputs)) as rows:
             async for row in rows:
-                yield row
-                if self._limit is not None and row.row_id + 1 >= self._limit:
+                if self._chosen is not None and row.row_id not in self._chosen:
+                    continue
+                yield select(row, self._options.columns)
+                taken += 1
+                if taken == last:
                     return
 
     async def _take(self, rows: AsyncIterator[InputRow]) -> InputRow | None:
@@ -244,10 +256,9 @@ class Executor:
 
     def _expected(self) -> int | None:
         """How many rows there will be, where that is known."""
-        if isinstance(self._inputs, str | Path):
-            total = count_rows(self._inputs)
-        else:
-            total = len(self._inputs) if hasattr(self._inputs, "__len__") else None
+        if self._chosen is not None:
+            return len(self._chosen)
+        total = count_inputs(self._inputs)
         if self._limit is not None:
             return self._limit if total is None else min(total, self._limit)
         return total

@@ -77,6 +77,13 @@ def check_file(path: str | Path) -> None:
         raise InputError(f"{path}: {error.strerror}") from None
 
 
+def count_inputs(inputs: Any) -> int | None:
+    """How many rows there are, where that can be known without reading them."""
+    if isinstance(inputs, str | Path):
+        return count_rows(inputs)
+    return len(inputs) if hasattr(inputs, "__len__") else None
+
+
 def count_rows(path: str | Path) -> int | None:
     """How many rows a file has; `None` for formats that must be parsed to know it."""
     if Path(path).suffix.lower() == ".parquet":

@@ -2,11 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypedDict
 
 from chainette.errors import OutputDirError
+
+
+class RunKeywords(TypedDict, total=False):
+    """The options as keywords of `Chain.run`, `arun` and `stream`."""
+
+    output_dir: str | Path | None
+    limit: int | None
+    sample: int | None
+    columns: Mapping[str, str] | None
+    overwrite: bool
+    resume: bool
+    retry_errors: bool
+    force: bool
+    max_lines_per_file: int
+    fmt: Literal["jsonl", "parquet"]
+    cache: str | Path | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,6 +33,8 @@ class RunOptions:
     Attributes:
         output_dir: Folder for the run's files.
         limit: Most input rows to take.
+        sample: Rows to take at random, in their order; the same ones every time.
+        columns: Columns of the input by the field that each becomes; the others are left out.
         overwrite: Replace an earlier run.
         resume: Go on with an earlier run.
         retry_errors: When resuming, try again what failed.
@@ -30,6 +49,8 @@ class RunOptions:
 
     output_dir: str | Path | None = None
     limit: int | None = None
+    sample: int | None = None
+    columns: Mapping[str, str] | None = None
     overwrite: bool = False
     resume: bool = False
     retry_errors: bool = False

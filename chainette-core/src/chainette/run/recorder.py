@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from decimal import Decimal
 from pathlib import Path
@@ -33,6 +34,7 @@ class Recorder:
         manifest: Content of `run.json` at the start.
         journal: What an earlier, interrupted run has finished.
         sink: Gets every result.
+        order: The row ids in the order of the inputs; by default all of them.
     """
 
     def __init__(
@@ -42,6 +44,7 @@ class Recorder:
         manifest: dict[str, Any],
         journal: Journal | None = None,
         sink: Sink | None = None,
+        order: Iterator[int] | None = None,
     ) -> None:
         self._chain = chain
         self._files = files
@@ -51,7 +54,8 @@ class Recorder:
         self._codecs = codecs(chain)
         self._results: list[Result[Any]] = []
         self._held: dict[int, list[Leaf]] = {}
-        self._next_row = 0
+        self._order = itertools.count() if order is None else order
+        self._next_row = next(self._order, -1)
         self.counts = Counts()
         self.usage = {step.id: Usage() for step in chain.prompted}
         if files is not None:
@@ -133,7 +137,7 @@ class Recorder:
         self._held[row_id] = leaves
         while (ready := self._held.pop(self._next_row, None)) is not None:
             self._deliver(self._next_row, ready)
-            self._next_row += 1
+            self._next_row = next(self._order, -1)
 
     def close(self, end: dict[str, Any], costs: Mapping[str, Decimal | None]) -> None:
         """Write what is held and the final manifest.

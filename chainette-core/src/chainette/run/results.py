@@ -145,8 +145,8 @@ class StoredResults(Sequence[Result[Any]]):
         """One row, or several; the files are read from their start."""
         if isinstance(index, slice):
             wanted = range(*index.indices(self._count))
-            found = {result.row_id: result for result in self if result.row_id in wanted}
-            return [found[row_id] for row_id in wanted]
+            found = {place: result for place, result in enumerate(self) if place in wanted}
+            return [found[place] for place in wanted]
         row = range(self._count)[index]
         return next(islice(iter(self), row, None))
 
