@@ -88,9 +88,9 @@ class Executor:
         # A row is in few steps at a time: so many rows keep every engine full.
         self._most_active = sum(config.max_concurrency for config in self._configs) or ROWS
         self._most_held = 4 * self._most_active
-        self._recorder = self._open()
         folder = self._options.cache
         self._cache = ResponseCache(folder) if folder is not None else None
+        self._recorder = self._open()
         self.nodes = self.runner(
             self._clients, self._recorder, self._observer, self._give_up, self._cache
         )
