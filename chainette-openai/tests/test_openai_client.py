@@ -8,11 +8,15 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+import httpx
 import httpx2
 import jsonschema
 import pytest
 import respx
 from chainette import EngineConfig, LLMOutput, SamplingParams, register_engine
+from chainette.engine import http as http_base
+from chainette.engine.aiohttp_transport import AiohttpTransport
+from chainette.engine.transport import NO_PROXY, HttpxTransport
 from chainette.errors import (
     AuthenticationError,
     ConfigError,
@@ -32,8 +36,21 @@ from chainette.types import Usage
 from chainette_openai.client import OpenAIClient
 from chainette_openai.config import OpenAIConfig
 from pydantic import BaseModel
+from respx.mocks import HTTPCoreMocker
 
 SENTINEL = "sk-SENTINEL-0123456789"
+
+
+@pytest.fixture(autouse=True)
+def _httpx_for_respx(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What respx stands in for is sent through httpx; the rest goes over the default transport."""
+
+    def transport(**limits: float) -> Any:
+        if HTTPCoreMocker.routers:
+            return HttpxTransport(httpx.AsyncClient(mounts=NO_PROXY), **limits)
+        return AiohttpTransport(**limits)
+
+    monkeypatch.setattr(http_base, "AiohttpTransport", transport)
 
 
 class Inner(BaseModel):

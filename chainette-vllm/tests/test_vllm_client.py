@@ -1,10 +1,15 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
+import httpx
 import pytest
 import respx
 from chainette import GuidedDecodingParams, SamplingParams, register_engine
+from chainette.engine import http as http_base
+from chainette.engine.aiohttp_transport import AiohttpTransport
+from chainette.engine.transport import NO_PROXY, HttpxTransport
 from chainette.errors import (
     ConfigError,
     EngineStartError,
@@ -15,8 +20,21 @@ from chainette.testing.servers import FakeVLLM
 from chainette_vllm.config import VLLMConfig
 from chainette_vllm.server import serve_command, server_of
 from pydantic import BaseModel
+from respx.mocks import HTTPCoreMocker
 
 URL = "http://vllm.test/v1"
+
+
+@pytest.fixture(autouse=True)
+def _httpx_for_respx(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What respx stands in for is sent through httpx; the rest goes over the default transport."""
+
+    def transport(**limits: float) -> Any:
+        if HTTPCoreMocker.routers:
+            return HttpxTransport(httpx.AsyncClient(mounts=NO_PROXY), **limits)
+        return AiohttpTransport(**limits)
+
+    monkeypatch.setattr(http_base, "AiohttpTransport", transport)
 
 
 class City(BaseModel):

@@ -9,6 +9,7 @@ import re
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit, urlunsplit
 
+from chainette.engine.aiohttp_transport import AiohttpTransport
 from chainette.engine.client import BaseClient
 from chainette.engine.config import EngineConfig, public_url
 from chainette.engine.per_loop import PerLoop
@@ -97,11 +98,11 @@ class BaseHTTPClient(BaseClient):
         await self._transport.aclose()
 
     def _make_transport(self) -> Transport:
+        config = self.config
+        if self._http is None:
+            return AiohttpTransport(timeout=config.timeout, connect_timeout=config.connect_timeout)
         return HttpxTransport(
-            timeout=self.config.timeout,
-            connect_timeout=self.config.connect_timeout,
-            connections=self.config.max_concurrency,
-            client=self._http,
+            self._http, timeout=config.timeout, connect_timeout=config.connect_timeout
         )
 
     async def _send(self, method: str, path: str, body: Any = None) -> Any:

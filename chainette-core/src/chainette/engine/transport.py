@@ -53,34 +53,22 @@ class Transport(Protocol):
 
 
 class HttpxTransport:
-    """The transport on httpx.
+    """The transport on an `httpx.AsyncClient` of the user's own.
 
     Args:
-        timeout: Most seconds of silence from the server.
-        connect_timeout: Most seconds to connect.
-        connections: Idle connections to keep.
-        client: An `httpx.AsyncClient` to use as it is; closing it stays with its owner.
+        client: The client, used as it is; closing it stays with its owner.
+        timeout: Most seconds of silence from the server, for messages.
+        connect_timeout: Most seconds to connect, for messages.
     """
 
     def __init__(
-        self,
-        *,
-        timeout: float,
-        connect_timeout: float,
-        connections: int,
-        client: httpx.AsyncClient | None = None,
+        self, client: httpx.AsyncClient, *, timeout: float, connect_timeout: float
     ) -> None:
         import httpx
 
         self._httpx = httpx
-        self._connect_timeout = connect_timeout
-        self._timeout = timeout
-        self._owned = client is None
-        self._client = client or httpx.AsyncClient(
-            timeout=httpx.Timeout(timeout, connect=connect_timeout, pool=None),
-            limits=httpx.Limits(max_connections=None, max_keepalive_connections=connections),
-            mounts=NO_PROXY,
-        )
+        self._client = client
+        self._timeout, self._connect_timeout = timeout, connect_timeout
 
     async def send(
         self, method: str, url: str, headers: Mapping[str, str], body: bytes | None
@@ -102,6 +90,4 @@ class HttpxTransport:
         return HTTPResponse(response.status_code, response.headers, response.content)
 
     async def aclose(self) -> None:
-        """Close the connections, unless the client is somebody else's."""
-        if self._owned:
-            await self._client.aclose()
+        """Close nothing: the client is somebody else's."""

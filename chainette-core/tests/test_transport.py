@@ -1,0 +1,180 @@
+"""Both transports, on real sockets: the same answers, the same errors."""
+
+from __future__ import annotations
+
+import gzip
+import logging
+import socket
+from collections.abc import Iterator
+from typing import Any
+
+import anyio
+import httpx
+import pytest
+from chainette import register_engine
+from chainette.engine.aiohttp_transport import AiohttpTransport
+from chainette.engine.transport import HttpxTransport, Transport
+from chainette.errors import (
+    EngineConnectionError,
+    EngineError,
+    EngineTimeoutError,
+    EngineUnreachableError,
+)
+from chainette.testing import faults
+from chainette.testing.script import Reply
+from chainette.testing.servers import FakeOpenAI
+
+BODY = b'{"model": "m", "messages": [{"role": "user", "content": "hi"}]}'
+HEADERS = {"Content-Type": "application/json"}
+
+
+@pytest.fixture
+def server() -> Iterator[FakeOpenAI]:
+    with FakeOpenAI() as server:
+        yield server
+
+
+def send(kind: str, url: str, method: str = "POST", body: bytes | None = BODY) -> Any:
+    """Send over a transport of that kind; what came back, or the error."""
+
+    async def over(transport: Transport) -> Any:
+        try:
+            return await transport.send(method, url, HEADERS, body)
+        except EngineError as error:
+            return error
+        finally:
+            await transport.aclose()
+
+    async def call() -> Any:
+        limits = {"timeout": 0.4, "connect_timeout": 0.4}
+        if kind == "aiohttp":
+            return await over(AiohttpTransport(**limits))
+        timeout = httpx.Timeout(0.4)
+        async with httpx.AsyncClient(timeout=timeout, trust_env=False) as client:
+            return await over(HttpxTransport(client, **limits))
+
+    return anyio.run(call)
+
+
+both = pytest.mark.parametrize("kind", ["aiohttp", "httpx"])
+
+
+@both
+def test_an_answer_comes_back_whole(kind: str, server: FakeOpenAI) -> None:
+    reply = Reply("text", headers={"X-Own": "1"})
+    server.set_answers(lambda _: reply)
+    response = send(kind, f"{server.endpoint}/chat/completions?x=%2F")
+    assert (response.status, response.headers["x-own"]) == (200, "1")
+    assert b'"text"' in response.body
+    assert server.requests[0].body["model"] == "m"
+    assert send(kind, f"{server.endpoint}/models", "GET", None).status == 200
+
+
+@both
+def test_a_compressed_answer_is_decompressed(kind: str, server: FakeOpenAI) -> None:
+    packed = gzip.compress(b'{"some": "json"}')
+    server.set_answers(lambda _: Reply(body=packed, headers={"Content-Encoding": "gzip"}))
+    assert send(kind, f"{server.endpoint}/chat/completions").body == b'{"some": "json"}'
+
+
+@both
+@pytest.mark.parametrize("status", [301, 307, 404, 429, 503])
+def test_any_status_comes_back_and_no_redirect_is_followed(
+    kind: str, status: int, server: FakeOpenAI
+) -> None:
+    reply = Reply(status=status, headers={"Location": f"{server.endpoint}/models"})
+    server.set_answers(lambda _: reply)
+    assert send(kind, f"{server.endpoint}/chat/completions").status == status
+
+
+@both
+@pytest.mark.parametrize(
+    ("reply", "error"),
+    [
+        (faults.dropped(), EngineConnectionError),
+        (faults.dropped(0.0), EngineConnectionError),
+        (faults.stalled(), EngineTimeoutError),
+        (faults.slow(30), EngineTimeoutError),
+    ],
+)
+def test_a_fault_is_an_error_of_its_class(
+    kind: str, reply: Reply, error: type[EngineError], server: FakeOpenAI
+) -> None:
+    server.set_answers(lambda _: reply)
+    assert type(send(kind, f"{server.endpoint}/chat/completions")) is error
+
+
+@both
+def test_nobody_there_is_unreachable(kind: str) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        found = send(kind, f"http://127.0.0.1:{taken.getsockname()[1]}/x")
+    assert type(found) is EngineUnreachableError
+    assert "cannot connect" in str(found).lower()
+    assert type(send(kind, "http://no-such-host.invalid/x")) is EngineUnreachableError
+
+
+@both
+def test_a_server_that_accepts_nobody_is_unreachable(kind: str) -> None:
+    with socket.create_server(("127.0.0.1", 0), backlog=1) as full:
+        address = full.getsockname()
+        waiting = [socket.socket() for _ in range(8)]
+        for one in waiting:
+            one.setblocking(False)
+            one.connect_ex(address)
+        found = send(kind, f"http://127.0.0.1:{address[1]}/x")
+        for one in waiting:
+            one.close()
+    assert type(found) is EngineUnreachableError
+    assert "no connection within 0.4 s" in str(found)
+
+
+@both
+def test_what_is_no_http_is_a_connection_that_failed(kind: str) -> None:
+    import threading
+
+    with socket.create_server(("127.0.0.1", 0)) as odd:
+
+        def answer() -> None:
+            connection, _ = odd.accept()
+            with connection:
+                connection.recv(65536)
+                connection.sendall(b"SSH-2.0-OpenSSH_9.6\r\n")
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        found = send(kind, f"http://127.0.0.1:{odd.getsockname()[1]}/x")
+        thread.join()
+    assert type(found) is EngineConnectionError
+
+
+def test_a_proxy_of_the_environment_is_for_other_machines_alone(
+    server: FakeOpenAI, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with FakeOpenAI() as proxy:
+        monkeypatch.setenv("HTTP_PROXY", proxy.endpoint.removesuffix("/v1"))
+        monkeypatch.delenv("NO_PROXY", raising=False)
+        assert send("aiohttp", f"{server.endpoint}/models", "GET", None).status == 200
+        # The fake server does not know the whole URL that a proxy gets: its 404 is the proof.
+        assert send("aiohttp", "http://model.invalid/v1/models", "GET", None).status == 404
+        monkeypatch.setenv("NO_PROXY", "model.invalid")
+        found = send("aiohttp", "http://model.invalid/v1/models", "GET", None)
+        assert type(found) is EngineUnreachableError
+
+
+def test_an_untrusted_certificate_is_refused(server: FakeOpenAI) -> None:
+    url = server.endpoint.replace("http://", "https://")
+    assert type(send("aiohttp", f"{url}/models", "GET", None)) is EngineUnreachableError
+
+
+def test_an_engine_that_is_never_closed_does_not_complain(
+    server: FakeOpenAI, caplog: pytest.LogCaptureFixture
+) -> None:
+    config = register_engine("e", backend="openai", model="m", endpoint=server.endpoint)
+    output = anyio.run(config.engine.complete, "hi")
+    assert output.error is None
+    with caplog.at_level(logging.DEBUG):
+        import gc
+
+        gc.collect()
+    assert "Unclosed" not in caplog.text
