@@ -15,7 +15,7 @@ PROXY = Path(__file__).parents[2] / ".venv-ollama/bin/ollama-proxy"
 if not PROXY.exists():
     pytest.skip("ollama-proxy is not installed: make test-ollama", allow_module_level=True)
 
-pytestmark = [pytest.mark.ollama, pytest.mark.llamacpp]
+pytestmark = [pytest.mark.ollama, pytest.mark.llamacpp, pytest.mark.timeout(400)]
 
 
 @pytest.fixture(scope="session")
@@ -34,5 +34,5 @@ class TestOllamaProxy(BackendContract):
 
     @pytest.fixture(autouse=True)
     def _on_the_proxy(self, proxy: str, monkeypatch: pytest.MonkeyPatch) -> None:
-        fields = {"endpoint": proxy, "model": "llamacpp/smol", "max_concurrency": 4}
+        fields = {"endpoint": proxy, "model": "llamacpp/smol", "max_concurrency": 4, "timeout": 300}
         monkeypatch.setattr(type(self), "fields", fields)

@@ -13,7 +13,9 @@ class TestLlamaCpp(BackendContract):
 
 
 @pytest.mark.llamacpp
+@pytest.mark.timeout(400)
 class TestLlamaCppServer(BackendContract):
     backend = "llamacpp"
+    fields = {"timeout": 300}  # a busy machine answers a tenth as fast
     # Its grammars leave out the bounds of floats, decimals and the names of keys.
     enforced_in_part = ("dates_and_decimals", "mapping_and_tuple")

@@ -24,7 +24,7 @@ class StructuredChecks(Checks):
     ) -> None:
         """Every hard type: the server gets its schema, and the answer becomes an instance."""
         model = HARD_MODELS[kind]
-        sampling = SamplingParams(temperature=0, max_tokens=600)
+        sampling = SamplingParams(temperature=0, max_tokens=300)
         output = engine.generate(["Make one up, as JSON."], sampling, output_model=model)[0]
         if kind in self.enforced_in_part and output.error is not None:
             assert isinstance(output.error, StructuredOutputError | OutputTruncatedError)
