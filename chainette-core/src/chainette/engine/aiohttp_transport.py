@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from chainette.engine.transport import HTTPResponse
+from chainette.engine.transport import LOOPBACK, HTTPResponse
 from chainette.errors import (
     EngineConnectionError,
     EngineTimeoutError,
@@ -19,8 +19,6 @@ from chainette.errors import (
 
 if TYPE_CHECKING:
     import aiohttp
-
-_LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 class AiohttpTransport:
@@ -53,7 +51,7 @@ class AiohttpTransport:
     ) -> HTTPResponse:
         """Send a request; see `Transport.send`."""
         aiohttp = self._aiohttp
-        session = self._session(proxies=urlsplit(url).hostname not in _LOOPBACK)
+        session = self._session(proxies=urlsplit(url).hostname not in LOOPBACK)
         try:
             async with session.request(
                 method,

@@ -15,6 +15,8 @@ from chainette.errors import (
 if TYPE_CHECKING:
     import httpx
 
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+"""Names of this machine in URLs."""
 NO_PROXY = dict.fromkeys(("all://127.0.0.1", "all://localhost", "all://[::1]"))
 """What httpx takes as `mounts`: a proxy of the environment is not meant for this machine."""
 

@@ -44,6 +44,7 @@ class PromptTemplate:
     def __init__(self, source: str, where: str) -> None:
         self.where = where
         try:
+            self._constant = source if "{" not in source else None
             self._tree = _environment().parse(source)
             self._template = _environment().from_string(source)
         except TemplateSyntaxError as error:
@@ -109,6 +110,8 @@ class PromptTemplate:
         Raises:
             ChainError: The template fails on these values.
         """
+        if self._constant is not None:
+            return self._constant
         try:
             return self._template.render(values)
         except TemplateError as error:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from decimal import Decimal
+from urllib.parse import urlsplit
 
 from chainette.engine.client import BaseClient
+from chainette.engine.transport import LOOPBACK
 from chainette.pipeline.chain import Chain
 from chainette.types import Usage
 
@@ -39,12 +41,14 @@ def total(costs: Mapping[str, Decimal | None]) -> Decimal | None:
 def _cost(client: BaseClient, usage: Usage) -> Decimal | None:
     if client.capabilities.local or client.offline:
         return Decimal(0)
+    # The price belongs to who serves the model: a name alone would price one's own server, too.
+    address = getattr(client, "base_url", "") or client.config.endpoint or ""
+    if urlsplit(address).hostname in LOOPBACK:
+        return None
     from genai_prices import Usage as PricedUsage
     from genai_prices import calc_price
 
     model = getattr(client, "model", None) or client.config.model or ""
-    # The price belongs to who serves the model: a name alone would price one's own server, too.
-    address = getattr(client, "base_url", "") or client.config.endpoint
     priced = PricedUsage(
         input_tokens=usage.prompt_tokens,
         output_tokens=usage.completion_tokens,
