@@ -14,7 +14,7 @@ import httpx
 import pytest
 import respx
 from chainette import LLMOutput, SamplingParams
-from chainette.engine import http as http_base
+from chainette.engine import aiohttp_transport
 from chainette.engine.aiohttp_transport import AiohttpTransport
 from chainette.engine.config import EngineConfig
 from chainette.engine.openai_chat import CHAT_SAMPLING, OpenAIChatClient
@@ -49,7 +49,7 @@ def _httpx_for_respx(monkeypatch: pytest.MonkeyPatch) -> None:
             return HttpxTransport(httpx.AsyncClient(mounts=NO_PROXY), **limits)
         return AiohttpTransport(**limits)
 
-    monkeypatch.setattr(http_base, "AiohttpTransport", transport)
+    monkeypatch.setattr(aiohttp_transport, "AiohttpTransport", transport)
 
 
 class City(BaseModel):

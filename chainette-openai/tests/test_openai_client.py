@@ -14,7 +14,7 @@ import jsonschema
 import pytest
 import respx
 from chainette import EngineConfig, LLMOutput, SamplingParams, register_engine
-from chainette.engine import http as http_base
+from chainette.engine import aiohttp_transport
 from chainette.engine.aiohttp_transport import AiohttpTransport
 from chainette.engine.transport import NO_PROXY, HttpxTransport
 from chainette.errors import (
@@ -50,7 +50,7 @@ def _httpx_for_respx(monkeypatch: pytest.MonkeyPatch) -> None:
             return HttpxTransport(httpx.AsyncClient(mounts=NO_PROXY), **limits)
         return AiohttpTransport(**limits)
 
-    monkeypatch.setattr(http_base, "AiohttpTransport", transport)
+    monkeypatch.setattr(aiohttp_transport, "AiohttpTransport", transport)
 
 
 class Inner(BaseModel):

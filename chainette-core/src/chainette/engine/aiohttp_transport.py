@@ -7,8 +7,12 @@ looks at every connection for every request, takes 2 to 14 ms.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import Any
 from urllib.parse import urlsplit
+
+import aiohttp
+import httpx
+import yarl
 
 from chainette.engine.transport import LOOPBACK, HTTPResponse
 from chainette.errors import (
@@ -17,8 +21,12 @@ from chainette.errors import (
     EngineUnreachableError,
 )
 
-if TYPE_CHECKING:
-    import aiohttp
+
+class _Connector(aiohttp.TCPConnector):
+    """A pool that says nothing when its event loop ended before anybody closed it."""
+
+    def __del__(self, _warnings: Any = None) -> None:
+        """Do not complain; the sockets close with the loop's transports."""
 
 
 class AiohttpTransport:
@@ -33,29 +41,23 @@ class AiohttpTransport:
     """
 
     def __init__(self, *, timeout: float, connect_timeout: float) -> None:
-        import aiohttp
-        import httpx
-        import yarl
-
-        self._aiohttp, self._url = aiohttp, yarl.URL
         self._timeout, self._connect_timeout = timeout, connect_timeout
         self._limits = aiohttp.ClientTimeout(
             total=None, sock_connect=connect_timeout, sock_read=timeout
         )
         # How many requests are in flight is the engine's business.
-        self._connector = aiohttp.TCPConnector(limit=0, ssl=httpx.create_ssl_context())
+        self._connector = _Connector(limit=0, ssl=httpx.create_ssl_context())
         self._sessions: dict[bool, aiohttp.ClientSession] = {}
 
     async def send(
         self, method: str, url: str, headers: Mapping[str, str], body: bytes | None
     ) -> HTTPResponse:
         """Send a request; see `Transport.send`."""
-        aiohttp = self._aiohttp
         session = self._session(proxies=urlsplit(url).hostname not in LOOPBACK)
         try:
             async with session.request(
                 method,
-                self._url(url, encoded=True),
+                yarl.URL(url, encoded=True),
                 headers=headers,
                 data=body,
                 allow_redirects=False,
@@ -77,12 +79,12 @@ class AiohttpTransport:
     def _session(self, *, proxies: bool) -> aiohttp.ClientSession:
         """The session with or without the environment's proxies, on one pool of connections."""
         if proxies not in self._sessions:
-            self._sessions[proxies] = self._aiohttp.ClientSession(
+            self._sessions[proxies] = aiohttp.ClientSession(
                 connector=self._connector,
                 connector_owner=False,
                 timeout=self._limits,
                 trust_env=proxies,
-                cookie_jar=self._aiohttp.DummyCookieJar(),
+                cookie_jar=aiohttp.DummyCookieJar(),
             )
         return self._sessions[proxies]
 

@@ -9,7 +9,6 @@ import re
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit, urlunsplit
 
-from chainette.engine.aiohttp_transport import AiohttpTransport
 from chainette.engine.client import BaseClient
 from chainette.engine.config import EngineConfig, public_url
 from chainette.engine.per_loop import PerLoop
@@ -100,6 +99,8 @@ class BaseHTTPClient(BaseClient):
     def _make_transport(self) -> Transport:
         config = self.config
         if self._http is None:
+            from chainette.engine.aiohttp_transport import AiohttpTransport
+
             return AiohttpTransport(timeout=config.timeout, connect_timeout=config.connect_timeout)
         return HttpxTransport(
             self._http, timeout=config.timeout, connect_timeout=config.connect_timeout
