@@ -618,3 +618,93 @@ def test_columns_are_taken_under_the_fields_they_become() -> None:
     run = chain.run([{"other": 3, "n": "no number"}, {"n": 1}], columns={"n": "other"})
     assert run.results[0].value == Row(n=3)
     assert "no column 'other'; there are: n" in str(run.results[1].error)
+
+
+class Watched(FakeClient):
+    """Notes when it is asked and when it is released."""
+
+    log: list[str]
+
+    async def _chat(self, request: Any) -> LLMOutput:
+        self.log.append(f"{self.config.name} asked")
+        return await super()._chat(request)
+
+    def release(self) -> None:
+        self.log.append(f"{self.config.name} released")
+
+
+def watched(log: list[str], name: str, **fields: Any) -> Watched:
+    client = Watched(EngineConfig(name=name, backend="fake", **fields), number)
+    client.log = log
+    return client
+
+
+def on(engine: str, id: str, prompt: str = "{{ n }}") -> Step:
+    return Step(id=id, input_model=Row, output_model=Row, engine_name=engine, user_prompt=prompt)
+
+
+def test_an_engine_is_released_after_its_last_step() -> None:
+    log: list[str] = []
+    together = apply(lambda items: items, id="all", batch="all", input_model=Row, output_model=Row)
+    side = Branch(name="side", steps=[on("first", "beside")])
+    several = apply(lambda row: [row, row], id="two", input_model=Row, output_model=Row)
+    chain = Chain(name="c", steps=[several, side, on("first", "a"), together, on("second", "b")])
+    with (
+        registry.replaced(watched(log, "first")),
+        registry.replaced(watched(log, "second")),
+    ):
+        assert not list(chain.run(rows(20)).errors)
+        assert log == ["first asked"] * 80 + ["first released"] + ["second asked"] * 40 + [
+            "second released"
+        ]
+
+
+def test_an_engine_that_is_not_lazy_or_runs_elsewhere_is_kept() -> None:
+    log: list[str] = []
+    chain = Chain(name="c", steps=[on("e", "a")])
+    with registry.replaced(watched(log, "e", lazy=False)):
+        chain.run(rows(2))
+    assert log == ["e asked"] * 2
+    log.clear()
+
+    async def both() -> None:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(chain.arun, rows(1))
+            await chain.arun(rows(500))
+
+    with registry.replaced(watched(log, "e")):
+        anyio.run(both)
+    assert log == ["e asked"] * 501 + ["e released"]
+
+
+def test_an_engine_is_released_when_rows_fail_or_the_run_does() -> None:
+    log: list[str] = []
+    chain = Chain(name="c", steps=[on("e", "a", "{{ n }} {{ 1 // n }}")])
+    with registry.replaced(watched(log, "e")):
+        run = chain.run([{"n": 1}, {"n": "x"}, {"n": 0}])
+        assert [result.ok for result in run.results] == [True, False, False]
+        assert log == ["e asked", "e released"]
+
+        def broken() -> Any:
+            yield {"n": 1}
+            raise OSError("the disk")
+
+        with pytest.raises(OSError, match="the disk"):
+            chain.run(broken())
+    assert log[-1] == "e released"
+
+
+def test_tokens_of_failures_are_counted_after_a_resume_too(tmp_path: Path) -> None:
+    def answer(messages: Any) -> Any:
+        spent = Usage(10, 5)
+        bad = "9" in messages[-1]["content"]
+        return LLMOutput(
+            [Completion("no JSON" if bad else '{"n": 1}', finish_reason="stop")], spent
+        )
+
+    chain = Chain(name="c", steps=[step("a", "{{ n }}")])
+    with fake_engine("e", answer):
+        run = chain.run(rows(10), output_dir=tmp_path / "run")
+        again = chain.run(rows(10), output_dir=tmp_path / "run", resume=True)
+    assert run.usage == again.usage == {"a": Usage(100, 50)}
+    assert lines_of(tmp_path / "run/errors.jsonl")[0]["usage"]["prompt_tokens"] == 10

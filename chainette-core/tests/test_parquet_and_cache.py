@@ -62,6 +62,25 @@ def test_the_tables_of_a_run_are_written_as_parquet(tmp_path: Path) -> None:
     assert not list((tmp_path / "run").rglob("*.unfinished"))
 
 
+@pytest.mark.parametrize("on_disk", [True, False])
+def test_a_run_becomes_an_arrow_table(on_disk: bool, tmp_path: Path) -> None:
+    def split(row: Row) -> list[Row]:
+        return [row] * 2
+
+    chain = Chain(name="c", steps=[apply(split), step()])
+    with fake_engine("e", answer):
+        run = chain.run(
+            [{"n": n} for n in range(5)], output_dir=tmp_path / "r" if on_disk else None
+        )
+    table = run.to_arrow()
+    assert table.schema.field("a.tags").type == pa.list_(pa.string())
+    places = [(line["row_id"], line["item"]) for line in table.to_pylist()]
+    assert places == [(row, item) for row in range(5) for item in ("0", "1")]
+    assert table["error.type"].to_pylist().count("RateLimitError") == 2
+    with fake_engine("e", answer):
+        assert chain.run([]).to_arrow().num_rows == 0
+
+
 def test_a_run_without_rows_leaves_empty_tables(tmp_path: Path) -> None:
     chain = Chain(name="c", steps=[apply(lambda row: row, id="same")])
     chain.run([], output_dir=tmp_path / "run", fmt="parquet")
@@ -107,6 +126,31 @@ def test_rows_are_read_from_parquet(tmp_path: Path) -> None:
         Chain(name="c", steps=[apply(note)]).run(tmp_path / "no.parquet")
 
 
+def test_rows_are_read_from_datasets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    import datasets
+
+    rows = [{"n": n} for n in (0, 1, 2, 4)]
+    saved = tmp_path / "saved"
+    datasets.Dataset.from_list(rows).save_to_disk(saved)
+    files = tmp_path / "files"
+    files.mkdir()
+    (files / "test.jsonl").write_text("".join(f'{{"n": {row["n"]}}}\n' for row in rows))
+    chain = Chain(name="c", steps=[step()])
+    with fake_engine("e", answer):
+        for inputs in (saved, str(saved), f"hf:{files}:test"):
+            run = chain.run(inputs, sample=4, output_dir=tmp_path / "run", overwrite=True)
+            assert [result.unwrap().text for result in run.results] == ["t0", "t1", "t2", "t4"]
+            assert json.loads((tmp_path / "run/run.json").read_text())["inputs"]["sha256"]
+        for missing in (f"hf:{files}:train", "hf:no-such/dataset", "hf:", "hf:/nowhere"):
+            with pytest.raises(InputError, match="hf:"):
+                chain.run(missing)
+        both = datasets.DatasetDict(a=datasets.Dataset.from_list(rows))
+        both.save_to_disk(tmp_path / "both")
+        with pytest.raises(InputError, match="splits a; give the folder"):
+            chain.run(tmp_path / "both")
+
+
 def test_answers_that_were_given_before_are_not_asked_for_again(tmp_path: Path) -> None:
     chain = Chain(name="c", steps=[step(), step("b", "{{ chain_input.n }} {{ text }}", Answer)])
     rows = [{"n": n} for n in (1, 2, 3)]
@@ -147,9 +191,11 @@ def test_another_request_is_another_answer(changed: str, tmp_path: Path) -> None
 
 def test_an_extra_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     chain = Chain(name="c", steps=[apply(lambda row: row, id="same")])
-    for name in ("diskcache", "pyarrow", "pyarrow.parquet"):
+    for name in ("datasets", "diskcache", "pyarrow", "pyarrow.parquet"):
         monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(ConfigError, match=r"chainette\[cache\]"):
         chain.run([], cache=tmp_path)
     with pytest.raises(ConfigError, match=r"chainette\[parquet\]"):
         chain.run([], output_dir=tmp_path / "run", fmt="parquet")
+    with pytest.raises(ConfigError, match=r"chainette\[datasets\]"):
+        chain.run("hf:some/dataset")

@@ -31,7 +31,10 @@ ChainetteError
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from chainette.types import Usage
 
 
 class ChainetteError(Exception):
@@ -101,6 +104,9 @@ class EngineError(ChainetteError):
         engine: Name of the engine.
         status: HTTP status of the answer, if there was one.
         raw_text: The model's text, if there was one.
+
+    Attributes:
+        usage: Tokens that were spent on it nevertheless, as far as a run knows them.
     """
 
     unusable: ClassVar[bool] = False
@@ -118,6 +124,7 @@ class EngineError(ChainetteError):
         self.engine = engine
         self.status = status
         self.raw_text = raw_text
+        self.usage: Usage | None = None
 
 
 class EngineStartError(EngineError):

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterable
 from time import perf_counter
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 from rich.progress import TimeRemainingColumn as Remaining
 
@@ -15,7 +16,6 @@ from chainette.cli.tally import Tally
 from chainette.names import printable
 from chainette.pipeline.chain import Chain
 from chainette.run.events import Observer
-from chainette.types import Usage
 
 EVERY = 2.0
 """Seconds between plain lines."""
@@ -28,8 +28,8 @@ def progress(tally: Tally, *, as_json: bool = False) -> Observer:
     return LiveProgress(tally) if sys.stderr.isatty() else PlainProgress(tally)
 
 
-class LiveProgress(Observer):
-    """A bar for each node.
+class _Bars(Progress):
+    """Bars that show a tally whenever they are drawn.
 
     Args:
         tally: Counts what happens.
@@ -37,38 +37,66 @@ class LiveProgress(Observer):
 
     def __init__(self, tally: Tally) -> None:
         self._tally = tally
-        self._bars = Progress(
+        self._bars: dict[str, TaskID] = {}
+        super().__init__(
             TextColumn("{task.description}"),
             BarColumn(bar_width=24),
             MofNCompleteColumn(),
+            TextColumn("{task.fields[in_flight]}"),
             TextColumn("{task.fields[speed]}", style="dim"),
             TextColumn("{task.fields[failed]}", style="red"),
             Remaining(),
             console=Console(stderr=True),
         )
-        self._tasks: dict[str, TaskID] = {}
+
+    def add_bar(self, id: str, title: str, total: int | None) -> None:
+        """Add a bar for a node, or for the rows, which have no id."""
+        title = title.replace("[", r"\[")
+        self._bars[id] = self.add_task(title, total=total, in_flight="", failed="", speed="")
+
+    def get_renderables(self) -> Iterable[RenderableType]:
+        """Bring the bars up to date, and draw them."""
+        for id, bar in self._bars.items():
+            self.update(bar, **self._node(id) if id else self._rows())
+        yield from super().get_renderables()
+
+    def _node(self, id: str) -> dict[str, Any]:
+        node = self._tally.nodes[id]
+        return {
+            "completed": node.done + node.failed,
+            "in_flight": f"{node.in_flight} in flight" if node.in_flight else "",
+            "speed": node.speed(self._tally.seconds) if node.done else "",
+            "failed": f"{node.failed} failed" if node.failed else "",
+        }
+
+    def _rows(self) -> dict[str, Any]:
+        tally = self._tally
+        return {
+            "completed": tally.rows,
+            "speed": f"{tally.rows / tally.seconds:.1f}/s{tally.cost()}",
+            "failed": f"{tally.failed} failed" if tally.failed else "",
+        }
+
+
+class LiveProgress(Observer):
+    """A bar for each node, and one for the rows.
+
+    Args:
+        tally: Counts what happens.
+    """
+
+    def __init__(self, tally: Tally) -> None:
+        self._bars = _Bars(tally)
 
     def run_started(self, chain: Chain, total: int | None) -> None:
         """Draw the bars."""
-        for node in chain.nodes.values():
-            title = f"{node.emoji} {node.name}".strip().replace("[", r"\[")
-            task = self._bars.add_task(title, total=total, failed="", speed="")
-            self._tasks[node.id] = task
+        for id, node in chain.nodes.items():
+            self._bars.add_bar(id, f"{node.emoji} {node.name}".strip(), total)
+        self._bars.add_bar("", "rows", total)
         self._bars.start()
 
-    def node_finished(self, node_id: str, usage: Usage | None, seconds: float) -> None:
-        """Move a bar."""
-        speed = self._tally.nodes[node_id].speed(self._tally.seconds)
-        self._bars.update(self._tasks[node_id], advance=1, speed=speed)
-
-    def node_failed(self, node_id: str, row_id: int, item: str, error: Exception) -> None:
-        """Move a bar, and count the failure beside it."""
-        if node_id in self._tasks:
-            failed = f"{self._tally.nodes[node_id].failed} failed"
-            self._bars.update(self._tasks[node_id], advance=1, failed=failed)
-
     def run_closed(self) -> None:
-        """Leave the bars as they are."""
+        """Leave the bars as they ended."""
         self._bars.stop()
 
 

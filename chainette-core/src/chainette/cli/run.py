@@ -14,7 +14,11 @@ if TYPE_CHECKING:
     from chainette.pipeline.chain import Chain
     from chainette.run import Run
 
-_Inputs = typer.Option("--inputs", "-i", help="File of input rows: JSONL, JSON, CSV; - is stdin.")
+_Inputs = typer.Option(
+    "--inputs",
+    "-i",
+    help="JSONL, JSON, CSV or Parquet; - is stdin; hf:NAME:SPLIT.",
+)
 _OutputDir = typer.Option("--output-dir", "-o", help="Folder for the run.  [default: runs/…]")
 _Engines = typer.Option("--engines", "-e", help="YAML file of engines; they take precedence.")
 _Limit = typer.Option("--limit", min=1, help="Most input rows to take.")

@@ -63,7 +63,8 @@ class EngineConfig(BaseModel):
         enable_reasoning: Ask for the model's reasoning apart from its answer.
         headers: Further HTTP headers. Their values are kept as secrets.
         extra_body: Further fields for the body of every request.
-        lazy: Start the engine when it is first needed, not before the first row.
+        lazy: Start the engine when it is first needed, and release what it holds on this machine
+            after its last step. False starts it before the first row, and keeps it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)

@@ -12,6 +12,9 @@ class Observer:
     def run_started(self, chain: Chain, total: int | None) -> None:
         """The first row is about to be taken; `total` rows are expected, if that is known."""
 
+    def node_started(self, node_id: str) -> None:
+        """One item has come to one node; it will finish or fail there."""
+
     def node_finished(self, node_id: str, usage: Usage | None, seconds: float) -> None:
         """One item is done with one node, which took so long; 0 when an earlier run did it."""
 
@@ -39,6 +42,11 @@ class Observers(Observer):
         """Tell all."""
         for observer in self._observers:
             observer.run_started(chain, total)
+
+    def node_started(self, node_id: str) -> None:
+        """Tell all."""
+        for observer in self._observers:
+            observer.node_started(node_id)
 
     def node_finished(self, node_id: str, usage: Usage | None, seconds: float) -> None:
         """Tell all."""

@@ -27,12 +27,14 @@ from chainette.run.batches import Batches
 from chainette.run.cost import costs
 from chainette.run.events import Observer
 from chainette.run.files import RunFiles
+from chainette.run.hugging_face import is_dataset, open_dataset
 from chainette.run.inputs import InputRow, check_file, count_inputs, read_rows, require_pyarrow
 from chainette.run.journal import Journal
 from chainette.run.manifest import check_resumable, continued, manifest, now
 from chainette.run.nodes import NodeRunner
 from chainette.run.options import RunOptions
 from chainette.run.parquet import write_tables
+from chainette.run.reach import Hold, Reach
 from chainette.run.recorder import Recorder
 from chainette.run.results import Run
 from chainette.run.selection import choose, select
@@ -70,7 +72,10 @@ class Executor:
         **options: Any,
     ) -> None:
         self._options = RunOptions(**options)
-        if isinstance(inputs, str | Path):
+        self._named = inputs
+        if is_dataset(inputs):
+            inputs = open_dataset(inputs)
+        elif isinstance(inputs, str | Path):
             check_file(inputs)
         if self._options.fmt == "parquet":
             require_pyarrow()
@@ -91,8 +96,14 @@ class Executor:
         folder = self._options.cache
         self._cache = ResponseCache(folder) if folder is not None else None
         self._recorder = self._open()
+        self._reach = Reach(chain, self._clients)
         self.nodes = self.runner(
-            self._clients, self._recorder, self._observer, self._give_up, self._cache
+            self._clients,
+            self._recorder,
+            self._observer,
+            self._give_up,
+            self._reach,
+            self._cache,
         )
         self._in_flight = self._parked = 0
         self._changed = anyio.Event()
@@ -103,7 +114,7 @@ class Executor:
     def _open(self) -> Recorder:
         """Open the run's folder, or none."""
         chain, options = self._chain, self._options
-        start = manifest(chain, self._configs, self._inputs)
+        start = manifest(chain, self._configs, self._named, self._inputs)
         if options.output_dir is None:
             return Recorder(chain, None, start, sink=self._sink, order=self._order())
         path = Path(options.output_dir)
@@ -123,6 +134,7 @@ class Executor:
         """Run every row; see `Chain.arun`."""
         begun = perf_counter()
         status = "failed"
+        self._reach.enter()
         self._observer.run_started(self._chain, self._expected())
         try:
             with anyio.CancelScope() as self._scope:
@@ -133,8 +145,7 @@ class Executor:
             status = "interrupted" if self._stopping else "finished"
         finally:
             with anyio.CancelScope(shield=True):
-                for client in self._clients.values():
-                    await client.aclose()
+                await self._reach.leave()
             self._close(status)
             self._observer.run_closed()
         return self._finished(perf_counter() - begun)
@@ -165,11 +176,13 @@ class Executor:
             if isinstance(node, ApplyNode) and node.batch is not None
         ]
         async with aclosing(self._rows()) as rows, anyio.create_task_group() as tasks:
+            self._tasks = tasks
             self.nodes.batches = Batches(batched, tasks, self._moved)
             while (row := await self._take(rows)) is not None:
                 self._in_flight += 1
-                tasks.start_soon(self._run_row, row, tasks)
+                tasks.start_soon(self._run_row, row, self._reach.hold(self._chain.steps))
             self._exhausted = True
+            self._reach.no_more_rows(tasks)
             self._moved()
 
     async def _rows(self) -> AsyncGenerator[InputRow, None]:
@@ -220,9 +233,9 @@ class Executor:
         if change > 0:
             self._moved()
 
-    async def _run_row(self, source: InputRow, tasks: anyio.abc.TaskGroup) -> None:
+    async def _run_row(self, source: InputRow, hold: Hold) -> None:
         try:
-            leaves = await self._walk(source, tasks)
+            leaves = await self._walk(source, hold)
             if self._fatal is None:
                 self._recorder.row_done(source.row_id, leaves)
                 self._observer.row_finished(all(leaf.error is None for leaf in leaves))
@@ -231,15 +244,17 @@ class Executor:
         self._in_flight -= 1
         self._moved()
 
-    async def _walk(self, source: InputRow, tasks: anyio.abc.TaskGroup) -> list[Leaf]:
+    async def _walk(self, source: InputRow, hold: Hold) -> list[Leaf]:
         try:
             value = self._read(source)
         except ChainetteError as error:
             self._recorder.failed(source.row_id, (), None, error)
             self._observer.node_failed("", source.row_id, "", error)
+            hold.end()
             return [Leaf((), error=error)]
-        walk = Walk(self.nodes, source.row_id, tasks, Activity(self._park))
-        return await walk.flow(self._chain.steps, value, Scope((), {"chain_input": value}))
+        walk = Walk(self.nodes, source.row_id, self._tasks, Activity(self._park))
+        scope = Scope((), hold, {"chain_input": value})
+        return await walk.flow(self._chain.steps, value, scope)
 
     def _read(self, source: InputRow) -> Any:
         """Validate an input row."""
@@ -285,6 +300,7 @@ class Executor:
             path=recorder.path,
             costs=self._costs(),
             interrupted=self._stopping,
+            lines=recorder.lines,
         )
 
 

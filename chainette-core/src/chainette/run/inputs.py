@@ -94,12 +94,14 @@ def count_rows(path: str | Path) -> int | None:
         return sum(1 for line in file if line.strip())
 
 
-def digest(path: str | Path) -> str | None:
-    """SHA-256 of a file, or `None` for standard input."""
-    if str(path) == "-":
+def digest(inputs: Any) -> str | None:
+    """SHA-256 of a file, or what a dataset calls its fingerprint; `None` for anything else."""
+    if not isinstance(inputs, str | Path):
+        return getattr(inputs, "_fingerprint", None)
+    if str(inputs) == "-":
         return None
     sha = hashlib.sha256()
-    with Path(path).open("rb") as file:
+    with Path(inputs).open("rb") as file:
         while block := file.read(1 << 20):
             sha.update(block)
     return sha.hexdigest()

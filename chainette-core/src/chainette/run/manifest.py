@@ -22,17 +22,23 @@ from chainette.run.files import MANIFEST
 from chainette.run.inputs import digest
 
 
-def manifest(chain: Chain, configs: list[EngineConfig], inputs: Any) -> dict[str, Any]:
-    """The manifest at the start of a run; nothing in it is secret."""
-    is_file = isinstance(inputs, str | Path)
+def manifest(chain: Chain, configs: list[EngineConfig], named: Any, inputs: Any) -> dict[str, Any]:
+    """The manifest at the start of a run; nothing in it is secret.
+
+    Args:
+        chain: The chain.
+        configs: Its engines.
+        named: The inputs as the caller gave them.
+        inputs: The inputs as they are read.
+    """
     return {
         "chainette": importlib_metadata.version("chainette"),
         "plugins": _plugins({config.backend for config in configs}),
         "chain": {"name": chain.name, "steps": list(chain.nodes)},
         "engines": [config.public() for config in configs],
         "inputs": {
-            "path": str(inputs) if is_file else None,
-            "sha256": digest(inputs) if is_file else None,
+            "path": str(named) if isinstance(named, str | Path) else None,
+            "sha256": digest(inputs),
         },
         "fingerprint": {
             "chain": _digest([graph(chain), *map(_types, chain.nodes.values())]),

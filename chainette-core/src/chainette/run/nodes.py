@@ -18,6 +18,7 @@ from chainette.pipeline.step import Step
 from chainette.run.activity import Activity
 from chainette.run.batches import Batches, call
 from chainette.run.events import Observer
+from chainette.run.reach import Reach
 from chainette.run.recorder import Recorder, item_name
 from chainette.run.walk import ItemPath
 from chainette.validation import summary
@@ -31,6 +32,7 @@ class NodeRunner:
         recorder: Records what comes out.
         observer: Is told what happens.
         give_up: Ends the run.
+        reach: Knows which engines are still needed.
         cache: Answers that were given before.
     """
 
@@ -40,11 +42,13 @@ class NodeRunner:
         recorder: Recorder,
         observer: Observer,
         give_up: Callable[[Exception], None],
+        reach: Reach,
         cache: ResponseCache | None = None,
     ) -> None:
         self._clients = clients
         self._recorder = recorder
         self._observer = observer
+        self.reach = reach
         self._cache = cache
         self._answered: set[str] = set()
         self._end_run = give_up
@@ -70,6 +74,7 @@ class NodeRunner:
         Raises:
             ChainetteError: The prompt cannot be rendered, or there is no usable answer.
         """
+        self._observer.node_started(step.id)
         found = self._recorder.found(step, row_id, path)
         if found is None:
             return await self._prompt(step, row_id, path, seen, value)
@@ -80,6 +85,7 @@ class NodeRunner:
         self, step: Step, row_id: int, path: ItemPath, seen: dict[str, Any], value: Any
     ) -> Any:
         messages = step.messages(seen, value)
+        await self.reach.settle()
         client = self._clients[step.engine_name]
         output = await client.complete(
             messages, step.sampling, output_model=step.output_model, cache=self._cache
@@ -90,6 +96,7 @@ class NodeRunner:
             self._answered.add(step.engine_name)
         self._recorder.step_done(row_id, path, step, output)
         if output.error is not None:
+            output.error.usage = output.usage
             raise output.error
         self._observer.node_finished(step.id, output.usage, output.latency)
         return output.outputs[0].parsed
@@ -116,6 +123,7 @@ class NodeRunner:
             ApplyError: It failed, or returned what does not fit.
         """
         begun = perf_counter()
+        self._observer.node_started(node.id)
         found = self._recorder.found(node, row_id, path)
         if found is not None:
             made = _read_back(found, self._recorder.codec(node).load)

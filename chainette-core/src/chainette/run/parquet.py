@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
+from itertools import chain as chained
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -34,27 +35,40 @@ def write_tables(path: Path, node_ids: Iterable[str]) -> None:
 def write_table(lines: Lines, target: Path) -> None:
     """Write lines as a Parquet file, in one piece for whoever reads it.
 
+    Args:
+        lines: Reads the lines; see `chunks`.
+        target: The file.
+    """
+    import pyarrow.parquet as pq
+
+    unfinished = target.with_name(f".{target.name}.unfinished")
+    tables = chunks(lines)
+    first = next(tables)
+    with pq.ParquetWriter(unfinished, first.schema) as writer:
+        for table in chained((first,), tables):
+            writer.write_table(table)
+    unfinished.replace(target)
+
+
+def chunks(lines: Lines) -> Iterator[Any]:
+    """The lines as Arrow tables of one schema, at least one.
+
     Columns of one kind of value, or of lists of one kind, keep it; others become JSON texts.
 
     Args:
         lines: Reads the lines; called twice, since their columns must be known first.
-        target: The file.
     """
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     kinds = _columns(lines())
     schema = pa.schema([(name, _arrow_type(kind)) for name, kind in kinds.items()])
-    unfinished = target.with_name(f".{target.name}.unfinished")
-    with pq.ParquetWriter(unfinished, schema) as writer:
-        source = lines()
-        while chunk := list(islice(source, ROWS)):
-            rows = [
-                {name: _cell(line.get(name), kind) for name, kind in kinds.items()}
-                for line in chunk
-            ]
-            writer.write_table(pa.Table.from_pylist(rows, schema=schema))
-    unfinished.replace(target)
+    source = lines()
+    yield schema.empty_table()
+    while chunk := list(islice(source, ROWS)):
+        rows = [
+            {name: _cell(line.get(name), kind) for name, kind in kinds.items()} for line in chunk
+        ]
+        yield pa.Table.from_pylist(rows, schema=schema)
 
 
 def _node_lines(folder: Path) -> Iterator[dict[str, Any]]:

@@ -14,7 +14,7 @@ from chainette.pipeline.chain import Chain
 from chainette.pipeline.graph import graph
 from chainette.pipeline.node import Node
 from chainette.run.cost import total
-from chainette.run.files import GRAPH, MANIFEST, RunFiles
+from chainette.run.files import GRAPH, MANIFEST, RunFiles, read_lines
 from chainette.run.journal import Journal, failure
 from chainette.run.results import Counts, OutputCodec, StoredResults, codecs, flatten, result_of
 from chainette.run.sink import Sink
@@ -53,6 +53,7 @@ class Recorder:
         self._sink = sink
         self._codecs = codecs(chain)
         self._results: list[Result[Any]] = []
+        self._ends: list[tuple[int, list[Leaf]]] = []
         self._held: dict[int, list[Leaf]] = {}
         self._order = itertools.count() if order is None else order
         self._next_row = next(self._order, -1)
@@ -74,6 +75,12 @@ class Recorder:
             return self._results
         return StoredResults(self._files.path, self._chain, self.counts.rows)
 
+    def lines(self) -> Iterator[dict[str, Any]]:
+        """The lines of the flattened table."""
+        if self._files is not None:
+            return read_lines(self._files.path / "flattened")
+        return (self._line(row_id, leaf) for row_id, leaves in self._ends for leaf in leaves)
+
     def codec(self, node: Node) -> OutputCodec:
         """What turns a node's outputs into JSON and back."""
         return self._codecs[node.id]
@@ -87,10 +94,12 @@ class Recorder:
         if self._journal is None:
             return None
         line = self._journal.find(node.id, row_id, item_name(path))
-        if line is not None and (error := failure(line)) is not None:
-            raise error
-        if line is not None and line.get("usage"):
+        if line is None:
+            return None
+        if line.get("usage"):
             self.usage[node.id] += Usage(**line["usage"])
+        if (error := failure(line)) is not None:
+            raise error
         return line
 
     def step_done(self, row_id: int, path: ItemPath, step: Node, output: LLMOutput) -> None:
@@ -128,7 +137,9 @@ class Recorder:
             return
         id = node.id if node else ""
         if self._journal is None or self._journal.find(id, row_id, item_name(path)) is None:
-            self._files.error({**_place(row_id, path), **_error(node, error)})
+            usage = getattr(error, "usage", None)
+            spent = {"usage": asdict(usage)} if usage else {}
+            self._files.error({**_place(row_id, path), **_error(node, error), **spent})
 
     def row_done(self, row_id: int, leaves: list[Leaf]) -> None:
         """Record a row that is at its end."""
@@ -172,6 +183,7 @@ class Recorder:
                 self._sink.put(result_of(self._chain, row_id, leaves))
         elif self._files is None:
             self._results.append(result_of(self._chain, row_id, leaves))
+            self._ends.append((row_id, leaves))
         if self._files is not None:
             self._files.flattened.write(*(self._line(row_id, leaf) for leaf in leaves))
 

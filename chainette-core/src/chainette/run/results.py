@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from itertools import groupby, islice
@@ -193,6 +193,7 @@ class Run:
         path: The run's folder, or `None`.
         costs: US dollars by step id: 0 for models on this machine, `None` for unknown prices.
         interrupted: Whether it ended early, by Ctrl-C.
+        lines: Reads the lines of the flattened table; see `to_arrow`.
     """
 
     results: Sequence[Result[Any]]
@@ -202,6 +203,24 @@ class Run:
     path: Path | None = None
     costs: Mapping[str, Decimal | None] = field(default_factory=dict)
     interrupted: bool = False
+    lines: Callable[[], Iterator[dict[str, Any]]] = field(default=lambda: iter(()), repr=False)
+
+    def to_arrow(self) -> Any:
+        """The flattened table as a `pyarrow.Table`, in input order.
+
+        Its columns are `row_id`, `<step id>.<field>`, and `error.…` where rows failed; a row that
+        was split has one line for each item.
+
+        Raises:
+            ConfigError: The extra `chainette[parquet]` is not installed.
+        """
+        from chainette.run.inputs import require_pyarrow
+        from chainette.run.parquet import chunks
+
+        require_pyarrow()
+        import pyarrow as pa
+
+        return pa.concat_tables(chunks(self.lines))
 
     @property
     def cost(self) -> Decimal | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -14,6 +13,7 @@ from chainette.pipeline.branch import Branch
 from chainette.pipeline.node import Node
 from chainette.pipeline.step import Step
 from chainette.run.activity import Activity, Gate
+from chainette.run.reach import Hold, Reach
 
 ItemPath = tuple[int, ...]
 """Place of an item among its siblings, for every split that it went through."""
@@ -46,6 +46,8 @@ class Leaf:
 
 class Nodes(Protocol):
     """What runs the nodes: the executor."""
+
+    reach: Reach
 
     async def run_step(
         self, step: Step, row_id: int, path: ItemPath, seen: dict[str, Any], value: Any
@@ -119,6 +121,7 @@ class Scope:
 
     Attributes:
         path: The item.
+        hold: The engines that the flow may still need.
         seen: Values by the names that templates and functions see.
         joined: Branches by their alias, those of enclosing flows included.
         beside: Branches that its end waits for.
@@ -127,6 +130,7 @@ class Scope:
     """
 
     path: ItemPath
+    hold: Hold
     seen: dict[str, Any]
     joined: dict[str, FlowRun] = field(default_factory=dict)
     beside: list[FlowRun] = field(default_factory=list)
@@ -177,6 +181,7 @@ class Walk:
     async def flow(self, nodes: list[Any], value: Any, scope: Scope) -> list[Leaf]:
         """Lead a value through nodes, to the one or more ends it has."""
         for index, node in enumerate(nodes):
+            scope.hold.at(node)
             if isinstance(node, Branch):
                 self._branch(node, value, scope)
                 continue
@@ -209,37 +214,33 @@ class Walk:
         self, node: Node, rest: list[Any], items: list[Any], scope: Scope
     ) -> list[Leaf]:
         """Lead each item through the rest of the flow, all at once."""
-
-        async def lead(item: Any, path: ItemPath) -> list[Leaf]:
-            own = Scope(
-                path, {**scope.seen}, scope.joined, scope.beside[:], {**scope.outputs}, scope.value
-            )
-            return await self.flow(rest, own.passed(node, item), own)
-
         runs = []
         for index, item in enumerate(items):
+            hold = self._nodes.reach.hold(rest)
+            seen, beside, outputs = {**scope.seen}, scope.beside[:], {**scope.outputs}
             path = (*scope.path, index)
-            runs.append(self._start(path, lead, item, path))
+            own = Scope(path, hold, seen, scope.joined, beside, outputs, scope.value)
+            runs.append(self._start(rest, own.passed(node, item), own))
+        scope.hold.end()
         for run in runs:
             await run.gate.wait()
         return [leaf for run in runs for leaf in run.leaves]
 
     def _branch(self, branch: Branch, value: Any, scope: Scope) -> None:
-        own = Scope(scope.path, {**scope.seen}, {**scope.joined}, value=value)
-        run = self._start(scope.path, self.flow, branch.steps, value, own)
+        hold = self._nodes.reach.hold(branch.steps)
+        own = Scope(scope.path, hold, {**scope.seen}, {**scope.joined}, value=value)
+        run = self._start(branch.steps, value, own)
         scope.beside.append(run)
         if branch.alias is not None:
             scope.joined = {**scope.joined, branch.alias: run}
 
-    def _start(
-        self, path: ItemPath, lead: Callable[..., Awaitable[list[Leaf]]], *arguments: Any
-    ) -> FlowRun:
+    def _start(self, nodes: list[Any], value: Any, scope: Scope) -> FlowRun:
         """Start a flow beside this one."""
-        run = FlowRun(path, Gate(self._activity))
+        run = FlowRun(scope.path, Gate(self._activity))
 
         async def work() -> None:
             try:
-                run.leaves = await lead(*arguments)
+                run.leaves = await self.flow(nodes, value, scope)
             except Exception as error:  # the disk, or a defect: no row can go on
                 self._nodes.give_up(error)
             run.gate.open()
@@ -268,6 +269,7 @@ class Walk:
         blame: Leaf | None = None,
     ) -> Leaf:
         """The end of a flow, once the branches beside it have ended."""
+        scope.hold.end()
         leaf = Leaf(scope.path, scope.outputs, scope.value, dropped, error, node)
         for run in scope.beside:
             await run.gate.wait()

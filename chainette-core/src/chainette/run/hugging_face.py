@@ -1,0 +1,52 @@
+"""Inputs that are Hugging Face datasets; needs the extra `chainette[datasets]`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from chainette.errors import ConfigError, InputError
+
+PREFIX = "hf:"
+"""Begins the name of a dataset: `hf:NAME`, `hf:NAME:SPLIT` or `hf:NAME:CONFIGURATION:SPLIT`."""
+_SAVED = ("dataset_info.json", "dataset_dict.json")
+
+
+def is_dataset(inputs: Any) -> bool:
+    """Whether inputs name a dataset, or are the folder that `save_to_disk` has written."""
+    if not isinstance(inputs, str | Path):
+        return False
+    folder = Path(inputs)
+    return str(inputs).startswith(PREFIX) or any((folder / name).is_file() for name in _SAVED)
+
+
+def open_dataset(inputs: str | Path) -> Any:
+    """Load a dataset, from disk or by its name.
+
+    Returns:
+        A `datasets.Dataset`; its rows are dicts.
+
+    Raises:
+        ConfigError: The extra is not installed.
+        InputError: There is no such dataset, or it has several splits and none was named.
+    """
+    try:
+        import datasets
+    except ImportError:
+        raise ConfigError(
+            'Hugging Face datasets need an extra: pip install "chainette[datasets]"'
+        ) from None
+    datasets.disable_progress_bars()
+    try:
+        if str(inputs).startswith(PREFIX):
+            name, *rest = str(inputs).removeprefix(PREFIX).split(":")
+            *configuration, split = rest or ["train"]
+            found = datasets.load_dataset(name, *configuration, split=split)
+        else:
+            found = datasets.load_from_disk(inputs)
+    except Exception as error:  # of any kind, from the network to the files' formats
+        raise InputError(f"{inputs}: {type(error).__name__}: {error}") from None
+    if isinstance(found, datasets.DatasetDict):
+        splits = ", ".join(found)
+        raise InputError(f"{inputs}: has the splits {splits}; give the folder of one of them")
+    return found

@@ -1,0 +1,138 @@
+"""What a person sees while a run goes on."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+from chainette import Chain, EngineConfig, Step, apply
+from chainette.cli.progress import JsonProgress, PlainProgress
+from chainette.cli.tally import Tally
+from chainette.engine import registry
+from chainette.run import Executor, run_until_interrupted
+from chainette.run.events import Observer, Observers
+from chainette.testing import FakeClient
+from pydantic import BaseModel
+
+
+class Row(BaseModel):
+    n: int
+
+
+class Hosted(FakeClient):
+    """A fake that seems to be a model with a price."""
+
+    offline = False
+    base_url = "https://api.openai.com/v1"
+    model = "gpt-4o"
+
+
+class Said(Observer):
+    """Keeps the tally's line after every node."""
+
+    def __init__(self, tally: Tally) -> None:
+        self.tally, self.lines = tally, list[str]()
+
+    def node_started(self, node_id: str) -> None:
+        self.lines.append(self.tally.line())
+
+
+def run(chain: Chain, rows: list[Any], *observers: Observer) -> None:
+    import anyio
+
+    async def call() -> None:
+        executor = Executor(chain, rows, observer=Observers(*observers))
+        await run_until_interrupted(executor)
+
+    anyio.run(call)
+
+
+def hosted(answers: Any = None) -> Any:
+    return registry.replaced(Hosted(EngineConfig(name="e", backend="fake"), answers))
+
+
+def chain() -> Chain:
+    step = Step(id="a", input_model=Row, output_model=Row, engine_name="e", user_prompt="{{ n }}")
+    return Chain(name="c", steps=[step])
+
+
+def test_a_line_says_how_far_the_run_is_and_what_it_has_cost() -> None:
+    tally = Tally()
+    said = Said(tally)
+    with hosted({"7": "no JSON", "": Row(n=1)}):
+        run(chain(), [{"n": n} for n in range(9)], tally, said)
+        at_the_end = tally.line()
+    assert re.fullmatch(r"0/9 rows, 0 failed, 1 in flight, 0\.0 rows/s", said.lines[0])
+    last = r"9/9 rows, 1 failed, [\d.]+ rows/s, \d+ tokens/s, \$0\.\d{4}"
+    assert re.fullmatch(last, at_the_end)
+    assert tally.nodes["a"].usage.prompt_tokens > 0
+    assert (tally.nodes["a"].done, tally.nodes["a"].failed, tally.nodes["a"].in_flight) == (8, 1, 0)
+
+
+def test_json_lines_say_the_same(capfd: pytest.CaptureFixture[str]) -> None:
+    tally = Tally()
+    with hosted():
+        run(chain(), [{"n": 1}], tally, JsonProgress(tally))
+    events = [json.loads(line) for line in capfd.readouterr().err.splitlines()]
+    assert [event["event"] for event in events] == ["run_started", "run_closed"]
+    node = events[1]["nodes"]["a"]
+    assert (node["in_flight"], node["done"], node["failed"]) == (0, 1, 0)
+
+
+def test_plain_lines_begin_and_end_a_run(capfd: pytest.CaptureFixture[str]) -> None:
+    tally = Tally()
+    step = apply(lambda row: row, id="same", input_model=Row, output_model=Row)
+    run(Chain(name="c", steps=[step]), [{"n": 1}], tally, PlainProgress(tally))
+    first, last = capfd.readouterr().err.splitlines()
+    assert first == "c: same"
+    assert last.startswith("1/1 rows, 0 failed, ")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a terminal of its own needs pty")
+def test_a_terminal_gets_a_bar_for_every_node(tmp_path: Path) -> None:
+    (tmp_path / "chains.py").write_text(
+        "import asyncio\n"
+        "from chainette import Chain, apply\n"
+        "async def wait(row):\n"
+        "    await asyncio.sleep(0.3)\n"
+        "    return row\n"
+        "def odd(row):\n"
+        "    assert row['n'] % 2\n"
+        "    return row\n"
+        "chain = Chain(name='c', steps=[apply(wait, id='wait'), apply(odd, id='odd')])\n"
+    )
+    (tmp_path / "rows.jsonl").write_text("".join(f'{{"n": {n}}}\n' for n in range(100)))
+    ours, theirs = os.openpty()
+    seen = bytearray()
+
+    def read() -> None:
+        try:
+            while block := os.read(ours, 4096):
+                seen.extend(block)
+        except OSError:  # the other end is closed
+            pass
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    program = Path(sys.executable).with_name("chainette")
+    command = [program, "run", "chains.py:chain", "-i", "rows.jsonl"]
+    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "120"}
+    done = subprocess.run(
+        command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=theirs, env=environment, timeout=60
+    )
+    os.close(theirs)
+    reader.join(timeout=10)
+    os.close(ours)
+    text = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", seen.decode())
+    assert done.returncode == 1
+    assert "64 in flight" in text
+    assert re.search(r"wait +━+ +100/100", text)
+    assert re.search(r"odd +━+ +100/100 .*50 failed", text)
+    assert re.search(r"rows +━+ +100/100 .*50 failed", text)
