@@ -90,8 +90,8 @@ class Executor:
         self._adapter: TypeAdapter[Any] = TypeAdapter(chain.input_model)
         self._configs = [get_engine_config(name) for name in chain.engine_names]
         self._clients = {config.name: config.engine for config in self._configs}
-        # A row is in few steps at a time: so many rows keep every engine full.
-        self._most_active = sum(config.max_concurrency for config in self._configs) or ROWS
+        # Twice as many rows as requests: one is ready whenever an engine has room for it.
+        self._most_active = 2 * sum(config.max_concurrency for config in self._configs) or ROWS
         self._most_held = 4 * self._most_active
         folder = self._options.cache
         self._cache = ResponseCache(folder) if folder is not None else None
