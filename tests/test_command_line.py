@@ -175,7 +175,7 @@ def test_ctrl_c_writes_what_is_done_and_exits_with_130(
         return openai_server.say(body)
 
     openai_server.reply = reply
-    engines = (project / "engines.yml").read_text() + "  max_concurrency: 2\n"
+    engines = (project / "engines.yml").read_text() + "  max_concurrency: 1\n"
     (project / "engines.yml").write_text(engines)
     program = str(Path(sys.executable).with_name("chainette"))
     running = subprocess.Popen(

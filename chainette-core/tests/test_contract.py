@@ -238,7 +238,7 @@ MUTATIONS = {
     "a server's failure is blamed on the request": Mutation(
         "test_a_fault_of_the_wire_becomes_its_error and 503",
         """
-        def _status_error(self, status, body, url):
+        def _status_error(self, status, body, url, headers):
             return RequestError("bad request", status=status)
         """,
     ),

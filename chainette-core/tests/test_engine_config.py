@@ -80,14 +80,6 @@ def test_reasoning_on_a_backend_without_it_is_warned_of_and_switched_off(
     assert "reasoning" in caplog.text
 
 
-@pytest.mark.parametrize("limit", ["requests_per_minute", "tokens_per_minute"])
-def test_a_limit_that_is_not_enforced_yet_is_warned_of(
-    scripted: Make, caplog: pytest.LogCaptureFixture, limit: str
-) -> None:
-    register_engine("a", backend="scripted", **{limit: 10})
-    assert "not enforced" in caplog.text
-
-
 def test_secrets_are_in_no_text_of_a_config(scripted: Make) -> None:
     config = register_engine(
         "a",

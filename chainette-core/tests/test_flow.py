@@ -706,5 +706,5 @@ def test_tokens_of_failures_are_counted_after_a_resume_too(tmp_path: Path) -> No
     with fake_engine("e", answer):
         run = chain.run(rows(10), output_dir=tmp_path / "run")
         again = chain.run(rows(10), output_dir=tmp_path / "run", resume=True)
-    assert run.usage == again.usage == {"a": Usage(100, 50)}
-    assert lines_of(tmp_path / "run/errors.jsonl")[0]["usage"]["prompt_tokens"] == 10
+    assert run.usage == again.usage == {"a": Usage(110, 55)}  # the bad one is asked twice
+    assert lines_of(tmp_path / "run/errors.jsonl")[0]["usage"]["prompt_tokens"] == 20

@@ -58,6 +58,7 @@ class City(BaseModel):
 
 
 def make_client(endpoint: str = URL, **fields: Any) -> OpenAIChatClient:
+    fields = {"max_retries": 0, **fields}
     config = EngineConfig(name="e", backend="any", model="m", endpoint=endpoint, **fields)
     return OpenAIChatClient(config, Capabilities(sampling=CHAT_SAMPLING | {"top_k"}))
 

@@ -70,7 +70,7 @@ def test_a_line_says_how_far_the_run_is_and_what_it_has_cost() -> None:
         run(chain(), [{"n": n} for n in range(9)], tally, said)
         at_the_end = tally.line()
     assert re.fullmatch(r"0/9 rows, 0 failed, 1 in flight, 0\.0 rows/s", said.lines[0])
-    last = r"9/9 rows, 1 failed, [\d.]+ rows/s, \d+ tokens/s, \$0\.\d{4}"
+    last = r"9/9 rows, 1 failed, 1 retried, [\d.]+ rows/s, \d+ tokens/s, \$0\.\d{4}"
     assert re.fullmatch(last, at_the_end)
     assert tally.nodes["a"].usage.prompt_tokens > 0
     assert (tally.nodes["a"].done, tally.nodes["a"].failed, tally.nodes["a"].in_flight) == (8, 1, 0)

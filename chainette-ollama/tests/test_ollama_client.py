@@ -52,6 +52,7 @@ def answer(text: str, **fields: Any) -> dict[str, Any]:
 
 def make_client(backend: str = "ollama_api", **fields: Any) -> BaseClient:
     fields = ({"endpoint": URL} if backend == "ollama_api" else {}) | fields
+    fields = {"max_retries": 0, **fields}
     return register_engine("e", backend=backend, model="llama", **fields).engine
 
 

@@ -156,6 +156,7 @@ def said(text: str) -> dict[str, Any]:
 
 def make_client(url: str, **fields: Any) -> OpenAIClient:
     fields = {"api": "responses", "api_key": SENTINEL} | fields
+    fields = {"max_retries": 0, **fields}
     config = register_engine("e", backend="openai", model="m", endpoint=url, **fields)
     client = config.engine
     assert isinstance(client, OpenAIClient)
@@ -207,7 +208,7 @@ def test_an_answer_that_ignores_the_schema_keeps_its_text(server: ResponsesServe
     output = one(make_client(server.url), output_model=City)
     assert isinstance(output.error, StructuredOutputError)
     assert output.error.raw_text == "Oslo is nice."
-    assert output.usage == Usage(11, 22, 5, 4)
+    assert output.usage == Usage(22, 44, 10, 8)  # it was asked for twice
 
 
 def test_an_answer_cut_off_keeps_its_text_and_usage(server: ResponsesServer) -> None:
@@ -468,7 +469,9 @@ def test_a_login_in_the_endpoint_is_sent_as_a_header_and_shown_nowhere(
     url = server.url.replace("//", f"//me:{SENTINEL}@")
     monkeypatch.setenv("OPENAI_BASE_URL", url)
     for fields in ({"endpoint": url}, {}):
-        client = register_engine("e", backend="openai", model="m", api=api, **fields).engine
+        client = register_engine(
+            "e", backend="openai", model="m", api=api, max_retries=0, **fields
+        ).engine
         (output,) = client.generate(["x"])
         assert isinstance(output.error, ServerError)
         assert SENTINEL not in f"{output!r}{output.error}{client!r}{caplog.text}"

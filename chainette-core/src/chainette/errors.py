@@ -11,6 +11,7 @@ ChainetteError
 ├── ApplyError             a function of a chain failed on a row
 ├── InputError             an input file or one of its rows cannot be used
 ├── OutputDirError         the output directory cannot be used
+├── BudgetError            why a run was stopped: too many errors, or too much spent
 ├── FailedRowError         what `Result.unwrap()` raises for a row that was read back from disk
 └── EngineError            a request, or the engine as a whole, failed
     ├── EngineStartError       the server process did not start
@@ -19,6 +20,8 @@ ChainetteError
     ├── EngineTimeoutError     no answer in time
     ├── AuthenticationError    the endpoint refused the API key
     ├── NotFoundError          the endpoint has no such model, or is no such API
+    ├── QuotaError             the account has nothing left to spend
+    ├── EngineDownError        the engine has answered nobody for a long time
     ├── RequestError           the endpoint refused this request
     ├── RateLimitError         too many requests
     ├── ServerError            the endpoint failed, or answered what is no answer
@@ -79,6 +82,10 @@ class OutputDirError(ChainetteError):
     """The output directory cannot be used."""
 
 
+class BudgetError(ChainetteError):
+    """A run was stopped because of its `max_cost` or `max_errors`."""
+
+
 class FailedRowError(ChainetteError):
     """A row that failed in a run whose results are read back from disk.
 
@@ -107,10 +114,15 @@ class EngineError(ChainetteError):
 
     Attributes:
         usage: Tokens that were spent on it nevertheless, as far as a run knows them.
+        retry_after: Seconds that the server asks to wait.
     """
 
     unusable: ClassVar[bool] = False
     """True when the next request must be expected to fail in the same way."""
+    final: ClassVar[bool] = False
+    """True when every further request is sure to fail in the same way."""
+    transient: bool = False
+    """True when the same request may succeed later."""
 
     def __init__(
         self,
@@ -125,6 +137,7 @@ class EngineError(ChainetteError):
         self.status = status
         self.raw_text = raw_text
         self.usage: Usage | None = None
+        self.retry_after: float | None = None
 
 
 class EngineStartError(EngineError):
@@ -136,6 +149,8 @@ class EngineStartError(EngineError):
 class EngineConnectionError(EngineError):
     """The connection to the endpoint failed or was closed."""
 
+    transient = True
+
 
 class EngineUnreachableError(EngineConnectionError):
     """No connection to the endpoint could be made."""
@@ -145,6 +160,8 @@ class EngineUnreachableError(EngineConnectionError):
 
 class EngineTimeoutError(EngineError):
     """No connection or no whole answer within the engine's timeouts."""
+
+    transient = True
 
 
 class AuthenticationError(EngineError):
@@ -159,6 +176,18 @@ class NotFoundError(EngineError):
     unusable = True
 
 
+class QuotaError(EngineError):
+    """The account behind the API key has nothing left to spend (`insufficient_quota`, 402)."""
+
+    unusable = final = True
+
+
+class EngineDownError(EngineError):
+    """The engine has answered nobody for `give_up_after` seconds."""
+
+    unusable = final = True
+
+
 class RequestError(EngineError):
     """The endpoint refused this request (another 4xx)."""
 
@@ -166,9 +195,13 @@ class RequestError(EngineError):
 class RateLimitError(EngineError):
     """The endpoint asks for fewer requests (429)."""
 
+    transient = True
+
 
 class ServerError(EngineError):
     """The endpoint failed (5xx), or answered something that is no completion."""
+
+    transient = True
 
 
 class OutputError(EngineError):

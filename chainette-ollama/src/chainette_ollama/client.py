@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from chainette.engine.client import Request
 from chainette.engine.http import BaseHTTPClient
-from chainette.engine.openai_chat import with_instruction
+from chainette.engine.messages import with_instruction
 from chainette.engine.per_loop import PerLoop
 from chainette.engine.transport import NO_PROXY
 from chainette.errors import (
@@ -100,8 +100,8 @@ class OllamaClient(BaseHTTPClient):
         messages, output_format = request.messages, None
         if request.output is not None:
             formats = {"json_schema": request.output.schema, "json_object": "json"}
-            output_format = formats.get(self._mode)
-            if self._mode != "json_schema":
+            output_format = formats.get(request.mode)
+            if request.mode != "json_schema":
                 messages = with_instruction(messages, request.output.instruction)
         return {
             "model": self.config.model,
@@ -148,7 +148,7 @@ class OllamaClient(BaseHTTPClient):
         if status == 404:
             model = self.config.model
             return NotFoundError(f"{said}; to get the model: ollama pull {model}", status=status)
-        return self._status_error(status, said.encode(), self.base_url)
+        return self._status_error(status, said.encode(), self.base_url, {})
 
     def _make_sdk(self) -> AsyncClient:
         """A client of the `ollama` package."""

@@ -6,7 +6,8 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from chainette.engine.client import Request
-from chainette.engine.openai_chat import CHAT_SAMPLING, OpenAIChatClient, with_instruction
+from chainette.engine.messages import with_instruction
+from chainette.engine.openai_chat import CHAT_SAMPLING, OpenAIChatClient
 from chainette.engine.per_loop import PerLoop
 from chainette.engine.structured import OutputSchema
 from chainette.engine.transport import NO_PROXY
@@ -67,7 +68,8 @@ class OpenAIClient(OpenAIChatClient):
         try:
             return await self._sdk.get().responses.parse(**self._arguments(request))
         except openai.APIStatusError as error:
-            raise self._status_error(error.status_code, error.response.content, url) from None
+            said = error.response
+            raise self._status_error(error.status_code, said.content, url, said.headers) from None
         except openai.APIConnectionError as error:
             cause = error.__cause__ or error
             what = str(cause) or type(cause).__name__
@@ -98,12 +100,12 @@ class OpenAIClient(OpenAIChatClient):
             del arguments[self.max_tokens_field]
             arguments["max_output_tokens"] = limit
         messages = request.messages
-        if request.output is not None and self._mode == "json_schema":
+        if request.output is not None and request.mode == "json_schema":
             # text_format sets the schema; the core parses, so that no answer is ever lost.
             arguments |= {"text_format": schema_carrier(request.output), "parse_as": None}
         elif request.output is not None:
             messages = with_instruction(messages, request.output.instruction)
-            if self._mode == "json_object":
+            if request.mode == "json_object":
                 arguments["text"] = {"format": {"type": "json_object"}}
         return {
             "model": self.config.model,

@@ -54,7 +54,7 @@ class VLLMClient(OpenAIChatClient):
     def _response_format(self, request: Request) -> dict[str, Any]:
         assert request.output is not None
         own_field = self.config.is_before_0_12 or self.config.schema_field == "structured_outputs"
-        if own_field and self._mode == "json_schema":
+        if own_field and request.mode == "json_schema":
             return self._constraint({"json": request.output.schema})
         return super()._response_format(request)
 

@@ -136,16 +136,29 @@ class JsonProgress(PlainProgress):
         """Tell what starts."""
         self._tell("run_started", chain=chain.name, nodes=list(chain.nodes), rows=total)
 
+    def node_retried(
+        self, node_id: str, row_id: int, item: str, error: Exception, seconds: float
+    ) -> None:
+        """Tell what is sent again."""
+        again = round(seconds, 3)
+        self._failed("retried", node_id, row_id, item, error, seconds=again)
+
     def node_failed(self, node_id: str, row_id: int, item: str, error: Exception) -> None:
         """Tell what failed."""
+        self._failed("failed", node_id, row_id, item, error)
+
+    def _failed(
+        self, event: str, node_id: str, row_id: int, item: str, error: Exception, **more: Any
+    ) -> None:
         what = {"step_id": node_id or None, "row_id": row_id, "item": item or None}
         engine = getattr(error, "engine", None)
         self._tell(
-            "failed",
+            event,
             **what,
             engine=engine,
             type=type(error).__name__,
             message=printable(str(error)),
+            **more,
         )
 
     def row_finished(self, ok: bool) -> None:

@@ -31,6 +31,8 @@ _JsonLogs = typer.Option("--json-logs", help="Tell what happens as JSON lines on
 _DryRun = typer.Option("--dry-run", help="Show the first prompts and send nothing.")
 _Fmt = typer.Option("--fmt", help="jsonl, or parquet for tables as Parquet files, too.")
 _Cache = typer.Option("--cache", help="Folder of answers that were given before.")
+_MaxCost = typer.Option("--max-cost", min=0, help="Stop when so many US dollars are spent.")
+_MaxErrors = typer.Option("--max-errors", min=0, help="Stop when more rows failed; 0.1: a tenth.")
 _Force = typer.Option("--force", help="Resume although chain, engines or inputs changed.")
 
 
@@ -48,6 +50,8 @@ def run(
     force: Annotated[bool, _Force] = False,
     fmt: Annotated[str, _Fmt] = "jsonl",
     cache: Annotated[Path | None, _Cache] = None,
+    max_cost: Annotated[float | None, _MaxCost] = None,
+    max_errors: Annotated[float | None, _MaxErrors] = None,
     json_logs: Annotated[bool, _JsonLogs] = False,
     dry_run: Annotated[bool, _DryRun] = False,
 ) -> None:
@@ -77,6 +81,8 @@ def run(
         "force": force,
         "fmt": fmt,
         "cache": cache,
+        "max_cost": max_cost,
+        "max_errors": max_errors,
     }
     _run(chain, source, taken | options, json_logs)
 
@@ -167,6 +173,9 @@ def _report(run: Run, tally: Tally) -> None:
     console.print(summary(run, tally), highlight=False)
     if not run.counts.rows and not run.interrupted:
         console.print("the input has no rows", highlight=False)
+    if run.stopped is not None:
+        console.print(f"stopped: {run.stopped}", highlight=False, markup=False)
+        console.print("to go on: the same command with --resume", highlight=False)
     if run.interrupted:
         console.print("interrupted; to go on: the same command with --resume", highlight=False)
     typer.echo(f"run: {run.path}")
@@ -175,6 +184,8 @@ def _report(run: Run, tally: Tally) -> None:
 def _exit_code(run: Run) -> int:
     if run.interrupted:
         return 130
+    if run.stopped is not None:
+        return 1
     if run.counts.failed == 0:
         return 0
     # When no row of the input could be read, nothing could start.

@@ -60,6 +60,7 @@ class Tally(Observer):
         total: Rows that are expected, if that is known.
         rows: Rows that are done.
         failed: Rows that failed.
+        retries: Requests that were sent again.
         begun: When the run began.
     """
 
@@ -68,6 +69,7 @@ class Tally(Observer):
     total: int | None = None
     rows: int = 0
     failed: int = 0
+    retries: int = 0
     begun: float = field(default_factory=perf_counter)
     _chain: Chain = field(init=False, repr=False)
 
@@ -94,6 +96,12 @@ class Tally(Observer):
         if usage is not None:
             node.usage += usage
 
+    def node_retried(
+        self, node_id: str, row_id: int, item: str, error: Exception, seconds: float
+    ) -> None:
+        """Count a request that is sent again."""
+        self.retries += 1
+
     def node_failed(self, node_id: str, row_id: int, item: str, error: Exception) -> None:
         """Count a failure."""
         if node_id in self.nodes:
@@ -118,7 +126,9 @@ class Tally(Observer):
         tokens = sum(node.usage.completion_tokens for node in self.nodes.values())
         speed = f"{rate:.1f} rows/s" + (f", {tokens / self.seconds:.0f} tokens/s" if tokens else "")
         in_flight = f", {flying} in flight" if flying else ""
-        return f"{self.rows}{of} rows, {self.failed} failed{in_flight}, {speed}{self.cost()}{left}"
+        retries = f", {self.retries} retried" if self.retries else ""
+        counts = f"{self.rows}{of} rows, {self.failed} failed{retries}{in_flight}"
+        return f"{counts}, {speed}{self.cost()}{left}"
 
     def cost(self) -> str:
         """What it has cost so far, after a comma; empty where that is unknown or nothing."""
@@ -133,6 +143,7 @@ class Tally(Observer):
             "rows": self.rows,
             "of": self.total,
             "failed": self.failed,
+            "retries": self.retries,
             "seconds": round(self.seconds, 3),
             "nodes": {
                 id: {

@@ -2,32 +2,35 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
-import threading
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import anyio
 from pydantic import ValidationError
 
 from chainette.engine.config import EngineConfig
-from chainette.engine.per_loop import PerLoop
+from chainette.engine.ladder import Ladder
+from chainette.engine.limits import Limits
+from chainette.engine.messages import with_instruction
+from chainette.engine.retry import OnRetry, Retry
 from chainette.engine.structured import OutputSchema, output_schema
+from chainette.engine.sync import run_sync
 from chainette.errors import (
     ChainetteError,
     EngineError,
     EngineTimeoutError,
     OutputTruncatedError,
     RefusalError,
+    RequestError,
     ServerError,
     StructuredOutputError,
 )
 from chainette.plugins.backend import Capabilities
-from chainette.types import Completion, LLMOutput, Message, Prompt, SamplingParams
+from chainette.types import Completion, LLMOutput, Message, Prompt, SamplingParams, Usage
 from chainette.validation import summary
 
 if TYPE_CHECKING:
@@ -36,8 +39,6 @@ if TYPE_CHECKING:
     from chainette.engine.server import ServerProcess
 
 logger = logging.getLogger(__name__)
-
-T = TypeVar("T")
 
 requests_are_forbidden = False
 """Set by `chainette.testing.forbid_requests`."""
@@ -53,11 +54,13 @@ class Request:
         messages: The conversation.
         sampling: How to sample; the parameters that the backend has not are already gone.
         output: The type of the answer, or `None` for plain text.
+        mode: How a typed answer is asked for: `json_schema`, `json_object` or `prompt`.
     """
 
     messages: list[Message]
     sampling: SamplingParams
     output: OutputSchema | None = None
+    mode: str = "json_schema"
 
 
 class BaseClient(ABC):
@@ -83,9 +86,9 @@ class BaseClient(ABC):
         self._keep_secret(*(value.get_secret_value() for value in config.headers.values()))
         self._warned: set[str] = set()
         self._server: ServerProcess | None = None
-        self._limiter = PerLoop(
-            f"limiter of {config.name}", lambda: anyio.CapacityLimiter(config.max_concurrency)
-        )
+        self._limits = Limits(config)
+        self._retry = Retry(config, self._limits)
+        self._ladder = Ladder(config)
 
     @abstractmethod
     async def _chat(self, request: Request) -> LLMOutput:
@@ -201,51 +204,103 @@ class BaseClient(ABC):
         *,
         output_model: Any = None,
         cache: ResponseCache | None = None,
+        on_retry: OnRetry = lambda error, seconds: None,
     ) -> LLMOutput:
-        """Complete one prompt; whatever goes wrong with it is in the output's `error`."""
+        """Complete one prompt; whatever goes wrong with it is in the output's `error`.
+
+        Args:
+            prompt: A text, or a list of messages.
+            sampling_params: How to sample.
+            output_model: The Pydantic type that the answer must fit.
+            cache: Answers that were given before.
+            on_retry: Is told when the request is sent again: why, and in how many seconds.
+        """
         if requests_are_forbidden and not self.offline:
             raise RuntimeError(f"engine {self.config.name!r}: real requests are forbidden here")
         request = self._request(prompt, sampling_params, output_model)
         if cache is None:
-            return await self._complete(request)
+            return await self._complete(request, on_retry)
         key = cache.key(self.config, request)
         output = cache.get(key)
         if output is not None and request.output is not None:
             output.error = self._validate(output.outputs, request)
         if output is None or output.error is not None:
-            output = await self._complete(request)
+            output = await self._complete(request, on_retry)
             if output.error is None:
                 cache.put(key, output)
         return output
 
-    async def _complete(self, request: Request) -> LLMOutput:
-        async with self._limiter.get():
-            started = perf_counter()
+    async def _complete(self, request: Request, on_retry: OnRetry) -> LLMOutput:
+        begun = perf_counter()
+        try:
+            output = await self._ask(request, on_retry)
+            if isinstance(output.error, StructuredOutputError):
+                output = await self._ask_again(request, output, on_retry)
+            return output
+        except EngineError as error:
+            failed = error
+        except ChainetteError as error:
+            failed = EngineError(str(error))
+        except Exception as error:  # a defect of a backend fails its row, not the run
+            logger.debug("%s: %s", self.config.name, self.scrub(repr(error)))
+            failed = ServerError(f"unexpected {type(error).__name__}: {error}")
+        return LLMOutput.failed(self._named(failed), perf_counter() - begun)
+
+    async def _ask(self, request: Request, on_retry: OnRetry) -> LLMOutput:
+        """Ask in the first way that the server takes, and validate what it answers."""
+        try:
+            output = await self._retry(lambda: self._attempt(request), on_retry)
+        except RequestError as refused:
+            lower = self._ladder.below(request)
+            if lower is None:
+                raise
             try:
-                await self.start()
-                started = perf_counter()
-                output = await self._attempt(request)
-            except EngineError as error:
-                output = LLMOutput.failed(self._named(error))
-            except ChainetteError as error:
-                output = LLMOutput.failed(self._named(EngineError(str(error))))
-            except Exception as error:  # a defect of a backend fails its row, not the run
-                logger.debug("%s: %s", self.config.name, self.scrub(repr(error)))
-                defect = ServerError(f"unexpected {type(error).__name__}: {error}")
-                output = LLMOutput.failed(self._named(defect))
-            output.latency = perf_counter() - started
-        if output.error is None and request.output is not None:
+                return await self._ask(lower, on_retry)
+            except EngineError:
+                raise refused from None
+        self._ladder.worked(request)
+        if request.output is not None:
             output.error = self._validate(output.outputs, request)
         return output
 
-    async def _attempt(self, request: Request) -> LLMOutput:
-        """Send a request once, within the engine's timeout."""
+    async def _ask_again(self, request: Request, first: LLMOutput, on_retry: OnRetry) -> LLMOutput:
+        """Ask once more, with the schema and what was wrong with the first answer in words."""
+        assert request.output is not None
+        assert first.error is not None
+        wrong = f"{request.output.instruction}\nYour last answer was wrong: {first.error}"
+        on_retry(first.error, 0.0)
         try:
+            messages = with_instruction(request.messages, wrong)
+            second = await self._ask(replace(request, messages=messages), on_retry)
+        except EngineError:
+            return first
+        if first.usage is not None:
+            second.usage = first.usage + (second.usage or Usage())
+        return second
+
+    async def _attempt(self, request: Request) -> LLMOutput:
+        """Send a request once, within the engine's limits and timeout."""
+        limits = self._limits
+        await limits.places.acquire()
+        try:
+            booked = await limits.wait(request.messages, request.sampling.max_tokens)
+            await self.start()
+            begun = perf_counter()
             with anyio.fail_after(self.config.timeout):
-                return await self._chat(request)
+                output = await self._chat(request)
+        except EngineError as error:
+            limits.failed(error)
+            raise
         except TimeoutError:
             limit = f"{self.config.timeout:g} s"
-            raise EngineTimeoutError(f"no whole answer within {limit} (timeout={limit})") from None
+            late = EngineTimeoutError(f"no whole answer within {limit} (timeout={limit})")
+            limits.failed(late)
+            raise late from None
+        finally:
+            limits.places.release()
+        output.latency = perf_counter() - begun
+        limits.answered(booked, output.usage)
+        return output
 
     def _request(
         self, prompt: Prompt, sampling_params: SamplingParams | None, output_model: Any
@@ -254,7 +309,8 @@ class BaseClient(ABC):
             [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
         )
         sampling = self._supported(sampling_params or SamplingParams())
-        return Request(messages, sampling, output_schema(output_model) if output_model else None)
+        output = output_schema(output_model) if output_model else None
+        return Request(messages, sampling, output, self._ladder.mode(output))
 
     def _supported(self, sampling: SamplingParams) -> SamplingParams:
         """Drop the parameters that the backend has not, with one warning for each."""
@@ -275,15 +331,9 @@ class BaseClient(ABC):
         kept = {name: getattr(sampling, name) for name in sampling.model_fields_set - dropped}
         return SamplingParams.model_construct(**kept)
 
-    @property
-    def _mode(self) -> str:
-        """How typed answers are asked for: `json_schema`, `json_object` or `prompt`."""
-        mode = self.config.structured_output
-        return "json_schema" if mode == "auto" else mode
-
-    @property
-    def _strict(self) -> bool:
-        return self.strict_schema and self._mode == "json_schema"
+    def _strict(self, request: Request) -> bool:
+        """Whether a typed answer is asked for by its strict schema."""
+        return self.strict_schema and request.mode == "json_schema"
 
     def _validate(self, completions: list[Completion], request: Request) -> EngineError | None:
         """Parse every completion into the output type, or say why one cannot be."""
@@ -298,7 +348,7 @@ class BaseClient(ABC):
                 message = f"no answer ({completion.finish_reason}): {self.scrub(text)[:200]}"
                 return self._named(RefusalError(message, raw_text=text))
             try:
-                completion.parsed = request.output.parse(text, strict=self._strict)
+                completion.parsed = request.output.parse(text, strict=self._strict(request))
             except ValidationError as error:
                 message = f"the answer is no valid {request.output.name}: {summary(error)}"
                 return self._named(StructuredOutputError(message, raw_text=text))
@@ -335,26 +385,3 @@ class BaseClient(ABC):
         """Name, backend and model; no secrets."""
         config = self.config
         return f"{type(self).__name__}({config.name!r}, {config.backend!r}, {config.model!r})"
-
-
-def run_sync(call: Callable[[], Awaitable[T]]) -> T:
-    """Run a coroutine function to its end, in a thread of its own inside a running loop."""
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return anyio.run(call)
-    done: list[T] = []
-    failed: list[BaseException] = []
-
-    def work() -> None:
-        try:
-            done.append(anyio.run(call))
-        except BaseException as error:  # carried over to the calling thread
-            failed.append(error)
-
-    thread = threading.Thread(target=work, name="chainette", daemon=True)
-    thread.start()
-    thread.join()
-    if failed:
-        raise failed[0]
-    return done[0]

@@ -31,6 +31,7 @@ _NOT_ANSWERING = {
     "timeout",
     "connect_timeout",
     "max_retries",
+    "give_up_after",
     "max_concurrency",
     "requests_per_minute",
     "tokens_per_minute",
@@ -55,10 +56,13 @@ class EngineConfig(BaseModel):
         api_key_env: Name of the environment variable that holds the API key.
         timeout: Most seconds for one request, from sending it to the last byte of the answer.
         connect_timeout: Most seconds to get a connection.
-        max_retries: How often a request that failed in passing is sent again.
+        max_retries: How often a request that failed in passing is sent again; with 0 nothing is.
+        give_up_after: Seconds without any answer after which the engine is taken to be gone, and
+            the longest that the server may ask a request to wait.
         max_concurrency: Most requests in flight at a time.
         requests_per_minute: Most requests in a minute.
-        tokens_per_minute: Most tokens in a minute, those of prompt and completion together.
+        tokens_per_minute: Most tokens in a minute, those of prompt and completion together; what a
+            request will take is estimated, and corrected by its answer.
         structured_output: How typed answers are asked for; `auto` lets the engine find out.
         enable_reasoning: Ask for the model's reasoning apart from its answer.
         headers: Further HTTP headers. Their values are kept as secrets.
@@ -78,6 +82,7 @@ class EngineConfig(BaseModel):
     timeout: float = Field(default=60.0, gt=0)
     connect_timeout: float = Field(default=10.0, gt=0)
     max_retries: int = Field(default=5, ge=0)
+    give_up_after: float = Field(default=300.0, gt=0)
     max_concurrency: int = Field(default=64, ge=1)
     requests_per_minute: float | None = Field(default=None, gt=0)
     tokens_per_minute: float | None = Field(default=None, gt=0)

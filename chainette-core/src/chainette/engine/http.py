@@ -6,12 +6,14 @@ import base64
 import json
 import logging
 import re
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 from chainette.engine.client import BaseClient
 from chainette.engine.config import EngineConfig, public_url
 from chainette.engine.per_loop import PerLoop
+from chainette.engine.retry import retry_after
 from chainette.engine.transport import HttpxTransport, Transport
 from chainette.errors import (
     AuthenticationError,
@@ -20,6 +22,7 @@ from chainette.errors import (
     EngineTimeoutError,
     MissingAPIKeyError,
     NotFoundError,
+    QuotaError,
     RateLimitError,
     RequestError,
     ServerError,
@@ -127,17 +130,37 @@ class BaseHTTPClient(BaseClient):
             raise
         logger.debug("%s %s: %d", method, public_url(url), response.status)
         if response.status != 200:
-            raise self._status_error(response.status, response.body, public_url(url))
+            raise self._status_error(
+                response.status, response.body, public_url(url), response.headers
+            )
+        self._obey(response.headers)
         try:
             return json.loads(response.body)
         except (ValueError, RecursionError):
-            raise ServerError(
-                f"{public_url(url)} answered 200 with something that is no JSON: "
-                f"{_excerpt(self.scrub(response.body.decode(errors='replace')))}"
-            ) from None
+            raise self._no_json(response.body, public_url(url)) from None
 
-    def _status_error(self, status: int, body: bytes, url: str) -> EngineError:
+    def _no_json(self, body: bytes, url: str) -> ServerError:
+        """The exception for an answer that cannot be read."""
+        said = _excerpt(self.scrub(body.decode(errors="replace")))
+        error = ServerError(f"{url} answered 200 with something that is no JSON: {said}")
+        error.transient = body.lstrip()[:1] in (b"{", b"[")  # cut off on its way
+        return error
+
+    def _obey(self, headers: Mapping[str, str]) -> None:
+        """Pause when the server says that its limit is reached."""
+        if "0" in (headers.get(f"x-ratelimit-remaining-{kind}") for kind in ("requests", "tokens")):
+            self._limits.pause(retry_after(headers) or 0.0)
+
+    def _status_error(
+        self, status: int, body: bytes, url: str, headers: Mapping[str, str]
+    ) -> EngineError:
         """The exception for an answer that is no success."""
+        error = self._status_class(status, body, url)
+        if error.transient:
+            error.retry_after = retry_after(headers)
+        return error
+
+    def _status_class(self, status: int, body: bytes, url: str) -> EngineError:
         if 300 <= status < 400:
             return RequestError(f"{url} redirects ({status}), which is refused", status=status)
         # Scrubbed before it is shortened: half a secret would not be found.
@@ -149,11 +172,15 @@ class BaseHTTPClient(BaseClient):
         if status == 404:
             hint = "check the engine's model and endpoint (most endpoints end in /v1)"
             return NotFoundError(f"{message}; {hint}", status=status)
+        if status == 402 or (status == 429 and "insufficient_quota" in _codes(body)):
+            return QuotaError(f"{message}; look at the plan and billing", status=status)
         if status == 429:
             return RateLimitError(message, status=status)
         if status >= 500 or status == 408:
             return ServerError(message, status=status)
-        return RequestError(message, status=status)
+        error = RequestError(message, status=status)
+        error.transient = status in (409, 425)
+        return error
 
 
 def _without_login(url: str) -> tuple[str, str | None]:
@@ -177,6 +204,15 @@ def _server_message(body: str) -> str:
         if isinstance(answer, dict) and key in answer:
             answer = answer[key]
     return _shortened(answer if isinstance(answer, str) else json.dumps(answer), most=1000)
+
+
+def _codes(body: bytes) -> tuple[Any, ...]:
+    """The `code` and the `type` of an error, as OpenAI's API gives them."""
+    try:
+        error = json.loads(body)["error"]
+        return error.get("code"), error.get("type")
+    except (ValueError, RecursionError, LookupError, TypeError, AttributeError):
+        return ()
 
 
 def _excerpt(body: str) -> str:

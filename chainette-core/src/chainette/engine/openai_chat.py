@@ -6,6 +6,7 @@ from typing import Any
 
 from chainette.engine.client import Request
 from chainette.engine.http import BaseHTTPClient
+from chainette.engine.messages import with_instruction
 from chainette.errors import ServerError
 from chainette.types import Completion, LLMOutput, Message, SamplingParams, Usage
 
@@ -51,7 +52,7 @@ class OpenAIChatClient(BaseHTTPClient):
 
     def _messages(self, request: Request) -> list[Message]:
         """The conversation, with the schema in words where the server does not get it."""
-        if request.output is None or self._mode == "json_schema":
+        if request.output is None or request.mode == "json_schema":
             return request.messages
         return with_instruction(request.messages, request.output.instruction)
 
@@ -67,14 +68,14 @@ class OpenAIChatClient(BaseHTTPClient):
     def _response_format(self, request: Request) -> dict[str, Any]:
         """The fields of the body that ask for a typed answer."""
         assert request.output is not None
-        if self._mode == "prompt":
+        if request.mode == "prompt":
             return {}
-        if self._mode == "json_object":
+        if request.mode == "json_object":
             return {"response_format": {"type": "json_object"}}
         output = request.output
-        schema = output.strict.schema if self._strict else output.schema
+        schema = output.strict.schema if self._strict(request) else output.schema
         described: dict[str, Any] = {"name": output.name, "schema": schema}
-        if self._strict:
+        if self._strict(request):
             described["strict"] = True
         return {"response_format": {"type": "json_schema", "json_schema": described}}
 
@@ -85,14 +86,6 @@ def model_names(answer: Any) -> list[str] | None:
         return [model["id"] for model in answer["data"]]
     except (KeyError, TypeError):
         return None
-
-
-def with_instruction(messages: list[Message], instruction: str) -> list[Message]:
-    """The conversation with an instruction at the end of its system message."""
-    if messages and messages[0]["role"] == "system":
-        system = f"{messages[0]['content']}\n\n{instruction}"
-        return [{"role": "system", "content": system}, *messages[1:]]
-    return [{"role": "system", "content": instruction}, *messages]
 
 
 def read_completion(answer: Any) -> LLMOutput:
@@ -107,7 +100,9 @@ def read_completion(answer: Any) -> LLMOutput:
     except (KeyError, TypeError, AttributeError, ValueError):
         completions = []
     if not completions:
-        raise ServerError(f"the server's answer is no chat completion: {str(answer)[:300]}")
+        error = ServerError(f"the server's answer is no chat completion: {str(answer)[:300]}")
+        error.transient = isinstance(answer, dict) and "error" in answer  # of a server behind it
+        raise error
     return LLMOutput(outputs=completions, usage=usage)
 
 

@@ -125,10 +125,7 @@ def checked_config(fields: dict[str, Any], found: list[tuple[str, str]]) -> Engi
     except ValidationError as error:
         found += problems(error, known=backend.config.model_fields)
         return None
-    config = _without_missing_reasoning(config, backend)
-    if config.requests_per_minute or config.tokens_per_minute:
-        logger.warning("engine %r: limits per minute are not enforced yet", config.name)
-    return config
+    return _without_missing_reasoning(config, backend)
 
 
 def client_for(config: EngineConfig) -> BaseClient:

@@ -7,8 +7,9 @@ import re
 from functools import cached_property, lru_cache
 from typing import Any
 
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
+from chainette.engine.json_text import embedded
 from chainette.engine.strict_schema import StrictSchema, to_strict
 
 
@@ -41,7 +42,7 @@ class OutputSchema:
         return f"Respond ONLY with JSON that is valid against this JSON schema:\n{schema}"
 
     def parse(self, text: str, *, strict: bool = False) -> Any:
-        """Validate a text.
+        """Validate a text, or the JSON that stands in it.
 
         Args:
             text: What the model wrote.
@@ -53,6 +54,20 @@ class OutputSchema:
         Raises:
             pydantic.ValidationError: The text is no JSON, or does not fit.
         """
+        try:
+            return self._parse(text, strict=strict)
+        except ValidationError as error:
+            if not _is_no_json(error):
+                raise
+            found = error
+        for candidate in embedded(text):
+            try:
+                return self._parse(candidate, strict=strict)
+            except ValidationError as error:
+                found = found if _is_no_json(error) else error
+        raise found
+
+    def _parse(self, text: str, *, strict: bool) -> Any:
         if strict and not self.strict.identity:
             try:
                 answer = self.strict.restore(json.loads(text))
@@ -61,6 +76,10 @@ class OutputSchema:
             else:
                 return self.adapter.validate_json(json.dumps(answer))
         return self.adapter.validate_json(text)
+
+
+def _is_no_json(error: ValidationError) -> bool:
+    return error.errors(include_url=False, include_context=False)[0]["type"] == "json_invalid"
 
 
 @lru_cache(maxsize=256)

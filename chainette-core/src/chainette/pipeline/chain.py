@@ -98,6 +98,8 @@ class Chain:
                 try again what failed. `force`: resume although chain, engines or inputs changed
                 since. `fmt`: `"parquet"` adds the tables as Parquet files when the run ends.
                 `cache`: folder of answers that were given before, which runs share.
+                `max_cost`: US dollars after which the run is stopped, as far as prices are known.
+                `max_errors`: failed rows after which it is stopped; below 1 their share.
                 `max_lines_per_file`: lines of a file before a new one begins.
 
         Returns:

@@ -18,6 +18,11 @@ class Observer:
     def node_finished(self, node_id: str, usage: Usage | None, seconds: float) -> None:
         """One item is done with one node, which took so long; 0 when an earlier run did it."""
 
+    def node_retried(
+        self, node_id: str, row_id: int, item: str, error: Exception, seconds: float
+    ) -> None:
+        """A request of one item is sent again in so many seconds, because of an error."""
+
     def node_failed(self, node_id: str, row_id: int, item: str, error: Exception) -> None:
         """One item failed in one node; the node is empty for a row that could not be read."""
 
@@ -52,6 +57,13 @@ class Observers(Observer):
         """Tell all."""
         for observer in self._observers:
             observer.node_finished(node_id, usage, seconds)
+
+    def node_retried(
+        self, node_id: str, row_id: int, item: str, error: Exception, seconds: float
+    ) -> None:
+        """Tell all."""
+        for observer in self._observers:
+            observer.node_retried(node_id, row_id, item, error, seconds)
 
     def node_failed(self, node_id: str, row_id: int, item: str, error: Exception) -> None:
         """Tell all."""

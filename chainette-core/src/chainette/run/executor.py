@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import logging
 import signal
 import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
@@ -17,13 +18,14 @@ import anyio.abc
 from pydantic import TypeAdapter, ValidationError
 
 from chainette.engine.cache import ResponseCache
-from chainette.engine.client import run_sync
 from chainette.engine.registry import get_engine_config
+from chainette.engine.sync import run_sync
 from chainette.errors import ChainetteError, InputError
 from chainette.pipeline.apply import ApplyNode
 from chainette.pipeline.chain import Chain
 from chainette.run.activity import Activity
 from chainette.run.batches import Batches
+from chainette.run.budget import Budget
 from chainette.run.cost import costs
 from chainette.run.events import Observer
 from chainette.run.files import RunFiles
@@ -41,6 +43,8 @@ from chainette.run.selection import choose, select
 from chainette.run.sink import Sink
 from chainette.run.walk import Leaf, Scope, Walk
 from chainette.validation import summary
+
+logger = logging.getLogger(__name__)
 
 ROWS = 64
 """Rows in flight in a chain without engines."""
@@ -102,14 +106,18 @@ class Executor:
             self._recorder,
             self._observer,
             self._give_up,
+            self.stop,
             self._reach,
             self._cache,
         )
+        self._budget = Budget(self._options.max_cost, self._options.max_errors)
         self._in_flight = self._parked = 0
         self._changed = anyio.Event()
         self._exhausted = False
         self._stopping = False
         self._fatal: Exception | None = None
+        self._stopped: Exception | None = None
+        self._abandoned = False
 
     def _open(self) -> Recorder:
         """Open the run's folder, or none."""
@@ -142,7 +150,7 @@ class Executor:
                 await self._work()
             if self._fatal is not None:
                 raise self._fatal
-            status = "interrupted" if self._stopping else "finished"
+            status = self._status()
         finally:
             with anyio.CancelScope(shield=True):
                 await self._reach.leave()
@@ -157,6 +165,17 @@ class Executor:
         self._stopping = True
         self._scope.deadline = min(self._scope.deadline, anyio.current_time() + GRACE)
         self._changed.set()
+
+    def stop(self, reason: Exception) -> None:
+        """End the run at once, so that it can be resumed; what is in flight cannot succeed."""
+        self._stopped = self._stopped or reason
+        self._abandoned = True
+        self._scope.cancel()
+
+    def _status(self) -> str:
+        if self._stopped is not None:
+            return "stopped"
+        return "interrupted" if self._stopping else "finished"
 
     def make_room(self) -> None:
         """The sink has been emptied a little."""
@@ -236,9 +255,10 @@ class Executor:
     async def _run_row(self, source: InputRow, hold: Hold) -> None:
         try:
             leaves = await self._walk(source, hold)
-            if self._fatal is None:
+            if self._fatal is None and not self._abandoned:
                 self._recorder.row_done(source.row_id, leaves)
                 self._observer.row_finished(all(leaf.error is None for leaf in leaves))
+                self._check_budget()
         except Exception as error:  # the disk, or a defect: no row can go on
             self._give_up(error)
         self._in_flight -= 1
@@ -265,6 +285,14 @@ class Executor:
         except ValidationError as error:
             raise InputError(f"{source.place}: {summary(error)}") from None
 
+    def _check_budget(self) -> None:
+        """Take no more rows when too many have failed, or too much is spent."""
+        if self._stopping:
+            return
+        self._stopped = self._budget.exceeded(self._recorder.counts, self._costs)
+        if self._stopped is not None:
+            self.interrupt()
+
     def _give_up(self, error: Exception) -> None:
         self._fatal = self._fatal or error
         self._scope.cancel()
@@ -280,6 +308,8 @@ class Executor:
 
     def _close(self, status: str) -> None:
         end: dict[str, Any] = {"status": status, "ended": now()}
+        if self._stopped is not None:
+            end["stopped"] = str(self._stopped)
         if self._cache is not None:
             end["cache"] = {"hits": self._cache.hits, "misses": self._cache.misses}
             self._cache.close()
@@ -299,14 +329,15 @@ class Executor:
             seconds=seconds,
             path=recorder.path,
             costs=self._costs(),
-            interrupted=self._stopping,
+            interrupted=self._stopping and self._stopped is None,
+            stopped=self._stopped,
             lines=recorder.lines,
         )
 
 
 async def arun_chain(chain: Chain, inputs: Any, **options: Any) -> Run:
     """Run a chain in the running event loop; see `Chain.arun`."""
-    return await Executor(chain, inputs, **options).run()
+    return _told(await Executor(chain, inputs, **options).run())
 
 
 def run_chain(chain: Chain, inputs: Any, **options: Any) -> Run:
@@ -314,6 +345,13 @@ def run_chain(chain: Chain, inputs: Any, **options: Any) -> Run:
     run = run_sync(lambda: run_until_interrupted(Executor(chain, inputs, **options)))
     if run.interrupted:
         raise KeyboardInterrupt
+    return _told(run)
+
+
+def _told(run: Run) -> Run:
+    """The run; a warning says so if it is not a whole one."""
+    if run.stopped is not None:
+        logger.warning("the run was stopped: %s; resume it to go on", run.stopped)
     return run
 
 

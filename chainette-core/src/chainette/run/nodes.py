@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from time import perf_counter
 from types import MappingProxyType
 from typing import Any
@@ -31,7 +32,8 @@ class NodeRunner:
         clients: The engines' clients by name.
         recorder: Records what comes out.
         observer: Is told what happens.
-        give_up: Ends the run.
+        give_up: Ends the run with an error.
+        stop: Ends the run so that it can be resumed.
         reach: Knows which engines are still needed.
         cache: Answers that were given before.
     """
@@ -42,6 +44,7 @@ class NodeRunner:
         recorder: Recorder,
         observer: Observer,
         give_up: Callable[[Exception], None],
+        stop: Callable[[Exception], None],
         reach: Reach,
         cache: ResponseCache | None = None,
     ) -> None:
@@ -51,7 +54,7 @@ class NodeRunner:
         self.reach = reach
         self._cache = cache
         self._answered: set[str] = set()
-        self._end_run = give_up
+        self._end_run, self._stop_run = give_up, stop
         self._given_up = False
         self.batches: Batches | None = None
 
@@ -59,6 +62,11 @@ class NodeRunner:
         """End the run, since no row can go on."""
         self._given_up = True
         self._end_run(error)
+
+    def stop(self, reason: Exception) -> None:
+        """End the run, so that it can be resumed: what cannot go on now is no failed row."""
+        self._given_up = True
+        self._stop_run(reason)
 
     def failed(self, node: Node, row_id: int, path: ItemPath, error: Exception) -> None:
         """Record that a node failed, unless that ended the run."""
@@ -88,10 +96,16 @@ class NodeRunner:
         await self.reach.settle()
         client = self._clients[step.engine_name]
         output = await client.complete(
-            messages, step.sampling, output_model=step.output_model, cache=self._cache
+            messages,
+            step.sampling,
+            output_model=step.output_model,
+            cache=self._cache,
+            on_retry=partial(self._retried, step, row_id, path),
         )
         if output.error is not None and self._is_unusable(step, output.error):
             self.give_up(output.error)
+        elif output.error is not None and output.error.final:
+            self.stop(output.error)
         else:
             self._answered.add(step.engine_name)
         self._recorder.step_done(row_id, path, step, output)
@@ -100,6 +114,12 @@ class NodeRunner:
             raise output.error
         self._observer.node_finished(step.id, output.usage, output.latency)
         return output.outputs[0].parsed
+
+    def _retried(
+        self, step: Step, row_id: int, path: ItemPath, error: EngineError, seconds: float
+    ) -> None:
+        self._recorder.retries[step.id] += 1
+        self._observer.node_retried(step.id, row_id, item_name(path), error, seconds)
 
     def _is_unusable(self, step: Step, error: EngineError) -> bool:
         """Whether an engine that never answered must be expected not to answer any row."""

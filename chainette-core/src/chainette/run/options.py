@@ -24,6 +24,8 @@ class RunKeywords(TypedDict, total=False):
     max_lines_per_file: int
     fmt: Literal["jsonl", "parquet"]
     cache: str | Path | None
+    max_cost: float | None
+    max_errors: float | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +44,8 @@ class RunOptions:
         max_lines_per_file: Lines of a file before a new one begins.
         fmt: `parquet` adds the tables as Parquet files when the run ends.
         cache: Folder of answers that were given before.
+        max_cost: US dollars after which the run is stopped, as far as prices are known.
+        max_errors: Failed rows after which the run is stopped; below 1 their share of all rows.
 
     Raises:
         OutputDirError: There is nothing to resume without an output directory.
@@ -58,6 +62,8 @@ class RunOptions:
     max_lines_per_file: int = 100_000
     fmt: Literal["jsonl", "parquet"] = "jsonl"
     cache: str | Path | None = None
+    max_cost: float | None = None
+    max_errors: float | None = None
 
     def __post_init__(self) -> None:
         """Refuse what does not go together."""

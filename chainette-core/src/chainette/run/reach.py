@@ -97,7 +97,8 @@ class Reach:
     async def _release(self, engine: str) -> None:
         client = self._in_use.pop(engine, None)
         if client is not None:
-            await leave(client)
+            with anyio.CancelScope(shield=True):
+                await leave(client)
 
     def _note(self, nodes: Sequence[Any]) -> frozenset[str]:
         engines: frozenset[str] = frozenset()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from decimal import Decimal
@@ -59,6 +60,7 @@ class Recorder:
         self._next_row = next(self._order, -1)
         self.counts = Counts()
         self.usage = {step.id: Usage() for step in chain.prompted}
+        self.retries: Counter[str] = Counter()
         if files is not None:
             files.write_json(GRAPH, graph(chain))
             files.write_json(MANIFEST, manifest)
@@ -166,6 +168,7 @@ class Recorder:
         self._files.close()
         end |= {
             "counts": asdict(self.counts),
+            "retries": dict(self.retries),
             "usage": asdict(sum(self.usage.values(), Usage())),
             "usage_by_step": {id: asdict(usage) for id, usage in self.usage.items()},
             "cost_usd": _dollars(total(costs)),

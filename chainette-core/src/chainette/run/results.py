@@ -193,6 +193,7 @@ class Run:
         path: The run's folder, or `None`.
         costs: US dollars by step id: 0 for models on this machine, `None` for unknown prices.
         interrupted: Whether it ended early, by Ctrl-C.
+        stopped: Why it was stopped before all rows were done; resume it to go on.
         lines: Reads the lines of the flattened table; see `to_arrow`.
     """
 
@@ -203,6 +204,7 @@ class Run:
     path: Path | None = None
     costs: Mapping[str, Decimal | None] = field(default_factory=dict)
     interrupted: bool = False
+    stopped: Exception | None = None
     lines: Callable[[], Iterator[dict[str, Any]]] = field(default=lambda: iter(()), repr=False)
 
     def to_arrow(self) -> Any:

@@ -25,7 +25,8 @@ async def stream(
         while (result := await sink.take()) is not None:
             executor.make_room()
             yield result
-        await run
+        if (stopped := (await run).stopped) is not None:
+            raise stopped
     finally:
         if not run.done():  # whoever took the results has had enough
             run.cancel()

@@ -65,6 +65,7 @@ def fake_engine(name: str, answers: Any = None, **fields: Any) -> Iterator[FakeC
     Yields:
         The fake; its `requests` are what it was asked.
     """
+    fields = {"max_retries": 0, **fields}  # an answer that is an exception is meant to be seen
     client = FakeClient(EngineConfig(name=name, backend="fake", **fields), answers)
     with registry.replaced(client):
         yield client

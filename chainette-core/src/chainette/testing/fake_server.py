@@ -7,7 +7,8 @@ import json
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from time import monotonic
 from typing import Any
 
 import h11
@@ -29,6 +30,7 @@ class Asked:
         sampling: Sampling parameters under Chainette's names, as far as they were sent.
         reasoning: Whether the model's reasoning was asked for; `None` where nothing was said.
         headers: The HTTP headers, their names in lower case.
+        at: When it came, on the clock of `time.monotonic`.
     """
 
     path: str
@@ -38,6 +40,7 @@ class Asked:
     sampling: Mapping[str, Any] = field(default_factory=dict)
     reasoning: bool | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
+    at: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,11 +206,7 @@ class FakeServer(ABC):
             if answer is None:
                 return self._refused(404, f"no such path: {path}")
             return Reply(), answer if isinstance(answer, bytes) else json.dumps(answer).encode()
-        self.requests.append(
-            Asked(
-                path, body, asked.messages, asked.schema, asked.sampling, asked.reasoning, headers
-            )
-        )
+        self.requests.append(replace(asked, headers=headers, at=monotonic()))
         return self._scripted(asked)
 
     def _scripted(self, asked: Asked) -> tuple[Reply, bytes]:
