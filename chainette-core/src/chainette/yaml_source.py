@@ -16,6 +16,10 @@ from chainette.errors import ChainetteError
 Place: TypeAlias = tuple[str | int, ...]
 """Where a value stands: the keys and indexes that lead to it."""
 
+MOST_BYTES = 10_000_000
+"""Of a file; engines and chains are texts that somebody wrote."""
+MOST_VALUES = 100_000
+"""Of a file, each counted as often as aliases repeat it."""
 _VARIABLE = re.compile(r"\$(?:\$|\{(?P<name>[A-Za-z_]\w*)(?::-(?P<default>[^}]*))?\})")
 
 
@@ -55,7 +59,11 @@ def read_yaml(path: str | Path, error: Callable[[str], ChainetteError]) -> YamlS
     """
     path = Path(path)
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        with path.open("rb") as file:
+            content = file.read(MOST_BYTES + 1)
+        if len(content) > MOST_BYTES:
+            raise error(f"{path}: too large: more than {MOST_BYTES // 1_000_000} MB of YAML")
+        text = content.decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as problem:
         raise error(f"{path}: cannot be read: {_reason(problem)}") from None
     lines: dict[Place, int] = {}
@@ -70,7 +78,9 @@ def read_yaml(path: str | Path, error: Callable[[str], ChainetteError]) -> YamlS
         mark = problem.problem_mark
         line = f":{mark.line + 1}" if mark else ""
         raise error(f"{path}{line}: no valid YAML: {problem.problem}") from None
-    except (yaml.YAMLError, ValueError, LookupError, AttributeError, RecursionError) as problem:
+    except RecursionError:
+        raise error(f"{path}: no valid YAML: nested too deeply") from None
+    except (yaml.YAMLError, ValueError, LookupError, AttributeError) as problem:
         # PyYAML lets out whatever it meets in a value that does not fit its tag.
         raise error(f"{path}: no valid YAML: {problem}") from None
 
@@ -81,6 +91,11 @@ def _reason(problem: OSError | UnicodeDecodeError) -> str:
 
 def _collect_lines(node: yaml.Node, where: Place, lines: dict[Place, int]) -> None:
     lines.setdefault(where, node.start_mark.line + 1)
+    if len(lines) > MOST_VALUES:
+        raise yaml.MarkedYAMLError(
+            problem=f"more than {MOST_VALUES} values, those that aliases repeat included",
+            problem_mark=node.start_mark,
+        )
     if isinstance(node, yaml.SequenceNode):
         for index, item in enumerate(node.value):
             _collect_lines(item, (*where, index), lines)

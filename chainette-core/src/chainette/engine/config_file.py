@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import logging
+import os
+import stat
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +12,8 @@ from chainette.engine import registry
 from chainette.engine.config import EngineConfig
 from chainette.errors import ConfigError, PluginError, UnknownBackendError
 from chainette.yaml_source import Place, YamlSource, expand, read_yaml
+
+logger = logging.getLogger(__name__)
 
 
 def load_engines(path: str | Path) -> list[EngineConfig]:
@@ -78,6 +83,7 @@ def check_engines(
     if not isinstance(entries, list):
         found.append(f"{source.place(section)}: expected a list of engines")
         return engines
+    _warn_of_readable_keys(source, entries)
     seen: set[str] = set()
     for index, entry in enumerate(entries):
         where = (*section, index)
@@ -98,6 +104,20 @@ def check_engines(
             if config is not None:
                 engines[fields["name"]] = config
     return engines
+
+
+def _warn_of_readable_keys(source: YamlSource, entries: list[Any]) -> None:
+    """Warn of a key that stands in a file which others can read."""
+    mode = source.path.stat().st_mode
+    if os.name == "nt" or not mode & (stat.S_IRGRP | stat.S_IROTH):
+        return
+    for index, entry in enumerate(entries):
+        key = entry.get("api_key") if isinstance(entry, dict) else None
+        if isinstance(key, str) and key and "${" not in key:
+            logger.warning(
+                "%s: holds an API key, and others can read it: use api_key_env, or chmod 600 it",
+                source.place(("engines", index, "api_key")),
+            )
 
 
 def _expanded(entry: Any, mistakes: list[tuple[Place, str]]) -> Any:

@@ -14,7 +14,7 @@ from chainette.engine.client import BaseClient
 from chainette.engine.config import EngineConfig, public_url
 from chainette.engine.per_loop import PerLoop
 from chainette.engine.retry import retry_after
-from chainette.engine.transport import HttpxTransport, Transport
+from chainette.engine.transport import LOOPBACK, HttpxTransport, Transport
 from chainette.errors import (
     AuthenticationError,
     EngineConnectionError,
@@ -82,7 +82,18 @@ class BaseHTTPClient(BaseClient):
                 f"engine {self.config.name!r}: no API key: set the environment variable "
                 f"{variables}, or api_key_env in the engine's configuration"
             )
+        if (secret or self._login) and self._is_open():
+            logger.warning(
+                "engine %r: its key is sent unencrypted to %s; use https",
+                self.config.name,
+                urlsplit(self.base_url).hostname,
+            )
         return secret.get_secret_value() if secret else None
+
+    def _is_open(self) -> bool:
+        """Whether anybody on the way to the server can read what is sent."""
+        parts = urlsplit(self.base_url)
+        return parts.scheme == "http" and parts.hostname not in LOOPBACK
 
     def _headers(self) -> dict[str, str]:
         """Headers of every request."""

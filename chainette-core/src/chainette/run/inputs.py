@@ -6,13 +6,17 @@ import csv
 import hashlib
 import json
 import sys
-from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Iterator
+from collections import Counter
+from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TextIO
+from typing import IO, Any, AnyStr, TextIO
 
 from chainette.errors import ConfigError, InputError
+from chainette.names import printable
 
+MOST_CHARACTERS = 100_000_000
+"""Of one line of JSON: a longer one is no row, and would not fit into memory a few times."""
 FORMATS = (".jsonl", ".ndjson", ".json", ".csv", ".parquet")
 
 
@@ -91,7 +95,7 @@ def count_rows(path: str | Path) -> int | None:
     if Path(path).suffix.lower() not in (".jsonl", ".ndjson"):
         return None
     with Path(path).open("rb") as file:
-        return sum(1 for line in file if line.strip())
+        return sum(1 for line in _lines(file, b"\n") if line.strip())
 
 
 def digest(inputs: Any) -> str | None:
@@ -124,10 +128,15 @@ def _read_file(path: str | Path) -> Iterator[InputRow]:
 
 def _json_lines(file: TextIO, name: str) -> Iterator[InputRow]:
     index = 0
-    for number, line in enumerate(file, start=1):
+    for number, line in enumerate(_lines(file, "\n"), start=1):
         if not line.strip():
             continue
         place = f"{name}:{number}"
+        if len(line) > MOST_CHARACTERS:
+            message = f"{place}: longer than {MOST_CHARACTERS // 1_000_000} million characters"
+            yield InputRow(index, None, place, InputError(message))
+            index += 1
+            continue
         try:
             line.encode()
             yield InputRow(index, json.loads(line), place)
@@ -139,6 +148,14 @@ def _json_lines(file: TextIO, name: str) -> Iterator[InputRow]:
         except (ValueError, RecursionError) as error:
             yield InputRow(index, None, place, InputError(f"{place}: not JSON: {error}"))
         index += 1
+
+
+def _lines(file: IO[AnyStr], newline: AnyStr) -> Iterator[AnyStr]:
+    """The lines; of one that is too long only the beginning."""
+    while line := file.readline(MOST_CHARACTERS + 1):
+        yield line
+        while len(line) > MOST_CHARACTERS and not line.endswith(newline):
+            line = file.readline(MOST_CHARACTERS + 1)
 
 
 def _json_array(file: TextIO, name: str) -> Iterator[InputRow]:
@@ -157,6 +174,7 @@ def _json_array(file: TextIO, name: str) -> Iterator[InputRow]:
 def _csv(file: TextIO, name: str) -> Iterator[InputRow]:
     reader = csv.DictReader(file, restkey="", restval=None)
     try:
+        _check_columns(reader.fieldnames or (), name)
         for index, record in enumerate(reader):
             place = f"{name}:{reader.line_num}"
             error = None
@@ -167,6 +185,17 @@ def _csv(file: TextIO, name: str) -> Iterator[InputRow]:
             yield InputRow(index, value, place, error)
     except csv.Error as problem:
         raise InputError(f"{name}:{reader.line_num}: not CSV: {problem}") from None
+
+
+def _check_columns(names: Sequence[str], source: str) -> None:
+    """Refuse columns of one name, of which only the last would be read.
+
+    Raises:
+        InputError: There are some.
+    """
+    twice = [name for name, count in Counter(names).items() if count > 1]
+    if twice:
+        raise InputError(f"{source}: two columns are called {printable(twice[0])[:80]!r}")
 
 
 def require_pyarrow() -> None:
@@ -183,7 +212,9 @@ def require_pyarrow() -> None:
 
 def _parquet(path: Path) -> Iterator[InputRow]:
     index = 0
-    for batch in _parquet_file(path).iter_batches(batch_size=1024):
+    file = _parquet_file(path)
+    _check_columns(file.schema_arrow.names, str(path))
+    for batch in file.iter_batches(batch_size=1024):
         for value in batch.to_pylist():
             yield InputRow(index, value, f"{path}, row {index}")
             index += 1
