@@ -21,7 +21,6 @@ from chainette.errors import (
     EngineError,
     EngineUnreachableError,
     QuotaError,
-    RateLimitError,
     RequestError,
     ServerError,
     StructuredOutputError,
@@ -193,7 +192,8 @@ def test_a_server_whose_limit_is_reached_is_left_alone_until_it_resets(
 def test_a_wait_longer_than_patience_is_not_waited(server: FakeOpenAI) -> None:
     server.set_answers(lambda _: faults.status(429, "come back tomorrow", retry_after="86400"))
     output, _ = ask(client(server))
-    assert type(output.error) is RateLimitError
+    assert type(output.error) is EngineDownError
+    assert "asks to wait 86400 s" in str(output.error)
     assert len(server.requests) == 1
 
 

@@ -183,7 +183,7 @@ class QuotaError(EngineError):
 
 
 class EngineDownError(EngineError):
-    """The engine has answered nobody for `give_up_after` seconds."""
+    """The engine has answered nobody for `give_up_after` seconds, or asks to wait for longer."""
 
     unusable = final = True
 

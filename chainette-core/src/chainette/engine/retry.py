@@ -89,11 +89,13 @@ class _Course:
             answer: T = await retrying(call)
             return answer
         except EngineError as error:
-            if self._is_down:
-                raise EngineDownError(
-                    f"no answer for {self._patience:g} s (give_up_after); last: {error}"
-                ) from None
-            raise
+            if not self._is_down:
+                raise
+            patience = f"{self._patience:g} s (give_up_after)"
+            why = f"no answer for {patience}"
+            if error.retry_after is not None and error.retry_after > self._patience:
+                why = f"asks to wait {error.retry_after:g} s, which is more than {patience}"
+            raise EngineDownError(f"{why}; last: {error}") from None
 
     def _stop(self, state: Any) -> bool:
         """Whether a failure is the last one.
@@ -104,13 +106,14 @@ class _Course:
         error = state.outcome.exception()
         answered_at = self._limits.answered_at
         if error.retry_after is not None and error.retry_after > self._patience:
+            self._is_down = True
             return True
         unanswered = self._limits.failures > self._most + 1  # in a row: it is not this request
         gone = isinstance(error, EngineUnreachableError) or unanswered
         if isinstance(error, RateLimitError) or (gone and answered_at is not None):
             if monotonic() - self._since < self._patience:
                 return False
-            self._is_down = answered_at is not None and answered_at < self._since
+            self._is_down = answered_at is None or answered_at < self._since
             return True
         self._counted += 1
         return self._counted > self._most
@@ -122,12 +125,13 @@ class _Course:
         delay = random.uniform(0, longest)  # noqa: S311
         if error.retry_after is not None:
             delay = error.retry_after + random.uniform(0, 0.1)  # noqa: S311
-        if isinstance(error, RateLimitError) or error.retry_after is not None:
-            self._limits.pause(delay)
         return delay
 
     def _tell(self, state: Any) -> None:
-        self._on_retry(state.outcome.exception(), state.next_action.sleep)
+        error, delay = state.outcome.exception(), state.next_action.sleep
+        if isinstance(error, RateLimitError) or error.retry_after is not None:
+            self._limits.pause(delay)
+        self._on_retry(error, delay)
 
 
 def _is_transient(error: BaseException) -> bool:
