@@ -1,15 +1,19 @@
 """A server of chat completions that answers at once, or after a while; it prints its port.
 
-python benchmarks/fast_server.py [SECONDS]
+A share of the answers can be faults of all kinds.
+
+python benchmarks/fast_server.py [SECONDS] [SHARE]
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+import random
 import sys
 
 DELAY = float(sys.argv[1]) if len(sys.argv) > 1 else 0.0
+FAULTY = float(sys.argv[2]) if len(sys.argv) > 2 else 0.0
 CONTENT = json.dumps({"label": "positive", "score": 3})
 BODY = json.dumps(
     {
@@ -20,6 +24,19 @@ BODY = json.dumps(
 ).encode()
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
 ANSWER = HEAD % len(BODY) + BODY
+WRONG = BODY.replace(b"score", b"points")
+EMPTY = b"\r\nContent-Length: 0\r\n\r\n"
+FAULTS = [  # what is sent, and whether the connection is closed then
+    (b"", True),
+    (ANSWER[: len(ANSWER) // 2], True),
+    (b"HTTP/1.1 500 Oops" + EMPTY, False),
+    (b"HTTP/1.1 503 Busy\r\nRetry-After: 0.05" + EMPTY, False),
+    (b"HTTP/1.1 429 Slowly\r\nretry-after-ms: 20" + EMPTY, False),
+    (HEAD % (len(BODY) // 2) + BODY[: len(BODY) // 2], False),
+    (HEAD % len(WRONG) + WRONG, False),
+    (HEAD % 4 + b"Oops", True),
+    (b"", False),  # nothing, and the connection stays open
+]
 
 
 class Connection(asyncio.Protocol):
@@ -42,8 +59,13 @@ class Connection(asyncio.Protocol):
                 self.answer()
 
     def answer(self) -> None:
+        answer, closes = ANSWER, False
+        if FAULTY and random.random() < FAULTY:
+            answer, closes = random.choice(FAULTS)
         if not self.transport.is_closing():
-            self.transport.write(ANSWER)
+            self.transport.write(answer)
+            if closes:
+                self.transport.close()
 
 
 async def main() -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from chainette.engine.config import EngineConfig
     from chainette.engine.config_file import load_engines
+    from chainette.engine.otel import instrument
     from chainette.engine.registry import get_engine_config, register_engine
     from chainette.pipeline.apply import ApplyNode, apply
     from chainette.pipeline.branch import Branch
@@ -34,6 +35,7 @@ __all__ = [
     "apply",
     "get_engine_config",
     "hookimpl",
+    "instrument",
     "load_chain",
     "load_engines",
     "pipe",
@@ -53,6 +55,7 @@ _HOMES = {
     "apply": "pipeline.apply",
     "get_engine_config": "engine.registry",
     "hookimpl": "plugins.hookspecs",
+    "instrument": "engine.otel",
     "load_chain": "pipeline.target",
     "load_engines": "engine.config_file",
     "pipe": "pipeline.node",

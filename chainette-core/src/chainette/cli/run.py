@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
@@ -134,6 +135,10 @@ def _run(chain: Chain, inputs: str, options: dict[str, Any], json_logs: bool) ->
     from chainette.run import Executor, run_until_interrupted
     from chainette.run.events import Observers
 
+    if os.environ.get("CHAINETTE_OTEL", "").lower() in ("1", "true", "yes"):
+        from chainette.engine.otel import instrument
+
+        instrument()
     tally = Tally()
     observer = Observers(tally, progress(tally, as_json=json_logs))
 

@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Any
 import anyio
 from pydantic import ValidationError
 
+from chainette.engine import telemetry
 from chainette.engine.config import EngineConfig
 from chainette.engine.ladder import Ladder
 from chainette.engine.limits import Limits
 from chainette.engine.messages import with_instruction
 from chainette.engine.retry import OnRetry, Retry
+from chainette.engine.secrets import Secrets
 from chainette.engine.structured import OutputSchema, output_schema
 from chainette.engine.sync import run_sync
 from chainette.errors import (
@@ -42,8 +44,6 @@ logger = logging.getLogger(__name__)
 
 requests_are_forbidden = False
 """Set by `chainette.testing.forbid_requests`."""
-_MASK = "***"
-_SHORTEST_SECRET = 6  # a shorter one is a placeholder such as "none", and part of many words
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +82,8 @@ class BaseClient(ABC):
     def __init__(self, config: EngineConfig, capabilities: Capabilities | None = None) -> None:
         self.config = config
         self.capabilities = capabilities or Capabilities()
-        self._secrets: list[str] = []
-        self._keep_secret(*(value.get_secret_value() for value in config.headers.values()))
+        self._secrets = Secrets()
+        self._secrets.keep(*(value.get_secret_value() for value in config.headers.values()))
         self._warned: set[str] = set()
         self._server: ServerProcess | None = None
         self._limits = Limits(config)
@@ -129,6 +129,7 @@ class BaseClient(ABC):
                 return warm.url
             self._server = self.server()
             assert self._server is not None
+        self._server.users.add(self)
         return self._server.ensure_running()
 
     async def aclose(self) -> None:
@@ -137,7 +138,10 @@ class BaseClient(ABC):
 
     def release(self) -> None:
         """Free what the engine holds on this machine; it starts anew when it is needed again."""
-        return
+        if self._server is not None:
+            self._server.users.discard(self)
+            if not self._server.users:  # engines of the same options share a server
+                self._server.stop()
 
     async def list_models(self) -> list[str] | None:
         """Names of the models that the server offers, or `None` when it cannot say.
@@ -286,8 +290,7 @@ class BaseClient(ABC):
             booked = await limits.wait(request.messages, request.sampling.max_tokens)
             await self.start()
             begun = perf_counter()
-            with anyio.fail_after(self.config.timeout):
-                output = await self._chat(request)
+            output = await self._send_one(request)
         except EngineError as error:
             limits.failed(error)
             raise
@@ -301,6 +304,18 @@ class BaseClient(ABC):
         output.latency = perf_counter() - begun
         limits.answered(booked, output.usage)
         return output
+
+    async def _send_one(self, request: Request) -> LLMOutput:
+        if telemetry.active is None:
+            with anyio.fail_after(self.config.timeout):
+                return await self._chat(request)
+        with (
+            telemetry.active.request(self, request) as answered,
+            anyio.fail_after(self.config.timeout),
+        ):
+            output = await self._chat(request)
+            answered(output)
+            return output
 
     def _request(
         self, prompt: Prompt, sampling_params: SamplingParams | None, output_model: Any
@@ -367,19 +382,9 @@ class BaseClient(ABC):
         error.raw_text = self.scrub(error.raw_text) if error.raw_text else error.raw_text
         return error
 
-    def _keep_secret(self, *secrets: str) -> None:
-        """Have secrets scrubbed, also as a repr shows them; longer ones may hold shorter ones."""
-        forms = {
-            form for secret in secrets for form in (secret, secret.strip(), repr(secret)[1:-1])
-        }
-        kept = {*self._secrets, *(form for form in forms if len(form) >= _SHORTEST_SECRET)}
-        self._secrets = sorted(kept, key=len, reverse=True)
-
     def scrub(self, text: str) -> str:
         """Replace the engine's secrets in a text by asterisks."""
-        for secret in self._secrets:
-            text = text.replace(secret, _MASK)
-        return text
+        return self._secrets.scrub(text)
 
     def __repr__(self) -> str:
         """Name, backend and model; no secrets."""

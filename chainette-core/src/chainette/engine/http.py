@@ -68,7 +68,7 @@ class BaseHTTPClient(BaseClient):
         self.model = config.model
         self._key = self._find_key()
         login = self._login or ""
-        self._keep_secret(self._key or "", login, login.partition(":")[2], _basic(login))
+        self._secrets.keep(self._key or "", login, login.partition(":")[2], _basic(login))
         self._http = http
         self._transport = PerLoop(
             f"transport of {config.name}", self._make_transport, lambda it: it.aclose()
@@ -154,7 +154,9 @@ class BaseHTTPClient(BaseClient):
         """The exception for an answer that cannot be read."""
         said = _excerpt(self.scrub(body.decode(errors="replace")))
         error = ServerError(f"{url} answered 200 with something that is no JSON: {said}")
-        error.transient = body.lstrip()[:1] in (b"{", b"[")  # cut off on its way
+        cut = body.lstrip()[:1] in (b"{", b"[")
+        # A server that never said anything else is no such API.
+        error.transient = cut or self._limits.answered_at is not None
         return error
 
     def _obey(self, headers: Mapping[str, str]) -> None:

@@ -58,6 +58,7 @@ class ServerProcess:
 
     Attributes:
         outlives: Set before the start, it makes the server stay when this process ends.
+        users: Those who need it; the last one to go stops it.
     """
 
     outlives = False
@@ -80,6 +81,7 @@ class ServerProcess:
         if not (port or self._chooses_port or self._reports_address):
             raise ValueError(f"{name}: give a port, or {_PORT} or {_ADDRESS_FILE} in the command")
         self._secrets = {value for value in _secrets(self.command, self.env) if len(value) > 5}
+        self.users: weakref.WeakSet[object] = weakref.WeakSet()
         self._reset()
         _instances.add(self)
 

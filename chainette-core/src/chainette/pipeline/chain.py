@@ -44,7 +44,9 @@ class Chain:
     @property
     def input_model(self) -> Any:
         """Type of the input rows."""
-        return next(iter(self.steps)).input_model
+        # Branches that stand first take what the main flow takes, and may be less particular.
+        main = (node for node in self.steps if isinstance(node, Node))
+        return next(main, self.steps[0]).input_model
 
     @cached_property
     def nodes(self) -> dict[str, Node]:

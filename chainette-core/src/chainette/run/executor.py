@@ -17,6 +17,7 @@ import anyio
 import anyio.abc
 from pydantic import TypeAdapter, ValidationError
 
+from chainette.engine import telemetry
 from chainette.engine.cache import ResponseCache
 from chainette.engine.registry import get_engine_config
 from chainette.engine.sync import run_sync
@@ -254,7 +255,8 @@ class Executor:
 
     async def _run_row(self, source: InputRow, hold: Hold) -> None:
         try:
-            leaves = await self._walk(source, hold)
+            with telemetry.row(self._chain.name, source.row_id):
+                leaves = await self._walk(source, hold)
             if self._fatal is None and not self._abandoned:
                 self._recorder.row_done(source.row_id, leaves)
                 self._observer.row_finished(all(leaf.error is None for leaf in leaves))

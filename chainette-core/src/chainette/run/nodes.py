@@ -20,8 +20,8 @@ from chainette.run.activity import Activity
 from chainette.run.batches import Batches, call
 from chainette.run.events import Observer
 from chainette.run.reach import Reach
-from chainette.run.recorder import Recorder, item_name
-from chainette.run.walk import ItemPath
+from chainette.run.recorder import Recorder
+from chainette.run.walk import ItemPath, item_name
 from chainette.validation import summary
 
 

@@ -19,7 +19,7 @@ from chainette.run.files import GRAPH, MANIFEST, RunFiles, read_lines
 from chainette.run.journal import Journal, failure
 from chainette.run.results import Counts, OutputCodec, StoredResults, codecs, flatten, result_of
 from chainette.run.sink import Sink
-from chainette.run.walk import ItemPath, Leaf, Many
+from chainette.run.walk import ItemPath, Leaf, Many, item_name
 from chainette.types import LLMOutput, Result, Usage
 
 
@@ -210,11 +210,6 @@ class Recorder:
 
 def _dollars(cost: Decimal | None) -> float | None:
     return None if cost is None else float(round(cost, 8))
-
-
-def item_name(path: ItemPath) -> str:
-    """The item as files name it, such as `3.1`; empty for a row that was not split."""
-    return ".".join(map(str, path))
 
 
 def _place(row_id: int, path: ItemPath) -> dict[str, Any]:

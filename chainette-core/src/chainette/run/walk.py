@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 import anyio.abc
 
+from chainette.engine import telemetry
 from chainette.errors import ChainetteError
 from chainette.pipeline.apply import ApplyNode
 from chainette.pipeline.branch import Branch
@@ -17,6 +18,11 @@ from chainette.run.reach import Hold, Reach
 
 ItemPath = tuple[int, ...]
 """Place of an item among its siblings, for every split that it went through."""
+
+
+def item_name(path: ItemPath) -> str:
+    """The item as files name it, such as `3.1`; empty for a row that was not split."""
+    return ".".join(map(str, path)) if path else ""
 
 
 class Many(list[Any]):
@@ -137,6 +143,11 @@ class Scope:
     outputs: dict[str, Any] = field(default_factory=dict)
     value: Any = None
 
+    @property
+    def name(self) -> str:
+        """The item as files name it."""
+        return item_name(self.path)
+
     def passed(self, node: Node, value: Any) -> Any:
         """Note what a node made."""
         self.seen[node.id] = self.value = value
@@ -187,7 +198,8 @@ class Walk:
                 continue
             try:
                 await self._join(node, scope)
-                made = await self._run(node, value, scope)
+                with telemetry.node(node.id, self._row_id, scope.name):
+                    made = await self._run(node, value, scope)
             except ChainetteError as error:
                 self._nodes.failed(node, self._row_id, scope.path, error)
                 return [await self._end(scope, error=error, node=node)]
