@@ -255,7 +255,7 @@ class BaseClient(ABC):
         try:
             output = await self._retry(lambda: self._attempt(request), on_retry)
         except RequestError as refused:
-            lower = self._ladder.below(request)
+            lower = self._ladder.below(request) if refused.status in (400, 422) else None
             if lower is None:
                 raise
             try:
