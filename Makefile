@@ -8,7 +8,7 @@ PACKAGES := chainette-core chainette-openai chainette-vllm chainette-vllm-local 
 	examples/chainette-llamacpp
 SOURCES := $(addsuffix /src,$(PACKAGES))
 
-.PHONY: demo test test-vllm test-ollama lint types format docs bench build lock clean
+.PHONY: demo fuzz test test-vllm test-ollama lint types format docs bench build lock clean
 
 demo: $(READY)
 	$(BIN)/chainette run-yaml examples/engine_clinical_qa.yaml \
@@ -27,6 +27,18 @@ test-ollama: $(READY)
 	test -x .venv-ollama/bin/ollama-proxy || ( $(PYTHON) -m venv .venv-ollama && \
 		.venv-ollama/bin/pip install --quiet --disable-pip-version-check ollama-proxy-plus==0.1.0 )
 	$(BIN)/python -m pytest tests/ollama -m ollama
+
+# Random texts and files for so many seconds each; atheris has wheels for Linux only.
+SECONDS_EACH ?= 600
+fuzz: $(READY)
+	test -d .venv-fuzz/atheris || $(UV) pip install --quiet --target .venv-fuzz atheris==3.0.0
+	for harness in json:json_text yaml:yaml_files; do \
+		mkdir -p .venv-fuzz/$${harness%:*} && PYTHONPATH=.venv-fuzz $(BIN)/python \
+			fuzz/$${harness#*:}.py -max_total_time=$(SECONDS_EACH) -rss_limit_mb=4096 \
+			-artifact_prefix=.venv-fuzz/ .venv-fuzz/$${harness%:*} fuzz/seeds/$${harness%:*} \
+			|| exit 1; \
+	done
+	$(BIN)/python -m pytest -m hypothesis --hypothesis-profile=fuzz --timeout=0
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 from chainette.engine import registry
 from chainette.plugins import discovery
+from hypothesis import settings
 
+settings.register_profile("fuzz", max_examples=5_000, deadline=None)
 _numbers = itertools.count()
 
 MakePlugin = Callable[..., str]

@@ -1,0 +1,41 @@
+"""Feeds texts to the search for JSON in answers; see `make fuzz`."""
+
+from __future__ import annotations
+
+import sys
+
+import atheris
+
+with atheris.instrument_imports(include=["chainette"]):
+    from chainette.engine.json_text import embedded
+    from chainette.engine.structured import output_schema
+
+from pydantic import BaseModel, ValidationError
+
+
+class Answer(BaseModel):
+    """What is asked for."""
+
+    name: str
+    tags: list[str]
+    more: dict[str, Answer] = {}
+
+
+SCHEMA = output_schema(Answer)
+
+
+def look(data: bytes) -> None:
+    """Any text is an answer, or a validation error."""
+    text = atheris.FuzzedDataProvider(data).ConsumeUnicode(sys.maxsize)
+    for value in embedded(text):
+        assert isinstance(value, str)
+    for strict in (False, True):
+        try:
+            parsed = SCHEMA.parse(text, strict=strict)
+        except ValidationError:
+            continue
+        assert isinstance(parsed, Answer)
+
+
+atheris.Setup(sys.argv, look)
+atheris.Fuzz()

@@ -1,0 +1,31 @@
+"""Feeds files to the loaders of engines and chains; see `make fuzz`."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from pathlib import Path
+
+import atheris
+
+with atheris.instrument_imports(include=["chainette", "yaml"]):
+    from chainette.engine.config_file import load_engines
+    from chainette.errors import ChainetteError
+    from chainette.pipeline.yaml_chain import load_yaml_chain
+
+FOLDER = Path(tempfile.mkdtemp())
+FILE = FOLDER / "file.yml"
+
+
+def load(data: bytes) -> None:
+    """Any file is loaded, or refused in our own words."""
+    FILE.write_bytes(data)
+    for loader in (load_engines, load_yaml_chain):
+        try:
+            loader(FILE)
+        except ChainetteError as error:
+            assert str(FILE) in str(error)
+
+
+atheris.Setup(sys.argv, load)
+atheris.Fuzz()
