@@ -43,6 +43,7 @@ fuzz: $(READY)
 lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/bandit --quiet --configfile pyproject.toml --recursive $(SOURCES)
 
 types: $(READY)
 	$(BIN)/mypy $(SOURCES)

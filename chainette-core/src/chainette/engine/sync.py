@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import anyio
 
@@ -20,16 +21,28 @@ def run_sync(call: Callable[[], Awaitable[T]]) -> T:
         return anyio.run(call)
     done: list[T] = []
     failed: list[BaseException] = []
+    tasks: list[tuple[asyncio.AbstractEventLoop, asyncio.Task[Any] | None]] = []
+
+    async def tracked() -> T:
+        tasks.append((asyncio.get_running_loop(), asyncio.current_task()))
+        return await call()
 
     def work() -> None:
         try:
-            done.append(anyio.run(call))
+            done.append(anyio.run(tracked))
         except BaseException as error:  # carried over to the calling thread
             failed.append(error)
 
     thread = threading.Thread(target=work, name="chainette", daemon=True)
     thread.start()
-    thread.join()
+    try:
+        thread.join()
+    except BaseException:  # Ctrl-C in a notebook's cell: what goes on without it must end, too
+        for loop, task in tasks:
+            with contextlib.suppress(RuntimeError):  # it has just ended by itself
+                loop.call_soon_threadsafe(task.cancel if task else loop.stop)
+        thread.join()
+        raise
     if failed:
         raise failed[0]
     return done[0]

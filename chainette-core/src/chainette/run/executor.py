@@ -152,6 +152,9 @@ class Executor:
             if self._fatal is not None:
                 raise self._fatal
             status = self._status()
+        except anyio.get_cancelled_exc_class():
+            status = "interrupted"
+            raise
         finally:
             with anyio.CancelScope(shield=True):
                 await self._reach.leave()

@@ -8,7 +8,9 @@ from typing import Any
 from chainette.errors import ConfigError, InputError
 
 PREFIX = "hf:"
-"""Begins the name of a dataset: `hf:NAME`, `hf:NAME:SPLIT` or `hf:NAME:CONFIGURATION:SPLIT`."""
+"""Begins the name of a dataset: `hf:NAME`, `hf:NAME:SPLIT` or `hf:NAME:CONFIGURATION:SPLIT`.
+
+`NAME@REVISION` is the dataset as it was at a commit, a branch or a tag."""
 _SAVED = ("dataset_info.json", "dataset_dict.json")
 
 
@@ -41,7 +43,10 @@ def open_dataset(inputs: str | Path) -> Any:
         if str(inputs).startswith(PREFIX):
             name, *rest = str(inputs).removeprefix(PREFIX).split(":")
             *configuration, split = rest or ["train"]
-            found = datasets.load_dataset(name, *configuration, split=split)
+            name, _, revision = name.partition("@")
+            found = datasets.load_dataset(
+                name, *configuration, split=split, revision=revision or None
+            )
         else:
             found = datasets.load_from_disk(inputs)
     except Exception as error:  # of any kind, from the network to the files' formats
