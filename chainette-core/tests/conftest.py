@@ -25,9 +25,14 @@ def _own_registry(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(registry, "_configs", {})
     monkeypatch.setattr(registry, "_clients", {})
     monkeypatch.setattr(discovery, "_loaded", {})
-    discovery.installed.cache_clear()
+    _forget()
     yield
+    _forget()
+
+
+def _forget() -> None:
     discovery.installed.cache_clear()
+    discovery.listeners.cache_clear()
 
 
 @pytest.fixture
@@ -42,6 +47,7 @@ def make_plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Mak
         value: str = "{module}",
         metadata: str | None = None,
         entry_points: bytes = b"",
+        group: str = discovery.GROUP,
     ) -> str:
         number = next(_numbers)
         module, distribution = f"plugin_{number}", distribution or f"plugin-{number}"
@@ -55,11 +61,9 @@ def make_plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Mak
         if metadata:
             (info / "METADATA").write_text(metadata)
         points = "".join(f"{name} = {value.format(module=module)}\n" for name in names)
-        (info / "entry_points.txt").write_bytes(
-            entry_points or f"[chainette.backends]\n{points}".encode()
-        )
+        (info / "entry_points.txt").write_bytes(entry_points or f"[{group}]\n{points}".encode())
         monkeypatch.syspath_prepend(str(folder))
-        discovery.installed.cache_clear()
+        _forget()
         return module
 
     yield make

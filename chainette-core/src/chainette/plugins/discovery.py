@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import re
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Literal, TypeAlias
@@ -24,6 +25,8 @@ from chainette.plugins.backend import API_VERSION, Backend
 logger = logging.getLogger(__name__)
 
 GROUP = "chainette.backends"
+LISTENERS = "chainette.listeners"
+"""Group of the plugins that are told what happens in runs."""
 
 OURS = {
     "openai": "chainette-openai",
@@ -34,6 +37,8 @@ OURS = {
 }
 """Backends of this project and the distributions that bring them."""
 
+Listener: TypeAlias = tuple[str, Callable[..., Any]]
+"""Name of a plugin, and its hook."""
 State: TypeAlias = Literal["ok", "conflict", "broken", "incompatible"]
 
 
@@ -61,12 +66,12 @@ class PluginInfo:
 
 
 @cache
-def installed() -> dict[str, list[Any]]:
-    """Entry points by backend name, from metadata alone; nothing is imported."""
+def installed(group: str = GROUP) -> dict[str, list[Any]]:
+    """Entry points by name, those of backends by default; nothing is imported."""
     found: dict[str, dict[str, Any]] = {}
     for distribution in importlib_metadata.distributions():
         try:
-            entry_points = distribution.entry_points.select(group=GROUP)
+            entry_points = distribution.entry_points.select(group=group)
             names = [distribution.name, distribution.version] if entry_points else []
         except Exception as error:  # half removed, or damaged: it hides no other
             logger.debug("a distribution is left out, its metadata cannot be read: %r", error)
@@ -96,6 +101,20 @@ def load(name: str) -> Backend:
 def survey() -> list[PluginInfo]:
     """Load every installed backend and say how it is; a broken one disturbs no other."""
     return [info for name, points in installed().items() for info in _describe(name, points)]
+
+
+@cache
+def listeners() -> list[Listener]:
+    """What implements `chainette_event`, loaded; a broken plugin is warned of and left out."""
+    found: list[Listener] = []
+    for name, entry_points in installed(LISTENERS).items():
+        for entry_point in entry_points:
+            try:
+                caller = _manager(entry_point.load()).hook.chainette_event
+                found += [(name, caller)] if caller.get_hookimpls() else []
+            except (Exception, SystemExit) as error:  # whatever a plugin does stays its own
+                logger.warning("listener %r is broken: %s", name, printable(repr(error)))
+    return found
 
 
 def not_installed() -> dict[str, str]:
@@ -133,13 +152,19 @@ def _load(name: str, entry_point: Any) -> PluginInfo:
         return _loaded[name]
 
 
-def _find_backend(name: str, plugin: Any) -> Backend:
-    # A manager for each plugin: pluggy wants them hashable and their names to differ.
+def _manager(plugin: Any) -> pluggy.PluginManager:
+    """A manager for one plugin: pluggy wants them hashable and their names to differ."""
     manager = pluggy.PluginManager(hookspecs.PROJECT)
     manager.add_hookspecs(hookspecs)
     manager.register(plugin)
     manager.check_pending()  # an implementation of a hook that does not exist
-    backends = [backend for answer in manager.hook.chainette_backends() for backend in answer]
+    return manager
+
+
+def _find_backend(name: str, plugin: Any) -> Backend:
+    backends = [
+        backend for answer in _manager(plugin).hook.chainette_backends() for backend in answer
+    ]
     if not backends:
         raise PluginError("it has no @hookimpl of chainette_backends that returns a backend")
     for backend in backends:

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 import pluggy
 
 from chainette.plugins.backend import Backend
+from chainette.plugins.event import Event
 
 PROJECT = "chainette"
 
@@ -17,3 +18,8 @@ hookimpl = pluggy.HookimplMarker(PROJECT)
 @hookspec
 def chainette_backends() -> Iterable[Backend]:  # type: ignore[empty-body]
     """Return the backends that this plugin provides."""
+
+
+@hookspec
+def chainette_event(event: Event) -> None:
+    """Be told what happens in a run, as it happens; be quick, since the run waits."""

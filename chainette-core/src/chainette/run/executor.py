@@ -33,6 +33,7 @@ from chainette.run.files import RunFiles
 from chainette.run.hugging_face import is_dataset, open_dataset
 from chainette.run.inputs import InputRow, check_file, count_inputs, read_rows, require_pyarrow
 from chainette.run.journal import Journal
+from chainette.run.listeners import with_listeners
 from chainette.run.manifest import check_resumable, continued, manifest, now
 from chainette.run.nodes import NodeRunner
 from chainette.run.options import RunOptions
@@ -90,7 +91,7 @@ class Executor:
         self._inputs = inputs
         self._limit = self._options.limit
         self._chosen = choose(inputs, self._options.sample, self._options.limit)
-        self._observer = observer or Observer()
+        self._observer = with_listeners(observer or Observer())
         self._sink = sink
         self._adapter: TypeAdapter[Any] = TypeAdapter(chain.input_model)
         self._configs = [get_engine_config(name) for name in chain.engine_names]

@@ -1,0 +1,72 @@
+"""Plugins that are told what happens in runs."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from chainette import Chain, Step
+from chainette.errors import RequestError
+from chainette.testing import fake_engine
+from pydantic import BaseModel
+
+Make = Callable[..., str]
+GROUP = "chainette.listeners"
+LISTENER = """
+from chainette import hookimpl
+
+heard = []
+
+@hookimpl
+def chainette_event(event):
+    heard.append(event)
+"""
+
+
+class Row(BaseModel):
+    n: int
+
+
+def run() -> Any:
+    step = Step(id="a", input_model=Row, output_model=Row, engine_name="e", user_prompt="{{ n }}")
+    answers = ["no JSON", '{"n": 1}', RequestError("no")]
+    with fake_engine("e", answers, max_concurrency=1):
+        return Chain(name="c", steps=[step]).run([{"n": 1}, {"n": 2}])
+
+
+def test_a_listener_hears_of_everything(make_plugin: Make) -> None:
+    module = make_plugin(LISTENER, "ear", group=GROUP)
+    run()
+    heard = sys.modules[module].heard
+    assert [event.name for event in heard if event.name != "node_started"] == [
+        "run_started",
+        "node_retried",
+        "node_finished",
+        "row_finished",
+        "node_failed",
+        "row_finished",
+        "run_closed",
+    ]
+    failed = next(event for event in heard if event.name == "node_failed")
+    assert failed.fields["row_id"] == 1
+    assert isinstance(failed.fields["error"], RequestError)
+
+
+def test_a_listener_that_raises_hurts_neither_run_nor_other_listeners(
+    make_plugin: Make, caplog: pytest.LogCaptureFixture
+) -> None:
+    make_plugin(
+        LISTENER.replace("heard.append(event)", "raise OSError('deaf')"), "deaf", group=GROUP
+    )
+    make_plugin("raise ImportError('gone')", "gone", group=GROUP)
+    module = make_plugin(LISTENER, "ear", group=GROUP)
+    assert run().counts.ok == 1
+    assert len(sys.modules[module].heard) == 9
+    assert caplog.text.count("listener 'deaf' failed") == 1
+    assert caplog.text.count("listener 'gone' is broken") == 1
+
+
+def test_without_listeners_nothing_is_told() -> None:
+    assert run().counts.rows == 2
