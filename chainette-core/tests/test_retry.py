@@ -267,6 +267,20 @@ def test_requests_per_minute_spread_the_requests(server: FakeOpenAI) -> None:
     assert seconds_between(server) >= 0.3
 
 
+def test_why_a_request_is_sent_again_names_the_engine_and_no_secret(
+    server: FakeOpenAI, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = client(server, api_key="sk-SENTINEL-0123456789")
+
+    async def fail(request: Any) -> LLMOutput:
+        raise ServerError("no sk-SENTINEL-0123456789 here")
+
+    monkeypatch.setattr(engine, "_chat", fail)
+    _, again = ask(engine)
+    assert len(again) == 5
+    assert {str(error) for error, _ in again} == {"engine 'e': no *** here"}
+
+
 # --- the headers
 
 

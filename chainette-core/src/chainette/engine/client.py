@@ -236,10 +236,14 @@ class BaseClient(ABC):
 
     async def _complete(self, request: Request, on_retry: OnRetry) -> LLMOutput:
         begun = perf_counter()
+
+        def tell(error: EngineError, seconds: float) -> None:
+            on_retry(self._named(error), seconds)
+
         try:
-            output = await self._ask(request, on_retry)
+            output = await self._ask(request, tell)
             if isinstance(output.error, StructuredOutputError):
-                output = await self._ask_again(request, output, on_retry)
+                output = await self._ask_again(request, output, tell)
             return output
         except EngineError as error:
             failed = error
