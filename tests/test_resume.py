@@ -171,7 +171,12 @@ def test_events_are_told_as_json_lines(folder: Path, chainette: Chainette) -> No
     (failed,) = [event for event in events if event["event"] == "failed"]
     assert (failed["row_id"], failed["item"], failed["step_id"]) == (13, "0", "say")
     assert events[-1]["event"] == "run_closed"
-    assert events[-1]["nodes"]["halves"] == {"done": ROWS, "failed": 0, "tokens": 0}
+    assert events[-1]["nodes"]["halves"] == {
+        "in_flight": 0,
+        "done": ROWS,
+        "failed": 0,
+        "tokens": 0,
+    }
 
 
 def test_a_dry_run_shows_prompts_and_sends_nothing(folder: Path, chainette: Chainette) -> None:

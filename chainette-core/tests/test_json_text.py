@@ -37,6 +37,7 @@ PRETTY = json.dumps(json.loads(OSLO), indent=2)
         f"For {{x}} in [a, b]: {OSLO} and that is all",
         f'First {{"wrong": 1}}, then {OSLO}',
         f"\ufeff{OSLO}",
+        'It is {"name": "Oslo", "inhabitants": 700000, "more": "</think>"}.',
     ],
 )
 def test_the_answer_is_found(text: str) -> None:
@@ -80,7 +81,7 @@ def test_json_is_found_between_any_words(value: Any, before: str, after: str) ->
 
 @given(st.text() | st.text(alphabet='[]{}"\\`<think/>ab:,1 \n'))
 def test_any_text_is_looked_through_in_finite_steps(text: str) -> None:
-    assert len(list(embedded(text))) <= 64 + 1 + text.count("```")
+    assert len(list(embedded(text))) <= 2 * 64 + 1 + text.count("```")
 
 
 @pytest.mark.parametrize("text", ["[" * 100_000, "{" * 100_000, '{"a":' * 50_000, "```" * 10_000])

@@ -107,6 +107,15 @@ class Usage:
     reasoning_tokens: int = 0
     cached_tokens: int = 0
 
+    def as_dict(self) -> dict[str, int]:
+        """The counts by their names."""
+        return {
+            "prompt_tokens": self.prompt_tokens,
+            "completion_tokens": self.completion_tokens,
+            "reasoning_tokens": self.reasoning_tokens,
+            "cached_tokens": self.cached_tokens,
+        }
+
     def __add__(self, other: Usage) -> Usage:
         """Sum of two usages."""
         return Usage(

@@ -61,7 +61,7 @@ class OllamaClient(BaseHTTPClient):
         if urlsplit(config.endpoint).hostname == "ollama.com":
             self.api_key_envs = ("OLLAMA_API_KEY",)
         super().__init__(config, capabilities)
-        self._sdk = PerLoop(f"SDK of {config.name}", self._make_sdk, _close)
+        self._sdk = PerLoop(self._make_sdk, _close)
 
     async def aclose(self) -> None:
         """Close the connections of the running event loop."""

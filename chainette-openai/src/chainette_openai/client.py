@@ -49,7 +49,7 @@ class OpenAIClient(OpenAIChatClient):
             self.max_tokens_field = "max_completion_tokens"
         self.default_endpoint = config.base_url
         super().__init__(config, capabilities)
-        self._sdk = PerLoop(f"SDK of {config.name}", self._make_sdk, lambda sdk: sdk.close())
+        self._sdk = PerLoop(self._make_sdk, lambda sdk: sdk.close())
 
     async def aclose(self) -> None:
         """Close the connections of the running event loop."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import urlsplit
 
 import aiohttp
 import httpx
@@ -48,23 +47,23 @@ class AiohttpTransport:
         # How many requests are in flight is the engine's business.
         self._connector = _Connector(limit=0, ssl=httpx.create_ssl_context())
         self._sessions: dict[bool, aiohttp.ClientSession] = {}
+        self._targets: dict[str, tuple[yarl.URL, aiohttp.ClientSession]] = {}
 
     async def send(
         self, method: str, url: str, headers: Mapping[str, str], body: bytes | None
     ) -> HTTPResponse:
         """Send a request; see `Transport.send`."""
-        session = self._session(proxies=urlsplit(url).hostname not in LOOPBACK)
+        target, session = self._target(url)
         try:
             async with session.request(
                 method,
-                yarl.URL(url, encoded=True),
+                target,
                 headers=headers,
                 data=body,
                 allow_redirects=False,
             ) as response:
                 content = await response.read()
-                names = {name.lower(): value for name, value in response.headers.items()}
-                return HTTPResponse(response.status, names, content)
+                return HTTPResponse(response.status, response.headers, content)
         except aiohttp.ConnectionTimeoutError:
             limit = f"{self._connect_timeout:g} s"
             raise EngineUnreachableError(f"no connection within {limit}") from None
@@ -75,6 +74,13 @@ class AiohttpTransport:
         except (aiohttp.ClientError, OSError, ValueError) as error:
             what = str(error) or type(error).__name__
             raise EngineConnectionError(f"the connection failed: {what}") from None
+
+    def _target(self, url: str) -> tuple[yarl.URL, aiohttp.ClientSession]:
+        """A URL, parsed once, and the session that goes there."""
+        if url not in self._targets:
+            parsed = yarl.URL(url, encoded=True)
+            self._targets[url] = parsed, self._session(proxies=parsed.host not in LOOPBACK)
+        return self._targets[url]
 
     def _session(self, *, proxies: bool) -> aiohttp.ClientSession:
         """The session with or without the environment's proxies, on one pool of connections."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -79,7 +78,7 @@ class ResponseCache:
             }
             for completion in output.outputs
         ]
-        usage = asdict(output.usage) if output.usage else None
+        usage = output.usage.as_dict() if output.usage else None
         self._cache.set(key, {"outputs": completions, "usage": usage})
 
     def close(self) -> None:

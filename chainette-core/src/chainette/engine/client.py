@@ -20,7 +20,7 @@ from chainette.engine.messages import with_instruction
 from chainette.engine.retry import OnRetry, Retry
 from chainette.engine.secrets import Secrets
 from chainette.engine.structured import OutputSchema, output_schema
-from chainette.engine.sync import run_sync
+from chainette.engine.sync import run_sync, timeout
 from chainette.errors import (
     ChainetteError,
     EngineError,
@@ -311,13 +311,11 @@ class BaseClient(ABC):
 
     async def _send_one(self, request: Request) -> LLMOutput:
         if telemetry.active is None:
-            with anyio.fail_after(self.config.timeout):
+            async with timeout(self.config.timeout):
                 return await self._chat(request)
-        with (
-            telemetry.active.request(self, request) as answered,
-            anyio.fail_after(self.config.timeout),
-        ):
-            output = await self._chat(request)
+        with telemetry.active.request(self, request) as answered:
+            async with timeout(self.config.timeout):
+                output = await self._chat(request)
             answered(output)
             return output
 

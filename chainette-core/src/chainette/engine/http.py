@@ -7,6 +7,7 @@ import json
 import logging
 import re
 from collections.abc import Mapping
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit, urlunsplit
 
@@ -27,6 +28,7 @@ from chainette.errors import (
     RequestError,
     ServerError,
 )
+from chainette.json_bytes import decode, encode
 from chainette.names import printable
 from chainette.plugins.backend import Capabilities
 
@@ -70,9 +72,7 @@ class BaseHTTPClient(BaseClient):
         login = self._login or ""
         self._secrets.keep(self._key or "", login, login.partition(":")[2], _basic(login))
         self._http = http
-        self._transport = PerLoop(
-            f"transport of {config.name}", self._make_transport, lambda it: it.aclose()
-        )
+        self._transport = PerLoop(self._make_transport, lambda it: it.aclose())
 
     def _find_key(self) -> str | None:
         secret = self.config.secret_key(*self.api_key_envs)
@@ -95,8 +95,12 @@ class BaseHTTPClient(BaseClient):
         parts = urlsplit(self.base_url)
         return parts.scheme == "http" and parts.hostname not in LOOPBACK
 
+    @cached_property
+    def _sent_headers(self) -> dict[str, str]:
+        return self._headers()
+
     def _headers(self) -> dict[str, str]:
-        """Headers of every request."""
+        """Headers of every request; asked for once."""
         headers = {"Content-Type": "application/json", "Accept": "application/json"}
         if self._login:
             headers["Authorization"] = f"Basic {_basic(self._login)}"
@@ -132,22 +136,23 @@ class BaseHTTPClient(BaseClient):
             EngineError: There was no answer, or it was not a success.
         """
         url = self.base_url + path
-        content = None if body is None else json.dumps(body, ensure_ascii=False).encode()
+        content = None if body is None else encode(body)
         try:
-            response = await self._transport.get().send(method, url, self._headers(), content)
+            response = await self._transport.get().send(method, url, self._sent_headers, content)
         except (EngineConnectionError, EngineTimeoutError) as error:
             hint = "; is the server running, and is the endpoint right?" if error.unusable else ""
             error.args = (f"{public_url(url)}: {error}{hint}",)
             raise
-        logger.debug("%s %s: %d", method, public_url(url), response.status)
+        if logger.isEnabledFor(logging.DEBUG):
+            logger.debug("%s %s: %d", method, public_url(url), response.status)
         if response.status != 200:
             raise self._status_error(
                 response.status, response.body, public_url(url), response.headers
             )
         self._obey(response.headers)
         try:
-            return json.loads(response.body)
-        except (ValueError, RecursionError):
+            return decode(response.body)
+        except ValueError:
             raise self._no_json(response.body, public_url(url)) from None
 
     def _no_json(self, body: bytes, url: str) -> ServerError:

@@ -25,6 +25,8 @@ def embedded(text: str) -> Iterator[str]:
         yield (rest if line_break and not word.strip().startswith(("{", "[")) else part).strip()
     yield answer.strip()
     yield from _values(answer)
+    if len(answer) < len(text):  # what looked like the end of thoughts may stand in the JSON
+        yield from _values(text)
 
 
 def _values(text: str) -> Iterator[str]:

@@ -35,7 +35,10 @@ class _Place:
         self.granted = False
 
     def grant(self) -> None:
-        self.loop.call_soon_threadsafe(self._wake)
+        if self.loop is asyncio.get_running_loop():
+            self._wake()  # a thread's wake-up would cost a system call
+        else:
+            self.loop.call_soon_threadsafe(self._wake)
 
     def _wake(self) -> None:
         if not self.future.done():

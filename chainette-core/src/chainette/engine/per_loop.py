@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Generic, TypeVar
-
-from anyio.lowlevel import RunVar
 
 T = TypeVar("T")
 
@@ -16,32 +15,32 @@ class PerLoop(Generic[T]):
     A client is shared by threads and loops, and connections are not: each loop has its own.
 
     Args:
-        name: What it is, for debugging.
         make: Makes the thing.
         close: Closes it, if it has to be.
     """
 
     def __init__(
         self,
-        name: str,
         make: Callable[[], T],
         close: Callable[[T], Awaitable[None]] | None = None,
     ) -> None:
         self._make = make
         self._close = close
-        self._current: RunVar[T | None] = RunVar(name, None)
+        self._things: dict[asyncio.AbstractEventLoop, T] = {}
 
     def get(self) -> T:
         """The running loop's thing, made when it is first asked for."""
-        current = self._current.get()
-        if current is None:
-            current = self._make()
-            self._current.set(current)
-        return current
+        loop = asyncio.get_running_loop()
+        thing = self._things.get(loop)
+        if thing is None:
+            # A thing knows its loop, so a weak dictionary would keep both for ever.
+            for ended in [other for other in list(self._things) if other.is_closed()]:
+                del self._things[ended]
+            thing = self._things[loop] = self._make()
+        return thing
 
     async def aclose(self) -> None:
         """Close the running loop's thing; the next `get` makes a new one."""
-        current = self._current.get()
-        self._current.set(None)
-        if current is not None and self._close is not None:
-            await self._close(current)
+        thing = self._things.pop(asyncio.get_running_loop(), None)
+        if thing is not None and self._close is not None:
+            await self._close(thing)

@@ -27,7 +27,7 @@ class HTTPResponse:
 
     Attributes:
         status: The status code.
-        headers: The headers, their names in lower case.
+        headers: The headers; their names are found in lower case.
         body: The body, decompressed.
     """
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from chainette.errors import OutputDirError
+from chainette.json_bytes import decode, encode
 from chainette.run.options import RunOptions
 
 MANIFEST = "run.json"
@@ -16,11 +17,18 @@ GRAPH = "graph.json"
 ERRORS = "errors.jsonl"
 
 
-def encode(value: Any) -> bytes:
-    """One line of JSON."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode(
-        errors="surrogatepass"
-    )
+def _line(value: Any) -> bytes:
+    try:
+        return encode(value) + b"\n"
+    except ValueError:  # half a surrogate pair is kept as it is
+        return json.dumps(value, ensure_ascii=False).encode(errors="surrogatepass") + b"\n"
+
+
+def _value(line: bytes) -> Any:
+    try:
+        return decode(line)
+    except ValueError:  # as above, or torn: then this raises, too
+        return json.loads(line)
 
 
 class LineFiles:
@@ -51,7 +59,7 @@ class LineFiles:
             self.close()
             self._file = (self._folder / f"{self._number:06d}.jsonl").open("ab")
             self._number, self._left = self._number + 1, self._max_lines
-        self._file.write(b"".join(encode(value) + b"\n" for value in values))
+        self._file.write(b"".join(map(_line, values)))
         self._file.flush()
         self._left -= len(values)
 
@@ -116,7 +124,7 @@ class RunFiles:
 
     def error(self, value: dict[str, Any]) -> None:
         """Add a line to `errors.jsonl`."""
-        self._errors.write(encode(value) + b"\n")
+        self._errors.write(_line(value))
         self._errors.flush()
 
     def write_json(self, name: str, value: Any) -> None:
@@ -172,4 +180,4 @@ def read_lines(folder: Path) -> Iterator[dict[str, Any]]:
     for path in sorted(folder.glob("*.jsonl")):
         with path.open("rb") as file:
             for line in file:
-                yield json.loads(line)
+                yield _value(line)

@@ -115,7 +115,7 @@ class Recorder:
             {
                 **_place(row_id, path),
                 "output": self._codecs[step.id].dump(completion.parsed),
-                "usage": asdict(output.usage) if output.usage else None,
+                "usage": output.usage.as_dict() if output.usage else None,
                 "latency": round(output.latency, 6),
                 "reasoning": completion.reasoning_content,
             }
@@ -140,7 +140,7 @@ class Recorder:
         id = node.id if node else ""
         if self._journal is None or self._journal.find(id, row_id, item_name(path)) is None:
             usage = getattr(error, "usage", None)
-            spent = {"usage": asdict(usage)} if usage else {}
+            spent = {"usage": usage.as_dict()} if usage else {}
             self._files.error({**_place(row_id, path), **_error(node, error), **spent})
 
     def row_done(self, row_id: int, leaves: list[Leaf]) -> None:
@@ -169,8 +169,8 @@ class Recorder:
         end |= {
             "counts": asdict(self.counts),
             "retries": dict(self.retries),
-            "usage": asdict(sum(self.usage.values(), Usage())),
-            "usage_by_step": {id: asdict(usage) for id, usage in self.usage.items()},
+            "usage": sum(self.usage.values(), Usage()).as_dict(),
+            "usage_by_step": {id: usage.as_dict() for id, usage in self.usage.items()},
             "cost_usd": _dollars(total(costs)),
             "cost_usd_by_step": {id: _dollars(cost) for id, cost in costs.items()},
         }
