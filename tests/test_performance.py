@@ -1,0 +1,50 @@
+"""How much is done for a row, in function calls: a count that no busy machine changes much."""
+
+from __future__ import annotations
+
+import cProfile
+import pstats
+from pathlib import Path
+
+from chainette import Chain, Step, register_engine
+from chainette.testing.servers import FakeVLLM
+from pydantic import BaseModel
+
+MOST_CALLS = 850
+"""For one row of a one-step chain that is run to disk; it was 760 when this was written."""
+
+
+class Row(BaseModel):
+    text: str
+
+
+class Answer(BaseModel):
+    label: str
+    score: int
+
+
+def calls(chain: Chain, rows: int, folder: Path) -> int:
+    """Function calls of a run, those of this thread alone: the server has its own."""
+    profile = cProfile.Profile()
+    profile.enable()
+    run = chain.run([{"text": f"row {n}"} for n in range(rows)], output_dir=folder)
+    profile.disable()
+    assert run.counts.ok == rows
+    return int(pstats.Stats(profile).total_calls)  # type: ignore[attr-defined]
+
+
+def test_a_row_costs_a_bounded_number_of_function_calls(tmp_path: Path) -> None:
+    with FakeVLLM(lambda _: '{"label": "x", "score": 1}') as server:
+        register_engine("fast", backend="vllm_api", model="m", endpoint=server.endpoint)
+        step = Step(
+            id="label",
+            input_model=Row,
+            output_model=Answer,
+            engine_name="fast",
+            user_prompt="Which label fits? {{ text }}",
+        )
+        chain = Chain(name="labels", steps=[step])
+        calls(chain, 100, tmp_path / "warm")  # imports, and what is computed once
+        few = calls(chain, 200, tmp_path / "few")
+        many = calls(chain, 600, tmp_path / "many")
+    assert (many - few) / 400 < MOST_CALLS
