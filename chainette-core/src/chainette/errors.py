@@ -141,9 +141,9 @@ class EngineError(ChainetteError):
 
 
 class EngineStartError(EngineError):
-    """The server process of an engine did not start."""
+    """The server process of an engine did not start, or not again."""
 
-    unusable = True
+    unusable = final = True
 
 
 class EngineConnectionError(EngineError):
