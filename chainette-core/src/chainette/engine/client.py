@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -298,7 +299,7 @@ class BaseClient(ABC):
         except EngineError as error:
             limits.failed(error)
             raise
-        except TimeoutError:
+        except asyncio.TimeoutError:  # in Python 3.10 it is none of the built-in ones
             limit = f"{self.config.timeout:g} s"
             late = EngineTimeoutError(f"no whole answer within {limit} (timeout={limit})")
             limits.failed(late)
