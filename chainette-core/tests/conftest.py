@@ -13,7 +13,7 @@ from chainette.engine import registry
 from chainette.plugins import discovery
 from hypothesis import settings
 
-settings.register_profile("fuzz", max_examples=5_000, deadline=None)
+settings.register_profile("fuzz", max_examples=15_000, deadline=None)
 _numbers = itertools.count()
 
 MakePlugin = Callable[..., str]
