@@ -270,6 +270,22 @@ MUTATIONS = {
             super().__init__(config.model_copy(update={"timeout": 3600.0}), capabilities)
         """,
     ),
+    "nothing is sent again": Mutation(
+        "test_what_fails_in_passing_is_sent_again",
+        """
+        def __init__(self, config, capabilities=None):
+            super().__init__(config.model_copy(update={"max_retries": 0}), capabilities)
+        """,
+    ),
+    "everything is sent again": Mutation(
+        "test_what_cannot_get_better_is_sent_once",
+        """
+        def _status_error(self, *arguments):
+            error = super()._status_error(*arguments)
+            error.transient = True
+            return error
+        """,
+    ),
     "long answers are cut": Mutation(
         "test_a_huge_answer_arrives_whole",
         """

@@ -19,6 +19,7 @@ from chainette.errors import (
     EngineTimeoutError,
     EngineUnreachableError,
     NotFoundError,
+    ServerError,
 )
 from chainette.plugins import Capabilities
 from chainette.types import Completion, LLMOutput, SamplingParams, Usage
@@ -143,6 +144,8 @@ class OllamaClient(BaseHTTPClient):
         except httpx.HTTPError as error:
             what = str(error) or type(error).__name__
             raise EngineConnectionError(f"{self.base_url}: {what}") from None
+        except ValueError as error:  # no JSON, or of another shape
+            raise ServerError(f"{self.base_url}: the answer cannot be read: {error}") from None
 
     def _refused(self, status: int, said: str) -> EngineError:
         if status == 404:

@@ -69,16 +69,19 @@ class OpenAIClient(OpenAIChatClient):
             return await self._sdk.get().responses.parse(**self._arguments(request))
         except openai.APIStatusError as error:
             said = error.response
-            raise self._status_error(error.status_code, said.content, url, said.headers) from None
+            raise self._status_error(said.status_code, said.content, url, said.headers) from None
         except openai.APIConnectionError as error:
             cause = error.__cause__ or error
             what = str(cause) or type(cause).__name__
             if type(cause).__name__ in ("ConnectError", "ConnectTimeout"):
                 raise EngineUnreachableError(f"{url}: cannot connect: {what}") from None
             if isinstance(error, openai.APITimeoutError):
-                limit = f"{self.config.timeout:g} s"
-                raise EngineTimeoutError(f"{url}: no answer for {limit}") from None
+                raise EngineTimeoutError(
+                    f"{url}: no answer for {self.config.timeout:g} s"
+                ) from None
             raise EngineConnectionError(f"{url}: the connection failed: {what}") from None
+        except ValueError as error:  # no JSON
+            raise ServerError(f"{url}: the answer cannot be read: {error}") from None
 
     def _make_sdk(self) -> AsyncOpenAI:
         """A client of the SDK; retries are the core's business."""

@@ -75,6 +75,29 @@ class FailureChecks(Checks):
         assert type(outputs[1].error) is error
         assert outputs[1].outputs, "a failed output has one empty completion"
 
+    @pytest.mark.parametrize("fault", ["429", "503", "truncated json", "connection dropped"])
+    def test_what_fails_in_passing_is_sent_again(
+        self, fault: str, make_engine: MakeEngine, server: Any
+    ) -> None:
+        """And its answer is as good as any."""
+        self.needs_http(server)
+        server.set_answers([FAULTS[fault][0], "fine"])
+        output = _within_patience(make_engine(max_retries=2), ["row 1"])[0]
+        assert output.error is None
+        assert output.outputs[0].text == "fine"
+        assert len(server.requests) == 2
+
+    @pytest.mark.parametrize("fault", ["400", "401", "404", "422", "redirect"])
+    def test_what_cannot_get_better_is_sent_once(
+        self, fault: str, make_engine: MakeEngine, server: Any
+    ) -> None:
+        """Whatever is wrong with the request, the key or the model stays so."""
+        self.needs_http(server)
+        server.set_answers([FAULTS[fault][0], "fine"])
+        output = _within_patience(make_engine(max_retries=2), ["row 1"])[0]
+        assert type(output.error) is FAULTS[fault][1]
+        assert len(server.requests) == 1
+
     def test_a_huge_answer_arrives_whole(self, engine: BaseClient, server: Any) -> None:
         """Five million characters."""
         self.needs_http(server)
