@@ -72,14 +72,12 @@ class OpenAIClient(OpenAIChatClient):
             raise self._status_error(said.status_code, said.content, url, said.headers) from None
         except openai.APIConnectionError as error:
             cause = error.__cause__ or error
-            what = str(cause) or type(cause).__name__
+            what = f"{url}: {str(cause) or type(cause).__name__}"
             if type(cause).__name__ in ("ConnectError", "ConnectTimeout"):
-                raise EngineUnreachableError(f"{url}: cannot connect: {what}") from None
+                raise EngineUnreachableError(f"cannot connect to {what}") from None
             if isinstance(error, openai.APITimeoutError):
-                raise EngineTimeoutError(
-                    f"{url}: no answer for {self.config.timeout:g} s"
-                ) from None
-            raise EngineConnectionError(f"{url}: the connection failed: {what}") from None
+                raise EngineTimeoutError(f"no answer in time: {what}") from None
+            raise EngineConnectionError(f"the connection failed: {what}") from None
         except ValueError as error:  # no JSON
             raise ServerError(f"{url}: the answer cannot be read: {error}") from None
 
