@@ -167,7 +167,14 @@ class OllamaClient(BaseHTTPClient):
             mounts=NO_PROXY,
             follow_redirects=False,
             auth=None if "Authorization" in headers else _without_key,
+            event_hooks={"response": [self._look]},
         )
+
+    async def _look(self, response: httpx.Response) -> None:
+        """Refuse what the package would report without its headers."""
+        if response.status_code > 400 and response.status_code != 404:
+            body = await response.aread()
+            raise self._status_error(response.status_code, body, self.base_url, response.headers)
 
 
 def _without_key(request: httpx.Request) -> httpx.Request:
