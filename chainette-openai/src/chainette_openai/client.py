@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from chainette.engine.client import Request
 from chainette.engine.messages import with_instruction
-from chainette.engine.openai_chat import CHAT_SAMPLING, OpenAIChatClient
+from chainette.engine.openai_chat import CHAT_SAMPLING, OpenAIChatClient, unreadable
 from chainette.engine.per_loop import PerLoop
 from chainette.engine.structured import OutputSchema
 from chainette.engine.transport import NO_PROXY
 from chainette.errors import (
     EngineConnectionError,
-    EngineError,
     EngineTimeoutError,
     EngineUnreachableError,
     ServerError,
@@ -135,14 +134,13 @@ def read_response(response: ParsedResponse[Any]) -> LLMOutput:
     """Read a response of the Responses API.
 
     Raises:
-        ServerError: It failed.
-        EngineError: It holds no output and no reason why.
+        ServerError: It failed, or holds no output and no reason why.
     """
     if response.status in ("failed", "cancelled"):
         said = response.error.message if response.error else "the server does not say why"
         raise ServerError(f"the response was {response.status}: {said}")
     if not response.output and response.incomplete_details is None:
-        raise EngineError(f"the server's answer is no response: {response.to_json()[:300]}")
+        raise unreadable("response", response.to_dict())
     texts: list[str] = []
     reasoning: list[str] = []
     finish_reason = "stop"

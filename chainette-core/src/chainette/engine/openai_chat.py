@@ -100,10 +100,15 @@ def read_completion(answer: Any) -> LLMOutput:
     except (KeyError, TypeError, AttributeError, ValueError):
         completions = []
     if not completions:
-        error = ServerError(f"the server's answer is no chat completion: {str(answer)[:300]}")
-        error.transient = isinstance(answer, dict) and "error" in answer  # of a server behind it
-        raise error
+        raise unreadable("chat completion", answer)
     return LLMOutput(outputs=completions, usage=usage)
+
+
+def unreadable(kind: str, answer: Any) -> ServerError:
+    """The exception for JSON that is not what was asked for."""
+    error = ServerError(f"the server's answer is no {kind}: {str(answer)[:300]}")
+    error.transient = isinstance(answer, dict) and "error" in answer  # of a server behind it
+    return error
 
 
 def _completion(choice: dict[str, Any]) -> Completion:
