@@ -18,6 +18,7 @@ app = typer.Typer(
     help="Typed LLM pipelines over datasets, on any back-end.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,  # its tracebacks show local variables, and keys among them
+    rich_markup_mode=None,  # drawing boxes around help would take twice as long as all the rest
     add_completion=True,
 )
 app.command("run")(run)
