@@ -17,10 +17,10 @@ import logging
 import anyio
 from chainette.engine.client import BaseClient
 from chainette.engine.config import EngineConfig
-from chainette.engine.openai_chat import CHAT_SAMPLING, OpenAIChatClient
+from chainette.engine.openai_chat import OpenAIChatClient
 from chainette.engine.per_loop import PerLoop
 from chainette.errors import EngineConnectionError, EngineError, RequestError
-from chainette.plugins import Backend, Capabilities, hookimpl
+from chainette.plugins import CHAT_SAMPLING, Backend, Capabilities, hookimpl
 from chainette.types import LLMOutput, SamplingParams, Usage
 
 

@@ -17,7 +17,7 @@ from chainette import LLMOutput, SamplingParams
 from chainette.engine import aiohttp_transport
 from chainette.engine.aiohttp_transport import AiohttpTransport
 from chainette.engine.config import EngineConfig
-from chainette.engine.openai_chat import CHAT_SAMPLING, OpenAIChatClient
+from chainette.engine.openai_chat import OpenAIChatClient
 from chainette.engine.transport import NO_PROXY, HttpxTransport
 from chainette.errors import (
     AuthenticationError,
@@ -31,7 +31,7 @@ from chainette.errors import (
     RequestError,
     ServerError,
 )
-from chainette.plugins import Capabilities
+from chainette.plugins import CHAT_SAMPLING, Capabilities
 from chainette.types import Usage
 from pydantic import BaseModel, SecretStr
 from respx.mocks import HTTPCoreMocker

@@ -229,3 +229,43 @@ def test_an_implementation_that_raises_is_broken_with_its_reason(make_plugin: Ma
     assert "ZeroDivisionError" in reason("good")
     with pytest.raises(PluginError, match=r"backend 'good' of plugin-\d+ 1\.2: ZeroDivisionError"):
         load("good")
+
+
+NAMED = """
+from chainette.plugins import Backend, hookimpl
+
+@hookimpl
+def chainette_backends():
+    return [Backend("good", CONFIG, CLIENT)]
+"""
+
+
+def named(config: str, client: str) -> str:
+    return NAMED.replace("CONFIG", repr(config)).replace("CLIENT", repr(client))
+
+
+def test_classes_that_are_named_are_imported_when_the_backend_is_used(make_plugin: Make) -> None:
+    client = "chainette.testing.fake_engine:FakeClient"
+    make_plugin(named("chainette.engine.config:EngineConfig", client), "good")
+    assert set(state("good").values()) == {"ok"}
+    backend = load("good")
+    assert backend.config_class().__name__ == "EngineConfig"
+    assert backend.client_class().__name__ == "FakeClient"
+
+
+def test_listing_imports_no_class_that_is_only_named(make_plugin: Make) -> None:
+    make_plugin(named("this:Config", "this:Client"), "good")
+    assert set(state("good").values()) == {"ok"}
+    assert "this" not in sys.modules
+    with pytest.raises(PluginError, match=r"backend 'good'.*AttributeError.*Config"):
+        load("good")
+
+
+@pytest.mark.parametrize("client", ["not_there_at_all:Client", "this", "not_there.inside:Client"])
+def test_a_class_that_cannot_be_there_makes_the_plugin_unusable(
+    make_plugin: Make, client: str
+) -> None:
+    make_plugin(named("this:Config", client), "good")
+    assert not set(state("good").values()) & {"ok"}
+    with pytest.raises(PluginError, match=r"not_there|this"):
+        load("good")

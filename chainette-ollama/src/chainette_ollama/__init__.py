@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from chainette.plugins import Backend, Capabilities, hookimpl
 
-from chainette_ollama.client import OPTIONS, OllamaClient
-from chainette_ollama.config import LocalOllamaConfig, OllamaConfig
-from chainette_ollama.local import LocalOllamaClient
+from chainette_ollama.options import OPTIONS
 
 
 @hookimpl
@@ -16,8 +14,8 @@ def chainette_backends() -> list[Backend]:
     return [
         Backend(
             name="ollama_api",
-            config=OllamaConfig,
-            client=OllamaClient,
+            config="chainette_ollama.config:OllamaConfig",
+            client="chainette_ollama.client:OllamaClient",
             capabilities=Capabilities(
                 json_schema=True, json_object=True, reasoning=True, sampling=sampling
             ),
@@ -25,8 +23,8 @@ def chainette_backends() -> list[Backend]:
         ),
         Backend(
             name="ollama",
-            config=LocalOllamaConfig,
-            client=LocalOllamaClient,
+            config="chainette_ollama.config:LocalOllamaConfig",
+            client="chainette_ollama.local:LocalOllamaClient",
             capabilities=Capabilities(
                 json_schema=True, json_object=True, reasoning=True, local=True, sampling=sampling
             ),

@@ -25,27 +25,13 @@ from chainette.plugins import Capabilities
 from chainette.types import Completion, LLMOutput, SamplingParams, Usage
 
 from chainette_ollama.config import OllamaConfig
+from chainette_ollama.options import OPTIONS
 
 if TYPE_CHECKING:
     import httpx
     from ollama import AsyncClient, ChatResponse
 
 logger = logging.getLogger(__name__)
-
-OPTIONS = {
-    "temperature": "temperature",
-    "top_p": "top_p",
-    "top_k": "top_k",
-    "min_p": "min_p",
-    "max_tokens": "num_predict",
-    "stop": "stop",
-    "seed": "seed",
-    "presence_penalty": "presence_penalty",
-    "frequency_penalty": "frequency_penalty",
-    "repetition_penalty": "repeat_penalty",
-}
-"""Ollama's names of the sampling parameters (Ollama documentation, "Modelfile", parameters)."""
-
 
 DEFAULT_CONTEXT = 4096
 """Tokens of context where none are configured (Ollama documentation, "Context length")."""

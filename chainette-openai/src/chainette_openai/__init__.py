@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from chainette.plugins import Backend, Capabilities, hookimpl
-
-from chainette_openai.client import OpenAIClient
-from chainette_openai.config import OpenAIConfig
+from chainette.plugins import CHAT_SAMPLING, Backend, Capabilities, hookimpl
 
 
 @hookimpl
@@ -14,11 +11,9 @@ def chainette_backends() -> list[Backend]:
     return [
         Backend(
             name="openai",
-            config=OpenAIConfig,
-            client=OpenAIClient,
-            capabilities=Capabilities(
-                json_schema=True, json_object=True, sampling=OpenAIClient.sampling
-            ),
+            config="chainette_openai.config:OpenAIConfig",
+            client="chainette_openai.client:OpenAIClient",
+            capabilities=Capabilities(json_schema=True, json_object=True, sampling=CHAT_SAMPLING),
             summary="OpenAI's API and every server that speaks it",
         )
     ]

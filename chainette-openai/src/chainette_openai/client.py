@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from chainette.engine.client import Request
 from chainette.engine.messages import with_instruction
-from chainette.engine.openai_chat import CHAT_SAMPLING, OpenAIChatClient, unreadable
+from chainette.engine.openai_chat import OpenAIChatClient, unreadable
 from chainette.engine.per_loop import PerLoop
 from chainette.engine.structured import OutputSchema
 from chainette.engine.transport import NO_PROXY
@@ -35,7 +35,6 @@ class OpenAIClient(OpenAIChatClient):
     """Speaks the Responses API through OpenAI's SDK, or chat completions through the core."""
 
     config: OpenAIConfig
-    sampling = CHAT_SAMPLING
 
     def __init__(self, config: OpenAIConfig, capabilities: Capabilities | None = None) -> None:
         if config.protocol == "responses":

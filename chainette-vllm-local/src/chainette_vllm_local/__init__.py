@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from chainette.plugins import Backend, Capabilities, hookimpl
-
-from chainette_vllm_local.client import SAMPLING, VLLMLocalClient
-from chainette_vllm_local.config import VLLMLocalConfig
+from chainette.plugins import CHAT_SAMPLING, Backend, Capabilities, hookimpl
 
 
 @hookimpl
@@ -14,14 +11,16 @@ def chainette_backends() -> list[Backend]:
     return [
         Backend(
             name="vllm_local",
-            config=VLLMLocalConfig,
-            client=VLLMLocalClient,
+            config="chainette_vllm_local.config:VLLMLocalConfig",
+            client="chainette_vllm_local.client:VLLMLocalClient",
             capabilities=Capabilities(
                 json_schema=True,
                 guided_decoding=True,
                 reasoning=True,
                 local=True,
-                sampling=SAMPLING,
+                # vLLM documentation, class SamplingParams.
+                sampling=CHAT_SAMPLING
+                | {"top_k", "min_p", "repetition_penalty", "guided_decoding"},
             ),
             summary="vLLM in this process; needs its GPU dependencies",
         )

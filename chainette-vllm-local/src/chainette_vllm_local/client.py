@@ -8,16 +8,12 @@ import threading
 
 import anyio.to_thread
 from chainette.engine.client import BaseClient, Request
-from chainette.engine.openai_chat import CHAT_SAMPLING
 from chainette.errors import EngineError, EngineStartError
 from chainette.plugins import Capabilities
 from chainette.types import LLMOutput
 
 from chainette_vllm_local.config import VLLMLocalConfig
 from chainette_vllm_local.engine import LocalEngine
-
-SAMPLING = CHAT_SAMPLING | {"top_k", "min_p", "repetition_penalty", "guided_decoding"}
-"""Sampling parameters of vLLM."""
 
 
 class VLLMLocalClient(BaseClient):

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-from chainette.engine.openai_chat import CHAT_SAMPLING
-from chainette.plugins import Backend, Capabilities, hookimpl
-
-from chainette_vllm.client import VLLMClient
-from chainette_vllm.config import VLLMConfig
+from chainette.plugins import CHAT_SAMPLING, Backend, Capabilities, hookimpl
 
 
 @hookimpl
@@ -15,8 +11,8 @@ def chainette_backends() -> list[Backend]:
     return [
         Backend(
             name="vllm_api",
-            config=VLLMConfig,
-            client=VLLMClient,
+            config="chainette_vllm.config:VLLMConfig",
+            client="chainette_vllm.client:VLLMClient",
             capabilities=Capabilities(
                 json_schema=True,
                 json_object=True,

@@ -10,20 +10,6 @@ from chainette.engine.messages import with_instruction
 from chainette.errors import ServerError
 from chainette.types import Completion, LLMOutput, Message, SamplingParams, Usage
 
-CHAT_SAMPLING = frozenset(
-    {
-        "temperature",
-        "top_p",
-        "max_tokens",
-        "stop",
-        "seed",
-        "presence_penalty",
-        "frequency_penalty",
-        "n",
-    }
-)
-"""Sampling parameters of the protocol itself; servers know more of them."""
-
 
 class OpenAIChatClient(BaseHTTPClient):
     """Client of `POST {endpoint}/chat/completions`.

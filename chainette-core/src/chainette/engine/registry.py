@@ -121,9 +121,9 @@ def checked_config(fields: dict[str, Any], found: list[tuple[str, str]]) -> Engi
         return None
     backend = discovery.load(backend_name)
     try:
-        config = backend.config.model_validate(fields)
+        config = backend.config_class().model_validate(fields)
     except ValidationError as error:
-        found += problems(error, known=backend.config.model_fields)
+        found += problems(error, known=backend.config_class().model_fields)
         return None
     return _without_missing_reasoning(config, backend)
 
@@ -147,7 +147,7 @@ def client_for(config: EngineConfig) -> BaseClient:
 
 def _make_client(config: EngineConfig) -> BaseClient:
     backend = discovery.load(config.backend)
-    if not isinstance(config, backend.config):  # a plain EngineConfig, made by hand
+    if not isinstance(config, backend.config_class()):  # a plain EngineConfig, made by hand
         found: list[tuple[str, str]] = []
         given = {name: getattr(config, name) for name in config.model_fields_set}
         checked = checked_config(given, found)
@@ -157,7 +157,7 @@ def _make_client(config: EngineConfig) -> BaseClient:
             )
         config = checked
     config = _without_missing_reasoning(config, backend)
-    return backend.client(config, backend.capabilities)
+    return backend.client_class()(config, backend.capabilities)
 
 
 def _without_missing_reasoning(config: EngineConfig, backend: Backend) -> EngineConfig:

@@ -14,12 +14,15 @@ import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import platformdirs
 
-from chainette.engine.config import EngineConfig
-from chainette.engine.server import ServerProcess
 from chainette.errors import EngineStartError
+
+if TYPE_CHECKING:
+    from chainette.engine.config import EngineConfig
+    from chainette.engine.server import ServerProcess
 
 GRACE = 10.0
 """Seconds that a server gets to end by itself."""

@@ -5,12 +5,13 @@ entry point is the backend's name, its value a module (or object) with an implem
 hook `chainette_backends`.
 """
 
-from chainette.plugins.backend import API_VERSION, Backend, Capabilities
+from chainette.plugins.backend import API_VERSION, CHAT_SAMPLING, Backend, Capabilities
 from chainette.plugins.discovery import PluginInfo, installed, load, not_installed, survey
 from chainette.plugins.hookspecs import hookimpl
 
 __all__ = [
     "API_VERSION",
+    "CHAT_SAMPLING",
     "Backend",
     "Capabilities",
     "PluginInfo",

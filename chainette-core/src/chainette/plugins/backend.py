@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from chainette.engine.client import BaseClient
@@ -11,6 +12,19 @@ if TYPE_CHECKING:
 
 API_VERSION = 1
 """Version of the contract between the core and its plugins."""
+CHAT_SAMPLING = frozenset(
+    {
+        "temperature",
+        "top_p",
+        "max_tokens",
+        "stop",
+        "seed",
+        "presence_penalty",
+        "frequency_penalty",
+        "n",
+    }
+)
+"""Sampling parameters of the protocol of chat completions itself; servers know more of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,16 +59,34 @@ class Backend:
 
     Attributes:
         name: The backend's name; the same as the name of its entry point.
-        config: Its configuration class.
-        client: Its client class.
+        config: Its configuration class, or the name of it as `module:Class`: then the module is
+            imported when an engine of the backend is used, and listing the backend costs nothing.
+        client: Its client class, likewise.
         capabilities: What it can do.
         summary: One line for `chainette engines list`.
         api_version: Version of the plugin contract that it was written for.
     """
 
     name: str
-    config: type[EngineConfig]
-    client: type[BaseClient]
+    config: type[EngineConfig] | str
+    client: type[BaseClient] | str
     capabilities: Capabilities = field(default_factory=Capabilities)
     summary: str = ""
     api_version: int = API_VERSION
+
+    def config_class(self) -> type[EngineConfig]:
+        """The configuration class, imported where only its name is given."""
+        found: type[EngineConfig] = _imported(self.config)
+        return found
+
+    def client_class(self) -> type[BaseClient]:
+        """The client class, imported where only its name is given."""
+        found: type[BaseClient] = _imported(self.client)
+        return found
+
+
+def _imported(named: Any) -> Any:
+    if not isinstance(named, str):
+        return named
+    module, _, name = named.partition(":")
+    return getattr(import_module(module), name)

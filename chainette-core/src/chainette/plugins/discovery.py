@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
+from importlib.util import find_spec
 from typing import Any, Literal, TypeAlias
 
 import importlib_metadata
@@ -93,13 +94,17 @@ def load(name: str) -> Backend:
     if not entry_points:
         raise (PluginError if name in OURS else UnknownBackendError)(_missing(name))
     info = _describe(name, entry_points)[0]
-    if info.backend is None:
-        raise PluginError(f"backend {name!r} of {info.distribution} {info.version}: {info.reason}")
+    reason = info.reason if info.backend is None else _mismatch(info.backend)
+    if info.backend is None or reason:
+        raise PluginError(f"backend {name!r} of {info.distribution} {info.version}: {reason}")
     return info.backend
 
 
 def survey() -> list[PluginInfo]:
-    """Load every installed backend and say how it is; a broken one disturbs no other."""
+    """Describe every installed backend and say how it is; a broken one disturbs no other.
+
+    The modules of configurations and clients that are given by name are looked for, not imported.
+    """
     return [info for name, points in installed().items() for info in _describe(name, points)]
 
 
@@ -139,7 +144,7 @@ def _load(name: str, entry_point: Any) -> PluginInfo:
         if name not in _loaded:
             try:
                 backend = _find_backend(name, entry_point.load())
-                reason = _mismatch(backend)
+                reason = _version_mismatch(backend) or _missing_modules(backend)
             except (Exception, SystemExit) as error:  # whatever a plugin does stays its own
                 reason = printable(f"{type(error).__name__}: {error}")
                 _loaded[name] = _info(name, entry_point, state="broken", reason=reason)
@@ -176,20 +181,39 @@ def _find_backend(name: str, plugin: Any) -> Backend:
     raise PluginError(f"its entry point is named {name!r}, its backends are named {names}")
 
 
+def _version_mismatch(backend: Backend) -> str:
+    if backend.api_version == API_VERSION:
+        return ""
+    return (
+        f"it is written for plugin API version {backend.api_version}, "
+        f"this chainette has {API_VERSION}: upgrade the older of the two"
+    )
+
+
+def _missing_modules(backend: Backend) -> str:
+    """Why the classes of a backend cannot be right, as far as that shows without an import."""
+    for named in (backend.config, backend.client):
+        if not isinstance(named, str):
+            return _mismatch(backend)
+        module, colon, name = named.partition(":")
+        if not (colon and name) or find_spec(module) is None:
+            return f"there is no {named!r}; classes are named module:Class"
+    return ""
+
+
 def _mismatch(backend: Backend) -> str:
-    """Why this core cannot use the backend, or an empty string."""
+    """Why this core cannot use the classes of a backend, or an empty string."""
     from chainette.engine.client import BaseClient
     from chainette.engine.config import EngineConfig
 
-    if backend.api_version != API_VERSION:
-        return (
-            f"it is written for plugin API version {backend.api_version}, "
-            f"this chainette has {API_VERSION}: upgrade the older of the two"
-        )
-    if not (isinstance(backend.config, type) and issubclass(backend.config, EngineConfig)):
-        return f"its config {backend.config!r} is no subclass of EngineConfig"
-    if not (isinstance(backend.client, type) and issubclass(backend.client, BaseClient)):
-        return f"its client {backend.client!r} is no subclass of BaseClient"
+    try:
+        config, client = backend.config_class(), backend.client_class()
+    except (Exception, SystemExit) as error:  # whatever a plugin does stays its own
+        return printable(f"{type(error).__name__}: {error}")
+    if not (isinstance(config, type) and issubclass(config, EngineConfig)):
+        return f"its config {config!r} is no subclass of EngineConfig"
+    if not (isinstance(client, type) and issubclass(client, BaseClient)):
+        return f"its client {client!r} is no subclass of BaseClient"
     return ""
 
 

