@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import anyio
 import pytest
-from chainette import Chain, EngineConfig, Step
+from chainette import Chain, EngineConfig, Step, apply
 from chainette.engine import registry
-from chainette.errors import BudgetError, EngineDownError, QuotaError, RequestError
+from chainette.errors import BudgetError, EngineDownError, OutputDirError, QuotaError, RequestError
 from chainette.testing import FakeClient, fake_engine
 from pydantic import BaseModel
 
@@ -142,3 +144,31 @@ def test_nothing_is_said_of_a_run_that_ended_by_itself(caplog: pytest.LogCapture
     with fake_engine("e"), caplog.at_level(logging.WARNING):
         assert chain().run(rows(5), max_errors=1, max_cost=1.0).stopped is None
     assert not caplog.records
+
+
+@contextmanager
+def small_files(size: int) -> Iterator[None]:
+    """No file may be longer: the system answers as it does when a disk is full."""
+    resource = pytest.importorskip("resource")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.parametrize("rows", [300, 3000])
+def test_a_full_disk_ends_the_run_with_one_message_and_it_can_be_resumed(
+    tmp_path: Path, rows: int
+) -> None:
+    def same(row: Row) -> Row:
+        return row
+
+    chain = Chain(name="c", steps=[apply(same, id="same")])
+    inputs = [{"n": n} for n in range(rows)]
+    with small_files(2_000), pytest.raises(OutputDirError, match=r"cannot be written.*--resume"):
+        chain.run(inputs, output_dir=tmp_path / "out")
+    run = chain.run(inputs, output_dir=tmp_path / "out", resume=True)
+    assert run.counts.ok == rows
+    assert [line["row_id"] for line in run.lines()] == list(range(rows))

@@ -47,6 +47,8 @@ class PromptTemplate:
             self._constant = source if "{" not in source else None
             self._tree = _environment().parse(source)
             self._template = _environment().from_string(source)
+            # Every rendering copies them, and Jinja's own chain of mappings is slow to copy.
+            self._template.globals = dict(self._template.globals)
         except TemplateSyntaxError as error:
             raise ChainError(f"{where}, line {error.lineno}: {error.message}") from None
 

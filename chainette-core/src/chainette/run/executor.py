@@ -24,6 +24,7 @@ from chainette.engine.sync import run_sync
 from chainette.errors import ChainetteError, InputError
 from chainette.pipeline.apply import ApplyNode
 from chainette.pipeline.chain import Chain
+from chainette.run import collector
 from chainette.run.activity import Activity
 from chainette.run.batches import Batches
 from chainette.run.budget import Budget
@@ -44,6 +45,7 @@ from chainette.run.results import Run
 from chainette.run.selection import choose, select
 from chainette.run.sink import Sink
 from chainette.run.walk import Leaf, Scope, Walk
+from chainette.run.workers import Workers
 from chainette.validation import summary
 
 logger = logging.getLogger(__name__)
@@ -134,7 +136,9 @@ class Executor:
         if files.earlier is not None:
             journal = Journal(path, chain.nodes, retry_errors=options.retry_errors)
             start |= continued(files.earlier)
-        return Recorder(chain, files, start, journal, self._sink, self._order())
+        return Recorder(
+            chain, files, start, journal, self._sink, self._order(), give_up=self._give_up
+        )
 
     def _order(self) -> Iterator[int]:
         """The row ids in the order of the inputs."""
@@ -149,7 +153,8 @@ class Executor:
         try:
             with anyio.CancelScope() as self._scope:
                 await self._start_engines()
-                await self._work()
+                with collector.relaxed():
+                    await self._work()
             if self._fatal is not None:
                 raise self._fatal
             status = self._status()
@@ -159,8 +164,10 @@ class Executor:
         finally:
             with anyio.CancelScope(shield=True):
                 await self._reach.leave()
-            self._close(status)
-            self._observer.run_closed()
+            try:
+                self._close(status)
+            finally:
+                self._observer.run_closed()
         return self._finished(perf_counter() - begun)
 
     def interrupt(self) -> None:
@@ -202,9 +209,11 @@ class Executor:
         async with aclosing(self._rows()) as rows, anyio.create_task_group() as tasks:
             self._tasks = tasks
             self.nodes.batches = Batches(batched, tasks, self._moved)
+            workers = Workers(tasks, self._run_row)
             while (row := await self._take(rows)) is not None:
                 self._in_flight += 1
-                tasks.start_soon(self._run_row, row, self._reach.hold(self._chain.steps))
+                workers.give(row, self._reach.hold(self._chain.steps))
+            workers.dismiss()
             self._exhausted = True
             self._reach.no_more_rows(tasks)
             self._moved()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -15,6 +16,8 @@ from chainette.run.options import RunOptions
 MANIFEST = "run.json"
 GRAPH = "graph.json"
 ERRORS = "errors.jsonl"
+BUFFER = 1 << 20
+"""Bytes of lines to keep at most before they are handed to the operating system."""
 
 
 def _line(value: Any) -> bytes:
@@ -31,7 +34,52 @@ def _value(line: bytes) -> Any:
         return json.loads(line)
 
 
-class LineFiles:
+class LineFile:
+    """A file that lines are added to.
+
+    Args:
+        path: The file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._file: BinaryIO | None = path.open("ab", BUFFER)
+
+    def write(self, *values: Any) -> None:
+        """Add lines; `flush` hands them to the operating system.
+
+        Raises:
+            OutputDirError: There is no room for them; the other two methods raise it, too.
+        """
+        try:
+            self._room_for(len(values)).write(b"".join(map(_line, values)))
+        except OSError as error:
+            raise unwritable(self._path, error) from None
+
+    def flush(self) -> None:
+        """Hand what was written to the operating system."""
+        if self._file is not None:
+            try:
+                self._file.flush()
+            except OSError as error:
+                raise unwritable(self._path, error) from None
+
+    def close(self) -> None:
+        """Close the file that is open."""
+        file, self._file = self._file, None
+        if file is not None:
+            try:
+                file.close()
+            except OSError as error:
+                raise unwritable(self._path, error) from None
+
+    def _room_for(self, lines: int) -> BinaryIO:
+        """The file to write so many lines to."""
+        assert self._file is not None
+        return self._file
+
+
+class LineFiles(LineFile):
     """Numbered files of lines in one folder: `000000.jsonl`, `000001.jsonl` and so on.
 
     What the folder holds already stays; a last line that was torn is cut off.
@@ -43,31 +91,29 @@ class LineFiles:
 
     def __init__(self, folder: Path, max_lines: int) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        self._folder = folder
+        self._path = folder
         self._max_lines = max_lines
-        self._file: BinaryIO | None = None
+        self._file = None
         found = sorted(folder.glob("*.jsonl"))
         self._number = len(found)
         self._left = 0
         if found:
             self._left = max_lines - repair(found[-1])
-            self._file = found[-1].open("ab")
+            self._file = found[-1].open("ab", BUFFER)
 
-    def write(self, *values: Any) -> None:
-        """Write whole lines at once and hand them to the operating system."""
+    def _room_for(self, lines: int) -> BinaryIO:
         if self._file is None or self._left <= 0:
             self.close()
-            self._file = (self._folder / f"{self._number:06d}.jsonl").open("ab")
+            self._file = (self._path / f"{self._number:06d}.jsonl").open("ab", BUFFER)
             self._number, self._left = self._number + 1, self._max_lines
-        self._file.write(b"".join(map(_line, values)))
-        self._file.flush()
-        self._left -= len(values)
+        self._left -= lines
+        return self._file
 
-    def close(self) -> None:
-        """Close the file that is open."""
-        if self._file is not None:
-            self._file.close()
-            self._file = None
+
+def unwritable(path: Path, error: OSError) -> OutputDirError:
+    """What to tell a person of a file that could not be written."""
+    hint = "make room, then go on with the run (--resume)"
+    return OutputDirError(f"{path}: cannot be written: {error.strerror}; {hint}")
 
 
 def repair(path: Path) -> int:
@@ -116,29 +162,36 @@ class RunFiles:
             max_lines = options.max_lines_per_file
             self.steps = {id: LineFiles(path / "steps" / id, max_lines) for id in node_ids}
             self.flattened = LineFiles(path / "flattened", max_lines)
-            self._errors = (path / ERRORS).open("ab")
+            self.errors = LineFile(path / ERRORS)
         except OSError as error:
             raise OutputDirError(f"{path}: cannot be written: {error.strerror}") from None
         except ValueError as error:
             raise OutputDirError(f"{path / MANIFEST}: cannot be read: {error}") from None
 
-    def error(self, value: dict[str, Any]) -> None:
-        """Add a line to `errors.jsonl`."""
-        self._errors.write(_line(value))
-        self._errors.flush()
+    @property
+    def _files(self) -> tuple[LineFile, ...]:
+        return *self.steps.values(), self.flattened, self.errors
+
+    def flush(self) -> None:
+        """Hand what was written to the operating system, journals first."""
+        for file in self._files:
+            file.flush()
 
     def write_json(self, name: str, value: Any) -> None:
         """Write a JSON file so that no reader ever sees half of it."""
         text = json.dumps(value, ensure_ascii=False, indent=2) + "\n"
         unfinished = self.path / f".{name}.unfinished"
-        unfinished.write_text(text, encoding="utf-8")
-        unfinished.replace(self.path / name)
+        try:
+            unfinished.write_text(text, encoding="utf-8")
+            unfinished.replace(self.path / name)
+        except OSError as error:
+            raise unwritable(self.path / name, error) from None
 
     def close(self) -> None:
-        """Close every file."""
-        for files in (*self.steps.values(), self.flattened):
-            files.close()
-        self._errors.close()
+        """Close every file, whatever is wrong with one of them."""
+        with ExitStack() as closing:
+            for file in self._files:
+                closing.callback(file.close)
 
 
 def _make_room(path: Path, overwrite: bool) -> None:

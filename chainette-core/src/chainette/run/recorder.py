@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from chainette.errors import FailedRowError
+from chainette.errors import FailedRowError, OutputDirError
 from chainette.pipeline.chain import Chain
 from chainette.pipeline.graph import graph
 from chainette.pipeline.node import Node
@@ -36,6 +37,7 @@ class Recorder:
         journal: What an earlier, interrupted run has finished.
         sink: Gets every result.
         order: The row ids in the order of the inputs; by default all of them.
+        give_up: Is told when the files cannot be written.
     """
 
     def __init__(
@@ -46,12 +48,15 @@ class Recorder:
         journal: Journal | None = None,
         sink: Sink | None = None,
         order: Iterator[int] | None = None,
+        give_up: Callable[[Exception], None] | None = None,
     ) -> None:
         self._chain = chain
         self._files = files
         self._manifest = manifest
         self._journal = journal
         self._sink = sink
+        self._give_up = give_up
+        self._is_flushing = self._is_closed = False
         self._codecs = codecs(chain)
         self._results: list[Result[Any]] = []
         self._ends: list[tuple[int, list[Leaf]]] = []
@@ -111,6 +116,7 @@ class Recorder:
         if self._files is None or output.error is not None:
             return
         completion = output.outputs[0]
+        self._flush_soon()
         self._files.steps[step.id].write(
             {
                 **_place(row_id, path),
@@ -131,6 +137,7 @@ class Recorder:
         if not several and made is not None:
             output = codec.dump(made)
         kind = "split" if several else "one" if made is not None else "dropped"
+        self._flush_soon()
         self._files.steps[node.id].write({**_place(row_id, path), "output": output, "kind": kind})
 
     def failed(self, row_id: int, path: ItemPath, node: Node | None, error: Exception) -> None:
@@ -141,7 +148,8 @@ class Recorder:
         if self._journal is None or self._journal.find(id, row_id, item_name(path)) is None:
             usage = getattr(error, "usage", None)
             spent = {"usage": usage.as_dict()} if usage else {}
-            self._files.error({**_place(row_id, path), **_error(node, error), **spent})
+            self._flush_soon()
+            self._files.errors.write({**_place(row_id, path), **_error(node, error), **spent})
 
     def row_done(self, row_id: int, leaves: list[Leaf]) -> None:
         """Record a row that is at its end."""
@@ -159,6 +167,7 @@ class Recorder:
             end: How the run ended, for the manifest.
             costs: In US dollars by step id; `None` where the price is unknown.
         """
+        self._is_closed = True  # closing flushes
         for row_id in sorted(self._held):  # they finished behind a row that was given up
             self._deliver(row_id, self._held.pop(row_id))
         if self._journal is not None:
@@ -188,7 +197,25 @@ class Recorder:
             self._results.append(result_of(self._chain, row_id, leaves))
             self._ends.append((row_id, leaves))
         if self._files is not None:
+            self._flush_soon()
             self._files.flattened.write(*(self._line(row_id, leaf) for leaf in leaves))
+
+    def _flush_soon(self) -> None:
+        """Hand what is written to the operating system, once for all rows that end together."""
+        if not (self._is_flushing or self._is_closed):
+            self._is_flushing = True
+            asyncio.get_running_loop().call_soon(self._flush)
+
+    def _flush(self) -> None:
+        assert self._files is not None
+        self._is_flushing = False
+        if self._is_closed:
+            return
+        try:
+            self._files.flush()
+        except OutputDirError as error:
+            if self._give_up is not None:
+                self._give_up(error)
 
     def _line(self, row_id: int, leaf: Leaf) -> dict[str, Any]:
         """The flattened line of a row, or of one of its items."""
