@@ -1,8 +1,8 @@
 """A server of chat completions that answers at once, or after a while; it prints its port.
 
-A share of the answers can be faults of all kinds.
+A share of the answers can be faults of all kinds, and the answer can be that of a file.
 
-python benchmarks/fast_server.py [SECONDS] [SHARE]
+python benchmarks/fast_server.py [SECONDS] [SHARE] [FILE]
 """
 
 from __future__ import annotations
@@ -11,17 +11,19 @@ import asyncio
 import json
 import random
 import sys
+from pathlib import Path
 
 DELAY = float(sys.argv[1]) if len(sys.argv) > 1 else 0.0
 FAULTY = float(sys.argv[2]) if len(sys.argv) > 2 else 0.0
 CONTENT = json.dumps({"label": "positive", "score": 3})
-BODY = json.dumps(
+USUAL = json.dumps(
     {
         "object": "chat.completion",
         "choices": [{"index": 0, "message": {"content": CONTENT}, "finish_reason": "stop"}],
         "usage": {"prompt_tokens": 20, "completion_tokens": 10},
     }
 ).encode()
+BODY = Path(sys.argv[3]).read_bytes() if len(sys.argv) > 3 else USUAL
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
 ANSWER = HEAD % len(BODY) + BODY
 WRONG = BODY.replace(b"score", b"points")

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import logging
-import signal
-import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import aclosing
 from decimal import Decimal
@@ -20,7 +17,6 @@ from pydantic import TypeAdapter, ValidationError
 from chainette.engine import telemetry
 from chainette.engine.cache import ResponseCache
 from chainette.engine.registry import get_engine_config
-from chainette.engine.sync import run_sync
 from chainette.errors import ChainetteError, InputError
 from chainette.pipeline.apply import ApplyNode
 from chainette.pipeline.chain import Chain
@@ -47,8 +43,6 @@ from chainette.run.sink import Sink
 from chainette.run.walk import Leaf, Scope, Walk
 from chainette.run.workers import Workers
 from chainette.validation import summary
-
-logger = logging.getLogger(__name__)
 
 ROWS = 64
 """Rows in flight in a chain without engines."""
@@ -115,7 +109,14 @@ class Executor:
             self._cache,
         )
         self._budget = Budget(self._options.max_cost, self._options.max_errors)
-        self._in_flight = self._parked = 0
+        self._parked = 0
+        self._workers = Workers(
+            self._run_row,
+            lambda: self._reach.hold(chain.steps),
+            self._has_room,
+            self._moved,
+            ahead=max(1, self._most_active // 16),
+        )
         self._changed = anyio.Event()
         self._exhausted = False
         self._stopping = False
@@ -176,6 +177,7 @@ class Executor:
             self._scope.cancel()
         self._stopping = True
         self._scope.deadline = min(self._scope.deadline, anyio.current_time() + GRACE)
+        self._workers.forget()
         self._changed.set()
 
     def stop(self, reason: Exception) -> None:
@@ -191,6 +193,7 @@ class Executor:
 
     def make_room(self) -> None:
         """The sink has been emptied a little."""
+        self._workers.begin()
         self._changed.set()
 
     async def _start_engines(self) -> None:
@@ -207,13 +210,12 @@ class Executor:
             if isinstance(node, ApplyNode) and node.batch is not None
         ]
         async with aclosing(self._rows()) as rows, anyio.create_task_group() as tasks:
-            self._tasks = tasks
+            self._tasks = self._workers.tasks = tasks
             self.nodes.batches = Batches(batched, tasks, self._moved)
-            workers = Workers(tasks, self._run_row)
             while (row := await self._take(rows)) is not None:
-                self._in_flight += 1
-                workers.give(row, self._reach.hold(self._chain.steps))
-            workers.dismiss()
+                self._workers.add(row)
+            while self._workers.has_rows:
+                await self._wait()
             self._exhausted = True
             self._reach.no_more_rows(tasks)
             self._moved()
@@ -234,28 +236,33 @@ class Executor:
 
     async def _take(self, rows: AsyncIterator[InputRow]) -> InputRow | None:
         """The next row, once there is room for it."""
-        while not (self._stopping or self._has_room()):
-            self._changed = anyio.Event()
-            await self._changed.wait()
+        while not (self._stopping or self._workers.wants_rows):
+            await self._wait()
         try:
             return None if self._stopping else await anext(rows, None)
         except Exception as error:  # of the user's iterable, or the file
             self._give_up(error)
             return None
 
+    async def _wait(self) -> None:
+        self._changed = anyio.Event()
+        await self._changed.wait()
+
     def _has_room(self) -> bool:
         """Rows that wait in batches take no room: only further rows can help them."""
         if self._sink is not None and self._sink.is_full:
             return False
-        active = self._in_flight - self._parked
+        active = self._workers.busy - self._parked
         return active == 0 or (active < self._most_active and self._recorder.held < self._most_held)
 
     def _moved(self) -> None:
         """Something happened that may make room, or that nothing further comes after."""
-        self._changed.set()
-        batches = self.nodes.batches
-        idle = self._in_flight == self._parked and batches is not None and not batches.running
-        if not (self._exhausted and idle and self._in_flight):
+        workers, batches = self._workers, self.nodes.batches
+        workers.begin()
+        if workers.wants_rows:
+            self._changed.set()
+        idle = workers.busy == self._parked and batches is not None and not batches.running
+        if not (self._exhausted and idle and workers.busy):
             return
         assert batches is not None
         if not batches.flush(partial=self._stopping) and self._stopping:
@@ -276,8 +283,6 @@ class Executor:
                 self._check_budget()
         except Exception as error:  # the disk, or a defect: no row can go on
             self._give_up(error)
-        self._in_flight -= 1
-        self._moved()
 
     async def _walk(self, source: InputRow, hold: Hold) -> list[Leaf]:
         try:
@@ -348,47 +353,3 @@ class Executor:
             stopped=self._stopped,
             lines=recorder.lines,
         )
-
-
-async def arun_chain(chain: Chain, inputs: Any, **options: Any) -> Run:
-    """Run a chain in the running event loop; see `Chain.arun`."""
-    return _told(await Executor(chain, inputs, **options).run())
-
-
-def run_chain(chain: Chain, inputs: Any, **options: Any) -> Run:
-    """Run a chain to its end; see `Chain.run`."""
-    run = run_sync(lambda: run_until_interrupted(Executor(chain, inputs, **options)))
-    if run.interrupted:
-        raise KeyboardInterrupt
-    return _told(run)
-
-
-def _told(run: Run) -> Run:
-    """The run; a warning says so if it is not a whole one."""
-    if run.stopped is not None:
-        logger.warning("the run was stopped: %s; resume it to go on", run.stopped)
-    return run
-
-
-async def run_until_interrupted(executor: Executor) -> Run:
-    """Run, where a first Ctrl-C stops taking rows and a second one gives up those in flight."""
-    if threading.current_thread() is not threading.main_thread():
-        return await executor.run()
-
-    async def watch() -> None:
-        with anyio.open_signal_receiver(signal.SIGINT) as signals:
-            async for _ in signals:
-                executor.interrupt()
-
-    finished: list[Run] = []
-    failed: list[Exception] = []
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(watch)
-        try:
-            finished.append(await executor.run())
-        except Exception as error:  # raised below, outside the group, as itself
-            failed.append(error)
-        tasks.cancel_scope.cancel()
-    if failed:
-        raise failed[0]
-    return finished[0]

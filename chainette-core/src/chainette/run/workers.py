@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Awaitable, Callable
 
 import anyio.abc
@@ -12,45 +13,73 @@ from chainette.run.reach import Hold
 
 
 class Workers:
-    """Tasks that run one row after another; there are as many as there ever were rows in flight.
+    """Tasks that run one row after another.
 
-    A task for every row would cost several times as much.
+    A task for every row, or somebody who hands every row out, would cost several times as much.
 
     Args:
-        tasks: Where they run.
         run: Runs a row.
+        hold: Gives the engines that a row may need, from the moment it is begun.
+        has_room: Whether one more row may be begun.
+        moved: Is called whenever a row is done.
+        ahead: Rows to read ahead at least, so that whoever is done with one finds the next.
+
+    Attributes:
+        tasks: Where they run.
+        busy: Rows that are begun and not done.
     """
 
+    tasks: anyio.abc.TaskGroup
+
     def __init__(
-        self, tasks: anyio.abc.TaskGroup, run: Callable[[InputRow, Hold], Awaitable[None]]
+        self,
+        run: Callable[[InputRow, Hold], Awaitable[None]],
+        hold: Callable[[], Hold],
+        has_room: Callable[[], bool],
+        moved: Callable[[], None],
+        ahead: int,
     ) -> None:
-        self._tasks = tasks
-        self._run = run
-        self._idle: list[asyncio.Future[tuple[InputRow, Hold] | None]] = []
-        self._dismissed = False
+        self._run, self._hold = run, hold
+        self._has_room, self._moved = has_room, moved
+        self._ahead = ahead
+        self._ready: deque[InputRow] = deque()
+        self.busy = 0
 
-    def give(self, row: InputRow, hold: Hold) -> None:
-        """Have a row run that holds the engines which it may need."""
-        while self._idle:
-            idle = self._idle.pop()
-            if not idle.done():  # as it is when the run was given up
-                idle.set_result((row, hold))
-                return
-        self._tasks.start_soon(self._work, (row, hold))
+    @property
+    def wants_rows(self) -> bool:
+        """Whether rows should be read."""
+        return len(self._ready) < self._ahead
 
-    def dismiss(self) -> None:
-        """No more rows come."""
-        self._dismissed = True
-        for idle in self._idle:
-            if not idle.done():
-                idle.set_result(None)
+    @property
+    def has_rows(self) -> bool:
+        """Whether rows that were read are not begun yet."""
+        return bool(self._ready)
+
+    def add(self, row: InputRow) -> None:
+        """Add a row that was read."""
+        self._ready.append(row)
+        self.begin()
+
+    def begin(self) -> None:
+        """Begin rows, as many as there is room for."""
+        while (work := self._next()) is not None:
+            self.tasks.start_soon(self._work, work)
+
+    def forget(self) -> None:
+        """Begin no row any more."""
+        self._ready.clear()
+
+    def _next(self) -> tuple[InputRow, Hold] | None:
+        if not self._ready or not self._has_room():
+            return None
+        self.busy += 1
+        return self._ready.popleft(), self._hold()
 
     async def _work(self, first: tuple[InputRow, Hold]) -> None:
         work: tuple[InputRow, Hold] | None = first
         while work is not None:
             await self._run(*work)
-            if self._dismissed:
-                return
-            idle = asyncio.get_running_loop().create_future()
-            self._idle.append(idle)
-            work = await idle
+            self.busy -= 1
+            work = self._next()
+            self._moved()
+            await asyncio.sleep(0)  # rows that wait for nothing must let others have their turn

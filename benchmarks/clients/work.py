@@ -1,0 +1,105 @@
+"""The work that every client does, and what is measured of it.
+
+Rows are read from a file, put into a prompt, answered with JSON of one schema, validated, and
+written to a file. A client is a script: it imports this module first, then its own library, and
+calls `measure`. Its command line is `URL ROWS IN_FLIGHT INPUTS OUTPUT`.
+"""
+
+from __future__ import annotations
+
+import time
+
+BEGUN = time.perf_counter()
+
+import asyncio  # noqa: E402
+import json  # noqa: E402
+import os  # noqa: E402
+import resource  # noqa: E402
+import sys  # noqa: E402
+from collections.abc import Awaitable, Callable, Iterator  # noqa: E402
+from dataclasses import dataclass  # noqa: E402
+from pathlib import Path  # noqa: E402
+from typing import Literal  # noqa: E402
+
+from pydantic import BaseModel  # noqa: E402
+
+MODEL = "gpt-4o-mini"
+SYSTEM = "You label what customers wrote. Answer with JSON."
+PROMPT = "Which label fits this text, how sure are you, and why?\n\n{text}"
+TIMEOUT = 120.0
+
+
+class Answer(BaseModel):
+    """What a model is asked for."""
+
+    label: Literal["positive", "negative", "neutral"]
+    score: int
+    reason: str
+    keywords: list[str]
+
+
+Ask = Callable[[str], Awaitable[Answer]]
+
+
+@dataclass
+class Job:
+    """What a client is to do.
+
+    Attributes:
+        url: Base URL of an API like OpenAI's, `/v1` included.
+        rows: How many rows to take.
+        in_flight: How many requests to send at a time.
+        inputs: File of rows, JSON lines with a text each.
+        output: File, or folder, to write.
+    """
+
+    url: str
+    rows: int
+    in_flight: int
+    inputs: Path
+    output: Path
+
+    def prompts(self) -> Iterator[str]:
+        """The prompts, read and rendered one after another."""
+        with self.inputs.open("rb") as file:
+            for _, line in zip(range(self.rows), file, strict=False):
+                yield PROMPT.format(text=json.loads(line)["text"])
+
+
+async def ask_all(job: Job, ask: Ask) -> None:
+    """Ask for every row with as many workers as requests may be in flight, and write the answers.
+
+    This is the least that somebody writes around a library that answers one prompt at a time.
+    """
+    left = enumerate(job.prompts())
+    with job.output.open("w", encoding="utf-8") as file:
+
+        async def work() -> None:
+            for row_id, prompt in left:
+                answer = await ask(prompt)
+                line = {"row_id": row_id, "output": answer.model_dump()}
+                file.write(json.dumps(line) + "\n")
+
+        await asyncio.gather(*(work() for _ in range(job.in_flight)))
+
+
+def cpu_seconds() -> float:
+    """Seconds of CPU of this process, its threads, and the children that have ended."""
+    return sum(os.times()[:4])
+
+
+def measure(run: Callable[[Job], None], cpu_seconds: Callable[[], float] = cpu_seconds) -> None:
+    """Run a job and print what it took as one line of JSON.
+
+    A few rows go first, so that what happens once is not measured.
+    """
+    imported = time.perf_counter() - BEGUN
+    url, rows, in_flight, inputs, output = sys.argv[1:6]
+    job = Job(url, int(rows), int(in_flight), Path(inputs), Path(output))
+    run(Job(url, min(job.rows, 200), job.in_flight, job.inputs, job.output))
+    begun, cpu = time.perf_counter(), cpu_seconds()
+    run(job)
+    seconds, cpu = time.perf_counter() - begun, cpu_seconds() - cpu
+    peak = sum(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, -1)) / 1024
+    found = {"cpu_ms": 1000 * cpu / job.rows, "rows_s": job.rows / seconds}
+    print(json.dumps(found | {"peak_mb": peak, "import_s": imported}), flush=True)

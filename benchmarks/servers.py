@@ -1,0 +1,120 @@
+"""Local servers that give every request the same answer: nginx at once, ours after a while."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+CONTENT = json.dumps(
+    {
+        "label": "positive",
+        "score": 87,
+        "reason": "The customer praises the short delivery and the box, " * 8,
+        "keywords": ["delivery", "box", "price", "support", "colour"],
+    }
+)
+ANSWER = json.dumps(
+    {
+        "id": "chatcmpl-0123456789",
+        "object": "chat.completion",
+        "created": 1790000000,
+        "model": "gpt-4o-mini",
+        "choices": [
+            {
+                "index": 0,
+                "message": {"role": "assistant", "content": CONTENT, "refusal": None},
+                "logprobs": None,
+                "finish_reason": "stop",
+            }
+        ],
+        "usage": {
+            "prompt_tokens": 61,
+            "completion_tokens": 171,
+            "total_tokens": 232,
+            "prompt_tokens_details": {"cached_tokens": 0, "audio_tokens": 0},
+            "completion_tokens_details": {"reasoning_tokens": 0, "audio_tokens": 0},
+        },
+        "service_tier": "default",
+        "system_fingerprint": "fp_0123456789",
+    }
+)
+CONFIG = """
+worker_processes 1;
+daemon off;
+error_log stderr crit;
+pid {folder}/pid;
+events {{ worker_connections 4096; }}
+http {{
+    access_log off;
+    client_body_temp_path {folder}/body;
+    proxy_temp_path {folder}/proxy;
+    fastcgi_temp_path {folder}/fastcgi;
+    uwsgi_temp_path {folder}/uwsgi;
+    scgi_temp_path {folder}/scgi;
+    keepalive_requests 1000000000;
+    server {{
+        listen 127.0.0.1:{port} backlog=4096;
+        location / {{ default_type application/json; return 200 '{answer}'; }}
+    }}
+}}
+"""
+
+
+@contextmanager
+def nginx() -> Iterator[str]:
+    """An nginx that answers at once; gives its base URL.
+
+    Raises:
+        SystemExit: nginx is not installed.
+    """
+    program = shutil.which("nginx") or shutil.which("/usr/sbin/nginx")
+    if program is None:
+        sys.exit("nginx is not installed; on Debian: apt-get install nginx-light")
+    with tempfile.TemporaryDirectory() as folder, socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+        free.close()
+        answer = ANSWER.replace("\\", "\\\\").replace("'", "\\'")
+        path = Path(folder, "nginx.conf")
+        path.write_text(CONFIG.format(folder=folder, port=port, answer=answer))
+        server = subprocess.Popen([program, "-p", folder, "-c", str(path)])
+        try:
+            _wait(port)
+            yield f"http://127.0.0.1:{port}/v1"
+        finally:
+            server.terminate()
+            server.wait()
+
+
+@contextmanager
+def slow(seconds: float) -> Iterator[str]:
+    """A server that answers after so many seconds; gives its base URL."""
+    program = str(Path(__file__).with_name("fast_server.py"))
+    with tempfile.TemporaryDirectory() as folder:
+        answer = Path(folder, "answer.json")
+        answer.write_text(ANSWER)
+        command = [sys.executable, program, str(seconds), "0", str(answer)]
+        server = subprocess.Popen(command, stdout=subprocess.PIPE)
+        assert server.stdout is not None
+        try:
+            yield f"http://127.0.0.1:{int(server.stdout.readline())}/v1"
+        finally:
+            server.terminate()
+            server.wait()
+
+
+def _wait(port: int) -> None:
+    for _ in range(200):
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.02)
+    sys.exit("nginx did not start")
