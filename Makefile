@@ -8,7 +8,8 @@ PACKAGES := chainette-core chainette-openai chainette-vllm chainette-vllm-local 
 	examples/chainette-llamacpp
 SOURCES := $(addsuffix /src,$(PACKAGES))
 
-.PHONY: demo fuzz test test-vllm test-ollama lint types format docs bench build lock clean
+.PHONY: demo fuzz test test-vllm test-ollama lint types format docs bench bench-full bench-vllm \
+	build lock clean
 
 demo: $(READY)
 	$(BIN)/chainette run-yaml examples/engine_clinical_qa.yaml \
@@ -55,8 +56,23 @@ format: $(READY)
 docs: $(READY)
 	$(BIN)/python -m pytest tests/test_docs.py
 
+# Needs nginx. Against the bare loop and three peers, in minutes; the figures go into RESULTS.md.
 bench: $(READY)
 	$(BIN)/python benchmarks/startup.py
+	$(BIN)/python benchmarks/compare.py
+	$(BIN)/python benchmarks/report.py
+
+# Against every peer, each in an environment of its own under .bench (2 GB).
+bench-full: $(READY)
+	$(BIN)/python benchmarks/startup.py
+	$(BIN)/python benchmarks/compare.py --full
+	$(BIN)/python benchmarks/report.py
+	$(BIN)/python benchmarks/memory.py
+
+# The same model over HTTP and in process, on the real vLLM.
+bench-vllm:
+	tests/vllm/setup.sh .venv-vllm
+	.venv-vllm/venv/bin/python benchmarks/parity.py
 
 build: $(READY)
 	rm -rf dist
@@ -71,7 +87,7 @@ lock: $(READY)
 		--no-emit-package vllm --no-header --quiet --output-file requirements.lock
 
 clean:
-	rm -rf $(VENV) .venv-* dist runs
+	rm -rf $(VENV) .venv-* .bench dist runs
 
 $(READY): requirements.lock $(addsuffix /pyproject.toml,$(PACKAGES))
 	$(PYTHON) -c 'import sys; sys.exit("Chainette needs Python 3.10 or newer: make PYTHON=/path/to/python3") if sys.version_info < (3, 10) else None'

@@ -3,7 +3,7 @@
 python benchmarks/compare.py [--full] [--peers NAME,NAME] [--rounds N]
 
 Every peer gets an environment of its own in `.bench/`, made the first time. The figures go to
-`benchmarks/results/compare.json`, from which `benchmarks/report.py` writes RESULTS.md.
+`benchmarks/results/`, from which `benchmarks/report.py` writes RESULTS.md.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ import servers
 
 HERE = Path(__file__).parent
 VENVS = HERE.parent / ".bench"
-RESULTS = HERE / "results" / "compare.json"
+RESULTS = HERE / "results"
 OFFLINE = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "TELEMETRY_ENABLED": "0",
@@ -166,18 +166,25 @@ def main() -> None:
     parser.add_argument("--rows", type=int)
     options = parser.parse_args()
     options.rounds = options.rounds or (5 if options.full else 3)
-    options.rows = options.rows or (2000 if options.full else 1000)
+    options.rows = options.rows or 1000
     if not options.full and options.peers is None:
         options.peers = "httpx,openai,instructor"
     begun = time.time()
     found = compare(options)
-    RESULTS.parent.mkdir(exist_ok=True)
+    RESULTS.mkdir(exist_ok=True)
+    path = RESULTS / f"compare-{len(list(RESULTS.glob('compare-*.json'))) + 1}.json"
     machine = f"{os.cpu_count()} cores, Python {platform.python_version()}, {platform.system()}"
     versions = {peer.name: _versions(peer) for peer in PEERS if (VENVS / peer.name).exists()}
     about = {"machine": machine, "begun": begun, "seconds": time.time() - begun}
     about |= {"rounds": options.rounds, "rows": options.rows, "versions": versions}
-    RESULTS.write_text(json.dumps({"about": about, "found": found}, indent=1) + "\n")
-    print(f"{RESULTS}: {len(found)} measurements in {about['seconds']:.0f} s")
+    path.write_text(_lines({"about": about, "found": found}))
+    print(f"{path}: {len(found)} measurements in {about['seconds']:.0f} s")
+
+
+def _lines(content: dict[str, Any]) -> str:
+    """JSON with a line for each measurement."""
+    found = ",\n".join(json.dumps(item) for item in content["found"])
+    return f'{{"about": {json.dumps(content["about"])},\n"found": [\n{found}\n]}}\n'
 
 
 def _versions(client: Client) -> str:

@@ -31,8 +31,8 @@ chain = Chain(name="labels", steps=[Step(
 """
 
 
-def run(folder: Path, rows: int) -> tuple[float, float]:
-    """Peak megabytes and seconds of one run; checks what it leaves."""
+def run(folder: Path, rows: int) -> tuple[float, float, float]:
+    """Peak megabytes, seconds and CPU seconds of one run; checks what it leaves."""
     with (folder / "rows.jsonl").open("w") as file:
         file.writelines(f'{{"text": "row {n} of many, and some words"}}\n' for n in range(rows))
     program = str(Path(sys.executable).with_name("chainette"))
@@ -54,7 +54,7 @@ def run(folder: Path, rows: int) -> tuple[float, float]:
                 assert json.loads(line)["row_id"] == row, f"line {row} is another row"
                 row += 1
     assert row == rows, f"{row} lines for {rows} rows"
-    return usage.ru_maxrss / 1024, seconds
+    return usage.ru_maxrss / 1024, seconds, usage.ru_utime + usage.ru_stime
 
 
 def main() -> None:
@@ -73,8 +73,9 @@ def main() -> None:
             found = {rows: run(folder, rows) for rows in (FEW, MANY)}
     finally:
         server.terminate()
-    for rows, (megabytes, seconds) in found.items():
-        print(f"{rows:>9} rows  {megabytes:6.1f} MB  {rows / seconds:6.0f} rows/s, all in order")
+    for rows, (megabytes, seconds, cpu) in found.items():
+        rate, each = f"{rows / seconds:6.0f} rows/s", f"{1000 * cpu / rows:.3f} ms of CPU a row"
+        print(f"{rows:>9} rows  {megabytes:6.1f} MB  {rate}  {each}, all in order")
     print(f"ratio of peak memory: {found[MANY][0] / found[FEW][0]:.2f}  (bar: 1.3)")
 
 

@@ -13,7 +13,6 @@ BEGUN = time.perf_counter()
 
 import asyncio  # noqa: E402
 import json  # noqa: E402
-import os  # noqa: E402
 import resource  # noqa: E402
 import sys  # noqa: E402
 from collections.abc import Awaitable, Callable, Iterator  # noqa: E402
@@ -85,7 +84,8 @@ async def ask_all(job: Job, ask: Ask) -> None:
 
 def cpu_seconds() -> float:
     """Seconds of CPU of this process, its threads, and the children that have ended."""
-    return sum(os.times()[:4])
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(it.ru_utime + it.ru_stime for it in used)
 
 
 def measure(run: Callable[[Job], None], cpu_seconds: Callable[[], float] = cpu_seconds) -> None:
@@ -96,10 +96,10 @@ def measure(run: Callable[[Job], None], cpu_seconds: Callable[[], float] = cpu_s
     imported = time.perf_counter() - BEGUN
     url, rows, in_flight, inputs, output = sys.argv[1:6]
     job = Job(url, int(rows), int(in_flight), Path(inputs), Path(output))
-    run(Job(url, min(job.rows, 200), job.in_flight, job.inputs, job.output))
+    run(Job(url, min(job.rows, 100), job.in_flight, job.inputs, job.output))
     begun, cpu = time.perf_counter(), cpu_seconds()
     run(job)
     seconds, cpu = time.perf_counter() - begun, cpu_seconds() - cpu
-    peak = sum(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, -1)) / 1024
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     found = {"cpu_ms": 1000 * cpu / job.rows, "rows_s": job.rows / seconds}
     print(json.dumps(found | {"peak_mb": peak, "import_s": imported}), flush=True)

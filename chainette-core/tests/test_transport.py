@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import socket
+import ssl
 import subprocess
 import sys
-from collections.abc import Iterator
+import threading
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
 from typing import Any
 
 import anyio
 import httpx
 import pytest
+import trustme
 from chainette.engine.aiohttp_transport import AiohttpTransport
 from chainette.engine.transport import HttpxTransport, Transport
 from chainette.errors import (
@@ -34,24 +40,38 @@ def server() -> Iterator[FakeOpenAI]:
         yield server
 
 
-def send(kind: str, url: str, method: str = "POST", body: bytes | None = BODY) -> Any:
-    """Send over a transport of that kind; what came back, or the error."""
-
-    async def over(transport: Transport) -> Any:
+@asynccontextmanager
+async def transport_of(kind: str) -> AsyncIterator[Transport]:
+    """A transport of that kind, with short timeouts."""
+    limits = {"timeout": 0.4, "connect_timeout": 0.4}
+    if kind == "aiohttp":
+        transport = AiohttpTransport(**limits)
         try:
-            return await transport.send(method, url, HEADERS, body)
-        except EngineError as error:
-            return error
+            yield transport
         finally:
             await transport.aclose()
+    else:
+        certificates = httpx.create_ssl_context()
+        timeout = httpx.Timeout(0.4)
+        async with httpx.AsyncClient(
+            timeout=timeout, trust_env=False, verify=certificates
+        ) as client:
+            yield HttpxTransport(client, **limits)
+
+
+def send(
+    kind: str, url: str, method: str = "POST", body: bytes | None = BODY, times: int = 1
+) -> Any:
+    """Send over a transport of that kind; what came back, or the error."""
 
     async def call() -> Any:
-        limits = {"timeout": 0.4, "connect_timeout": 0.4}
-        if kind == "aiohttp":
-            return await over(AiohttpTransport(**limits))
-        timeout = httpx.Timeout(0.4)
-        async with httpx.AsyncClient(timeout=timeout, trust_env=False) as client:
-            return await over(HttpxTransport(client, **limits))
+        async with transport_of(kind) as transport:
+            try:
+                for _ in range(times):
+                    found = await transport.send(method, url, HEADERS, body)
+                return found
+            except EngineError as error:
+                return error
 
     return anyio.run(call)
 
@@ -162,9 +182,86 @@ def test_a_proxy_of_the_environment_is_for_other_machines_alone(
         assert type(found) is EngineUnreachableError
 
 
-def test_an_untrusted_certificate_is_refused(server: FakeOpenAI) -> None:
-    url = server.endpoint.replace("http://", "https://")
-    assert type(send("aiohttp", f"{url}/models", "GET", None)) is EngineUnreachableError
+@contextmanager
+def encrypted(name: str, authority: trustme.CA) -> Iterator[str]:
+    """A server behind TLS that shows a certificate of that name; gives its address."""
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert(name).configure_cert(context)
+    ready, done = threading.Event(), threading.Event()
+    ports: list[int] = []
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}")
+        await writer.drain()
+        writer.close()
+
+    async def serve() -> None:
+        server = await asyncio.start_server(answer, "127.0.0.1", 0, ssl=context)
+        ports.append(server.sockets[0].getsockname()[1])
+        ready.set()
+        await asyncio.to_thread(done.wait)
+        server.close()
+
+    thread = threading.Thread(target=lambda: asyncio.run(serve()))
+    thread.start()
+    ready.wait()
+    try:
+        yield f"https://localhost:{ports[0]}/x"
+    finally:
+        done.set()
+        thread.join()
+
+
+@both
+@pytest.mark.parametrize(
+    ("name", "trusted", "works"),
+    [("localhost", True, True), ("localhost", False, False), ("elsewhere.example", True, False)],
+)
+def test_certificates_are_verified_and_an_authority_of_one_s_own_is_taken(
+    kind: str,
+    name: str,
+    trusted: bool,
+    works: bool,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    authority = trustme.CA()
+    if trusted:
+        file = tmp_path / "authority.pem"
+        authority.cert_pem.write_to_path(str(file))
+        monkeypatch.setenv("SSL_CERT_FILE", str(file))
+    with encrypted(name, authority) as url:
+        found = send(kind, url, "GET", None)
+    if works:
+        assert found.body == b"{}"
+    else:
+        assert type(found) is EngineUnreachableError
+        assert "certificate" in str(found)
+
+
+@both
+def test_a_connection_is_used_again(kind: str, server: FakeOpenAI) -> None:
+    seen: list[int] = []
+    server.set_answers(lambda messages: seen.append(server.connections) or "hello")
+    assert send(kind, f"{server.endpoint}/chat/completions", times=3).status == 200
+    assert seen == [1, 1, 1]
+
+
+@both
+def test_a_request_that_is_given_up_closes_its_connection(kind: str, server: FakeOpenAI) -> None:
+    server.set_answers(lambda messages: faults.slow(30))
+
+    async def call() -> int:
+        async with transport_of(kind) as transport:
+            with anyio.move_on_after(0.2):
+                await transport.send("POST", f"{server.endpoint}/chat/completions", HEADERS, BODY)
+            with anyio.fail_after(5):
+                while server.connections:
+                    await anyio.sleep(0.01)
+            return server.connections
+
+    assert anyio.run(call) == 0
 
 
 def test_a_transport_that_is_never_closed_does_not_complain(server: FakeOpenAI) -> None:

@@ -16,10 +16,13 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import httpx
 import psutil
 import pytest
 from chainette import Chain, Step, register_engine
 from chainette.engine import registry, retry
+from chainette.engine.http import BaseHTTPClient
+from chainette.engine.transport import HttpxTransport
 from chainette.errors import ChainetteError
 from chainette.run import Run
 from chainette.testing import faults
@@ -35,6 +38,7 @@ BACKENDS: dict[str, tuple[type[Any], dict[str, Any]]] = {
     "openai chat": (FakeOpenAI, {"backend": "openai", "model": "m", "api": "chat"}),
     "openai responses": (FakeOpenAI, {"backend": "openai", "model": "m", "api": "responses"}),
     "vllm_api": (FakeVLLM, {"backend": "vllm_api", "model": "m"}),
+    "vllm_api over httpx": (FakeVLLM, {"backend": "vllm_api", "model": "m"}),
     "ollama_api": (FakeOllama, {"backend": "ollama_api", "model": "m"}),
     "llamacpp": (FakeOpenAI, {"backend": "llamacpp"}),
 }
@@ -134,6 +138,20 @@ def _own_registry_and_short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(retry, "LONGEST", 0.02)
 
 
+class OwnHttpx(HttpxTransport):
+    """The transport on httpx, with a client that is closed with it."""
+
+    def __init__(self, client: BaseHTTPClient) -> None:
+        limits = {
+            "timeout": client.config.timeout,
+            "connect_timeout": client.config.connect_timeout,
+        }
+        super().__init__(httpx.AsyncClient(timeout=client.config.timeout), **limits)
+
+    async def aclose(self) -> None:
+        await self._client.aclose()
+
+
 def run(chain: Chain, folder: Path, **options: Any) -> Run | ChainetteError:
     """Run with a deadline; at the end no task is left."""
 
@@ -154,9 +172,13 @@ def run(chain: Chain, folder: Path, **options: Any) -> Run | ChainetteError:
 @pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize("name", FAULTS)
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_nothing_is_lost(backend: str, name: str, place: str, tmp_path: Path) -> None:
+def test_nothing_is_lost(
+    backend: str, name: str, place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     if (backend, name) in HAS_NONE:
         pytest.skip("the protocol has no such answer")
+    if backend.endswith("over httpx"):
+        monkeypatch.setattr(BaseHTTPClient, "_make_transport", lambda it: OwnHttpx(it))
     server_class, fields = BACKENDS[backend]
     fault, bad = FAULTS[name], PLACES[place]
     process = psutil.Process()

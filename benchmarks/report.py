@@ -1,0 +1,227 @@
+"""Tables and a chart in RESULTS.md from the figures of `compare.py`.
+
+python benchmarks/report.py
+
+`benchmarks/results/` holds a file for each run; tables are of the last one, verdicts of all.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+from collections.abc import Callable
+from html import escape
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).parent
+BEGIN, END = "<!-- compare.py begins -->", "<!-- compare.py ends -->"
+NAMES = {
+    "aiohttp": "bare aiohttp loop",
+    "generate": "Chainette, `agenerate` alone",
+    "chainette": "Chainette, whole `Chain.run`",
+    "httpx": "httpx",
+    "openai": "openai SDK, `parse`",
+    "pydantic_ai": "pydantic-ai",
+    "ray": "Ray Data, HTTP processor",
+    "curator": "bespokelabs-curator",
+    "langchain": "langchain-openai",
+    "httpx_aiohttp": "httpx API over httpx-aiohttp",
+    "wreq": "wreq (Rust)",
+    "pyreqwest": "pyreqwest (Rust)",
+}
+FRAMEWORKS = ("instructor", "langchain", "pydantic_ai", "litellm", "curator", "ray")
+Setting = tuple[str, int]
+
+
+class Run:
+    """The figures of one run of `compare.py`, by setting and client, round by round."""
+
+    def __init__(self, path: Path) -> None:
+        content = json.loads(path.read_text())
+        self.about = content["about"]
+        self.failed: dict[str, str] = {}
+        self._found: dict[tuple[str, Setting, str], dict[int, Any]] = {}
+        for item in content["found"]:
+            key = (item["kind"], (item["server"], item["in_flight"]), item["client"])
+            if isinstance(item["result"], str):
+                self.failed[item["client"]] = item["result"]
+            else:
+                self._found.setdefault(key, {})[item["round"]] = item["result"]
+
+    def settings(self, kind: str = "client") -> list[Setting]:
+        every = {setting for found, setting, _ in self._found if found == kind}
+        return sorted(every, key=lambda it: (it[0] != "nginx", it[1]))
+
+    def clients(self, kind: str = "client") -> list[str]:
+        order = [name for found, _, name in self._found if found == kind]
+        cost = {name: self.median(name, ("nginx", 64), "cpu_ms", kind) or 0 for name in {*order}}
+        return sorted(cost, key=lambda name: cost[name])
+
+    def median(self, name: str, at: Setting, what: str, kind: str = "client") -> float | None:
+        rounds = self._found.get((kind, at, name))
+        return statistics.median(it[what] for it in rounds.values()) if rounds else None
+
+    def ratio(
+        self, name: str, base: str, at: Setting, kind: str = "client"
+    ) -> tuple[float, float, float] | None:
+        """CPU of a client over that of another one in the same round: median, least, most."""
+        ours, theirs = (self._found.get((kind, at, it), {}) for it in (name, base))
+        ratios = [ours[n]["cpu_ms"] / theirs[n]["cpu_ms"] for n in ours.keys() & theirs.keys()]
+        return (statistics.median(ratios), min(ratios), max(ratios)) if ratios else None
+
+
+def table(run: Run, kind: str, cell: Callable[[str, Setting], str]) -> list[str]:
+    settings = run.settings(kind)
+    heads = [f"{server}, {in_flight}" for server, in_flight in settings]
+    lines = ["| | " + " | ".join(heads) + " |", "|---" * (len(heads) + 1) + "|"]
+    for name in run.clients(kind):
+        cells = " | ".join(cell(name, setting) for setting in settings)
+        lines.append(f"| {NAMES.get(name, name)} | {cells} |")
+    return lines
+
+
+def cpu(run: Run, kind: str) -> list[str]:
+    def cell(name: str, at: Setting) -> str:
+        value = run.median(name, at, "cpu_ms", kind)
+        ratio = run.ratio(name, "aiohttp", at, kind)
+        if value is None or ratio is None:
+            return "-"
+        return f"{value:.2f} ms, **{ratio[0]:.1f}** ({ratio[1]:.1f} to {ratio[2]:.1f})"
+
+    return table(run, kind, cell)
+
+
+def plain(run: Run, what: str, form: str, kind: str = "client") -> list[str]:
+    def cell(name: str, at: Setting) -> str:
+        value = run.median(name, at, what, kind)
+        return "-" if value is None else format(value, form)
+
+    return table(run, kind, cell)
+
+
+def verdicts(run: Run) -> list[tuple[str, str, str, bool]]:
+    """For each bar: what it is about, the bar, what was found, and whether it is met."""
+    found = []
+    for name, most, what in (("chainette", 2.0, "`Chain.run`"), ("generate", 1.5, "`agenerate`")):
+        for at in (("nginx", 64), ("100 ms", 64)):
+            ratio = run.ratio(name, "aiohttp", at)
+            assert ratio is not None
+            said = f"CPU of {what} over the bare loop, {at[0]}, {at[1]} in flight"
+            found.append((said, f"≤ {most}", f"{ratio[0]:.2f}", ratio[0] <= most))
+    for names, least in ((FRAMEWORKS, 6), (("httpx", "openai"), 4)):
+        for name in names:
+            ratios = [run.ratio(name, "chainette", at) for at in run.settings()]
+            medians = [ratio[0] for ratio in ratios if ratio is not None]
+            if medians:
+                said = f"CPU of {NAMES.get(name, name)} over ours, least of all settings"
+                found.append((said, f"≥ {least}", f"{min(medians):.1f}", min(medians) >= least))
+    cost = run.median("chainette", ("100 ms", 1000), "cpu_ms")
+    rows = run.median("chainette", ("100 ms", 1000), "rows_s")
+    few = run.median("chainette", ("100 ms", 64), "cpu_ms")
+    assert cost is not None
+    assert rows is not None
+    assert few is not None
+    bound = min(10_000, 1000 / cost)
+    which = "the CPU bound" if bound < 10_000 else "the ideal"
+    share = rows / bound
+    found.append(
+        (
+            f"rows/s at 1,000 in flight, 100 ms, over {which} of {bound:,.0f}",
+            "≥ 0.90",
+            f"{share:.2f}",
+            share >= 0.9,
+        )
+    )
+    growth = cost / few
+    found.append(
+        ("CPU of a row at 1,000 over 64 in flight", "≤ 1.15", f"{growth:.2f}", growth <= 1.15)
+    )
+    return found
+
+
+def judged(runs: list[Run]) -> list[str]:
+    lines = ["| | bar | " + " | ".join(f"run {n + 1}" for n in range(len(runs))) + " |"]
+    lines.append("|---" * (len(runs) + 2) + "|")
+    for bars in zip(*(verdicts(run) for run in runs), strict=True):
+        cells = " | ".join(f"{it[2]}, {'met' if it[3] else '**not met**'}" for it in bars)
+        lines.append(f"| {bars[0][0]} | {bars[0][1]} | {cells} |")
+    return lines
+
+
+def chart(run: Run) -> str:
+    """Bars of the CPU of a row, nginx, 64 in flight."""
+    rows = [(name, run.median(name, ("nginx", 64), "cpu_ms")) for name in run.clients()]
+    bars = [(name, value) for name, value in rows if value]
+    longest = max(value for _, value in bars)
+    height = 34 + 26 * len(bars)
+    style = "font-family='sans-serif' font-size='13'"
+    lines = [f"<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 760 {height}' {style}>"]
+    lines.append("<rect width='100%' height='100%' fill='white'/>")
+    lines.append("<text x='8' y='20'>CPU for each row, ms (nginx, 64 in flight)</text>")
+    for index, (name, value) in enumerate(bars):
+        y = 34 + 26 * index
+        width = 420 * value / longest
+        colour = "#1b7f5c" if name in ("chainette", "generate") else "#9aa5b1"
+        label = escape(NAMES.get(name, name).replace("`", ""))
+        lines.append(f"<text x='230' y='{y + 14}' text-anchor='end'>{label}</text>")
+        lines.append(f"<rect x='240' y='{y}' width='{width:.1f}' height='18' fill='{colour}'/>")
+        lines.append(f"<text x='{246 + width:.1f}' y='{y + 14}'>{value:.2f}</text>")
+    return "\n".join([*lines, "</svg>"]) + "\n"
+
+
+def section(runs: list[Run]) -> str:
+    run = runs[-1]
+    about = run.about
+    versions = ", ".join(sorted({it for it in about["versions"].values() if it}))
+    lines = [
+        BEGIN,
+        f"Machine: {about['machine']}. {about['rounds']} rounds in turns, in random order; cells "
+        "are medians, ratios are to the bare loop of the same round (least to most). "
+        f"Versions: {versions}.",
+        "",
+        "### Bars",
+        "",
+        *judged(runs),
+        "",
+        "### CPU for each row",
+        "",
+        "![CPU for each row](results/cpu.svg)",
+        "",
+        *cpu(run, "client"),
+        "",
+        "### Rows a second",
+        "",
+        *plain(run, "rows_s", ",.0f"),
+        "",
+        "### Peak memory, MB",
+        "",
+        *plain(run, "peak_mb", ".0f"),
+        "",
+        "### Seconds to import",
+        "",
+        *plain(run, "import_s", ".2f"),
+        "",
+        "### HTTP libraries in the same loop: CPU for each request",
+        "",
+        *cpu(run, "transport"),
+    ]
+    if run.failed:
+        lines += ["", "Did not end every time:", ""]
+        lines += [f"- {name}: `{why}`" for name, why in sorted(run.failed.items())]
+    return "\n".join([*lines, END])
+
+
+def main() -> None:
+    runs = [Run(path) for path in sorted((HERE / "results").glob("compare*.json"))]
+    results = HERE / "RESULTS.md"
+    before, _, rest = results.read_text().partition(BEGIN)
+    _, _, after = rest.partition(END)
+    results.write_text(before + section(runs) + after)
+    (HERE / "results" / "cpu.svg").write_text(chart(runs[-1]))
+    for verdict in zip(*(verdicts(run) for run in runs), strict=True):
+        print(*verdict[0][:2], *(f"{it[2]} {'met' if it[3] else 'NOT MET'}" for it in verdict))
+
+
+if __name__ == "__main__":
+    main()
