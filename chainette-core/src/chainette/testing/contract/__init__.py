@@ -8,12 +8,17 @@ A plugin author subclasses `BackendContract` in a test module:
         server_class = FakeOpenAI
 """
 
-from chainette.testing.contract.answers import AnswerChecks
-from chainette.testing.contract.concurrency import ConcurrencyChecks
-from chainette.testing.contract.configuration import ConfigurationChecks
-from chainette.testing.contract.failures import FailureChecks
-from chainette.testing.contract.secrets import SecretChecks
-from chainette.testing.contract.structured import StructuredChecks
+import pytest
+
+# A check that fails shows the values that it compared.
+pytest.register_assert_rewrite(__name__)
+
+from chainette.testing.contract.answers import AnswerChecks  # noqa: E402
+from chainette.testing.contract.concurrency import ConcurrencyChecks  # noqa: E402
+from chainette.testing.contract.configuration import ConfigurationChecks  # noqa: E402
+from chainette.testing.contract.failures import FailureChecks  # noqa: E402
+from chainette.testing.contract.secrets import SecretChecks  # noqa: E402
+from chainette.testing.contract.structured import StructuredChecks  # noqa: E402
 
 __all__ = ["BackendContract"]
 

@@ -1,0 +1,115 @@
+"""`chainette plugins`: what it writes works untouched, and what it checks is told in words."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+BIN = Path(sys.executable).parent
+
+
+def call(*words: object, cwd: Path, path: Path | None = None) -> subprocess.CompletedProcess[str]:
+    environment = dict(os.environ) | ({"PYTHONPATH": str(path)} if path else {})
+    return subprocess.run(
+        [*map(str, words)], cwd=cwd, env=environment, capture_output=True, text=True, check=False
+    )
+
+
+def works(*words: object, cwd: Path, path: Path | None = None) -> str:
+    done = call(*words, cwd=cwd, path=path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.mark.packaging
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("protocol", ["openai", "http", "local"])
+def test_a_new_plugin_can_be_installed_and_passes_its_checks(protocol: str, tmp_path: Path) -> None:
+    said = works(BIN / "chainette", "plugins", "new", "ac_me", "--protocol", protocol, cwd=tmp_path)
+    assert "chainette-ac-me: written" in said
+    project, site = tmp_path / "chainette-ac-me", tmp_path / "site"
+    install = ["pip", "install", "--quiet", "--python", sys.executable, "--target", site]
+    works(BIN / "uv", *install, "--no-deps", "--no-build-isolation", project, cwd=tmp_path)
+    shown = json.loads(works(BIN / "chainette", "engines", "list", "--json", cwd=site, path=site))
+    (backend,) = [it for it in shown["backends"] if it["name"] == "ac_me"]
+    assert (backend["state"], backend["distribution"]) == ("ok", "chainette-ac-me")
+    assert backend["capabilities"]
+
+    tested = works(sys.executable, "-m", "pytest", "-q", "-W", "error", cwd=project, path=site)
+    assert "passed" in tested
+    works(BIN / "ruff", "check", "--no-cache", ".", cwd=project)
+    works(BIN / "ruff", "format", "--no-cache", "--check", ".", cwd=project)
+    types = call(BIN / "mypy", cwd=project, path=ROOT / "chainette-core/src")
+    assert types.returncode == 0, types.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["Ac-me"], "lower-case letters"),
+        (["acme", "--protocol", "smtp"], "unknown protocol 'smtp'"),
+        (["acme", "--output-dir", "."], "is not empty"),
+    ],
+)
+def test_a_plugin_that_cannot_be_written_is_refused(
+    words: list[str], said: str, tmp_path: Path
+) -> None:
+    (tmp_path / "mine.txt").write_text("mine")
+    done = call(BIN / "chainette", "plugins", "new", *words, cwd=tmp_path)
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+
+
+def test_an_installed_plugin_is_checked(tmp_path: Path) -> None:
+    said = works(BIN / "chainette", "plugins", "check", "chainette-vllm", cwd=tmp_path)
+    assert said.startswith("vllm_api:\n")
+    assert "ok      outputs have the length and order of the prompts" in said
+    assert "FAILED" not in said
+
+
+def test_a_plugin_that_breaks_a_promise_is_told_which(tmp_path: Path) -> None:
+    (tmp_path / "hasty.py").write_text(
+        """
+from chainette.engine.openai_chat import OpenAIChatClient
+from chainette.plugins import Backend, Capabilities, hookimpl
+from chainette.engine.config import EngineConfig
+
+class Client(OpenAIChatClient):
+    async def agenerate(self, prompts, *rest, **options):
+        return (await super().agenerate(prompts, *rest, **options))[::-1]
+
+@hookimpl
+def chainette_backends():
+    return [Backend("hasty", EngineConfig, Client, Capabilities(json_schema=True))]
+"""
+    )
+    metadata = tmp_path / "hasty-1.0.dist-info"
+    metadata.mkdir()
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: hasty\nVersion: 1.0\n")
+    (metadata / "entry_points.txt").write_text("[chainette.backends]\nhasty = hasty\n")
+    done = call(BIN / "chainette", "plugins", "check", "hasty", cwd=tmp_path, path=tmp_path)
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "FAILED  outputs have the length and order of the prompts (0 of 1)" in done.stdout
+    assert "assert ['answer 19'" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["nobody"], "no backend and no plugin 'nobody'"),
+        (["vllm_api", "--server", "not.there:Server"], "no fake server 'not.there:Server'"),
+        (["vllm_api", "--field", "model"], "write KEY=VALUE"),
+    ],
+)
+def test_what_cannot_be_checked_is_said_so(words: list[str], said: str, tmp_path: Path) -> None:
+    done = call(BIN / "chainette", "plugins", "check", *words, cwd=tmp_path)
+    assert done.returncode == 2
+    assert said in done.stderr
