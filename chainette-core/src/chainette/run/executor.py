@@ -235,7 +235,7 @@ class Executor:
                     return
 
     async def _take(self, rows: AsyncIterator[InputRow]) -> InputRow | None:
-        """The next row, once there is room for it."""
+        """The next row, once one should be read."""
         while not (self._stopping or self._workers.wants_rows):
             await self._wait()
         try:
