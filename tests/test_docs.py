@@ -173,3 +173,12 @@ def test_links_between_pages_lead_somewhere() -> None:
         for target in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
             if not target.startswith("http"):
                 assert (page.parent / target).exists(), f"{page}: {target}"
+
+
+def test_every_message_of_the_troubleshooting_page_is_one_that_the_code_has() -> None:
+    page = (ROOT / "docs/troubleshooting.md").read_text()
+    messages = re.findall(r"^### `(.+)`$", page, re.MULTILINE)
+    sources = [*ROOT.glob("chainette-*/src/**/*.py")]
+    code = "\n".join(path.read_text() for path in sources)
+    assert len(messages) > 20
+    assert [message for message in messages if message not in code] == []
