@@ -11,7 +11,8 @@ A plugin author subclasses `BackendContract` in a test module:
 import pytest
 
 # A check that fails shows the values that it compared.
-pytest.register_assert_rewrite(__name__)
+KINDS = ("answers", "concurrency", "configuration", "failures", "secrets", "structured")
+pytest.register_assert_rewrite(*(f"{__name__}.{kind}" for kind in KINDS))
 
 from chainette.testing.contract.answers import AnswerChecks  # noqa: E402
 from chainette.testing.contract.concurrency import ConcurrencyChecks  # noqa: E402
