@@ -105,10 +105,14 @@ class BaseHTTPClient(BaseClient):
         if self._login:
             headers["Authorization"] = f"Basic {_basic(self._login)}"
         elif self._key:
-            headers["Authorization"] = f"Bearer {self._key}"
+            headers |= self._key_headers(self._key)
         # Names of headers ignore case; two of one name would both be sent.
         own = self.config.headers.items()
         return headers | {name.title(): value.get_secret_value().strip() for name, value in own}
+
+    def _key_headers(self, key: str) -> dict[str, str]:
+        """Headers that carry the API key; servers that want another one than this override it."""
+        return {"Authorization": f"Bearer {key}"}
 
     async def aclose(self) -> None:
         """Close the connections of the running event loop."""
