@@ -8,8 +8,8 @@ PACKAGES := chainette-core chainette-openai chainette-vllm chainette-vllm-local 
 	examples/chainette-llamacpp
 SOURCES := $(addsuffix /src,$(PACKAGES))
 
-.PHONY: demo fuzz test test-vllm test-ollama lint types format docs bench bench-full bench-vllm \
-	build lock clean
+.PHONY: demo fuzz test test-vllm test-ollama lint types format docs docs-check docs-links bench \
+	bench-full bench-vllm build lock clean
 
 demo: $(READY)
 	$(BIN)/chainette run-yaml examples/engine_clinical_qa.yaml \
@@ -53,8 +53,21 @@ format: $(READY)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+# Writes tables and the commands' reference into the pages, then builds docs/_build/html.
+COG := $(BIN)/cog -P -I docs -p "from tables import *"
+COGGED := docs/engines.md docs/backends/*.md docs/reference/cli.md
 docs: $(READY)
-	$(BIN)/python -m pytest tests/test_docs.py
+	$(COG) -r $(COGGED)
+	$(BIN)/sphinx-build -W --keep-going --quiet -b html docs docs/_build/html
+
+# What `make docs` would change is stale, and a page with a warning is not built.
+docs-check: $(READY)
+	$(COG) --check $(COGGED)
+	$(BIN)/sphinx-build -W --keep-going --quiet -E -b html docs docs/_build/html
+
+# Asks every address that the pages link to; needs the internet.
+docs-links: $(READY)
+	$(BIN)/sphinx-build -W --keep-going --quiet -b linkcheck docs docs/_build/linkcheck
 
 # Needs nginx. Against the bare loop and three peers, in minutes; the figures go into RESULTS.md.
 bench: $(READY)
@@ -87,7 +100,7 @@ lock: $(READY)
 		--no-emit-package vllm --no-header --quiet --output-file requirements.lock
 
 clean:
-	rm -rf $(VENV) .venv-* .bench dist runs
+	rm -rf $(VENV) .venv-* .bench dist docs/_build runs
 
 $(READY): requirements.lock $(addsuffix /pyproject.toml,$(PACKAGES))
 	$(PYTHON) -c 'import sys; sys.exit("Chainette needs Python 3.10 or newer: make PYTHON=/path/to/python3") if sys.version_info < (3, 10) else None'

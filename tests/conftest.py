@@ -151,6 +151,17 @@ def llama_server() -> str:
     return server_process(command, name="tests").ensure_running() + "/v1"
 
 
+@pytest.fixture(scope="session")
+def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a wheel and an sdist of every distribution."""
+    folder = tmp_path_factory.mktemp("wheels")
+    projects = [*ROOT.glob("chainette-*/pyproject.toml"), *ROOT.glob("examples/*/pyproject.toml")]
+    for project in projects:
+        build = [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(folder)]
+        subprocess.run([*build, str(project.parent)], check=True, capture_output=True)
+    return folder
+
+
 @pytest.fixture
 def chainette(tmp_path: Path) -> Chainette:
     """Runs the command line in a folder of its own."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import io
+import re
 import tokenize
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +20,12 @@ BACKENDS = [
     for path in [*ROOT.glob("chainette-*/src/*"), *ROOT.glob("examples/*/src/*")]
     if path.is_dir() and path != CORE
 ]
+
+
+def test_the_floors_are_those_of_the_documentation() -> None:
+    for page in ["docs/architecture.md", "CONTRIBUTING.md"]:
+        written = re.findall(r"^\| `(\w+)/` \|", (ROOT / page).read_text(), re.MULTILINE)
+        assert written == FLOORS
 
 
 def height(module: str) -> int:

@@ -32,15 +32,6 @@ def call(*command: object, cwd: Path | None = None) -> str:
     return done.stdout
 
 
-@pytest.fixture(scope="module")
-def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("wheels")
-    for source in DISTRIBUTIONS.values():
-        build = [sys.executable, "-m", "build", "--no-isolation", "--outdir", folder]
-        call(*build, ROOT / source)
-    return folder
-
-
 class Environment:
     """A virtual environment with nothing in it."""
 

@@ -1,35 +1,37 @@
 """Every exception that Chainette raises.
 
-```
-ChainetteError
-├── ConfigError            an engine's configuration, or a file of them, is wrong
-│   ├── UnknownEngineError     no engine of that name is registered
-│   └── MissingAPIKeyError     an API key is needed and none was found
-├── PluginError            a backend is not installed, in conflict, broken or incompatible
-│   └── UnknownBackendError    no plugin provides, and no package of ours brings, that name
-├── ChainError             a chain, its YAML or one of its templates is wrong
-├── ApplyError             a function of a chain failed on a row
-├── InputError             an input file or one of its rows cannot be used
-├── OutputDirError         the output directory cannot be used
-├── BudgetError            why a run was stopped: too many errors, or too much spent
-├── FailedRowError         what `Result.unwrap()` raises for a row that was read back from disk
-└── EngineError            a request, or the engine as a whole, failed
-    ├── EngineStartError       the server process did not start
-    ├── EngineConnectionError  the connection failed
-    │   └── EngineUnreachableError  there never was one
-    ├── EngineTimeoutError     no answer in time
-    ├── AuthenticationError    the endpoint refused the API key
-    ├── NotFoundError          the endpoint has no such model, or is no such API
-    ├── QuotaError             the account has nothing left to spend
-    ├── EngineDownError        the engine has answered nobody for a long time
-    ├── RequestError           the endpoint refused this request
-    ├── RateLimitError         too many requests
-    ├── ServerError            the endpoint failed, or answered what is no answer
-    └── OutputError            the answer came but cannot be used
-        ├── StructuredOutputError  it does not fit the output model
-        ├── OutputTruncatedError   it was cut at max_tokens
-        └── RefusalError           the model or a content filter refused to answer
-```
+They form a tree::
+
+    ChainetteError
+    ├── ConfigError            an engine's configuration, or a file of them, is wrong
+    │   ├── UnknownEngineError     no engine of that name is registered
+    │   └── MissingAPIKeyError     an API key is needed and none was found
+    ├── PluginError            a backend is not installed, in conflict, broken or incompatible
+    │   └── UnknownBackendError    no plugin provides, and no package of ours brings, that name
+    ├── ChainError             a chain, its YAML or one of its templates is wrong
+    ├── ApplyError             a function of a chain failed on a row
+    ├── InputError             an input file or one of its rows cannot be used
+    ├── OutputDirError         the output directory cannot be used
+    ├── BudgetError            why a run was stopped: too many errors, or too much spent
+    ├── FailedRowError         what `Result.unwrap()` raises for a row that was read back from disk
+    └── EngineError            a request, or the engine as a whole, failed
+        ├── EngineStartError       the server process did not start
+        ├── EngineConnectionError  the connection failed
+        │   └── EngineUnreachableError  there never was one
+        ├── EngineTimeoutError     no answer in time
+        ├── AuthenticationError    the endpoint refused the API key
+        ├── NotFoundError          the endpoint has no such model, or is no such API
+        ├── QuotaError             the account has nothing left to spend
+        ├── EngineDownError        the engine has answered nobody for a long time
+        ├── RequestError           the endpoint refused this request
+        ├── RateLimitError         too many requests
+        ├── ServerError            the endpoint failed, or answered what is no answer
+        └── OutputError            the answer came but cannot be used
+            ├── StructuredOutputError  it does not fit the output model
+            ├── OutputTruncatedError   it was cut at max_tokens
+            └── RefusalError           the model or a content filter refused to answer
+
+What a run survives becomes the error of one row's `Result`; everything else is raised.
 """
 
 from __future__ import annotations

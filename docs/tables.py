@@ -1,0 +1,101 @@
+"""What pages say of the code, taken from the code; `make docs` writes it into them (with cog)."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+import types
+from pathlib import Path
+from typing import Any, Literal, Union, get_args, get_origin
+
+import docstring_parser
+from chainette import EngineConfig
+from chainette.plugins.discovery import installed, load
+from pydantic import SecretStr
+from pydantic.fields import FieldInfo
+
+
+def options(backend: str | None = None, beside: str | None = None) -> None:
+    """The fields of every engine, or those that a backend's own engines have beside another's."""
+    config = load(backend).config_class() if backend else EngineConfig
+    base = load(beside).config_class() if beside else EngineConfig
+    common = base.model_fields if backend else {}
+    print("\n| field | type | default | meaning |\n|---|---|---|---|")
+    meanings = _meanings(config)
+    for name, field in config.model_fields.items():
+        if name in meanings and (name not in common or _differs(field, common[name])):
+            cells = (f"`{name}`", _type(field.annotation), _default(field), meanings[name])
+            print("| " + " | ".join(cells) + " |")
+    print()
+
+
+def capabilities(*names: str) -> None:
+    """What backends can do, as their plugins say."""
+    backends = [load(name) for name in names or sorted(installed())]
+    print("\n| | " + " | ".join(f"`{backend.name}`" for backend in backends) + " |")
+    print("|---" * (len(backends) + 1) + "|")
+    flags = ("json_schema", "json_object", "guided_decoding", "reasoning", "local")
+    for flag in flags:
+        _row(flag, [getattr(backend.capabilities, flag) for backend in backends])
+    for parameter in sorted(set().union(*(it.capabilities.sampling for it in backends))):
+        if parameter not in flags:
+            _row(parameter, [parameter in it.capabilities.sampling for it in backends])
+    print()
+
+
+def commands() -> None:
+    """Every command with its options, as Typer describes them."""
+    typer = shutil.which("typer", path=str(Path(sys.executable).parent))
+    assert typer is not None
+    words = [typer, "chainette.cli.app", "utils", "docs", "--name", "chainette"]
+    text = subprocess.run(words, capture_output=True, text=True, check=True).stdout
+    text = text.partition("\n")[2].replace("```console\n$ ", "`").replace("\n```", "`")
+    print(re.sub(r"\n{3,}", "\n\n", text).rstrip() + "\n")
+
+
+def _row(name: str, has: list[bool]) -> None:
+    print(f"| `{name}` | " + " | ".join("yes" if it else "" for it in has) + " |")
+
+
+def _meanings(config: type[EngineConfig]) -> dict[str, str]:
+    """The fields' descriptions from the docstrings of a class and what it is derived from."""
+    found: dict[str, str] = {}
+    for base in reversed(config.__mro__):
+        if issubclass(base, EngineConfig):
+            parsed = docstring_parser.parse(base.__doc__ or "", docstring_parser.Style.GOOGLE)
+            found |= {it.arg_name: " ".join((it.description or "").split()) for it in parsed.params}
+    return found
+
+
+def _differs(field: FieldInfo, common: FieldInfo) -> bool:
+    return field.default != common.default or field.is_required() != common.is_required()
+
+
+def _type(annotation: Any) -> str:
+    """A type as somebody who writes YAML would name it."""
+    origin, inner = get_origin(annotation), get_args(annotation)
+    if annotation is type(None):
+        return "null"
+    if origin in (Union, types.UnionType):
+        return " or ".join(_type(it) for it in inner if it is not type(None))
+    if origin is Literal:
+        return ", ".join(f"`{it}`" for it in inner)
+    if origin in (list, dict):
+        return f"{'list' if origin is list else 'mapping'} of {_type(inner[-1])}"
+    names = {str: "text", SecretStr: "text", float: "number", int: "integer", bool: "true or false"}
+    return names.get(annotation, "value")
+
+
+def _default(field: FieldInfo) -> str:
+    if field.is_required():
+        return "required"
+    value = field.get_default(call_default_factory=True)
+    if value is None or value in ([], {}):
+        return ""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float):
+        return f"{value:g}"
+    return f"`{value}`" if isinstance(value, str) else str(value)

@@ -1,0 +1,139 @@
+"""The pages of the documentation, as a reader who copies from them sees them."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+DOCS = [path for path in sorted(ROOT.glob("docs/**/*.md")) if "_build" not in path.parts]
+PAGES = [
+    *sorted(ROOT.glob("*.md")),
+    *DOCS,
+    *sorted(ROOT.glob("chainette-*/README.md")),
+    *sorted(ROOT.glob("examples/*/README.md")),
+]
+START = ROOT / "docs/start.md"
+FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+FILE_NAME = re.compile(r"# ([\w-]+\.\w+)\n")
+
+
+@dataclass(frozen=True)
+class Snippet:
+    page: Path
+    line: int
+    language: str
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.page.relative_to(ROOT)}:{self.line}"
+
+    @property
+    def file_name(self) -> str:
+        """Name of the file that it says it is, in a comment on its first line."""
+        named = FILE_NAME.match(self.text)
+        return named[1] if named else ""
+
+    @property
+    def commands(self) -> list[str]:
+        """What follows the prompts of a console, without the comments."""
+        return [
+            line.removeprefix("$ ").partition("   #")[0].strip()
+            for line in self.text.splitlines()
+            if line.startswith("$ ")
+        ]
+
+
+def snippets(pages: Iterable[Path] = PAGES, *languages: str) -> list[Snippet]:
+    found = []
+    for page in pages:
+        text = page.read_text()
+        for match in FENCE.finditer(text):
+            line = text[: match.start()].count("\n") + 1
+            found.append(Snippet(page, line, match[1], match[2]))
+    return [snippet for snippet in found if not languages or snippet.language in languages]
+
+
+def commands(pages: Iterable[Path] = PAGES) -> list[str]:
+    return [line for it in snippets(pages, "console") for line in it.commands]
+
+
+REPOSITORY_PAGES = [
+    page for page in PAGES if any(line.startswith("make ") for line in commands([page]))
+]
+"""Pages for somebody who has cloned the repository; the others are for who has installed it."""
+
+
+@dataclass
+class Reader:
+    """Copies pages from top to bottom into a folder, with a Python environment of their own."""
+
+    folder: Path
+    environment: dict[str, str]
+    install: list[str]
+    """Command that stands for `pip install`."""
+    done: list[str] = field(default_factory=list)
+
+    def read(self, page: Path) -> None:
+        parts = snippets([page])
+        if not parts[0].text.startswith("$ pip install "):
+            self.prepare()
+        for snippet in parts:
+            if snippet.file_name:
+                (self.folder / snippet.file_name).write_text(snippet.text)
+            if snippet.language == "python":
+                self.call(str(snippet), "python", snippet.file_name or "-c", snippet.text)
+            for line in snippet.commands if snippet.language == "console" else []:
+                self.command(str(snippet), line)
+
+    def prepare(self) -> None:
+        """What one has after the first page: the library, an engine, a chain and its rows."""
+        for snippet in snippets([START]):
+            if snippet.file_name:
+                (self.folder / snippet.file_name).write_text(snippet.text)
+        for line in commands([START]):
+            if line.startswith(("echo ", "pip install ")) and "openai" not in line:
+                self.command("start", line)
+
+    def command(self, where: str, line: str) -> None:
+        words = shlex.split(line)
+        if words[0] == "cd":
+            self.folder /= words[1]
+        elif words[0] == "export":
+            name, _, value = words[1].partition("=")
+            self.environment[name] = value.replace("…", "sk-test")
+        elif words[:2] == ["pip", "install"]:
+            self.call(where, *self.install, *words[2:])
+        else:
+            self.call(where, "bash", "-c", line)
+
+    def call(self, where: str, *command: str) -> None:
+        done = subprocess.run(
+            command,
+            cwd=self.folder,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=250,
+            check=False,
+        )
+        said = f"{where}: {shlex.join(command)[:300]}\n{done.stdout}\n{done.stderr}"
+        assert done.returncode == 0, said
+        assert "Traceback" not in done.stderr, said
+        self.done.append(said)
+
+
+def activated(programs: Path, **variables: str) -> dict[str, str]:
+    """The variables of a shell in which the environment with these programs is active."""
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("OPENAI_", "PYTHON", "CHAINETTE_", "VIRTUAL_ENV"))
+    }
+    path = f"{programs}:{variables.pop('PATH', os.environ['PATH'])}"
+    return kept | variables | {"PATH": path, "COLUMNS": "200"}

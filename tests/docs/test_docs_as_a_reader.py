@@ -1,0 +1,51 @@
+"""Every page, copied from top to bottom into an empty environment made from the built wheels."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from chainette.engine.server import server_process
+from pages import PAGES, REPOSITORY_PAGES, ROOT, Reader, activated, snippets
+
+RUN = [
+    page for page in PAGES if snippets([page], "python", "console") and page not in REPOSITORY_PAGES
+]
+
+
+@pytest.fixture(scope="session")
+def hosted_model() -> str:
+    """Base URL of a real server whose model has the name that the pages use."""
+    from chainette_llamacpp.server import default_model_path
+
+    command = [sys.executable, "-m", "chainette_llamacpp.server", "--alias", "gpt-4.1-mini"]
+    command += ["--model-path", str(default_model_path()), "--address-file", "{address_file}"]
+    return server_process(command, name="pages").ensure_running() + "/v1"
+
+
+@pytest.mark.llamacpp
+@pytest.mark.packaging
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("page", RUN, ids=lambda page: str(page.relative_to(ROOT)))
+def test_a_page_works_from_top_to_bottom(
+    page: Path,
+    wheels: Path,
+    hosted_model: str,
+    docker: tuple[dict[str, str], Path],
+    tmp_path: Path,
+) -> None:
+    uv, python = Path(sys.executable).with_name("uv"), tmp_path / "venv/bin/python"
+    subprocess.run([uv, "venv", "--quiet", "--python", sys.executable, tmp_path / "venv"])
+    # vLLM itself, gigabytes for a GPU, is the one dependency that is not installed here.
+    (tmp_path / "without").write_text("vllm; python_version < '3'\n")
+    install = [uv, "pip", "install", "--quiet", "--python", python, "--find-links", wheels]
+    install += ["--override", tmp_path / "without"]
+    folder = tmp_path / "work"
+    folder.mkdir()
+    variables = docker[0] | {"OPENAI_BASE_URL": hosted_model}
+    reader = Reader(folder, activated(python.parent, **variables), [*map(os.fspath, install)])
+    reader.read(page)
+    assert reader.done
