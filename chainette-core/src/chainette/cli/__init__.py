@@ -9,10 +9,11 @@ import sys
 def main() -> None:
     """Run the command line; what Chainette can explain ends it with one message."""
     from chainette.cli.app import app
+    from chainette.cli.light import command
     from chainette.errors import ChainetteError
 
     try:
-        app()
+        command(app)()
     except ChainetteError as error:
         logging.getLogger("chainette").debug("raised here", exc_info=True)
         print(f"error: {error}", file=sys.stderr)  # noqa: T201

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -35,6 +34,8 @@ def list_engines(
     plugins = survey()
     configured = _load(file) if file else []
     if as_json:
+        import json
+
         typer.echo(json.dumps(_as_json(plugins, configured, file), ensure_ascii=False, indent=2))
     else:
         _show(plugins, configured, file)

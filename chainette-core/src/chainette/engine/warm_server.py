@@ -6,7 +6,6 @@ server by its key instead of starting one of its own.
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import subprocess
@@ -116,6 +115,8 @@ def keep(config: EngineConfig, server: ServerProcess) -> WarmServer:
 
 def record(server: WarmServer) -> WarmServer:
     """Write a server's record, in one piece and for this user alone."""
+    import json
+
     path = _record(server.name)
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_suffix(f".{os.getpid()}")
@@ -141,6 +142,8 @@ def docker() -> str:
 
 
 def _records() -> Iterator[WarmServer]:
+    import json
+
     for path in sorted(_folder().glob("*.json")):
         try:
             yield WarmServer(**json.loads(path.read_text(encoding="utf-8")))

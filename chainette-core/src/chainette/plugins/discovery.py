@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import importlib_metadata
 import pluggy
@@ -66,22 +66,55 @@ class PluginInfo:
     backend: Backend | None = None
 
 
+class Installed(NamedTuple):
+    """An entry point that is installed.
+
+    Attributes:
+        distribution: Name of the distribution that brings it.
+        version: Version of that distribution.
+        entry_point: What loads it.
+    """
+
+    distribution: str
+    version: str
+    entry_point: Any
+
+
 @cache
-def installed(group: str = GROUP) -> dict[str, list[Any]]:
+def installed(group: str = GROUP) -> dict[str, list[Installed]]:
     """Entry points by name, those of backends by default; nothing is imported."""
-    found: dict[str, dict[str, Any]] = {}
+    found: dict[str, dict[str, Installed]] = {}
     for distribution in importlib_metadata.distributions():
         try:
             entry_points = distribution.entry_points.select(group=group)
-            names = [distribution.name, distribution.version] if entry_points else []
+            if not entry_points:
+                continue
+            brought_by, version = _name_and_version(distribution)
         except Exception as error:  # half removed, or damaged: it hides no other
             logger.debug("a distribution is left out, its metadata cannot be read: %r", error)
             continue
         for entry_point in entry_points:
             # One distribution can be seen twice, on two folders of sys.path: the first one counts.
-            owner = re.sub(r"[-_.]+", "-", names[0]).lower()
-            found.setdefault(printable(entry_point.name), {}).setdefault(owner, entry_point)
+            owner = re.sub(r"[-_.]+", "-", brought_by).lower()
+            point = Installed(brought_by, version, entry_point)
+            found.setdefault(printable(entry_point.name), {}).setdefault(owner, point)
     return {name: list(owners.values()) for name, owners in sorted(found.items())}
+
+
+def _name_and_version(distribution: Any) -> tuple[str, str]:
+    """From the first lines of the metadata; all of it would take a parser of mails (10 ms).
+
+    Raises:
+        ValueError: They are not there.
+    """
+    text = distribution.read_text("METADATA") or distribution.read_text("PKG-INFO") or ""
+    name, version = (
+        re.search(rf"^{field}:[ \t]*(\S+)", text, re.MULTILINE | re.IGNORECASE)
+        for field in ("Name", "Version")
+    )
+    if name is None or version is None:
+        raise ValueError("no name or no version")
+    return name[1], version[1]
 
 
 def load(name: str) -> Backend:
@@ -90,10 +123,10 @@ def load(name: str) -> Backend:
     Raises:
         PluginError: The backend is not installed, in conflict, broken or incompatible.
     """
-    entry_points = installed().get(name)
-    if not entry_points:
+    points = installed().get(name)
+    if not points:
         raise (PluginError if name in OURS else UnknownBackendError)(_missing(name))
-    info = _describe(name, entry_points)[0]
+    info = _describe(name, points)[0]
     reason = info.reason if info.backend is None else _mismatch(info.backend)
     if info.backend is None or reason:
         raise PluginError(f"backend {name!r} of {info.distribution} {info.version}: {reason}")
@@ -112,10 +145,10 @@ def survey() -> list[PluginInfo]:
 def listeners() -> list[Listener]:
     """What implements `chainette_event`, loaded; a broken plugin is warned of and left out."""
     found: list[Listener] = []
-    for name, entry_points in installed(LISTENERS).items():
-        for entry_point in entry_points:
+    for name, points in installed(LISTENERS).items():
+        for point in points:
             try:
-                caller = _manager(entry_point.load()).hook.chainette_event
+                caller = _manager(point.entry_point.load()).hook.chainette_event
                 found += [(name, caller)] if caller.get_hookimpls() else []
             except (Exception, SystemExit) as error:  # whatever a plugin does stays its own
                 logger.warning("listener %r is broken: %s", name, printable(repr(error)))
@@ -127,32 +160,32 @@ def not_installed() -> dict[str, str]:
     return {name: distribution for name, distribution in OURS.items() if name not in installed()}
 
 
-def _describe(name: str, entry_points: list[Any]) -> list[PluginInfo]:
-    if len(entry_points) == 1:
-        return [_load(name, entry_points[0])]
-    owners = (printable(f"{point.dist.name} {point.dist.version}") for point in entry_points)
+def _describe(name: str, points: list[Installed]) -> list[PluginInfo]:
+    if len(points) == 1:
+        return [_load(name, points[0])]
+    owners = (printable(f"{point.distribution} {point.version}") for point in points)
     reason = f"{' and '.join(owners)} both provide {name!r}: uninstall one of them"
-    return [_info(name, point, state="conflict", reason=reason) for point in entry_points]
+    return [_info(name, point, state="conflict", reason=reason) for point in points]
 
 
 _lock = threading.RLock()
 _loaded: dict[str, PluginInfo] = {}
 
 
-def _load(name: str, entry_point: Any) -> PluginInfo:
+def _load(name: str, point: Installed) -> PluginInfo:
     with _lock:
         if name not in _loaded:
             try:
-                backend = _find_backend(name, entry_point.load())
+                backend = _find_backend(name, point.entry_point.load())
                 reason = _version_mismatch(backend) or _missing_modules(backend)
             except (Exception, SystemExit) as error:  # whatever a plugin does stays its own
                 reason = printable(f"{type(error).__name__}: {error}")
-                _loaded[name] = _info(name, entry_point, state="broken", reason=reason)
+                _loaded[name] = _info(name, point, state="broken", reason=reason)
             else:
                 _loaded[name] = (
-                    _info(name, entry_point, state="incompatible", reason=reason)
+                    _info(name, point, state="incompatible", reason=reason)
                     if reason
-                    else _info(name, entry_point, backend=backend)
+                    else _info(name, point, backend=backend)
                 )
         return _loaded[name]
 
@@ -217,13 +250,12 @@ def _mismatch(backend: Backend) -> str:
     return ""
 
 
-def _info(name: str, entry_point: Any, **found: Any) -> PluginInfo:
-    distribution = entry_point.dist
+def _info(name: str, point: Installed, **found: Any) -> PluginInfo:
     return PluginInfo(
         name,
-        printable(distribution.name),
-        printable(distribution.version),
-        printable(entry_point.value),
+        printable(point.distribution),
+        printable(point.version),
+        printable(point.entry_point.value),
         **found,
     )
 

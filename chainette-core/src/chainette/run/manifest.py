@@ -107,7 +107,7 @@ def _digest(value: Any) -> str:
 def _plugins(backends: set[str]) -> dict[str, str]:
     """Versions of the distributions that bring these backends."""
     points = [point for name, found in installed().items() if name in backends for point in found]
-    return {point.dist.name: point.dist.version for point in points}
+    return {point.distribution: point.version for point in points}
 
 
 def now() -> str:
