@@ -280,3 +280,17 @@ gc.collect()
         [sys.executable, "-c", script], capture_output=True, text=True, check=True
     )
     assert (done.stdout, done.stderr) == ("200\n", "")
+
+
+def test_a_request_loads_neither_httpx_nor_rich() -> None:
+    code = """
+import sys
+from chainette import register_engine
+from chainette.testing.servers import FakeVLLM
+with FakeVLLM(lambda _: "yes") as server:
+    client = register_engine("e", backend="vllm_api", model="m", endpoint=server.endpoint).engine
+    assert client.generate(["?"])[0].outputs[0].text == "yes"
+assert not {"httpx", "rich", "jinja2"} & {*sys.modules}
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
