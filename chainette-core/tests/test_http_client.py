@@ -570,3 +570,36 @@ def full_backlog() -> Iterator[int]:
             waiting.setblocking(False)
             waiting.connect_ex(listener.getsockname())
         yield listener.getsockname()[1]
+
+
+@respx.mock
+def test_every_request_has_its_own_parameters_and_type() -> None:
+    class Town(BaseModel):
+        mayor: str
+
+    route = respx.post(f"{URL}/chat/completions").respond(json=completion("{}"))
+    client = make_client(extra_body={"user": "u"})
+    wanted = []
+    for n in range(200):  # more than are remembered, and no two objects the same
+        output = (None, City, Town)[n % 3]
+        one(client, SamplingParams(max_tokens=n + 1, seed=n % 7), output_model=output)
+        wanted.append((n + 1, n % 7, output and output.__name__))
+    bodies = [json.loads(call.request.content) for call in route.calls]
+    sent = [
+        (
+            body["max_tokens"],
+            body["seed"],
+            body.get("response_format", {}).get("json_schema", {}).get("name"),
+        )
+        for body in bodies
+        if len(body["messages"]) == 1  # not those that ask again
+    ]
+    assert sent == wanted
+    assert {body["user"] for body in bodies} == {"u"}
+
+
+@respx.mock
+def test_a_field_of_extra_body_replaces_one_of_ours() -> None:
+    route = respx.post(f"{URL}/chat/completions").respond(json=completion())
+    one(make_client(extra_body={"max_tokens": 5}), SamplingParams(max_tokens=9))
+    assert json.loads(route.calls.last.request.content)["max_tokens"] == 5

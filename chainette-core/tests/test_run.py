@@ -14,6 +14,7 @@ from typing import Any
 import anyio
 import pytest
 from chainette import Chain, LLMOutput, Step, register_engine
+from chainette.engine import retry
 from chainette.engine.client import Request
 from chainette.errors import (
     AuthenticationError,
@@ -272,6 +273,40 @@ def test_rows_are_read_lazily_and_a_bounded_number_is_in_flight(scripted: Make) 
     assert run.counts.ok == 300
     assert most == 4
     assert ahead <= 10
+
+
+def test_another_row_takes_the_place_of_one_that_waits_to_be_sent_again(
+    scripted: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retry.random, "uniform", lambda _, longest: 0.3)
+    begun: list[str] = []
+
+    async def answer(request: Request) -> LLMOutput:
+        number = request.messages[-1]["content"]
+        begun.append(number)
+        if begun.count(number) == 1 and number in "01":
+            raise ServerError("busy")
+        await anyio.sleep(0.001)
+        return await echo(request)
+
+    engine(scripted, answer, max_concurrency=2, max_retries=1)
+    run = chain(steps=1).run(rows(12))
+    assert run.counts.ok == 12
+    assert begun[:2] == ["0", "1"]
+    assert set(begun[-2:]) == {"0", "1"}  # after all the others
+
+
+def test_a_line_is_in_the_journal_when_its_row_goes_on(scripted: Make, tmp_path: Path) -> None:
+    found: list[list[int]] = []
+
+    async def answer(request: Request) -> LLMOutput:
+        if request.messages[0]["content"] == "s1":
+            found.append([line["row_id"] for line in lines(tmp_path / "out/steps/s0")])
+        return await echo(request)
+
+    engine(scripted, answer, max_concurrency=1)
+    chain().run(rows(5), output_dir=tmp_path / "out")
+    assert [ids[-1] for ids in found] == [0, 1, 2, 3, 4]
 
 
 def test_a_slow_row_holds_back_a_bounded_number_of_others(scripted: Make) -> None:

@@ -17,6 +17,7 @@ from chainette.engine import telemetry
 from chainette.engine.config import EngineConfig
 from chainette.engine.ladder import Ladder
 from chainette.engine.limits import Limits
+from chainette.engine.memo import Memo
 from chainette.engine.messages import with_instruction
 from chainette.engine.retry import OnRetry, Retry
 from chainette.engine.secrets import Secrets
@@ -42,6 +43,8 @@ if TYPE_CHECKING:
     from chainette.engine.server import ServerProcess
 
 logger = logging.getLogger(__name__)
+
+_DEFAULT = SamplingParams()
 
 requests_are_forbidden = False
 """Set by `chainette.testing.forbid_requests`."""
@@ -86,9 +89,10 @@ class BaseClient(ABC):
         self._secrets = Secrets()
         self._secrets.keep(*(value.get_secret_value() for value in config.headers.values()))
         self._warned: set[str] = set()
+        self._sampling_params: Memo[SamplingParams] = Memo()
         self._server: ServerProcess | None = None
-        self._limits = Limits(config)
-        self._retry = Retry(config, self._limits)
+        self.limits = Limits(config)
+        self._retry = Retry(config, self.limits)
         self._ladder = Ladder(config)
 
     @abstractmethod
@@ -246,10 +250,8 @@ class BaseClient(ABC):
             if isinstance(output.error, StructuredOutputError):
                 output = await self._ask_again(request, output, tell)
             return output
-        except EngineError as error:
-            failed = error
         except ChainetteError as error:
-            failed = EngineError(str(error))
+            failed = error if isinstance(error, EngineError) else EngineError(str(error))
         except Exception as error:  # a defect of a backend fails its row, not the run
             logger.debug("%s: %s", self.config.name, self.scrub(repr(error)))
             failed = ServerError(f"unexpected {type(error).__name__}: {error}")
@@ -289,7 +291,7 @@ class BaseClient(ABC):
 
     async def _attempt(self, request: Request) -> LLMOutput:
         """Send a request once, within the engine's limits and timeout."""
-        limits = self._limits
+        limits = self.limits
         await limits.places.acquire()
         try:
             booked = await limits.wait(request.messages, request.sampling.max_tokens)
@@ -326,7 +328,8 @@ class BaseClient(ABC):
         messages: list[Message] = (
             [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
         )
-        sampling = self._supported(sampling_params or SamplingParams())
+        given = sampling_params or _DEFAULT
+        sampling = self._sampling_params.get((given,), lambda: self._supported(given))
         output = output_schema(output_model) if output_model else None
         return Request(messages, sampling, output, self._ladder.mode(output))
 

@@ -134,13 +134,13 @@ class BaseHTTPClient(BaseClient):
         Args:
             method: `GET` or `POST`.
             path: Path below the base URL.
-            body: JSON value to send.
+            body: JSON value to send, or its bytes.
 
         Raises:
             EngineError: There was no answer, or it was not a success.
         """
         url = self.base_url + path
-        content = None if body is None else encode(body)
+        content = body if body is None or isinstance(body, bytes) else encode(body)
         try:
             response = await self._transport.get().send(method, url, self._sent_headers, content)
         except (EngineConnectionError, EngineTimeoutError) as error:
@@ -165,13 +165,13 @@ class BaseHTTPClient(BaseClient):
         error = ServerError(f"{url} answered 200 with something that is no JSON: {said}")
         cut = body.lstrip()[:1] in (b"{", b"[")
         # A server that never said anything else is no such API.
-        error.transient = cut or self._limits.answered_at is not None
+        error.transient = cut or self.limits.answered_at is not None
         return error
 
     def _obey(self, headers: Mapping[str, str]) -> None:
         """Pause when the server says that its limit is reached."""
         if "0" in (headers.get(f"x-ratelimit-remaining-{kind}") for kind in ("requests", "tokens")):
-            self._limits.pause(retry_after(headers) or 0.0)
+            self.limits.pause(retry_after(headers) or 0.0)
 
     def _status_error(
         self, status: int, body: bytes, url: str, headers: Mapping[str, str]

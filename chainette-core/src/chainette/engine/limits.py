@@ -161,6 +161,7 @@ class Limits:
         places: Requests in flight.
         answered_at: When the engine last answered, on the clock of `time.monotonic`, or `None`.
         failures: Attempts in a row that did not get an answer.
+        backing_off: Requests that wait to be sent again.
     """
 
     def __init__(self, config: EngineConfig) -> None:
@@ -171,6 +172,7 @@ class Limits:
         self._paused_until = 0.0
         self.answered_at: float | None = None
         self.failures = 0
+        self.backing_off = 0
         _all.add(self)
 
     async def wait(self, messages: Sequence[Message], most_tokens: int | None) -> float:

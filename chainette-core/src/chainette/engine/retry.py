@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 import re
 from collections.abc import Awaitable, Callable, Mapping
@@ -83,6 +84,7 @@ class _Course:
             stop=self._stop,
             wait=self._wait,
             before_sleep=self._tell,
+            sleep=self._back_off,
             reraise=True,
         )
         try:
@@ -127,10 +129,17 @@ class _Course:
             delay = error.retry_after + random.uniform(0, 0.1)  # noqa: S311
         return delay
 
+    async def _back_off(self, seconds: float) -> None:
+        try:
+            await asyncio.sleep(seconds)
+        finally:
+            self._limits.backing_off -= 1
+
     def _tell(self, state: Any) -> None:
         error, delay = state.outcome.exception(), state.next_action.sleep
         if isinstance(error, RateLimitError) or error.retry_after is not None:
             self._limits.pause(delay)
+        self._limits.backing_off += 1
         self._on_retry(error, delay)
 
 

@@ -92,9 +92,8 @@ class Executor:
         self._adapter: TypeAdapter[Any] = TypeAdapter(chain.input_model)
         self._configs = [get_engine_config(name) for name in chain.engine_names]
         self._clients = {config.name: config.engine for config in self._configs}
-        # Twice as many rows as requests: one is ready whenever an engine has room for it.
-        self._most_active = 2 * sum(config.max_concurrency for config in self._configs) or ROWS
-        self._most_held = 4 * self._most_active
+        self._requests = sum(config.max_concurrency for config in self._configs) or ROWS
+        self._only_asks_one = len(self._configs) == 1 and chain.steps == chain.prompted
         folder = self._options.cache
         self._cache = ResponseCache(folder) if folder is not None else None
         self._recorder = self._open()
@@ -106,6 +105,7 @@ class Executor:
             self._give_up,
             self.stop,
             self._reach,
+            self._moved,
             self._cache,
         )
         self._budget = Budget(self._options.max_cost, self._options.max_errors)
@@ -115,7 +115,7 @@ class Executor:
             lambda: self._reach.hold(chain.steps),
             self._has_room,
             self._moved,
-            ahead=max(1, self._most_active // 16),
+            ahead=max(self._requests, 4),
         )
         self._changed = anyio.Event()
         self._exhausted = False
@@ -253,13 +253,25 @@ class Executor:
         if self._sink is not None and self._sink.is_full:
             return False
         active = self._workers.busy - self._parked
-        return active == 0 or (active < self._most_active and self._recorder.held < self._most_held)
+        most = self._requests + self._spare()
+        return active == 0 or (active < most and self._recorder.held < 8 * self._requests)
+
+    def _spare(self) -> int:
+        """How many more rows than requests there may be, so that no engine lacks one.
+
+        A row that only goes from one step of an engine to the next is always there, and more would
+        only queue; unless it waits to be sent again.
+        """
+        if not self._only_asks_one:
+            return self._requests
+        (client,) = self._clients.values()
+        return min(client.limits.backing_off, self._requests)
 
     def _moved(self) -> None:
         """Something happened that may make room, or that nothing further comes after."""
         workers, batches = self._workers, self.nodes.batches
         workers.begin()
-        if workers.wants_rows:
+        if workers.runs_low:
             self._changed.set()
         idle = workers.busy == self._parked and batches is not None and not batches.running
         if not (self._exhausted and idle and workers.busy):

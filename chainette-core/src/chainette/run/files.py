@@ -172,11 +172,6 @@ class RunFiles:
     def _files(self) -> tuple[LineFile, ...]:
         return *self.steps.values(), self.flattened, self.errors
 
-    def flush(self) -> None:
-        """Hand what was written to the operating system, journals first."""
-        for file in self._files:
-            file.flush()
-
     def write_json(self, name: str, value: Any) -> None:
         """Write a JSON file so that no reader ever sees half of it."""
         text = json.dumps(value, ensure_ascii=False, indent=2) + "\n"

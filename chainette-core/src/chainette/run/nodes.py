@@ -35,6 +35,7 @@ class NodeRunner:
         give_up: Ends the run with an error.
         stop: Ends the run so that it can be resumed.
         reach: Knows which engines are still needed.
+        moved: Is called when there may be room for another row.
         cache: Answers that were given before.
     """
 
@@ -46,6 +47,7 @@ class NodeRunner:
         give_up: Callable[[Exception], None],
         stop: Callable[[Exception], None],
         reach: Reach,
+        moved: Callable[[], None],
         cache: ResponseCache | None = None,
     ) -> None:
         self._clients = clients
@@ -54,7 +56,7 @@ class NodeRunner:
         self.reach = reach
         self._cache = cache
         self._answered: set[str] = set()
-        self._end_run, self._stop_run = give_up, stop
+        self._end_run, self._stop_run, self._moved = give_up, stop, moved
         self._given_up = False
         self.batches: Batches | None = None
 
@@ -120,6 +122,7 @@ class NodeRunner:
     ) -> None:
         self._recorder.retries[step.id] += 1
         self._observer.node_retried(step.id, row_id, item_name(path), error, seconds)
+        self._moved()
 
     def _is_unusable(self, step: Step, error: EngineError) -> bool:
         """Whether an engine that never answered must be expected not to answer any row."""

@@ -16,12 +16,15 @@ from chainette.pipeline.chain import Chain
 from chainette.pipeline.graph import graph
 from chainette.pipeline.node import Node
 from chainette.run.cost import total
-from chainette.run.files import GRAPH, MANIFEST, RunFiles, read_lines
+from chainette.run.files import GRAPH, MANIFEST, LineFile, RunFiles, read_lines
 from chainette.run.journal import Journal, failure
 from chainette.run.results import Counts, OutputCodec, StoredResults, codecs, flatten, result_of
 from chainette.run.sink import Sink
 from chainette.run.walk import ItemPath, Leaf, Many, item_name
 from chainette.types import LLMOutput, Result, Usage
+
+TABLE_EVERY = 0.1
+"""Seconds after which lines of the flattened table are handed to the operating system."""
 
 
 class Recorder:
@@ -48,7 +51,7 @@ class Recorder:
         journal: Journal | None = None,
         sink: Sink | None = None,
         order: Iterator[int] | None = None,
-        give_up: Callable[[Exception], None] | None = None,
+        give_up: Callable[[Exception], None] = lambda error: None,
     ) -> None:
         self._chain = chain
         self._files = files
@@ -116,15 +119,15 @@ class Recorder:
         if self._files is None or output.error is not None:
             return
         completion = output.outputs[0]
-        self._flush_soon()
-        self._files.steps[step.id].write(
+        self._record(
+            self._files.steps[step.id],
             {
                 **_place(row_id, path),
                 "output": self._codecs[step.id].dump(completion.parsed),
                 "usage": output.usage.as_dict() if output.usage else None,
                 "latency": round(output.latency, 6),
                 "reasoning": completion.reasoning_content,
-            }
+            },
         )
 
     def function_done(self, row_id: int, path: ItemPath, node: Node, made: Any) -> None:
@@ -137,8 +140,8 @@ class Recorder:
         if not several and made is not None:
             output = codec.dump(made)
         kind = "split" if several else "one" if made is not None else "dropped"
-        self._flush_soon()
-        self._files.steps[node.id].write({**_place(row_id, path), "output": output, "kind": kind})
+        line = {**_place(row_id, path), "output": output, "kind": kind}
+        self._record(self._files.steps[node.id], line)
 
     def failed(self, row_id: int, path: ItemPath, node: Node | None, error: Exception) -> None:
         """Record an error, of a node or of a row that could not be read."""
@@ -148,8 +151,8 @@ class Recorder:
         if self._journal is None or self._journal.find(id, row_id, item_name(path)) is None:
             usage = getattr(error, "usage", None)
             spent = {"usage": usage.as_dict()} if usage else {}
-            self._flush_soon()
-            self._files.errors.write({**_place(row_id, path), **_error(node, error), **spent})
+            line = {**_place(row_id, path), **_error(node, error), **spent}
+            self._record(self._files.errors, line)
 
     def row_done(self, row_id: int, leaves: list[Leaf]) -> None:
         """Record a row that is at its end."""
@@ -200,11 +203,22 @@ class Recorder:
             self._flush_soon()
             self._files.flattened.write(*(self._line(row_id, leaf) for leaf in leaves))
 
+    def _record(self, file: LineFile, line: dict[str, Any]) -> None:
+        """Add a line to a journal and hand it to the operating system, before its row goes on."""
+        try:
+            file.write(line)
+            file.flush()
+        except OutputDirError as error:
+            self._give_up(error)
+
     def _flush_soon(self) -> None:
-        """Hand what is written to the operating system, once for all rows that end together."""
+        """Hand the table's lines to the operating system, once for many of them.
+
+        None is lost with those that are not there yet: the table is made of the journals.
+        """
         if not (self._is_flushing or self._is_closed):
             self._is_flushing = True
-            asyncio.get_running_loop().call_soon(self._flush)
+            asyncio.get_running_loop().call_later(TABLE_EVERY, self._flush)
 
     def _flush(self) -> None:
         assert self._files is not None
@@ -212,10 +226,9 @@ class Recorder:
         if self._is_closed:
             return
         try:
-            self._files.flush()
+            self._files.flattened.flush()
         except OutputDirError as error:
-            if self._give_up is not None:
-                self._give_up(error)
+            self._give_up(error)
 
     def _line(self, row_id: int, leaf: Leaf) -> dict[str, Any]:
         """The flattened line of a row, or of one of its items."""

@@ -22,7 +22,7 @@ class Workers:
         hold: Gives the engines that a row may need, from the moment it is begun.
         has_room: Whether one more row may be begun.
         moved: Is called whenever a row is done.
-        ahead: Rows to read ahead at least, so that whoever is done with one finds the next.
+        ahead: Rows to read ahead at most, so that whoever is done with one finds the next.
 
     Attributes:
         tasks: Where they run.
@@ -47,8 +47,13 @@ class Workers:
 
     @property
     def wants_rows(self) -> bool:
-        """Whether rows should be read."""
+        """Whether there is room for one more row that was read."""
         return len(self._ready) < self._ahead
+
+    @property
+    def runs_low(self) -> bool:
+        """Whether it is time to read some more rows."""
+        return 2 * len(self._ready) < self._ahead
 
     @property
     def has_rows(self) -> bool:
@@ -82,4 +87,7 @@ class Workers:
             self.busy -= 1
             work = self._next()
             self._moved()
-            await asyncio.sleep(0)  # rows that wait for nothing must let others have their turn
+            if self.busy > 1:
+                # Rows that wait for nothing must let others have their turn; and requests that
+                # leave together wake the server, and are answered, together.
+                await asyncio.sleep(0)
