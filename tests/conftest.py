@@ -17,6 +17,7 @@ import pytest
 from chainette.engine.server import server_process
 
 ROOT = Path(__file__).parent.parent
+collect_ignore = ["plugin_author"]  # its tests are those of a project of its own
 Chainette = Callable[..., subprocess.CompletedProcess[str]]
 
 CHAIN = """

@@ -4,14 +4,42 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
+from difflib import unified_diff
 from pathlib import Path
 
 import pytest
+from acme_server import TOKEN, AcmeServer
 
 ROOT = Path(__file__).parent.parent
 BIN = Path(sys.executable).parent
+AUTHOR = ROOT / "tests/plugin_author/chainette-acme"
+"""The files that the author of a plugin for Acme's server has changed."""
+CHAIN = """
+from typing import Literal
+from chainette import Chain, SamplingParams, Step
+from pydantic import BaseModel
+
+class Review(BaseModel):
+    text: str
+
+class Sentiment(BaseModel):
+    label: Literal["positive", "negative", "mixed"]
+
+step = Step(
+    id="sentiment",
+    engine_name="main",
+    input_model=Review,
+    output_model=Sentiment,
+    sampling=SamplingParams(temperature=0, max_tokens=50),
+    user_prompt="Is this review positive, negative or mixed?\\n\\n{{ text }}",
+)
+chain = Chain(name="reviews", steps=[step])
+"""
 
 
 def call(*words: object, cwd: Path, path: Path | None = None) -> subprocess.CompletedProcess[str]:
@@ -27,26 +55,85 @@ def works(*words: object, cwd: Path, path: Path | None = None) -> str:
     return done.stdout
 
 
-@pytest.mark.packaging
-@pytest.mark.timeout(300)
-@pytest.mark.parametrize("protocol", ["openai", "http", "local"])
-def test_a_new_plugin_can_be_installed_and_passes_its_checks(protocol: str, tmp_path: Path) -> None:
-    said = works(BIN / "chainette", "plugins", "new", "ac_me", "--protocol", protocol, cwd=tmp_path)
-    assert "chainette-ac-me: written" in said
-    project, site = tmp_path / "chainette-ac-me", tmp_path / "site"
+def installed(project: Path) -> Path:
+    """A folder with what pip installs of a project."""
+    site = project.parent / "site"
     install = ["pip", "install", "--quiet", "--python", sys.executable, "--target", site]
-    works(BIN / "uv", *install, "--no-deps", "--no-build-isolation", project, cwd=tmp_path)
-    shown = json.loads(works(BIN / "chainette", "engines", "list", "--json", cwd=site, path=site))
-    (backend,) = [it for it in shown["backends"] if it["name"] == "ac_me"]
-    assert (backend["state"], backend["distribution"]) == ("ok", "chainette-ac-me")
-    assert backend["capabilities"]
+    works(BIN / "uv", *install, "--no-deps", "--no-build-isolation", project, cwd=project)
+    return site
 
+
+def passes(project: Path, site: Path) -> None:
+    """Run what a new project is checked with: its tests, ruff and mypy."""
     tested = works(sys.executable, "-m", "pytest", "-q", "-W", "error", cwd=project, path=site)
     assert "passed" in tested
     works(BIN / "ruff", "check", "--no-cache", ".", cwd=project)
     works(BIN / "ruff", "format", "--no-cache", "--check", ".", cwd=project)
     types = call(BIN / "mypy", cwd=project, path=ROOT / "chainette-core/src")
     assert types.returncode == 0, types.stdout
+
+
+@pytest.mark.packaging
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("protocol", ["openai", "http", "local"])
+def test_a_new_plugin_can_be_installed_and_passes_its_checks(protocol: str, tmp_path: Path) -> None:
+    said = works(BIN / "chainette", "plugins", "new", "ac_me", "--protocol", protocol, cwd=tmp_path)
+    assert "chainette-ac-me: written" in said
+    project = tmp_path / "chainette-ac-me"
+    site = installed(project)
+    shown = json.loads(works(BIN / "chainette", "engines", "list", "--json", cwd=site, path=site))
+    (backend,) = [it for it in shown["backends"] if it["name"] == "ac_me"]
+    assert (backend["state"], backend["distribution"]) == ("ok", "chainette-ac-me")
+    assert backend["capabilities"]
+
+    passes(project, site)
+
+
+@pytest.fixture
+def acme(llama_server: str) -> Iterator[AcmeServer]:
+    """Acme's server, in front of a real model."""
+    with AcmeServer(llama_server) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server
+        server.shutdown()
+
+
+@pytest.mark.llamacpp
+@pytest.mark.packaging
+@pytest.mark.timeout(300)
+def test_a_plugin_for_a_protocol_of_its_own_takes_few_lines(
+    acme: AcmeServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    works(BIN / "chainette", "plugins", "new", "acme", "--protocol", "http", cwd=tmp_path)
+    project = tmp_path / "chainette-acme"
+    assert written(project) < 50
+    shutil.copytree(AUTHOR, project, dirs_exist_ok=True)
+    site = installed(project)
+    passes(project, site)
+
+    (tmp_path / "reviews.py").write_text(CHAIN)
+    (tmp_path / "reviews.jsonl").write_text('{"text": "I love it."}\n{"text": "It broke."}\n')
+    engine = {"name": "main", "backend": "acme", "model": "acme-1", "endpoint": acme.url}
+    (tmp_path / "engines.yml").write_text(json.dumps([engine]))
+    monkeypatch.setenv("ACME_API_KEY", TOKEN)
+    check = [BIN / "chainette", "engines", "check", "main", "-f", "engines.yml"]
+    assert "acme-1 is one of 1" in works(*check, cwd=tmp_path, path=site)
+    run = [BIN / "chainette", "run", "reviews.py", "-i", "reviews.jsonl", "-e", "engines.yml"]
+    works(*run, "-o", "out", cwd=tmp_path, path=site)
+    lines = (tmp_path / "out/flattened/000000.jsonl").read_text().splitlines()
+    labels = [json.loads(line)["sentiment.label"] for line in lines]
+    assert len(labels) == 2
+    assert {*labels} <= {"positive", "negative", "mixed"}
+
+
+def written(project: Path) -> int:
+    """How many lines the author has added to those of the template, or changed."""
+    count = 0
+    for file in AUTHOR.rglob("*.py"):
+        before = (project / file.relative_to(AUTHOR)).read_text().splitlines()
+        changes = unified_diff(before, file.read_text().splitlines(), n=0)
+        count += sum(line.startswith("+") and not line.startswith("+++") for line in changes)
+    return count
 
 
 @pytest.mark.parametrize(

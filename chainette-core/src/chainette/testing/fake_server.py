@@ -15,7 +15,7 @@ import h11
 from typing_extensions import Self
 
 from chainette.testing.script import Answers, Reply, Script, text_of
-from chainette.types import Message, Usage
+from chainette.types import Usage
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ class Asked:
     Attributes:
         path: Path of the URL.
         body: The JSON of the body.
-        messages: The conversation.
+        messages: The conversation, a `role` and a `content` each.
         schema: JSON schema that the answer must fit.
         sampling: Sampling parameters under Chainette's names, as far as they were sent.
         reasoning: Whether the model's reasoning was asked for; `None` where nothing was said.
@@ -35,7 +35,7 @@ class Asked:
 
     path: str
     body: Any
-    messages: list[Message]
+    messages: list[Any]
     schema: dict[str, Any] | None = None
     sampling: Mapping[str, Any] = field(default_factory=dict)
     reasoning: bool | None = None

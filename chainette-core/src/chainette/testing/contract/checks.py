@@ -32,6 +32,7 @@ class Checks:
         server_class: The fake server that speaks its protocol; `None` runs the checks that need no
             script against the backend as `fields` configure it, with its real model.
         http: Whether requests go over HTTP; an engine in this process has no HTTP faults.
+        refusals: Whether the protocol can tell that the model refused to answer.
         failure: An answer in a script that makes one request fail.
         enforced_in_part: The hard types whose schema a real server enforces only in part, so that
             an answer may be an error that says so.
@@ -41,6 +42,7 @@ class Checks:
     fields: ClassVar[Mapping[str, Any]] = {}
     server_class: ClassVar[type[Any] | None] = None
     http: ClassVar[bool] = True
+    refusals: ClassVar[bool] = True
     enforced_in_part: ClassVar[Sequence[str]] = ()
     failure: ClassVar[Any] = faults.status(400, "a prompt that the server does not like")
 

@@ -1,0 +1,16 @@
+"""The promises that every backend keeps."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from chainette.testing.contract import BackendContract
+
+from fake_acme import FakeAcme
+
+
+class TestAcme(BackendContract):
+    backend = "acme"
+    fields: ClassVar = {"model": "small"}
+    server_class = FakeAcme
+    refusals = False
