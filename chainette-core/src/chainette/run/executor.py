@@ -263,7 +263,7 @@ class Executor:
         only queue; unless it waits to be sent again.
         """
         if not self._only_asks_one:
-            return self._requests
+            return self._requests if self._clients else 0
         (client,) = self._clients.values()
         return min(client.limits.backing_off, self._requests)
 

@@ -76,9 +76,10 @@ class AnswerChecks(Checks):
     ) -> None:
         """What the backend claims arrives as it was; what it does not claim is named, once."""
         self.needs_script(server)
-        sampling = SamplingParams(**{name: VALUES[name]})
+        outputs = []
         with caplog.at_level(logging.WARNING, logger="chainette"):
-            outputs = engine.generate(["row 1", "row 2"], sampling)
+            for _ in range(2):
+                outputs += engine.generate(["row 1"], SamplingParams(**{name: VALUES[name]}))
         assert [output.error for output in outputs] == [None, None]
         sent = server.requests[-1].sampling
         if name in engine.capabilities.sampling:
