@@ -84,7 +84,8 @@ def _type(annotation: Any) -> str:
         return ", ".join(f"`{it}`" for it in inner)
     if origin in (list, dict):
         return f"{'list' if origin is list else 'mapping'} of {_type(inner[-1])}"
-    names = {str: "text", SecretStr: "text", float: "number", int: "integer", bool: "true or false"}
+    names = {str: "text", SecretStr: "text", Path: "path", float: "number", int: "integer"}
+    names[bool] = "true or false"
     return names.get(annotation, "value")
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import ssl
 from collections.abc import Mapping
-from functools import cached_property
+from functools import cache
 from typing import Any
 
 import aiohttp
@@ -21,6 +21,16 @@ from chainette.errors import (
     EngineTimeoutError,
     EngineUnreachableError,
 )
+
+
+@cache
+def _certificates(file: str | None, folder: str | None) -> ssl.SSLContext:
+    """What verifies certificates by those in a file or a folder, or else by those of certifi."""
+    if not (file or folder):
+        import certifi
+
+        file = certifi.where()
+    return ssl.create_default_context(cafile=file or None, capath=folder or None)
 
 
 class _Connector(aiohttp.TCPConnector):
@@ -84,19 +94,11 @@ class AiohttpTransport:
             parsed = yarl.URL(url, encoded=True)
             proxies = parsed.host not in LOOPBACK
             # Reading certificates takes 10 ms, and nothing is encrypted on this machine.
-            trusted = self._trusted if proxies or parsed.scheme == "https" else True
+            variables = (os.environ.get(name) for name in ("SSL_CERT_FILE", "SSL_CERT_DIR"))
+            encrypted = proxies or parsed.scheme == "https"
+            trusted = _certificates(*variables) if encrypted else True
             self._targets[url] = parsed, self._session(proxies=proxies), trusted
         return self._targets[url]
-
-    @cached_property
-    def _trusted(self) -> ssl.SSLContext:
-        """Verifies certificates by those of the environment, or of certifi."""
-        file, folder = os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR")
-        if not (file or folder):
-            import certifi
-
-            file = certifi.where()
-        return ssl.create_default_context(cafile=file or None, capath=folder or None)
 
     def _session(self, *, proxies: bool) -> aiohttp.ClientSession:
         """The session with or without the environment's proxies, on one pool of connections."""

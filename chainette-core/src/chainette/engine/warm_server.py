@@ -142,13 +142,17 @@ def docker() -> str:
 
 
 def _records() -> Iterator[WarmServer]:
-    import json
-
     for path in sorted(_folder().glob("*.json")):
         try:
-            yield WarmServer(**json.loads(path.read_text(encoding="utf-8")))
+            yield _read(path)
         except (OSError, ValueError, TypeError):  # of another version, or just being removed
             continue
+
+
+def _read(path: Path) -> WarmServer:
+    import json
+
+    return WarmServer(**json.loads(path.read_text(encoding="utf-8")))
 
 
 def _folder() -> Path:
