@@ -9,6 +9,7 @@ import ssl
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
@@ -182,22 +183,25 @@ def test_a_proxy_of_the_environment_is_for_other_machines_alone(
         assert type(found) is EngineUnreachableError
 
 
+ELSEWHERE = "127.0.0.2"
+"""An address of Linux's that is this machine's and is not known as such."""
+
+
 @contextmanager
-def encrypted(name: str, authority: trustme.CA) -> Iterator[str]:
-    """A server behind TLS that shows a certificate of that name; gives its address."""
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    authority.issue_cert(name).configure_cert(context)
+def listening(host: str, context: ssl.SSLContext | None = None) -> Iterator[tuple[int, list[str]]]:
+    """A server that answers everything with `{}`; gives its port and the heads of requests."""
     ready, done = threading.Event(), threading.Event()
     ports: list[int] = []
+    heads: list[str] = []
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readuntil(b"\r\n\r\n")
+        heads.append((await reader.readuntil(b"\r\n\r\n")).decode().lower())
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}")
         await writer.drain()
         writer.close()
 
     async def serve() -> None:
-        server = await asyncio.start_server(answer, "127.0.0.1", 0, ssl=context)
+        server = await asyncio.start_server(answer, host, 0, ssl=context)
         ports.append(server.sockets[0].getsockname()[1])
         ready.set()
         await asyncio.to_thread(done.wait)
@@ -207,10 +211,96 @@ def encrypted(name: str, authority: trustme.CA) -> Iterator[str]:
     thread.start()
     ready.wait()
     try:
-        yield f"https://localhost:{ports[0]}/x"
+        yield ports[0], heads
     finally:
         done.set()
         thread.join()
+
+
+def showing(name: str, authority: trustme.CA) -> ssl.SSLContext:
+    """TLS of a server that shows a certificate of that name."""
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert(name).configure_cert(context)
+    return context
+
+
+def test_passwords_of_netrc_are_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "netrc").write_text(f"machine {ELSEWHERE} login ann password s3cret\n")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    with listening(ELSEWHERE) as (port, heads):
+        url = f"http://{ELSEWHERE}:{port}/x"
+
+        async def call() -> int:
+            async with transport_of("aiohttp") as transport:
+                headers = {"Authorization": "Bearer own"}
+                return (await transport.send("POST", url, headers, BODY)).status
+
+        assert anyio.run(call) == 200
+    assert "authorization: bearer own" in heads[0]
+
+
+def test_a_request_to_another_machine_changes_no_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    threads: list[Any] = []
+    taken = asyncio.BaseEventLoop.run_in_executor
+
+    def counted(self: Any, executor: Any, call: Any, *args: Any) -> Any:
+        threads.append(call)
+        return taken(self, executor, call, *args)
+
+    monkeypatch.setattr(asyncio.BaseEventLoop, "run_in_executor", counted)
+    with listening(ELSEWHERE) as (port, _):
+        threads.clear()  # of the server's
+        assert send("aiohttp", f"http://{ELSEWHERE}:{port}/x", times=3).status == 200
+    assert threads == []
+
+
+@pytest.fixture(scope="module")
+def proxy() -> Iterator[int]:
+    """A real proxy that wants a password; gives its port."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port: int = free.getsockname()[1]
+    options = "--num-workers 1 --num-acceptors 1 --log-level e --basic-auth ann:s3cret --port"
+    command = [sys.executable, "-m", "proxy", "--hostname", "127.0.0.1", *options.split()]
+    process = subprocess.Popen([*command, str(port)])
+    try:
+        for _ in range(300):
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", port)) == 0:
+                    break
+            time.sleep(0.1)
+        yield port
+    finally:
+        process.terminate()
+        process.wait()
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_a_proxy_gets_its_password_and_the_server_does_not(
+    scheme: str, proxy: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(str(tmp_path / "authority.pem"))
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "authority.pem"))
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    variable = f"{scheme.upper()}_PROXY"
+    context = showing(ELSEWHERE, authority) if scheme == "https" else None
+    with listening(ELSEWHERE, context) as (port, heads):
+        url = f"{scheme}://{ELSEWHERE}:{port}/x"
+        monkeypatch.setenv(variable, f"http://ann:s3cret@127.0.0.1:{proxy}")
+        assert send("aiohttp", url).body == b"{}"
+        monkeypatch.setenv(variable, f"http://ann:wr0ng@127.0.0.1:{proxy}")
+        refused = send("aiohttp", url)
+        monkeypatch.setenv("NO_PROXY", f"{ELSEWHERE}:{port}")
+        assert send("aiohttp", url).body == b"{}"
+    assert len(heads) == 2
+    assert "proxy-authorization" not in heads[0]
+    assert ("via:" in heads[0], "via:" in heads[1]) == (scheme == "http", False)
+    if scheme == "http":
+        assert refused.status == 407
+    else:
+        assert type(refused) is EngineUnreachableError
+        assert f"the proxy http://127.0.0.1:{proxy} answered 407" in str(refused)
 
 
 @both
@@ -231,8 +321,8 @@ def test_certificates_are_verified_and_an_authority_of_one_s_own_is_taken(
         file = tmp_path / "authority.pem"
         authority.cert_pem.write_to_path(str(file))
         monkeypatch.setenv("SSL_CERT_FILE", str(file))
-    with encrypted(name, authority) as url:
-        found = send(kind, url, "GET", None)
+    with listening("127.0.0.1", showing(name, authority)) as (port, _):
+        found = send(kind, f"https://localhost:{port}/x", "GET", None)
     if works:
         assert found.body == b"{}"
     else:

@@ -6,11 +6,13 @@ looks at every connection for every request, takes 2 to 14 ms.
 
 from __future__ import annotations
 
+import base64
 import os
 import ssl
 from collections.abc import Mapping
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
+from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 import yarl
@@ -31,6 +33,50 @@ def _certificates(file: str | None, folder: str | None) -> ssl.SSLContext:
 
         file = certifi.where()
     return ssl.create_default_context(cafile=file or None, capath=folder or None)
+
+
+class _Target(NamedTuple):
+    """Where a request goes.
+
+    Attributes:
+        url: The URL.
+        trusted: What verifies the server's certificate.
+        proxy: The proxy on the way, without its password, which messages would show.
+        headers: Further headers of the request, for a proxy that reads it.
+        proxy_headers: Headers for a proxy that only makes a connection.
+    """
+
+    url: yarl.URL
+    trusted: ssl.SSLContext | bool
+    proxy: yarl.URL | None = None
+    headers: Mapping[str, str] = {}
+    proxy_headers: Mapping[str, str] = {}
+
+
+def _target(url: yarl.URL) -> _Target:
+    near = url.host in LOOPBACK
+    if near and url.scheme == "http":
+        return _Target(url, True)  # reading certificates takes 10 ms
+    variables = (os.environ.get(name) for name in ("SSL_CERT_FILE", "SSL_CERT_DIR"))
+    direct = _Target(url, _certificates(*variables))
+    return direct if near else _through_proxy(direct)
+
+
+def _through_proxy(target: _Target) -> _Target:
+    """The way to a server with the proxy that the environment names for it, if any."""
+    url = target.url
+    named = getproxies().get(url.scheme)
+    if not named or proxy_bypass(url.host_port_subcomponent or ""):
+        return target
+    proxy = yarl.URL(named if "://" in named else f"http://{named}")
+    target = target._replace(proxy=proxy.with_user(None))
+    if not (proxy.user or proxy.password):
+        return target
+    password = base64.b64encode(f"{proxy.user or ''}:{proxy.password or ''}".encode())
+    login = {"Proxy-Authorization": f"Basic {password.decode()}"}
+    if url.scheme == "http":
+        return target._replace(headers=login)
+    return target._replace(proxy_headers=login)
 
 
 class _Connector(aiohttp.TCPConnector):
@@ -58,22 +104,30 @@ class AiohttpTransport:
         )
         # How many requests are in flight is the engine's business.
         self._connector = _Connector(limit=0)
-        self._sessions: dict[bool, aiohttp.ClientSession] = {}
-        self._targets: dict[str, tuple[yarl.URL, aiohttp.ClientSession, ssl.SSLContext | bool]] = {}
+        # aiohttp would look for proxies and passwords in files and variables for every request.
+        self._session = aiohttp.ClientSession(
+            connector=self._connector,
+            timeout=self._limits,
+            trust_env=False,
+            cookie_jar=aiohttp.DummyCookieJar(),
+        )
+        self._targets: dict[str, _Target] = {}
 
     async def send(
         self, method: str, url: str, headers: Mapping[str, str], body: bytes | None
     ) -> HTTPResponse:
         """Send a request; see `Transport.send`."""
-        target, session, trusted = self._target(url)
+        target = self._target(url)
         try:
-            async with session.request(
+            async with self._session.request(
                 method,
-                target,
-                headers=headers,
+                target.url,
+                headers={**headers, **target.headers},
                 data=body,
                 allow_redirects=False,
-                ssl=trusted,
+                proxy=target.proxy,
+                proxy_headers=target.proxy_headers,
+                ssl=target.trusted,
             ) as response:
                 content = await response.read()
                 return HTTPResponse(response.status, response.headers, content)
@@ -84,41 +138,23 @@ class AiohttpTransport:
             raise EngineTimeoutError(f"no answer for {self._timeout:g} s") from None
         except aiohttp.ClientConnectorError as error:
             raise EngineUnreachableError(f"cannot connect: {error}") from None
+        except aiohttp.ClientHttpProxyError as error:
+            what = f"the proxy {target.proxy} answered {error.status} {error.message}"
+            raise EngineUnreachableError(f"cannot connect: {what}") from None
         except (aiohttp.ClientError, OSError, ValueError) as error:
             what = str(error) or type(error).__name__
             raise EngineConnectionError(f"the connection failed: {what}") from None
 
-    def _target(self, url: str) -> tuple[yarl.URL, aiohttp.ClientSession, ssl.SSLContext | bool]:
-        """A URL, parsed once, the session that goes there, and whom it trusts."""
+    def _target(self, url: str) -> _Target:
+        """What is known of a URL, found out once."""
         if url not in self._targets:
-            parsed = yarl.URL(url, encoded=True)
-            proxies = parsed.host not in LOOPBACK
-            # Reading certificates takes 10 ms, and nothing is encrypted on this machine.
-            variables = (os.environ.get(name) for name in ("SSL_CERT_FILE", "SSL_CERT_DIR"))
-            encrypted = proxies or parsed.scheme == "https"
-            trusted = _certificates(*variables) if encrypted else True
-            self._targets[url] = parsed, self._session(proxies=proxies), trusted
+            self._targets[url] = _target(yarl.URL(url, encoded=True))
         return self._targets[url]
-
-    def _session(self, *, proxies: bool) -> aiohttp.ClientSession:
-        """The session with or without the environment's proxies, on one pool of connections."""
-        if proxies not in self._sessions:
-            self._sessions[proxies] = aiohttp.ClientSession(
-                connector=self._connector,
-                connector_owner=False,
-                timeout=self._limits,
-                trust_env=proxies,
-                cookie_jar=aiohttp.DummyCookieJar(),
-            )
-        return self._sessions[proxies]
 
     def __del__(self) -> None:
         """Let go of what was not closed before its event loop ended, without a complaint."""
-        for session in self._sessions.values():
-            session.detach()
+        self._session.detach()
 
     async def aclose(self) -> None:
         """Close every connection."""
-        for session in self._sessions.values():
-            await session.close()
-        await self._connector.close()
+        await self._session.close()
