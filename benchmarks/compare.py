@@ -44,7 +44,8 @@ class Client:
     Attributes:
         name: The script is `with_NAME.py`.
         packages: What its environment has; with none it is this one.
-        share: Share of the rows that it is given, since it would take too long with all of them.
+        share: How many times the rows it is given: fewer where it would take too long with all of
+            them, more where the bars are close.
         argument: A further word for the script.
         most_in_flight: With more it would take too long, or makes no difference.
         only_fast: It sends one request after another, so a server that takes its time says nothing.
@@ -62,8 +63,8 @@ class Client:
         return self.argument or self.name
 
 
-BARE = Client("aiohttp")
-OURS = [Client("chainette"), Client("generate")]
+BARE = Client("aiohttp", share=4.0)
+OURS = [Client("chainette", share=4.0), Client("generate", share=4.0)]
 PEERS = [
     Client("httpx", ("httpx", "pydantic"), 0.15),
     Client("openai", ("openai", "pydantic"), 0.15),
@@ -112,7 +113,8 @@ def measured(client: Client, url: str, rows: int, in_flight: int, folder: Path) 
     command = [python(client), str(script), *words, client.argument]
     environment = {**os.environ, **OFFLINE}
     # Compiled modules are used and kept, as they are on a user's machine.
-    environment.pop("PYTHONDONTWRITEBYTECODE", None)
+    for name in ("PYTHONDONTWRITEBYTECODE", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
+        environment.pop(name, None)
     try:
         done = subprocess.run(
             command, capture_output=True, text=True, env=environment, timeout=600, cwd=folder

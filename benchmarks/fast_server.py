@@ -2,7 +2,7 @@
 
 A share of the answers can be faults of all kinds, and the answer can be that of a file.
 
-python benchmarks/fast_server.py [SECONDS] [SHARE] [FILE]
+python benchmarks/fast_server.py [SECONDS] [SHARE] [FILE] [HOST]
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ USUAL = json.dumps(
     }
 ).encode()
 BODY = Path(sys.argv[3]).read_bytes() if len(sys.argv) > 3 else USUAL
+HOST = sys.argv[4] if len(sys.argv) > 4 else "127.0.0.1"
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
 ANSWER = HEAD % len(BODY) + BODY
 WRONG = BODY.replace(b"score", b"points")
@@ -72,7 +73,7 @@ class Connection(asyncio.Protocol):
 
 async def main() -> None:
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(Connection, "127.0.0.1", 0, backlog=1024)
+    server = await loop.create_server(Connection, HOST, 0, backlog=1024)
     print(server.sockets[0].getsockname()[1], flush=True)
     await server.serve_forever()
 
