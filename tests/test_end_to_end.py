@@ -26,39 +26,6 @@ class Animal(BaseModel):
     legs: int = Field(ge=0, le=8)
 
 
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        ("run-yaml", EXAMPLES / "engine_clinical_qa.yaml"),
-        ("run-yaml", EXAMPLES / "incidents.yaml"),
-        *(
-            ("run", EXAMPLES / f"{name}.py", "-i", EXAMPLES / f"{inputs}.jsonl")
-            for name, inputs in (
-                ("openai_structured", "support_tickets"),
-                ("sentiment", "support_tickets"),
-                ("translate_and_join", "support_tickets"),
-                ("handbook_rag", "handbook_questions"),
-                ("judge", "support_tickets"),
-                ("calculator_tool", "sums"),
-            )
-        ),
-    ],
-    ids=lambda arguments: arguments[1].stem,
-)
-def test_the_examples_run_on_the_embedded_model(
-    chainette: Any, tmp_path: Path, arguments: tuple[Any, ...]
-) -> None:
-    engines = EXAMPLES / "engines.llamacpp.yml"
-    done = chainette(*arguments, "-o", "out", "--engines", engines, "--limit", 2)
-    assert done.returncode == 0, done.stderr
-    flat = (tmp_path / "out/flattened/000000.jsonl").read_text().splitlines()
-    assert [json.loads(line)["row_id"] for line in flat] == [0, 1]
-    manifest = json.loads((tmp_path / "out/run.json").read_text())
-    assert manifest["status"] == "finished"
-    assert manifest["usage"]["completion_tokens"] > 20
-    assert "chainette-llamacpp" in manifest["plugins"]
-
-
 def test_examples_without_an_engine_run_as_they_are(chainette: Any, tmp_path: Path) -> None:
     for name in ("python_chain", "branch_maths"):
         inputs = EXAMPLES / "numbers.jsonl"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
@@ -71,6 +72,21 @@ def test_commands_of_pages_for_a_clone_run_in_it(
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout
+    if words[1].startswith("run"):
+        found = re.search(r"^run: (.+)$", done.stdout + done.stderr, re.MULTILINE)
+        assert found is not None
+        expect_two_rows(ROOT / found[1], asks_a_model="examples/engines.llamacpp.yml" in words)
+
+
+def expect_two_rows(folder: Path, *, asks_a_model: bool) -> None:
+    """What a finished run of the first two rows leaves."""
+    lines = (folder / "flattened/000000.jsonl").read_text().splitlines()
+    assert {json.loads(line)["row_id"] for line in lines} == {0, 1}
+    manifest = json.loads((folder / "run.json").read_text())
+    assert (manifest["status"], manifest["counts"]["ok"]) == ("finished", 2)
+    if asks_a_model:
+        assert manifest["usage"]["completion_tokens"] > 20
+        assert "chainette-llamacpp" in manifest["plugins"]
 
 
 @pytest.mark.llamacpp
