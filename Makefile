@@ -8,6 +8,9 @@ PACKAGES := chainette-core chainette-openai chainette-vllm chainette-vllm-local 
 	examples/chainette-llamacpp
 SOURCES := $(addsuffix /src,$(PACKAGES))
 
+# Else every command that a test starts would compile all that it imports.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: demo fuzz test test-vllm test-ollama lint types format docs docs-check docs-links bench \
 	bench-full bench-vllm build lock clean
 
