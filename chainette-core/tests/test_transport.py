@@ -260,6 +260,16 @@ def test_a_request_to_another_machine_changes_no_thread(monkeypatch: pytest.Monk
     assert threads == []
 
 
+def test_a_proxy_that_is_no_url_or_a_missing_authority_fails_the_request_alone(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:port")
+    assert type(send("aiohttp", f"http://{ELSEWHERE}:9/x")) is EngineConnectionError
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "missing.pem"))
+    assert type(send("aiohttp", "https://localhost:9/x")) is EngineConnectionError
+
+
 @pytest.fixture(scope="module")
 def proxy() -> Iterator[int]:
     """A real proxy that wants a password; gives its port."""

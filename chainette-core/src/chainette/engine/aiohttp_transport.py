@@ -99,15 +99,13 @@ class AiohttpTransport:
 
     def __init__(self, *, timeout: float, connect_timeout: float) -> None:
         self._timeout, self._connect_timeout = timeout, connect_timeout
-        self._limits = aiohttp.ClientTimeout(
-            total=None, sock_connect=connect_timeout, sock_read=timeout
-        )
-        # How many requests are in flight is the engine's business.
-        self._connector = _Connector(limit=0)
-        # aiohttp would look for proxies and passwords in files and variables for every request.
         self._session = aiohttp.ClientSession(
-            connector=self._connector,
-            timeout=self._limits,
+            # How many requests are in flight is the engine's business.
+            connector=_Connector(limit=0),
+            timeout=aiohttp.ClientTimeout(
+                total=None, sock_connect=connect_timeout, sock_read=timeout
+            ),
+            # Else it looks for proxies and passwords in files and variables for every request.
             trust_env=False,
             cookie_jar=aiohttp.DummyCookieJar(),
         )
@@ -117,8 +115,8 @@ class AiohttpTransport:
         self, method: str, url: str, headers: Mapping[str, str], body: bytes | None
     ) -> HTTPResponse:
         """Send a request; see `Transport.send`."""
-        target = self._target(url)
         try:
+            target = self._target(url)
             async with self._session.request(
                 method,
                 target.url,
