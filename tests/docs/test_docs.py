@@ -81,10 +81,12 @@ def test_commands_of_pages_for_a_clone_run_in_it(
 def expect_two_rows(folder: Path, *, asks_a_model: bool) -> None:
     """What a finished run of the first two rows leaves."""
     lines = (folder / "flattened/000000.jsonl").read_text().splitlines()
-    assert {json.loads(line)["row_id"] for line in lines} == {0, 1}
+    found = [json.loads(line)["row_id"] for line in lines]
+    assert list(dict.fromkeys(found)) == [0, 1]
     manifest = json.loads((folder / "run.json").read_text())
     assert (manifest["status"], manifest["counts"]["ok"]) == ("finished", 2)
     if asks_a_model:
+        assert found == [0, 1]
         assert manifest["usage"]["completion_tokens"] > 20
         assert "chainette-llamacpp" in manifest["plugins"]
 
