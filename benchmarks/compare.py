@@ -112,7 +112,7 @@ def measured(client: Client, url: str, rows: int, in_flight: int, folder: Path) 
     words = [url, str(count), str(in_flight), str(folder / "rows.jsonl"), str(output)]
     command = [python(client), str(script), *words, client.argument]
     environment = {**os.environ, **OFFLINE}
-    # Compiled modules are used and kept, as they are on a user's machine.
+    # Compiled modules are used and kept, as on a user's machine; no proxy is on the way.
     for name in ("PYTHONDONTWRITEBYTECODE", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
         environment.pop(name, None)
     try:
