@@ -260,6 +260,14 @@ def test_a_request_to_another_machine_changes_no_thread(monkeypatch: pytest.Monk
     assert threads == []
 
 
+@pytest.mark.parametrize("url", ["http://127.0.0.1:9/x", f"http://{ELSEWHERE}:9/x"])
+def test_a_server_that_is_down_is_named_without_internals(url: str) -> None:
+    found = send("aiohttp", url)
+    assert type(found) is EngineUnreachableError
+    assert url.split("/")[2] in str(found)
+    assert "ssl" not in str(found).lower()
+
+
 def test_a_proxy_that_is_no_url_or_a_missing_authority_fails_the_request_alone(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import os
+import re
 import ssl
 from collections.abc import Mapping
 from functools import cache
@@ -135,7 +136,8 @@ class AiohttpTransport:
         except aiohttp.ServerTimeoutError:
             raise EngineTimeoutError(f"no answer for {self._timeout:g} s") from None
         except aiohttp.ClientConnectorError as error:
-            raise EngineUnreachableError(f"cannot connect: {error}") from None
+            what = re.sub(r" ssl:(<[^>]*>|\w+)", "", str(error))  # the name of an object
+            raise EngineUnreachableError(f"cannot connect: {what}") from None
         except aiohttp.ClientHttpProxyError as error:
             what = f"the proxy {target.proxy} answered {error.status} {error.message}"
             raise EngineUnreachableError(f"cannot connect: {what}") from None
