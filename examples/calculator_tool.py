@@ -7,7 +7,7 @@
 import operator
 from typing import Literal
 
-from chainette import SamplingParams, Step, apply
+from chainette import Chain, SamplingParams, Step, apply
 from pydantic import BaseModel, Field
 
 SAMPLING = SamplingParams(temperature=0, max_tokens=150)
@@ -53,4 +53,4 @@ say = Step(
     sampling=SAMPLING,
     user_prompt="{{ chain_input.task }} The result is {{ result }}. Say it in a sentence.",
 )
-chain = (choose >> apply(calculate) >> say).to_chain("calculator_tool")
+chain = Chain(name="calculator_tool", steps=choose >> apply(calculate) >> say)

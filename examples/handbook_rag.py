@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from chainette import SamplingParams, Step, apply
+from chainette import Chain, SamplingParams, Step, apply
 from pydantic import BaseModel, Field
 
 SAMPLING = SamplingParams(temperature=0, max_tokens=250)
@@ -60,4 +60,4 @@ answer = Step(
     system_prompt="Answer from this part of the handbook alone.\n\n{{ heading }}\n{{ text }}",
     user_prompt="{{ chain_input.question }}",
 )
-chain = (search >> apply(retrieve) >> answer).to_chain("handbook_rag")
+chain = Chain(name="handbook_rag", steps=search >> apply(retrieve) >> answer)

@@ -3,7 +3,7 @@
 chainette run examples/python_chain.py -i examples/numbers.jsonl
 """
 
-from chainette import apply
+from chainette import Chain, apply
 from pydantic import BaseModel
 
 
@@ -36,4 +36,4 @@ def shares(items: list[Factor]) -> list[Share]:
     return [Share(factor=item.factor, share=item.factor / total) for item in items]
 
 
-chain = (apply(factors) >> apply(shares, batch="all")).to_chain("python_chain")
+chain = Chain(name="python_chain", steps=apply(factors) >> apply(shares, batch="all"))

@@ -4,7 +4,7 @@
         --engines examples/engines.llamacpp.yml
 """
 
-from chainette import Branch, Chain, SamplingParams, Step, pipe
+from chainette import Branch, Chain, SamplingParams, Step
 from pydantic import BaseModel, Field
 
 SAMPLING = SamplingParams(temperature=0, max_tokens=250)
@@ -57,6 +57,7 @@ compare = Step(
     sampling=SAMPLING,
     user_prompt="French: {{ french.text }}\nSpanish: {{ spanish.text }}\nDo they say the same?",
 )
-chain: Chain = pipe(gist, translate("French") | translate("Spanish"), compare).to_chain(
-    "translate_and_join"
+chain = Chain(
+    name="translate_and_join",
+    steps=gist >> (translate("French") | translate("Spanish")) >> compare,
 )

@@ -7,8 +7,8 @@ import sys
 import atheris
 
 with atheris.instrument_imports(include=["chainette"]):
-    from chainette.engine.json_text import embedded
-    from chainette.engine.structured import output_schema
+    from chainette.engine.structured.extract import embedded
+    from chainette.engine.structured.schema import output_schema
 
 from pydantic import BaseModel, ValidationError
 

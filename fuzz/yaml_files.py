@@ -9,9 +9,9 @@ from pathlib import Path
 import atheris
 
 with atheris.instrument_imports(include=["chainette", "yaml"]):
-    from chainette.engine.config_file import load_engines
     from chainette.errors import ChainetteError
-    from chainette.pipeline.yaml_chain import load_yaml_chain
+    from chainette.loading.yaml_chain import load_yaml_chain
+    from chainette.registry.config_file import load_engines
 
 FOLDER = Path(tempfile.mkdtemp())
 FILE = FOLDER / "file.yml"

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from chainette.engine.server import server_process
+from chainette.engine.server.process import server_process
 
 ROOT = Path(__file__).parent.parent
 collect_ignore = ["plugin_author"]  # its tests are those of a project of its own

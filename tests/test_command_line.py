@@ -157,7 +157,7 @@ def test_answers_that_do_not_fit_are_failed_rows(
     openai_server.reply = lambda body: (200, {"choices": [message]})
     done = chainette(*RUN)
     assert done.returncode == 1
-    assert "no valid Answer" in clean(done)
+    assert "not a valid Answer" in clean(done)
     errors = (project / "out/errors.jsonl").read_text().splitlines()
     assert [json.loads(line)["raw_text"] for line in errors] == ["no json"] * 5
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from chainette import SamplingParams, register_engine
 from chainette.errors import StructuredOutputError
-from chainette.pipeline.yaml_chain import load_yaml_chain
+from chainette.loading.yaml_chain import load_yaml_chain
 from pydantic import BaseModel, Field
 
 pytestmark = pytest.mark.llamacpp
@@ -122,7 +122,7 @@ def test_a_server_is_shared_in_a_process_and_gone_after_it(tmp_path: Path) -> No
     script = tmp_path / "script.py"
     script.write_text(
         "from chainette import SamplingParams, register_engine\n"
-        "from chainette.engine.server import _registry\n"
+        "from chainette.engine.server.process import _registry\n"
         "params = SamplingParams(max_tokens=2)\n"
         "for name in ('a', 'b'):\n"
         "    engine = register_engine(name, backend='llamacpp').engine\n"

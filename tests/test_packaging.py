@@ -81,9 +81,11 @@ def test_the_two_packages_of_the_readme_bring_exactly_one_backend(
 
 
 PLUGIN = """
-from chainette.engine.client import BaseClient
+from chainette.engine.client.base import BaseClient
 from chainette.engine.config import EngineConfig
-from chainette.plugins import Backend, Capabilities, hookimpl
+from chainette.plugins.backend import Backend
+from chainette.capabilities import Capabilities
+from chainette.plugins.hookspecs import hookimpl
 from chainette.types import Completion, LLMOutput
 
 

@@ -165,8 +165,10 @@ def test_an_installed_plugin_is_checked(tmp_path: Path) -> None:
 def test_a_plugin_that_breaks_a_promise_is_told_which(tmp_path: Path) -> None:
     (tmp_path / "hasty.py").write_text(
         """
-from chainette.engine.openai_chat import OpenAIChatClient
-from chainette.plugins import Backend, Capabilities, hookimpl
+from chainette.engine.http.openai_chat import OpenAIChatClient
+from chainette.plugins.backend import Backend
+from chainette.capabilities import Capabilities
+from chainette.plugins.hookspecs import hookimpl
 from chainette.engine.config import EngineConfig
 
 class Client(OpenAIChatClient):

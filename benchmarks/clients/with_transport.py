@@ -32,7 +32,7 @@ async def aiohttp() -> AsyncIterator[Post]:
 
 @asynccontextmanager
 async def seam() -> AsyncIterator[Post]:
-    from chainette.engine.aiohttp_transport import AiohttpTransport
+    from chainette.engine.http.aiohttp import AiohttpTransport
 
     transport = AiohttpTransport(timeout=work.TIMEOUT, connect_timeout=10)
 

@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from chainette.engine import registry
 from chainette.plugins import discovery
+from chainette.registry import engines as registry
 from hypothesis import settings
 
 settings.register_profile("fuzz", max_examples=15_000, deadline=None)
@@ -76,9 +76,11 @@ def scripted(make_plugin: MakePlugin) -> MakePlugin:
     """Installs the backend `scripted`, whose answers are what a test's function returns."""
     make_plugin(
         """
-        from chainette.engine.client import BaseClient
+        from chainette.engine.client.base import BaseClient
         from chainette.engine.config import EngineConfig
-        from chainette.plugins import Backend, Capabilities, hookimpl
+        from chainette.plugins.backend import Backend
+        from chainette.capabilities import Capabilities
+        from chainette.plugins.hookspecs import hookimpl
 
         answer = None  # set by the test: an async function of the request
 

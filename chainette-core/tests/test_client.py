@@ -10,7 +10,8 @@ from typing import Annotated, Any, Literal
 import anyio
 import pytest
 from chainette import LLMOutput, SamplingParams, register_engine
-from chainette.engine.client import BaseClient, Request
+from chainette.engine.client.base import BaseClient
+from chainette.engine.client.request import Request
 from chainette.errors import (
     EngineTimeoutError,
     OutputTruncatedError,
@@ -18,7 +19,8 @@ from chainette.errors import (
     ServerError,
     StructuredOutputError,
 )
-from chainette.types import Completion, GuidedDecodingParams, Usage
+from chainette.types import Completion, GuidedDecodingParams
+from chainette.usage import Usage
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel, Field, field_validator
@@ -191,8 +193,8 @@ def test_a_typed_answer_is_parsed_and_the_text_kept(scripted: Make) -> None:
 @pytest.mark.parametrize(
     ("answer", "error", "words"),
     [
-        (said('{"name": "cat", "legs": 3}'), StructuredOutputError, "no valid Animal: legs"),
-        (said("A cat."), StructuredOutputError, "no valid Animal: Invalid JSON"),
+        (said('{"name": "cat", "legs": 3}'), StructuredOutputError, "not a valid Animal: legs"),
+        (said("A cat."), StructuredOutputError, "not a valid Animal: Invalid JSON"),
         (said(""), StructuredOutputError, "Invalid JSON"),
         (said('{"name": "c', finish_reason="length"), OutputTruncatedError, "max_tokens=7"),
         (said("I can't.", finish_reason="refusal"), RefusalError, "I can't."),

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 from chainette import Chain, apply
-from chainette.run.collector import OBJECTS, relaxed
+from chainette.run.schedule.gc_tuning import OBJECTS, relaxed
 from pydantic import BaseModel
 
 

@@ -15,13 +15,16 @@ import asyncio
 import logging
 
 import anyio
-from chainette.engine.client import BaseClient
+from chainette.engine.client.base import BaseClient
 from chainette.engine.config import EngineConfig
-from chainette.engine.openai_chat import OpenAIChatClient
-from chainette.engine.per_loop import PerLoop
+from chainette.engine.http.openai_chat import OpenAIChatClient
+from chainette.engine.client.per_loop import PerLoop
 from chainette.errors import EngineConnectionError, EngineError, RequestError
-from chainette.plugins import CHAT_SAMPLING, Backend, Capabilities, hookimpl
-from chainette.types import LLMOutput, SamplingParams, Usage
+from chainette.capabilities import CHAT_SAMPLING, Capabilities
+from chainette.plugins.backend import Backend
+from chainette.plugins.hookspecs import hookimpl
+from chainette.types import LLMOutput, SamplingParams
+from chainette.usage import Usage
 
 
 class Config(EngineConfig):

@@ -24,7 +24,7 @@ from chainette.errors import (
     UnknownEngineError,
 )
 from chainette.plugins import discovery
-from chainette.types import Usage
+from chainette.usage import Usage
 from chainette.yaml_source import expand, read_yaml
 from hypothesis import given
 from hypothesis import strategies as st
@@ -276,9 +276,10 @@ def test_a_plain_config_of_another_class_keeps_its_one_client(
     """Each access once made, and released, a client of its own: no cap on requests held."""
     make_plugin(
         """
-        from chainette.engine.client import BaseClient
+        from chainette.engine.client.base import BaseClient
         from chainette.engine.config import EngineConfig
-        from chainette.plugins import Backend, hookimpl
+        from chainette.plugins.backend import Backend
+        from chainette.plugins.hookspecs import hookimpl
 
         class Config(EngineConfig):
             extra_field: int = 3

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 from chainette import get_engine_config, load_engines
-from chainette.engine.registry import engine_names
 from chainette.errors import ConfigError
+from chainette.registry.engines import engine_names
 
 Make = Callable[..., str]
 SENTINEL = "sk-SENTINEL-0123456789"

@@ -14,12 +14,13 @@ from typing import Any
 import anyio
 import pytest
 from chainette import Branch, Chain, EngineConfig, LLMOutput, Step, apply
-from chainette.engine import registry
 from chainette.errors import ApplyError, InputError, OutputDirError, RateLimitError
+from chainette.registry import engines as registry
 from chainette.run.dry_run import dry_run
 from chainette.run.options import RunKeywords, RunOptions
 from chainette.testing import FakeClient, fake_engine
-from chainette.types import Completion, Usage
+from chainette.types import Completion
+from chainette.usage import Usage
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel
@@ -60,9 +61,10 @@ def add(amount: int, id: str, **options: Any) -> Any:
 def test_branches_run_beside_the_flow_and_join_under_their_alias() -> None:
     left = Branch(name="left", steps=[step("ten", "{{ n }} 10"), add(1, "one")]).join("l")
     right = Branch(name="right", steps=[step("hundred", "{{ n }} 100")]).join("r")
-    chain = (
+    flow = (
         add(0, "same") >> (left | right) >> step("sum", "{{ l.n }} {{ r.n }} {{ same.n }} {{ n }}")
-    ).to_chain("c")
+    )
+    chain = Chain(name="c", steps=flow)
     with fake_engine("e", number):
         run = chain.run(rows(3))
     assert [value.n for value in values(run)] == [4 * n + 111 for n in range(3)]
@@ -244,7 +246,7 @@ def test_a_batch_of_the_wrong_length_fails_its_rows() -> None:
 
     run = Chain(name="c", steps=[apply(one, batch=2)]).run(rows(4))
     assert {str(result.error) for result in run.results} == {
-        "apply 'one': a batch of 2 items needs a list of as many, got 1"
+        "apply 'one': a batch of 2 items needs a list of the same length, got 1"
     }
 
 
@@ -574,12 +576,13 @@ def test_a_dry_run_renders_the_first_prompts_and_sends_none() -> None:
 def test_costs_are_known_unknown_or_none(tmp_path: Path) -> None:
     class Priced(FakeClient):
         offline = False
-        base_url = "https://api.openai.com/v1"
 
+    address = "https://api.openai.com/v1"
+    answer = LLMOutput([Completion('{"n": 1}', finish_reason="stop")], usage=Usage(1100, 100))
     chain = Chain(name="c", steps=[step("a", "{{ n }}")])
     for model, wanted in (("gpt-4.1-mini", Decimal("0.0006")), ("no-such-model", None)):
-        client = Priced(EngineConfig(name="e", backend="fake", model=model), lambda _: LLMOutput(
-            [Completion('{"n": 1}', finish_reason="stop")], usage=Usage(1100, 100)))  # fmt: skip
+        config = EngineConfig(name="e", backend="fake", model=model, endpoint=address)
+        client = Priced(config, lambda _: answer)
         with registry.replaced(client):
             run = chain.run(rows(1), output_dir=tmp_path / model)
         assert run.cost == wanted

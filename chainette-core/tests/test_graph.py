@@ -42,16 +42,18 @@ def chain(*nodes: Any) -> Chain:
 
 
 def test_operators_put_nodes_in_a_row() -> None:
-    made = (step("a") >> apply(words) >> step("b", Text)).to_chain("ops", emoji="🔗")
+    made = Chain(name="ops", steps=step("a") >> apply(words) >> step("b", Text), emoji="🔗")
     assert list(made.nodes) == ["a", "words", "b"]
     assert (made.name, made.emoji) == ("ops", "🔗")
-    assert list(pipe(apply(double), [step("a")]).to_chain("x").nodes) == ["double", "a"]
+    piped = Chain(name="x", steps=pipe(apply(double), [step("a")]))
+    assert list(piped.nodes) == ["double", "a"]
 
 
 def test_a_bar_puts_branches_beside_each_other() -> None:
     french = Branch(name="french", steps=[step("fr", Text)]).join("french_text")
-    made = (step("a") >> (french | step("es", Text) | (step("x", Text) >> step("y", Text)))
-            >> step("end", Text, prompt="{{ french_text.text }}")).to_chain("b")  # fmt: skip
+    beside = french | step("es", Text) | (step("x", Text) >> step("y", Text))
+    end = step("end", Text, prompt="{{ french_text.text }}")
+    made = Chain(name="b", steps=step("a") >> beside >> end)
     assert [branch.name for branch in made.steps if isinstance(branch, Branch)] == [
         "french",
         "es",
@@ -119,7 +121,7 @@ def test_types_of_functions_come_from_their_annotations() -> None:
             ),
             "unknown variable 'j'",
         ),
-        (lambda: chain("text"), "is no step"),
+        (lambda: chain("text"), "is not a step"),
         (lambda: chain(double), "wrap a function in apply"),
         (lambda: apply(3), "is no function"),
         (lambda: apply(lambda row: row), "a lambda has no name"),

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 from chainette import Chain, Step, apply, load_engines, register_engine
 from chainette.errors import ChainError, ConfigError, InputError
-from chainette.run import inputs
+from chainette.run.inputs import files as inputs
 from chainette.testing import fake_engine
 from chainette.yaml_source import MOST_BYTES
 from pydantic import BaseModel

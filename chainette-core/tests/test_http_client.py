@@ -14,11 +14,12 @@ import httpx
 import pytest
 import respx
 from chainette import LLMOutput, SamplingParams
-from chainette.engine import aiohttp_transport
-from chainette.engine.aiohttp_transport import AiohttpTransport
+from chainette.capabilities import CHAT_SAMPLING, Capabilities
 from chainette.engine.config import EngineConfig
-from chainette.engine.openai_chat import OpenAIChatClient
-from chainette.engine.transport import NO_PROXY, HttpxTransport
+from chainette.engine.http import aiohttp as aiohttp_transport
+from chainette.engine.http.aiohttp import AiohttpTransport
+from chainette.engine.http.openai_chat import OpenAIChatClient
+from chainette.engine.http.transport import NO_PROXY, HttpxTransport
 from chainette.errors import (
     AuthenticationError,
     EngineConnectionError,
@@ -31,8 +32,7 @@ from chainette.errors import (
     RequestError,
     ServerError,
 )
-from chainette.plugins import CHAT_SAMPLING, Capabilities
-from chainette.types import Usage
+from chainette.usage import Usage
 from pydantic import BaseModel, SecretStr
 from respx.mocks import HTTPCoreMocker
 
@@ -464,7 +464,7 @@ def test_no_library_logs_a_key_or_a_password(caplog: pytest.LogCaptureFixture) -
         endpoint = url.replace("//", f"//me:{SENTINEL}@")
         output = one(make_client(endpoint, api_key=key, headers=headers))
     assert isinstance(output.error, AuthenticationError)
-    assert "chainette.engine.http" in {record.name for record in caplog.records}
+    assert "chainette.engine.http.client" in {record.name for record in caplog.records}
     assert SENTINEL not in f"{output!r}{output.error}{caplog.text}"
 
 

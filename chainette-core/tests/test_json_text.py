@@ -6,8 +6,8 @@ import json
 from typing import Any
 
 import pytest
-from chainette.engine.json_text import embedded
-from chainette.engine.structured import output_schema
+from chainette.engine.structured.extract import embedded
+from chainette.engine.structured.schema import output_schema
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, ValidationError

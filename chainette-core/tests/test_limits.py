@@ -11,9 +11,9 @@ from time import monotonic
 import anyio
 import pytest
 from chainette import EngineConfig
-from chainette.engine.limits import Concurrency, Limits, Rate
+from chainette.engine.client.limits import Concurrency, Limits, Rate
 from chainette.errors import RequestError, ServerError
-from chainette.types import Usage
+from chainette.usage import Usage
 
 
 def limits(**fields: object) -> Limits:

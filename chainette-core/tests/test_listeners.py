@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from chainette import Chain, Step
 from chainette.errors import RequestError
+from chainette.events import NodeFailed
 from chainette.testing import fake_engine
 from pydantic import BaseModel
 
@@ -40,18 +41,22 @@ def test_a_listener_hears_of_everything(make_plugin: Make) -> None:
     module = make_plugin(LISTENER, "ear", group=GROUP)
     run()
     heard = sys.modules[module].heard
-    assert [event.name for event in heard if event.name != "node_started"] == [
-        "run_started",
-        "node_retried",
-        "node_finished",
-        "row_finished",
-        "node_failed",
-        "row_finished",
-        "run_closed",
+    assert [type(event).__name__ for event in heard] == [
+        "RunStarted",
+        "RowStarted",
+        "NodeStarted",
+        "NodeRetried",
+        "NodeFinished",
+        "RowFinished",
+        "RowStarted",
+        "NodeStarted",
+        "NodeFailed",
+        "RowFinished",
+        "RunClosed",
     ]
-    failed = next(event for event in heard if event.name == "node_failed")
-    assert failed.fields["row_id"] == 1
-    assert isinstance(failed.fields["error"], RequestError)
+    failed = next(event for event in heard if isinstance(event, NodeFailed))
+    assert failed.row_id == 1
+    assert isinstance(failed.error, RequestError)
 
 
 def test_a_listener_that_raises_hurts_neither_run_nor_other_listeners(
@@ -63,7 +68,7 @@ def test_a_listener_that_raises_hurts_neither_run_nor_other_listeners(
     make_plugin("raise ImportError('gone')", "gone", group=GROUP)
     module = make_plugin(LISTENER, "ear", group=GROUP)
     assert run().counts.ok == 1
-    assert len(sys.modules[module].heard) == 9
+    assert len(sys.modules[module].heard) == 11
     assert caplog.text.count("listener 'deaf' failed") == 1
     assert caplog.text.count("listener 'gone' is broken") == 1
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from chainette import Branch, Chain, SamplingParams, Step, apply, instrument, register_engine
-from chainette.engine import telemetry
+from chainette.engine.telemetry import hooks as telemetry
 from chainette.errors import ConfigError
 from chainette.testing import faults
 from chainette.testing.servers import FakeOpenAI
@@ -135,7 +135,7 @@ def test_content_is_recorded_only_on_demand(
 def test_every_attempt_and_its_failure_is_a_span_without_the_key(
     spans: InMemorySpanExporter, server: FakeOpenAI, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from chainette.engine import retry
+    from chainette.engine.client import retry
 
     monkeypatch.setattr(retry, "FIRST", 0.01)
     server.set_answers(lambda _: faults.status(500, f"no {SENTINEL} here"))

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from chainette import Chain, Step, apply
 from chainette.errors import ConfigError, InputError, RateLimitError
-from chainette.run.parquet import write_table
+from chainette.run.output.parquet import write_table
 from chainette.testing import fake_engine
 from hypothesis import given, settings
 from hypothesis import strategies as st

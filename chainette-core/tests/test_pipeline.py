@@ -9,11 +9,11 @@ import pytest
 import yaml
 from chainette import Chain, Step, get_engine_config, load_chain
 from chainette.errors import ChainError
+from chainette.loading.inline_models import FieldSpec, build_models
+from chainette.loading.yaml_chain import load_yaml_chain
+from chainette.loading.yaml_spec import format_schema
 from chainette.pipeline.graph import graph, mermaid
-from chainette.pipeline.inline_models import FieldSpec, build_models
 from chainette.pipeline.prompt import PromptTemplate
-from chainette.pipeline.yaml_chain import load_yaml_chain
-from chainette.pipeline.yaml_spec import format_schema
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, ConfigDict, ValidationError

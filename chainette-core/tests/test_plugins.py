@@ -7,14 +7,17 @@ from typing import Any
 
 import pytest
 from chainette.errors import PluginError, UnknownBackendError
-from chainette.plugins import discovery, installed, load, not_installed, survey
+from chainette.plugins import discovery
+from chainette.plugins.discovery import installed, load, not_installed, survey
 
 Make = Callable[..., str]
 
 GOOD = """
-from chainette.engine.client import BaseClient
+from chainette.engine.client.base import BaseClient
 from chainette.engine.config import EngineConfig
-from chainette.plugins import Backend, Capabilities, hookimpl
+from chainette.plugins.backend import Backend
+from chainette.capabilities import Capabilities
+from chainette.plugins.hookspecs import hookimpl
 
 class Client(BaseClient):
     async def _chat(self, request):
@@ -241,7 +244,8 @@ def test_an_implementation_that_raises_is_broken_with_its_reason(make_plugin: Ma
 
 
 NAMED = """
-from chainette.plugins import Backend, hookimpl
+from chainette.plugins.backend import Backend
+from chainette.plugins.hookspecs import hookimpl
 
 @hookimpl
 def chainette_backends():

@@ -14,10 +14,11 @@ from typing import Any
 import pytest
 from chainette import Chain, EngineConfig, Step, apply
 from chainette.cli.progress import JsonProgress, PlainProgress
-from chainette.cli.tally import Tally
-from chainette.engine import registry
-from chainette.run import Executor, run_until_interrupted
-from chainette.run.events import Observer, Observers
+from chainette.cli.run_stats import RunStats
+from chainette.events import Event, Listener, NodeStarted
+from chainette.registry import engines as registry
+from chainette.run.api import run_until_interrupted
+from chainette.run.executor import Executor
 from chainette.testing import FakeClient
 from pydantic import BaseModel
 
@@ -30,25 +31,29 @@ class Hosted(FakeClient):
     """A fake that seems to be a model with a price."""
 
     offline = False
-    base_url = "https://api.openai.com/v1"
-    model = "gpt-4o"
+
+    def __init__(self, config: EngineConfig, answers: Any = None) -> None:
+        super().__init__(config, answers)
+        self.base_url = "https://api.openai.com/v1"
+        self.model = "gpt-4o"
 
 
-class Said(Observer):
-    """Keeps the tally's line after every node."""
+class Lines:
+    """Keeps the line of the stats after every node."""
 
-    def __init__(self, tally: Tally) -> None:
-        self.tally, self.lines = tally, list[str]()
+    def __init__(self, stats: RunStats) -> None:
+        self.stats, self.lines = stats, list[str]()
 
-    def node_started(self, node_id: str) -> None:
-        self.lines.append(self.tally.line())
+    def __call__(self, event: Event) -> None:
+        if isinstance(event, NodeStarted):
+            self.lines.append(self.stats.line())
 
 
-def run(chain: Chain, rows: list[Any], *observers: Observer) -> None:
+def run(chain: Chain, rows: list[Any], *listeners: Listener) -> None:
     import anyio
 
     async def call() -> None:
-        executor = Executor(chain, rows, observer=Observers(*observers))
+        executor = Executor(chain, rows, listeners=listeners)
         await run_until_interrupted(executor)
 
     anyio.run(call)
@@ -64,22 +69,22 @@ def chain() -> Chain:
 
 
 def test_a_line_says_how_far_the_run_is_and_what_it_has_cost() -> None:
-    tally = Tally()
-    said = Said(tally)
+    stats = RunStats()
+    lines = Lines(stats)
     with hosted({"7": "no JSON", "": Row(n=1)}):
-        run(chain(), [{"n": n} for n in range(9)], tally, said)
-        at_the_end = tally.line()
-    assert re.fullmatch(r"0/9 rows, 0 failed, 1 in flight, 0\.0 rows/s", said.lines[0])
+        run(chain(), [{"n": n} for n in range(9)], stats, lines)
+        at_the_end = stats.line()
+    assert re.fullmatch(r"0/9 rows, 0 failed, 1 in flight, 0\.0 rows/s", lines.lines[0])
     last = r"9/9 rows, 1 failed, 1 retried, [\d.]+ rows/s, \d+ tokens/s, \$0\.\d{4}"
     assert re.fullmatch(last, at_the_end)
-    assert tally.nodes["a"].usage.prompt_tokens > 0
-    assert (tally.nodes["a"].done, tally.nodes["a"].failed, tally.nodes["a"].in_flight) == (8, 1, 0)
+    assert stats.nodes["a"].usage.prompt_tokens > 0
+    assert (stats.nodes["a"].done, stats.nodes["a"].failed, stats.nodes["a"].in_flight) == (8, 1, 0)
 
 
 def test_json_lines_say_the_same(capfd: pytest.CaptureFixture[str]) -> None:
-    tally = Tally()
+    stats = RunStats()
     with hosted():
-        run(chain(), [{"n": 1}], tally, JsonProgress(tally))
+        run(chain(), [{"n": 1}], stats, JsonProgress(stats))
     events = [json.loads(line) for line in capfd.readouterr().err.splitlines()]
     assert [event["event"] for event in events] == ["run_started", "run_closed"]
     node = events[1]["nodes"]["a"]
@@ -87,9 +92,9 @@ def test_json_lines_say_the_same(capfd: pytest.CaptureFixture[str]) -> None:
 
 
 def test_plain_lines_begin_and_end_a_run(capfd: pytest.CaptureFixture[str]) -> None:
-    tally = Tally()
+    stats = RunStats()
     step = apply(lambda row: row, id="same", input_model=Row, output_model=Row)
-    run(Chain(name="c", steps=[step]), [{"n": 1}], tally, PlainProgress(tally))
+    run(Chain(name="c", steps=[step]), [{"n": 1}], stats, PlainProgress(stats))
     first, last = capfd.readouterr().err.splitlines()
     assert first == "c: same"
     assert last.startswith("1/1 rows, 0 failed, ")

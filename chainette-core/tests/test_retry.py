@@ -12,9 +12,9 @@ from typing import Any
 import anyio
 import pytest
 from chainette import LLMOutput, register_engine
-from chainette.engine import retry
-from chainette.engine.client import BaseClient
-from chainette.engine.retry import retry_after
+from chainette.engine.client import retry
+from chainette.engine.client.base import BaseClient
+from chainette.engine.client.retry import retry_after
 from chainette.errors import (
     AuthenticationError,
     EngineDownError,

@@ -14,8 +14,8 @@ from typing import Any
 import anyio
 import pytest
 from chainette import Chain, LLMOutput, Step, register_engine
-from chainette.engine import retry
-from chainette.engine.client import Request
+from chainette.engine.client import retry
+from chainette.engine.client.request import Request
 from chainette.errors import (
     AuthenticationError,
     FailedRowError,
@@ -25,8 +25,9 @@ from chainette.errors import (
     ServerError,
     UnknownEngineError,
 )
-from chainette.run.results import flatten, unflatten
-from chainette.types import Completion, Usage
+from chainette.reports.codec import flatten, unflatten
+from chainette.types import Completion
+from chainette.usage import Usage
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel, ConfigDict, Field, RootModel, computed_field

@@ -18,9 +18,9 @@ from typing import TypeAlias
 
 import platformdirs
 import pytest
-from chainette.engine import server as server_module
-from chainette.engine import server_guard
-from chainette.engine.server import ServerProcess, server_process
+from chainette.engine.server import guard as server_guard
+from chainette.engine.server import process as server_module
+from chainette.engine.server.process import ServerProcess, server_process
 from chainette.errors import EngineStartError
 
 SERVER = """
@@ -56,7 +56,7 @@ server.serve_forever()
 PARENT = """
 import os, sys, time
 sys.path[:0] = os.environ["TEST_PATH"].split(os.pathsep)
-from chainette.engine.server import server_process
+from chainette.engine.server.process import server_process
 server = server_process([sys.executable, *sys.argv[1:]], name="child")
 url = server.ensure_running()
 print(server.pid, flush=True)
@@ -131,7 +131,7 @@ def status(url: str) -> int:
 
 
 def test_a_server_starts_and_answers(make, script, log_folder, caplog) -> None:
-    caplog.set_level(logging.INFO, logger="chainette.engine.server")
+    caplog.set_level(logging.INFO, logger="chainette.engine.server.process")
     server = make(env={"GREETING": "hello from {port}"})
     assert (server.running, server.pid) == (False, None)
     url = server.ensure_running()
@@ -462,7 +462,7 @@ def test_the_name_of_a_server_cannot_leave_the_log_folder(make, log_folder: Path
 
 
 def test_the_guard_exits_with_the_servers_code() -> None:
-    guard = [sys.executable, "-m", "chainette.engine.server_guard", "--", sys.executable, "-c"]
+    guard = [sys.executable, "-m", "chainette.engine.server.guard", "--", sys.executable, "-c"]
     for code, expected in [
         ("raise SystemExit(5)", 5),
         ("import os; os.kill(os.getpid(), 9)", 137),

@@ -12,8 +12,8 @@ from typing import Any
 import anyio
 import pytest
 from chainette import Chain, EngineConfig, Step, apply
-from chainette.engine import registry
 from chainette.errors import BudgetError, EngineDownError, OutputDirError, QuotaError, RequestError
+from chainette.registry import engines as registry
 from chainette.testing import FakeClient, fake_engine
 from pydantic import BaseModel
 
@@ -84,8 +84,11 @@ class Hosted(FakeClient):
     """A fake that seems to be a model with a price."""
 
     offline = False
-    base_url = "https://api.openai.com/v1"
-    model = "gpt-4o"
+
+    def __init__(self, config: EngineConfig, answers: Any = None) -> None:
+        super().__init__(config, answers)
+        self.base_url = "https://api.openai.com/v1"
+        self.model = "gpt-4o"
 
 
 def test_a_run_stops_when_it_has_cost_enough(monkeypatch: pytest.MonkeyPatch) -> None:

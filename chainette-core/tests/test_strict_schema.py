@@ -17,7 +17,7 @@ from typing import Annotated, Any, Generic, Literal, NamedTuple, TypeVar
 
 import pydantic
 import pytest
-from chainette.engine.strict_schema import to_strict
+from chainette.engine.structured.strict import to_strict
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator

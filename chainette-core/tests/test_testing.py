@@ -11,7 +11,7 @@ import anyio
 import pytest
 from chainette import Chain, Step, get_engine_config, register_engine
 from chainette.errors import EngineError, RateLimitError, UnknownEngineError
-from chainette.testing import fake_engine, forbid_requests
+from chainette.testing.fake_engine import fake_engine, forbid_requests
 from chainette.testing.sample import sample
 from hypothesis import given
 from hypothesis import strategies as st

@@ -20,8 +20,8 @@ import anyio
 import httpx
 import pytest
 import trustme
-from chainette.engine.aiohttp_transport import AiohttpTransport
-from chainette.engine.transport import HttpxTransport, Transport
+from chainette.engine.http.aiohttp import AiohttpTransport
+from chainette.engine.http.transport import HttpxTransport, Transport
 from chainette.errors import (
     EngineConnectionError,
     EngineError,
@@ -381,7 +381,7 @@ def test_a_request_that_is_given_up_closes_its_connection(kind: str, server: Fak
 def test_a_transport_that_is_never_closed_does_not_complain(server: FakeOpenAI) -> None:
     script = f"""
 import anyio, gc
-from chainette.engine.aiohttp_transport import AiohttpTransport
+from chainette.engine.http.aiohttp import AiohttpTransport
 left = []
 async def call():
     left.append(AiohttpTransport(timeout=5, connect_timeout=5))

@@ -12,7 +12,8 @@ from chainette.errors import (
     ServerError,
     UnknownEngineError,
 )
-from chainette.types import Completion, GuidedDecodingParams, Usage
+from chainette.types import Completion, GuidedDecodingParams
+from chainette.usage import Usage
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError

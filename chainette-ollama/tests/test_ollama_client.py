@@ -13,8 +13,8 @@ import ollama
 import pytest
 import respx
 from chainette import LLMOutput, SamplingParams, register_engine
-from chainette.engine.client import BaseClient
-from chainette.engine.startup import Startup, listening
+from chainette.engine.client.base import BaseClient
+from chainette.engine.server.progress import Startup, listening
 from chainette.errors import (
     AuthenticationError,
     EngineConnectionError,
@@ -28,7 +28,7 @@ from chainette.errors import (
     StructuredOutputError,
 )
 from chainette.testing.servers import FakeOllama
-from chainette.types import Usage
+from chainette.usage import Usage
 from pydantic import BaseModel
 
 URL = "http://ollama.test:11434"

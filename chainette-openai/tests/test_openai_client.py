@@ -14,9 +14,9 @@ import jsonschema
 import pytest
 import respx
 from chainette import EngineConfig, LLMOutput, SamplingParams, register_engine
-from chainette.engine import aiohttp_transport
-from chainette.engine.aiohttp_transport import AiohttpTransport
-from chainette.engine.transport import NO_PROXY, HttpxTransport
+from chainette.engine.http import aiohttp as aiohttp_transport
+from chainette.engine.http.aiohttp import AiohttpTransport
+from chainette.engine.http.transport import NO_PROXY, HttpxTransport
 from chainette.errors import (
     AuthenticationError,
     ConfigError,
@@ -32,7 +32,7 @@ from chainette.errors import (
     ServerError,
     StructuredOutputError,
 )
-from chainette.types import Usage
+from chainette.usage import Usage
 from chainette_openai.client import OpenAIClient
 from chainette_openai.config import OpenAIConfig
 from pydantic import BaseModel

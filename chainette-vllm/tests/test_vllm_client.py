@@ -7,9 +7,9 @@ import httpx
 import pytest
 import respx
 from chainette import GuidedDecodingParams, SamplingParams, register_engine
-from chainette.engine import aiohttp_transport
-from chainette.engine.aiohttp_transport import AiohttpTransport
-from chainette.engine.transport import NO_PROXY, HttpxTransport
+from chainette.engine.http import aiohttp as aiohttp_transport
+from chainette.engine.http.aiohttp import AiohttpTransport
+from chainette.engine.http.transport import NO_PROXY, HttpxTransport
 from chainette.errors import (
     ConfigError,
     EngineStartError,

@@ -14,7 +14,7 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 from chainette import load_engines
-from chainette.pipeline.yaml_chain import load_yaml_chain
+from chainette.loading.yaml_chain import load_yaml_chain
 from pages import DOCS, PAGES, REPOSITORY_PAGES, ROOT, Snippet, commands, snippets
 
 BIN = Path(sys.executable).parent

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from chainette.engine.server import server_process
+from chainette.engine.server.process import server_process
 from pages import PAGES, REPOSITORY_PAGES, ROOT, Reader, activated, snippets
 
 RUN = [

@@ -19,12 +19,11 @@ import anyio
 import httpx
 import psutil
 import pytest
-from chainette import Chain, Step, register_engine
-from chainette.engine import registry, retry
-from chainette.engine.http import BaseHTTPClient
-from chainette.engine.transport import HttpxTransport
+from chainette import Chain, Step, register_engine, registry, retry
+from chainette.engine.http.client import BaseHTTPClient
+from chainette.engine.http.transport import HttpxTransport
 from chainette.errors import ChainetteError
-from chainette.run import Run
+from chainette.reports.run import Run
 from chainette.testing import faults
 from chainette.testing.contract.checks import eventually
 from chainette.testing.script import Reply

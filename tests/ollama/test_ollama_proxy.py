@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from chainette.engine.server import server_process
+from chainette.engine.server.process import server_process
 from chainette.testing.contract import BackendContract
 
 PROXY = Path(__file__).parents[2] / ".venv-ollama/bin/ollama-proxy"

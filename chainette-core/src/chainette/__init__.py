@@ -1,4 +1,4 @@
-"""Typed LLM pipelines over datasets, on any back-end.
+"""Typed LLM pipelines over datasets, on any backend.
 
 Names are imported when they are first used, so that `import chainette` costs next to nothing.
 """
@@ -10,56 +10,73 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from chainette.engine.config import EngineConfig
-    from chainette.engine.config_file import load_engines
-    from chainette.engine.otel import instrument
-    from chainette.engine.registry import get_engine_config, register_engine
-    from chainette.pipeline.apply import ApplyNode, apply
-    from chainette.pipeline.branch import Branch
-    from chainette.pipeline.chain import Chain
-    from chainette.pipeline.node import pipe
-    from chainette.pipeline.step import Step
-    from chainette.pipeline.target import load_chain
+    from chainette.engine.telemetry.otel import instrument
+    from chainette.loading.target import load_chain
+    from chainette.pipeline.nodes.apply import ApplyNode, apply
+    from chainette.pipeline.nodes.flow import Branch, pipe
+    from chainette.pipeline.nodes.step import Step
+    from chainette.plugins.discovery import register_backend
     from chainette.plugins.hookspecs import hookimpl
-    from chainette.types import GuidedDecodingParams, LLMOutput, Result, SamplingParams
+    from chainette.registry.config_file import load_engines
+    from chainette.registry.engines import (
+        get_engine,
+        get_engine_config,
+        register_engine,
+    )
+    from chainette.reports.result import Result
+    from chainette.reports.run import Run
+    from chainette.run.chain import Chain
+    from chainette.types import Completion, GuidedDecodingParams, LLMOutput, SamplingParams
+    from chainette.usage import Usage
 
 __all__ = [
     "ApplyNode",
     "Branch",
     "Chain",
+    "Completion",
     "EngineConfig",
     "GuidedDecodingParams",
     "LLMOutput",
     "Result",
+    "Run",
     "SamplingParams",
     "Step",
+    "Usage",
     "apply",
+    "get_engine",
     "get_engine_config",
     "hookimpl",
     "instrument",
     "load_chain",
     "load_engines",
     "pipe",
+    "register_backend",
     "register_engine",
 ]
 
 _HOMES = {
-    "ApplyNode": "pipeline.apply",
-    "Branch": "pipeline.branch",
-    "Chain": "pipeline.chain",
-    "EngineConfig": "engine.config",
+    "ApplyNode": "pipeline.nodes.apply",
+    "Branch": "pipeline.nodes.flow",
+    "Chain": "run.chain",
+    "Completion": "types",
+    "EngineConfig": "registry.engines",  # which hands down the function that makes clients
     "GuidedDecodingParams": "types",
     "LLMOutput": "types",
-    "Result": "types",
+    "Result": "reports.result",
+    "Run": "reports.run",
     "SamplingParams": "types",
-    "Step": "pipeline.step",
-    "apply": "pipeline.apply",
-    "get_engine_config": "engine.registry",
+    "Step": "pipeline.nodes.step",
+    "Usage": "usage",
+    "apply": "pipeline.nodes.apply",
+    "get_engine": "registry.engines",
+    "get_engine_config": "registry.engines",
     "hookimpl": "plugins.hookspecs",
-    "instrument": "engine.otel",
-    "load_chain": "pipeline.target",
-    "load_engines": "engine.config_file",
-    "pipe": "pipeline.node",
-    "register_engine": "engine.registry",
+    "instrument": "engine.telemetry.otel",
+    "load_chain": "loading.target",
+    "load_engines": "registry.config_file",
+    "pipe": "pipeline.nodes.flow",
+    "register_backend": "plugins.discovery",
+    "register_engine": "registry.engines",
 }
 
 

@@ -36,10 +36,9 @@ What a run survives becomes the error of one row's `Result`; everything else is 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
-if TYPE_CHECKING:
-    from chainette.types import Usage
+from chainette.usage import Usage
 
 
 class ChainetteError(Exception):

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, Generic, Literal, TypeAlias, TypeVar
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 from pydantic.dataclasses import dataclass as validated_dataclass
 from typing_extensions import TypedDict
 
 from chainette.errors import EngineError
-
-T = TypeVar("T")
+from chainette.usage import Usage
 
 
 class Message(TypedDict):
@@ -91,41 +89,6 @@ class SamplingParams(BaseModel):
         return [value] if isinstance(value, str) else value
 
 
-@dataclass(frozen=True, slots=True)
-class Usage:
-    """Tokens that a request, or many, took.
-
-    Attributes:
-        prompt_tokens: Tokens read.
-        completion_tokens: Tokens written, those of reasoning included.
-        reasoning_tokens: Tokens of reasoning among them.
-        cached_tokens: Prompt tokens that the server had in its cache.
-    """
-
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-    reasoning_tokens: int = 0
-    cached_tokens: int = 0
-
-    def as_dict(self) -> dict[str, int]:
-        """The counts by their names."""
-        return {
-            "prompt_tokens": self.prompt_tokens,
-            "completion_tokens": self.completion_tokens,
-            "reasoning_tokens": self.reasoning_tokens,
-            "cached_tokens": self.cached_tokens,
-        }
-
-    def __add__(self, other: Usage) -> Usage:
-        """Sum of two usages."""
-        return Usage(
-            self.prompt_tokens + other.prompt_tokens,
-            self.completion_tokens + other.completion_tokens,
-            self.reasoning_tokens + other.reasoning_tokens,
-            self.cached_tokens + other.cached_tokens,
-        )
-
-
 @dataclass(slots=True)
 class Completion:
     """One completion of a prompt.
@@ -164,35 +127,3 @@ class LLMOutput:
         """The output of a request that failed with `error`."""
         empty = Completion(text=error.raw_text or "", finish_reason="error")
         return cls(outputs=[empty], error=error, latency=latency)
-
-
-@dataclass(frozen=True, slots=True)
-class Result(Generic[T]):
-    """What came of one input row.
-
-    Attributes:
-        row_id: 0-based index of the input row.
-        value: Output of the chain's last step, or `None` when the row failed.
-        error: Why the row failed, or `None`.
-        outputs: Outputs of the steps that yield one and succeeded, by step id.
-    """
-
-    row_id: int
-    value: T | None = None
-    error: Exception | None = None
-    outputs: Mapping[str, Any] = field(default_factory=dict)
-
-    @property
-    def ok(self) -> bool:
-        """Whether the row succeeded."""
-        return self.error is None
-
-    def unwrap(self) -> T:
-        """Return the value.
-
-        Raises:
-            Exception: The row's error, if it failed.
-        """
-        if self.error is not None:
-            raise self.error
-        return self.value  # type: ignore[return-value]

@@ -6,7 +6,7 @@ from collections.abc import Collection
 
 from pydantic import ValidationError
 
-from chainette.names import did_you_mean
+from chainette.text import did_you_mean
 
 
 def problems(error: ValidationError, known: Collection[str] = ()) -> list[tuple[str, str]]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from chainette.plugins import Backend, Capabilities, hookimpl
+from chainette.capabilities import Capabilities
+from chainette.plugins.backend import Backend
+from chainette.plugins.hookspecs import hookimpl
 
 from chainette_ollama.options import OPTIONS
 

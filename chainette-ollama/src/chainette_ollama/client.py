@@ -8,11 +8,11 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from chainette.engine.client import Request
-from chainette.engine.http import BaseHTTPClient
-from chainette.engine.messages import with_instruction
-from chainette.engine.per_loop import PerLoop
-from chainette.engine.transport import NO_PROXY
+from chainette.capabilities import Capabilities
+from chainette.engine.client.per_loop import PerLoop
+from chainette.engine.client.request import Request, with_instruction
+from chainette.engine.http.client import BaseHTTPClient
+from chainette.engine.http.transport import NO_PROXY
 from chainette.errors import (
     EngineConnectionError,
     EngineError,
@@ -21,8 +21,8 @@ from chainette.errors import (
     NotFoundError,
     ServerError,
 )
-from chainette.plugins import Capabilities
-from chainette.types import Completion, LLMOutput, SamplingParams, Usage
+from chainette.types import Completion, LLMOutput, SamplingParams
+from chainette.usage import Usage
 
 from chainette_ollama.config import OllamaConfig
 from chainette_ollama.options import OPTIONS

@@ -5,8 +5,8 @@ from __future__ import annotations
 import shutil
 
 import anyio.to_thread
-from chainette.engine.server import ServerProcess, server_process
-from chainette.engine.startup import announce
+from chainette.engine.server.process import ServerProcess, server_process
+from chainette.engine.server.progress import announce
 from chainette.errors import EngineStartError, EngineUnreachableError
 
 from chainette_ollama.client import OllamaClient

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from chainette.plugins import CHAT_SAMPLING, Backend, Capabilities, hookimpl
+from chainette.capabilities import CHAT_SAMPLING, Capabilities
+from chainette.plugins.backend import Backend
+from chainette.plugins.hookspecs import hookimpl
 
 
 @hookimpl

@@ -5,20 +5,20 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from chainette.engine.client import Request
-from chainette.engine.messages import with_instruction
-from chainette.engine.openai_chat import OpenAIChatClient, unreadable
-from chainette.engine.per_loop import PerLoop
-from chainette.engine.structured import OutputSchema
-from chainette.engine.transport import NO_PROXY
+from chainette.capabilities import Capabilities
+from chainette.engine.client.per_loop import PerLoop
+from chainette.engine.client.request import Request, with_instruction
+from chainette.engine.http.openai_chat import OpenAIChatClient, unreadable
+from chainette.engine.http.transport import NO_PROXY
+from chainette.engine.structured.schema import OutputSchema
 from chainette.errors import (
     EngineConnectionError,
     EngineTimeoutError,
     EngineUnreachableError,
     ServerError,
 )
-from chainette.plugins import Capabilities
-from chainette.types import Completion, LLMOutput, Usage
+from chainette.types import Completion, LLMOutput
+from chainette.usage import Usage
 from pydantic import BaseModel
 
 from chainette_openai.config import OpenAIConfig

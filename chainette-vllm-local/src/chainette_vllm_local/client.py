@@ -7,9 +7,10 @@ import atexit
 import threading
 
 import anyio.to_thread
-from chainette.engine.client import BaseClient, Request
+from chainette.capabilities import Capabilities
+from chainette.engine.client.base import BaseClient
+from chainette.engine.client.request import Request
 from chainette.errors import EngineError, EngineStartError
-from chainette.plugins import Capabilities
 from chainette.types import LLMOutput
 
 from chainette_vllm_local.config import VLLMLocalConfig

@@ -10,9 +10,10 @@ from contextlib import ExitStack
 from typing import Any
 
 from anyio.from_thread import start_blocking_portal
-from chainette.engine.client import Request
+from chainette.engine.client.request import Request
 from chainette.errors import EngineConnectionError, RequestError
-from chainette.types import Completion, LLMOutput, SamplingParams, Usage
+from chainette.types import Completion, LLMOutput, SamplingParams
+from chainette.usage import Usage
 
 from chainette_vllm_local.config import VLLMLocalConfig
 

@@ -6,10 +6,10 @@ from dataclasses import asdict
 from typing import Any
 
 import anyio.to_thread
-from chainette.engine.client import Request
-from chainette.engine.container import Container
-from chainette.engine.openai_chat import OpenAIChatClient, model_names
-from chainette.engine.server import ServerProcess
+from chainette.engine.client.request import Request
+from chainette.engine.http.openai_chat import OpenAIChatClient, model_names
+from chainette.engine.server.docker import Container
+from chainette.engine.server.process import ServerProcess
 from chainette.errors import NotFoundError
 from chainette.types import SamplingParams
 

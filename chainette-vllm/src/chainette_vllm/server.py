@@ -8,8 +8,8 @@ import shutil
 import sys
 from pathlib import Path
 
-from chainette.engine.container import Container
-from chainette.engine.server import ServerProcess, free_port, server_process
+from chainette.engine.server.docker import Container
+from chainette.engine.server.process import ServerProcess, free_port, server_process
 from chainette.errors import EngineStartError
 
 from chainette_vllm.config import VLLMConfig

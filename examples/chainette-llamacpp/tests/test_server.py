@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from chainette.engine.server import ServerProcess
+from chainette.engine.server.process import ServerProcess
 from chainette.errors import EngineStartError
 from chainette_llamacpp.server import default_model_path
 

@@ -7,12 +7,12 @@ from typing import Annotated
 
 import typer
 
-from chainette.cli.engines import engines
-from chainette.cli.inspect import inspect
-from chainette.cli.plugins import plugins
-from chainette.cli.run import run
-from chainette.cli.schema import schema
-from chainette.cli.warmup import stop, warmup_chain, warmup_engines
+from chainette.cli.commands.engines import engines
+from chainette.cli.commands.inspect import inspect
+from chainette.cli.commands.plugins import plugins
+from chainette.cli.commands.run import run
+from chainette.cli.commands.schema import schema
+from chainette.cli.commands.warmup import stop, warmup_chain, warmup_engines
 
 app = typer.Typer(
     name="chainette",

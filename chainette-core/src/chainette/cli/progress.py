@@ -12,31 +12,38 @@ from rich.console import Console, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 from rich.progress import TimeRemainingColumn as Remaining
 
-from chainette.cli.tally import Tally
-from chainette.names import printable
-from chainette.pipeline.chain import Chain
-from chainette.run.events import Observer
+from chainette.cli.run_stats import RunStats
+from chainette.events import (
+    Event,
+    Listener,
+    NodeFailed,
+    NodeRetried,
+    RowFinished,
+    RunClosed,
+    RunStarted,
+)
+from chainette.text import printable
 
 EVERY = 2.0
 """Seconds between plain lines."""
 
 
-def progress(tally: Tally, *, as_json: bool = False) -> Observer:
+def progress(stats: RunStats, *, as_json: bool = False) -> Listener:
     """The display that fits where stderr goes."""
     if as_json:
-        return JsonProgress(tally)
-    return LiveProgress(tally) if sys.stderr.isatty() else PlainProgress(tally)
+        return JsonProgress(stats)
+    return LiveProgress(stats) if sys.stderr.isatty() else PlainProgress(stats)
 
 
 class _Bars(Progress):
     """Bars that show a tally whenever they are drawn.
 
     Args:
-        tally: Counts what happens.
+        stats: Counts what happens.
     """
 
-    def __init__(self, tally: Tally) -> None:
-        self._tally = tally
+    def __init__(self, stats: RunStats) -> None:
+        self._stats = stats
         self._bars: dict[str, TaskID] = {}
         super().__init__(
             TextColumn("{task.description}"),
@@ -61,115 +68,110 @@ class _Bars(Progress):
         yield from super().get_renderables()
 
     def _node(self, id: str) -> dict[str, Any]:
-        node = self._tally.nodes[id]
+        node = self._stats.nodes[id]
         return {
             "completed": node.done + node.failed,
             "in_flight": f"{node.in_flight} in flight" if node.in_flight else "",
-            "speed": node.speed(self._tally.seconds) if node.done else "",
+            "speed": node.speed(self._stats.seconds) if node.done else "",
             "failed": f"{node.failed} failed" if node.failed else "",
         }
 
     def _rows(self) -> dict[str, Any]:
-        tally = self._tally
+        stats = self._stats
         return {
-            "completed": tally.rows,
-            "speed": f"{tally.rows / tally.seconds:.1f}/s{tally.cost()}",
-            "failed": f"{tally.failed} failed" if tally.failed else "",
+            "completed": stats.rows,
+            "speed": f"{stats.rows / stats.seconds:.1f}/s{stats.cost()}",
+            "failed": f"{stats.failed} failed" if stats.failed else "",
         }
 
 
-class LiveProgress(Observer):
-    """A bar for each node, and one for the rows.
+class LiveProgress:
+    """A listener that draws a bar for each node, and one for the rows.
 
     Args:
-        tally: Counts what happens.
+        stats: Counts what happens.
     """
 
-    def __init__(self, tally: Tally) -> None:
-        self._bars = _Bars(tally)
+    def __init__(self, stats: RunStats) -> None:
+        self._bars = _Bars(stats)
 
-    def run_started(self, chain: Chain, total: int | None) -> None:
-        """Draw the bars."""
-        for id, node in chain.nodes.items():
-            self._bars.add_bar(id, f"{node.emoji} {node.name}".strip(), total)
-        self._bars.add_bar("", "rows", total)
-        self._bars.start()
+    def __call__(self, event: Event) -> None:
+        """Begin to draw, or leave the bars as they ended."""
+        match event:
+            case RunStarted():
+                for node in event.nodes:
+                    self._bars.add_bar(node.id, node.title, event.total)
+                self._bars.add_bar("", "rows", event.total)
+                self._bars.start()
+            case RunClosed():
+                self._bars.stop()
 
-    def run_closed(self) -> None:
-        """Leave the bars as they ended."""
-        self._bars.stop()
 
-
-class PlainProgress(Observer):
-    """One line every few seconds.
+class PlainProgress:
+    """A listener that prints one line every few seconds.
 
     Args:
-        tally: Counts what happens.
+        stats: Counts what happens.
     """
 
-    def __init__(self, tally: Tally) -> None:
-        self._tally = tally
-        self._said = perf_counter()
+    def __init__(self, stats: RunStats) -> None:
+        self._stats = stats
+        self._printed_at = perf_counter()
 
-    def run_started(self, chain: Chain, total: int | None) -> None:
-        """Say what starts."""
-        self._say(f"{chain.name}: {' > '.join(chain.main_ids)}")
+    def __call__(self, event: Event) -> None:
+        """Print the start, the state every few seconds, and the end."""
+        match event:
+            case RunStarted():
+                main = [node.id for node in event.nodes if node.in_main_flow]
+                _print(f"{event.chain}: {' > '.join(main)}")
+            case RowFinished() if self._is_due():
+                _print(self._stats.line())
+            case RunClosed():
+                _print(self._stats.line())
 
-    def row_finished(self, ok: bool) -> None:
-        """Say how far it is, now and then."""
-        if perf_counter() - self._said >= EVERY:
-            self._said = perf_counter()
-            self._say(self._tally.line())
-
-    def run_closed(self) -> None:
-        """Say the final count."""
-        self._say(self._tally.line())
-
-    def _say(self, line: str) -> None:
-        print(line, file=sys.stderr, flush=True)  # noqa: T201
+    def _is_due(self) -> bool:
+        is_due = perf_counter() - self._printed_at >= EVERY
+        if is_due:
+            self._printed_at = perf_counter()
+        return is_due
 
 
 class JsonProgress(PlainProgress):
-    """One JSON object a line: the start, failures, progress every few seconds, the end."""
+    """A listener that prints JSON lines: start, retries, failures, progress, end."""
 
-    def run_started(self, chain: Chain, total: int | None) -> None:
-        """Tell what starts."""
-        self._tell("run_started", chain=chain.name, nodes=list(chain.nodes), rows=total)
+    def __call__(self, event: Event) -> None:
+        """Print one line, if there is something to say."""
+        match event:
+            case RunStarted():
+                nodes = [node.id for node in event.nodes]
+                _print_json("run_started", chain=event.chain, nodes=nodes, rows=event.total)
+            case NodeRetried():
+                _print_error("retried", event, seconds=round(event.seconds, 3))
+            case NodeFailed():
+                _print_error("failed", event)
+            case RowFinished() if self._is_due():
+                _print_json("progress", **self._stats.state())
+            case RunClosed():
+                _print_json("run_closed", **self._stats.state())
 
-    def node_retried(
-        self, node_id: str, row_id: int, item: str, error: Exception, seconds: float
-    ) -> None:
-        """Tell what is sent again."""
-        again = round(seconds, 3)
-        self._failed("retried", node_id, row_id, item, error, seconds=again)
 
-    def node_failed(self, node_id: str, row_id: int, item: str, error: Exception) -> None:
-        """Tell what failed."""
-        self._failed("failed", node_id, row_id, item, error)
+def _print_error(kind: str, event: NodeRetried | NodeFailed, **more: Any) -> None:
+    error = event.error
+    _print_json(
+        kind,
+        step_id=event.node_id or None,
+        row_id=event.row_id,
+        item=event.item or None,
+        engine=getattr(error, "engine", None),
+        type=type(error).__name__,
+        message=printable(str(error)),
+        **more,
+    )
 
-    def _failed(
-        self, event: str, node_id: str, row_id: int, item: str, error: Exception, **more: Any
-    ) -> None:
-        what = {"step_id": node_id or None, "row_id": row_id, "item": item or None}
-        engine = getattr(error, "engine", None)
-        self._tell(
-            event,
-            **what,
-            engine=engine,
-            type=type(error).__name__,
-            message=printable(str(error)),
-            **more,
-        )
 
-    def row_finished(self, ok: bool) -> None:
-        """Tell how far it is, now and then."""
-        if perf_counter() - self._said >= EVERY:
-            self._said = perf_counter()
-            self._tell("progress", **self._tally.state())
+def _print_json(kind: str, **fields: Any) -> None:
+    _print(json.dumps({"event": kind, **fields}, ensure_ascii=False))
 
-    def run_closed(self) -> None:
-        """Tell the final count."""
-        self._tell("run_closed", **self._tally.state())
 
-    def _tell(self, event: str, **fields: Any) -> None:
-        self._say(json.dumps({"event": event, **fields}, ensure_ascii=False))
+def _print(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)  # noqa: T201

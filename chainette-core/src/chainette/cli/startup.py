@@ -12,8 +12,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from chainette.engine.startup import Startup, listening
-from chainette.names import printable
+from chainette.engine.server.progress import Startup, listening
+from chainette.text import printable
 
 EVERY = 5.0
 """Seconds between plain lines."""

@@ -13,9 +13,9 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from chainette.cli.tally import Tally
-from chainette.run import Run
-from chainette.types import Usage
+from chainette.cli.run_stats import RunStats
+from chainette.reports.run import Run
+from chainette.usage import Usage
 
 SHOWN = 25
 """Rows in a table; all of them are in the run's files."""
@@ -53,7 +53,7 @@ def failures(run: Run) -> Table:
     return table(["row", "error"], rows, title)
 
 
-def summary(run: Run, tally: Tally) -> str:
+def summary(run: Run, stats: RunStats) -> str:
     """The sum of a run: counts, tokens, cost, what was slow and what failed most."""
     counts, usage = run.counts, sum(run.usage.values(), Usage())
     lines = [
@@ -61,12 +61,12 @@ def summary(run: Run, tally: Tally) -> str:
         f"{usage.prompt_tokens} prompt and {usage.completion_tokens} completion tokens, "
         f"{_cost(run)}"
     ]
-    slow = sorted(tally.nodes.items(), key=lambda item: -item[1].average)[:3]
-    if len(tally.nodes) > 1 and (slowest := [item for item in slow if item[1].average > 0]):
+    slow = sorted(stats.nodes.items(), key=lambda item: -item[1].average)[:3]
+    if len(stats.nodes) > 1 and (slowest := [item for item in slow if item[1].average > 0]):
         shown = ", ".join(f"{id} {node.average:.2f} s" for id, node in slowest)
         lines.append(f"slowest steps, an item: {shown}")
-    if tally.errors:
-        message, count = tally.errors.most_common(1)[0]
+    if stats.errors:
+        message, count = stats.errors.most_common(1)[0]
         lines.append(f"most frequent error, {count} times: {message}")
     return "\n".join(escape(line) for line in lines)
 

@@ -7,16 +7,17 @@ from typing import Any
 from rich.text import Text
 from rich.tree import Tree
 
-from chainette.pipeline.branch import Branch
-from chainette.pipeline.chain import Chain
-from chainette.pipeline.node import Node, type_name
-from chainette.pipeline.step import Step
+from chainette.pipeline.nodes.flow import Branch
+from chainette.pipeline.nodes.naming import type_name
+from chainette.pipeline.nodes.node import Node
+from chainette.pipeline.nodes.step import Step
+from chainette.pipeline.pipeline import Pipeline
 
 ICONS = {"step": "💬", "apply": "⚙️", "branch": "🌿"}
 """What stands in front of a node that has no emoji of its own."""
 
 
-def tree(chain: Chain, *, icons: bool = True, max_branches: int | None = None) -> Tree:
+def tree(chain: Pipeline, *, icons: bool = True, max_branches: int | None = None) -> Tree:
     """The nodes with their types and engines.
 
     Args:

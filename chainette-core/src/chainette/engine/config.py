@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Literal, Protocol
 from urllib.parse import urlsplit, urlunsplit
 
 from pydantic import (
@@ -19,10 +19,7 @@ from pydantic import (
 )
 
 from chainette.errors import MissingAPIKeyError
-
-if TYPE_CHECKING:
-    from chainette.engine.client import BaseClient
-
+from chainette.types import LLMOutput, Prompt, SamplingParams
 
 _NOT_ANSWERING = {
     "name",
@@ -42,6 +39,31 @@ _NOT_ANSWERING = {
     "extra_env",
 }
 """Fields that may differ between engines that answer alike."""
+
+
+class EngineClient(Protocol):
+    """A client as its configuration knows it; `BaseClient` documents the methods."""
+
+    def generate(
+        self,
+        prompts: Sequence[Prompt],
+        sampling_params: SamplingParams | None = None,
+        *,
+        output_model: Any = None,
+    ) -> list[LLMOutput]:
+        """Complete prompts."""
+
+    async def agenerate(
+        self,
+        prompts: Sequence[Prompt],
+        sampling_params: SamplingParams | None = None,
+        *,
+        output_model: Any = None,
+    ) -> list[LLMOutput]:
+        """Complete prompts."""
+
+    async def aclose(self) -> None:
+        """Close the connections of the running event loop."""
 
 
 class EngineConfig(BaseModel):
@@ -119,16 +141,15 @@ class EngineConfig(BaseModel):
         return public_url(value)
 
     @property
-    def engine(self) -> BaseClient:
+    def engine(self) -> EngineClient:
         """The light client of this engine, made when first asked for.
 
         Raises:
             PluginError: The backend is not installed, in conflict, broken or incompatible.
             ConfigError: The fields do not fit the backend, or the API key is missing.
         """
-        from chainette.engine.registry import client_for
-
-        return client_for(self)
+        assert _client_factory is not None, "chainette and chainette.backend hand it down"
+        return _client_factory(self)
 
     @property
     def server_key(self) -> str:
@@ -175,6 +196,15 @@ class EngineConfig(BaseModel):
         if self.headers:
             fields["headers"] = sorted(self.headers)
         return fields
+
+
+_client_factory: Callable[[EngineConfig], EngineClient] | None = None
+
+
+def set_client_factory(factory: Callable[[EngineConfig], EngineClient]) -> None:
+    """Hand down the function that makes `EngineConfig.engine`; the registry does."""
+    global _client_factory
+    _client_factory = factory
 
 
 def public_url(url: str) -> str:

@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from chainette.pipeline.apply import ApplyNode
-from chainette.pipeline.branch import Branch
-from chainette.pipeline.chain import Chain
-from chainette.pipeline.node import Node, type_name
-from chainette.pipeline.step import Step
+from chainette.pipeline.nodes.apply import ApplyNode
+from chainette.pipeline.nodes.flow import Branch
+from chainette.pipeline.nodes.naming import type_name
+from chainette.pipeline.nodes.node import Node
+from chainette.pipeline.nodes.step import Step
+from chainette.pipeline.pipeline import Pipeline
 
 Edge = dict[str, str]
 
 
-def graph(chain: Chain) -> dict[str, Any]:
+def graph(chain: Pipeline) -> dict[str, Any]:
     """Nodes and edges of a chain, as in `graph.json`."""
     edges, _ = _edges(chain.steps, "chain_input")
     nodes = list(_described(chain.steps, None))
@@ -68,7 +69,7 @@ def _edges(nodes: list[Any], source: str) -> tuple[list[Edge], str]:
     return edges, source
 
 
-def mermaid(chain: Chain) -> str:
+def mermaid(chain: Pipeline) -> str:
     """The chain as a Mermaid flow chart."""
     lines = ["flowchart TD", f'    chain_input(["{type_name(chain.input_model)}"])']
     lines += _boxes(chain.steps, "    ")

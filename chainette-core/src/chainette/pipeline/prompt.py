@@ -12,7 +12,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from pydantic import BaseModel
 
 from chainette.errors import ChainError
-from chainette.names import did_you_mean
+from chainette.text import did_you_mean
 
 
 @cache

@@ -6,51 +6,14 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from chainette.capabilities import Capabilities
+
 if TYPE_CHECKING:
-    from chainette.engine.client import BaseClient
+    from chainette.engine.client.base import BaseClient
     from chainette.engine.config import EngineConfig
 
 API_VERSION = 1
 """Version of the contract between the core and its plugins."""
-CHAT_SAMPLING = frozenset(
-    {
-        "temperature",
-        "top_p",
-        "max_tokens",
-        "stop",
-        "seed",
-        "presence_penalty",
-        "frequency_penalty",
-        "n",
-    }
-)
-"""Sampling parameters of the protocol of chat completions itself; servers know more of them."""
-
-
-@dataclass(frozen=True, slots=True)
-class Capabilities:
-    """What a backend can do, so that nobody has to find out by trial.
-
-    Attributes:
-        json_schema: The server can enforce a JSON schema.
-        json_object: The server has a JSON mode without a schema.
-        guided_decoding: The server can enforce a regex, a choice or a grammar.
-        reasoning: The server can report the model's reasoning apart from its answer.
-        local: The backend runs the model, or its server, on this machine.
-        sampling: Names of the sampling parameters that reach the server.
-    """
-
-    json_schema: bool = False
-    json_object: bool = False
-    guided_decoding: bool = False
-    reasoning: bool = False
-    local: bool = False
-    sampling: frozenset[str] = field(default_factory=frozenset)
-
-    def names(self) -> list[str]:
-        """Names of the flags that are set, for display."""
-        flags = ("json_schema", "json_object", "guided_decoding", "reasoning", "local")
-        return [name for name in flags if getattr(self, name)]
 
 
 @dataclass(frozen=True, slots=True)

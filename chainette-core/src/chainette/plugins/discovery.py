@@ -19,9 +19,9 @@ import importlib_metadata
 import pluggy
 
 from chainette.errors import PluginError, UnknownBackendError
-from chainette.names import did_you_mean, printable
 from chainette.plugins import hookspecs
 from chainette.plugins.backend import API_VERSION, Backend
+from chainette.text import did_you_mean, printable
 
 logger = logging.getLogger(__name__)
 
@@ -117,12 +117,31 @@ def _name_and_version(distribution: Any) -> tuple[str, str]:
     return name[1], version[1]
 
 
+def register_backend(backend: Backend) -> None:
+    """Make a backend usable in this process without a distribution, as in a notebook.
+
+    It comes before an installed backend of the same name, and replaces one registered earlier.
+
+    Args:
+        backend: The backend.
+
+    Raises:
+        PluginError: Its classes or its API version do not fit this version of Chainette.
+    """
+    if reason := _version_mismatch(backend) or _mismatch(backend):
+        raise PluginError(f"backend {backend.name!r}: {reason}")
+    with _lock:
+        _registered[backend.name] = backend
+
+
 def load(name: str) -> Backend:
     """Import the plugin of a backend and return the backend.
 
     Raises:
         PluginError: The backend is not installed, in conflict, broken or incompatible.
     """
+    if name in _registered:
+        return _registered[name]
     points = installed().get(name)
     if not points:
         raise (PluginError if name in OURS else UnknownBackendError)(_missing(name))
@@ -170,6 +189,7 @@ def _describe(name: str, points: list[Installed]) -> list[PluginInfo]:
 
 _lock = threading.RLock()
 _loaded: dict[str, PluginInfo] = {}
+_registered: dict[str, Backend] = {}
 
 
 def _load(name: str, point: Installed) -> PluginInfo:
@@ -236,7 +256,7 @@ def _missing_modules(backend: Backend) -> str:
 
 def _mismatch(backend: Backend) -> str:
     """Why this core cannot use the classes of a backend, or an empty string."""
-    from chainette.engine.client import BaseClient
+    from chainette.engine.client.base import BaseClient
     from chainette.engine.config import EngineConfig
 
     try:

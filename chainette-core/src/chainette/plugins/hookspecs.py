@@ -6,8 +6,8 @@ from collections.abc import Iterable
 
 import pluggy
 
+from chainette.events import Event
 from chainette.plugins.backend import Backend
-from chainette.plugins.event import Event
 
 PROJECT = "chainette"
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from chainette.errors import ChainetteError
-from chainette.pipeline.chain import Chain
-from chainette.pipeline.step import Step
+from chainette.pipeline.nodes.step import Step
+from chainette.pipeline.pipeline import Pipeline
 from chainette.run.executor import Executor
-from chainette.run.nodes import NodeRunner
-from chainette.run.walk import ItemPath
+from chainette.run.item import Item
+from chainette.run.schedule.nodes import STOPPED
 from chainette.types import Message
 
 
@@ -21,7 +21,7 @@ class Rendered:
     Attributes:
         row_id: The input row.
         step_id: The step.
-        engine: Name of the engine that would get it.
+        engine: Name of the engine that would receive it.
         messages: The conversation.
     """
 
@@ -31,52 +31,43 @@ class Rendered:
     messages: list[Message]
 
 
-class _NotSentError(ChainetteError):
-    """The prompt was rendered, and that is all."""
+class RenderedSteps:
+    """Steps run by rendering their prompts and going no further.
 
+    Attributes:
+        prompts: The prompts so far.
+    """
 
-class _Renderer(NodeRunner):
-    rendered: list[Rendered]
+    def __init__(self) -> None:
+        self.prompts: list[Rendered] = []
 
-    async def _prompt(
-        self, step: Step, row_id: int, path: ItemPath, seen: dict[str, Any], value: Any
-    ) -> Any:
-        messages = step.messages(seen, value)
-        self.rendered.append(Rendered(row_id, step.id, step.engine_name, messages))
-        raise _NotSentError
-
-
-class _DryRun(Executor):
-    runner = _Renderer
+    async def run(self, step: Step, item: Item, names: Mapping[str, Any], value: Any) -> Any:
+        """Render the step's prompt; see `StepRunner.run`."""
+        messages = step.messages(names, value)
+        self.prompts.append(Rendered(item.row_id, step.id, step.engine_name, messages))
+        return STOPPED
 
 
 async def dry_run(
-    chain: Chain, inputs: Any, *, limit: int | None = None, **taken: Any
+    pipeline: Pipeline, inputs: Any, *, limit: int | None = None, **options: Any
 ) -> list[Rendered | Exception]:
     """Render the first prompts of the first rows; functions before them are called.
 
     Args:
-        chain: The chain.
+        pipeline: The chain.
         inputs: See `Chain.run`.
-        limit: Most input rows to take; 3 by default.
-        **taken: `sample` and `columns`, as in `RunOptions`.
+        limit: Maximum number of input rows; 3 by default.
+        **options: `sample` and `columns`, as in `RunOptions`.
 
     Returns:
-        The prompts in the rows' order, and in the place of a row that has none what failed.
+        The prompts in the order of the rows, then the errors of rows that failed.
 
     Raises:
         ChainetteError: Nothing could start; see `Chain.arun`.
     """
-    if limit is None and taken.get("sample") is None:
+    if limit is None and options.get("sample") is None:
         limit = 3
-    executor = _DryRun(chain, inputs, limit=limit, **taken)
-    assert isinstance(executor.nodes, _Renderer)
-    rendered: list[Rendered] = []
-    executor.nodes.rendered = rendered
-    run = await executor.run()
-    errors = [
-        result.error
-        for result in run.results
-        if result.error is not None and not isinstance(result.error, _NotSentError)
-    ]
-    return [*sorted(rendered, key=lambda prompt: prompt.row_id), *errors]
+    steps = RenderedSteps()
+    run = await Executor(pipeline, inputs, steps=steps, limit=limit, **options).run()
+    errors = [result.error for result in run.results if result.error is not None]
+    return [*sorted(steps.prompts, key=lambda prompt: prompt.row_id), *errors]

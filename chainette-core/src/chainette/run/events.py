@@ -1,81 +1,52 @@
-"""What can be watched while a run goes on."""
+"""Delivery of a run's events to everything that listens."""
 
 from __future__ import annotations
 
-from chainette.pipeline.chain import Chain
-from chainette.types import Usage
+import logging
+
+from chainette.events import Event, Listener
+from chainette.plugins import discovery
+from chainette.text import printable
+
+logger = logging.getLogger(__name__)
 
 
-class Observer:
-    """Is told what happens in a run; override what is of interest."""
-
-    def run_started(self, chain: Chain, total: int | None) -> None:
-        """The first row is about to be taken; `total` rows are expected, if that is known."""
-
-    def node_started(self, node_id: str) -> None:
-        """One item has come to one node; it will finish or fail there."""
-
-    def node_finished(self, node_id: str, usage: Usage | None, seconds: float) -> None:
-        """One item is done with one node, which took so long; 0 when an earlier run did it."""
-
-    def node_retried(
-        self, node_id: str, row_id: int, item: str, error: Exception, seconds: float
-    ) -> None:
-        """A request of one item is sent again in so many seconds, because of an error."""
-
-    def node_failed(self, node_id: str, row_id: int, item: str, error: Exception) -> None:
-        """One item failed in one node; the node is empty for a row that could not be read."""
-
-    def row_finished(self, ok: bool) -> None:
-        """One row is done."""
-
-    def run_closed(self) -> None:
-        """The run is over, however it ended, and everything is written."""
-
-
-class Observers(Observer):
-    """Tells several observers.
+def with_plugins(*listeners: Listener) -> Listener:
+    """One listener that calls several, and the plugins that implement `chainette_event`.
 
     Args:
-        observers: Whom to tell.
+        *listeners: The functions to call, in this order.
+    """
+    plugins = discovery.listeners()
+    everyone: list[Listener] = list(listeners)
+    if plugins:
+        everyone.append(PluginListeners(plugins))
+    if len(everyone) == 1:
+        return everyone[0]
+
+    def emit(event: Event) -> None:
+        for listener in everyone:
+            listener(event)
+
+    return emit
+
+
+class PluginListeners:
+    """Passes events to plugins; one that raises receives no further events.
+
+    Args:
+        plugins: The plugins' hooks with their names.
     """
 
-    def __init__(self, *observers: Observer) -> None:
-        self._observers = observers
+    def __init__(self, plugins: list[discovery.Listener]) -> None:
+        self._hooks = dict(plugins)
 
-    def run_started(self, chain: Chain, total: int | None) -> None:
-        """Tell all."""
-        for observer in self._observers:
-            observer.run_started(chain, total)
-
-    def node_started(self, node_id: str) -> None:
-        """Tell all."""
-        for observer in self._observers:
-            observer.node_started(node_id)
-
-    def node_finished(self, node_id: str, usage: Usage | None, seconds: float) -> None:
-        """Tell all."""
-        for observer in self._observers:
-            observer.node_finished(node_id, usage, seconds)
-
-    def node_retried(
-        self, node_id: str, row_id: int, item: str, error: Exception, seconds: float
-    ) -> None:
-        """Tell all."""
-        for observer in self._observers:
-            observer.node_retried(node_id, row_id, item, error, seconds)
-
-    def node_failed(self, node_id: str, row_id: int, item: str, error: Exception) -> None:
-        """Tell all."""
-        for observer in self._observers:
-            observer.node_failed(node_id, row_id, item, error)
-
-    def row_finished(self, ok: bool) -> None:
-        """Tell all."""
-        for observer in self._observers:
-            observer.row_finished(ok)
-
-    def run_closed(self) -> None:
-        """Tell all."""
-        for observer in self._observers:
-            observer.run_closed()
+    def __call__(self, event: Event) -> None:
+        """Call every hook."""
+        for name, hook in list(self._hooks.items()):
+            try:
+                hook(event=event)
+            except Exception as error:  # it must not end the run
+                del self._hooks[name]
+                reason = printable(str(error))
+                logger.warning("listener %r failed and receives no more events: %s", name, reason)

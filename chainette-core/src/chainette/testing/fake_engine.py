@@ -6,14 +6,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from chainette.engine import client as engine_client
-from chainette.engine import registry
-from chainette.engine.client import BaseClient, Request
+from chainette.capabilities import Capabilities
+from chainette.engine.client import base as engine_client
+from chainette.engine.client.base import BaseClient
+from chainette.engine.client.request import Request
 from chainette.engine.config import EngineConfig
 from chainette.errors import EngineError
-from chainette.plugins.backend import Capabilities
+from chainette.registry import engines as registry
 from chainette.testing.script import Answers, Script, text_of
-from chainette.types import Completion, LLMOutput, Message, SamplingParams, Usage
+from chainette.types import Completion, LLMOutput, Message, SamplingParams
+from chainette.usage import Usage
 
 
 class FakeClient(BaseClient):

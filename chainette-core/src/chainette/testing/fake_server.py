@@ -15,7 +15,7 @@ import h11
 from typing_extensions import Self
 
 from chainette.testing.script import Answers, Reply, Script, text_of
-from chainette.types import Usage
+from chainette.usage import Usage
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from chainette.engine.client import BaseClient
-from chainette.engine.http import BaseHTTPClient
-from chainette.engine.openai_chat import OpenAIChatClient
+from chainette.engine.client.base import BaseClient
+from chainette.engine.http.client import BaseHTTPClient
+from chainette.engine.http.openai_chat import OpenAIChatClient
 from chainette.errors import ConfigError, PluginError
 from chainette.plugins import discovery
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import anyio.to_thread
 from chainette.engine.config import EngineConfig
-from chainette.engine.openai_chat import OpenAIChatClient
-from chainette.engine.server import ServerProcess, server_process
+from chainette.engine.http.openai_chat import OpenAIChatClient
+from chainette.engine.server.process import ServerProcess, server_process
 from chainette.errors import EngineStartError
 from pydantic import Field
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from chainette.engine.client import BaseClient
+from chainette.engine.client.base import BaseClient
 from chainette.testing.contract.checks import Checks, MakeEngine
 from chainette.testing.fake_server import count_words
 from chainette.testing.script import Reply

@@ -8,8 +8,8 @@ from typing import Any, ClassVar
 
 import pytest
 
-from chainette.engine import registry
-from chainette.engine.client import BaseClient
+from chainette.engine.client.base import BaseClient
+from chainette.registry import engines as registry
 from chainette.testing import faults
 from chainette.testing.fake_server import FakeServer
 
@@ -69,7 +69,7 @@ class Checks:
             config = registry.register_engine(
                 name, backend=self.backend, **self.engine_fields(server), **fields
             )
-            made.append(config.engine)
+            made.append(registry.client_for(config))
             return made[-1]
 
         yield make

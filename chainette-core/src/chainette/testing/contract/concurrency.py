@@ -8,7 +8,7 @@ from typing import Any
 
 import anyio
 
-from chainette.engine.client import BaseClient
+from chainette.engine.client.base import BaseClient
 from chainette.testing import faults
 from chainette.testing.contract.checks import PATIENCE, Checks, MakeEngine, eventually
 from chainette.testing.script import Reply

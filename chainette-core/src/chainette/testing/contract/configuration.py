@@ -8,9 +8,10 @@ import anyio
 import pytest
 from pydantic import ValidationError
 
-from chainette.engine.client import BaseClient
+from chainette.engine.client.base import BaseClient
 from chainette.errors import ConfigError
-from chainette.plugins import discovery, survey
+from chainette.plugins import discovery
+from chainette.plugins.discovery import survey
 from chainette.testing.contract.checks import KEY, Checks, MakeEngine
 
 
@@ -41,7 +42,7 @@ class ConfigurationChecks(Checks):
             self._register({**self.engine_fields(server), **field})
 
     def _register(self, fields: dict[str, Any]) -> None:
-        from chainette.engine.registry import register_engine
+        from chainette.registry.engines import register_engine
 
         register_engine("contract", backend=self.backend, **fields)
 

@@ -7,7 +7,7 @@ from typing import Any
 import anyio
 import pytest
 
-from chainette.engine.client import BaseClient
+from chainette.engine.client.base import BaseClient
 from chainette.errors import (
     AuthenticationError,
     EngineConnectionError,

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from chainette.engine.client import BaseClient
+from chainette.engine.client.base import BaseClient
 from chainette.testing import faults
 from chainette.testing.contract.checks import KEY, Checks, MakeEngine
 from chainette.testing.hard_models import Address

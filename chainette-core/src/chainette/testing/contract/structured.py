@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from chainette.engine.client import BaseClient
-from chainette.engine.structured import output_schema
+from chainette.engine.client.base import BaseClient
+from chainette.engine.structured.schema import output_schema
 from chainette.errors import OutputTruncatedError, RefusalError, StructuredOutputError
 from chainette.testing import faults
 from chainette.testing.contract.checks import Checks

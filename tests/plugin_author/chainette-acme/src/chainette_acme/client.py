@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from chainette.engine.client import Request
-from chainette.engine.http import BaseHTTPClient
-from chainette.engine.messages import with_instruction
-from chainette.engine.openai_chat import unreadable
-from chainette.types import Completion, LLMOutput, Usage
+from chainette.engine.client.request import Request
+from chainette.engine.http.client import BaseHTTPClient
+from chainette.engine.client.request import with_instruction
+from chainette.engine.http.openai_chat import unreadable
+from chainette.types import Completion, LLMOutput
+from chainette.usage import Usage
 
 from chainette_acme.config import AcmeConfig
 

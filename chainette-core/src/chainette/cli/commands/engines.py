@@ -1,0 +1,142 @@
+"""`chainette engines …`."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from chainette.engine.config import EngineConfig
+    from chainette.engine.server.warm import WarmServer
+    from chainette.plugins.discovery import PluginInfo
+
+engines = typer.Typer(help="Backends that are installed and engines that are configured.")
+
+_File = typer.Option("--file", "-f", help="YAML file of engines.")
+
+
+@engines.callback()
+def _engines() -> None:
+    """Backends that are installed and engines that are configured."""
+
+
+@engines.command("list")
+def list_engines(
+    file: Annotated[Path | None, _File] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """List the installed backends, and the engines of a file."""
+    from chainette.plugins.discovery import survey
+
+    plugins = survey()
+    configured = _load(file) if file else []
+    if as_json:
+        import json
+
+        typer.echo(json.dumps(_as_json(plugins, configured, file), ensure_ascii=False, indent=2))
+    else:
+        _show(plugins, configured, file)
+        _show_servers()
+
+
+def _load(file: Path) -> list[EngineConfig]:
+    from chainette.registry.config_file import load_engines
+
+    return load_engines(file)
+
+
+def _as_json(
+    plugins: list[PluginInfo], configured: list[EngineConfig], file: Path | None
+) -> dict[str, Any]:
+    backends = [
+        {
+            "name": info.name,
+            "distribution": info.distribution,
+            "version": info.version,
+            "entry_point": info.entry_point,
+            "capabilities": info.backend.capabilities.names() if info.backend else [],
+            "sampling": sorted(info.backend.capabilities.sampling) if info.backend else [],
+            "summary": info.backend.summary if info.backend else "",
+            "state": info.state,
+            "reason": info.reason,
+        }
+        for info in plugins
+    ]
+    servers = [dataclasses.asdict(server) for server in _warm_servers()]
+    shown: dict[str, Any] = {"backends": backends, "servers": servers}
+    if file is not None:
+        shown["engines"] = [config.public() for config in configured]
+    return shown
+
+
+def _show(plugins: list[PluginInfo], configured: list[EngineConfig], file: Path | None) -> None:
+    from chainette.plugins.discovery import not_installed
+
+    columns = ["backend", "distribution", "version", "entry point", "state", "capabilities"]
+    rows = [
+        [info.name, info.distribution, info.version, info.entry_point, info.state, _details(info)]
+        for info in plugins
+    ]
+    _print_table(columns, rows) if rows else typer.echo("No backend is installed.")
+    for name, distribution in not_installed().items():
+        typer.echo(f"not installed: {name:<11} pip install {distribution}")
+    if file is not None:
+        columns = ["engine", "backend", "model", "endpoint"]
+        _print_table(columns, [_engine_row(config) for config in configured])
+
+
+def _show_servers() -> None:
+    if servers := _warm_servers():
+        rows = [
+            [server.name, server.backend, server.url, server.container or str(server.pid)]
+            for server in servers
+        ]
+        _print_table(["server", "backend", "url", "process"], rows)
+
+
+def _warm_servers() -> list[WarmServer]:
+    from chainette.engine.server.warm import warm_servers
+
+    return warm_servers()
+
+
+def _details(info: PluginInfo) -> str:
+    return ", ".join(info.backend.capabilities.names()) if info.backend else info.reason
+
+
+def _engine_row(config: EngineConfig) -> list[str]:
+    public = config.public()
+    return [str(public.get(key) or "") for key in ("name", "backend", "model", "endpoint")]
+
+
+def _print_table(columns: list[str], rows: list[list[str]]) -> None:
+    """A table whose last column takes what room is left; plain text, no terminal needed."""
+    widths = [max(map(len, cells)) for cells in zip(columns, *rows, strict=True)]
+    for row in (columns, *rows):
+        cells = zip(row, widths, strict=True)
+        typer.echo("  ".join(cell.ljust(width) for cell, width in cells).rstrip())
+
+
+@engines.command("check")
+def check(
+    name: Annotated[str, typer.Argument(help="Name of the engine.")],
+    file: Annotated[Path, _File] = Path("engines.yml"),
+) -> None:
+    """Reach an engine, find its model, make one structured call, and say what each cost."""
+    import anyio
+
+    from chainette.cli.startup import startups_shown
+    from chainette.registry.engines import get_engine_config
+    from chainette.registry.probe import check_engine
+
+    _load(file)
+    with startups_shown():
+        report = anyio.run(check_engine, get_engine_config(name))
+    for field in dataclasses.fields(report):
+        value = getattr(report, field.name)
+        if value not in (None, ""):
+            typer.echo(f"{field.name.replace('_', ' '):<18}{value}")
+    raise typer.Exit(0 if report.structured_output == "yes" else 1)

@@ -1,0 +1,37 @@
+"""`chainette inspect`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+
+def inspect(
+    target: Annotated[str, typer.Argument(help="file.py:CHAIN, module:CHAIN, or a YAML file.")],
+    as_mermaid: Annotated[bool, typer.Option("--mermaid", help="Print a Mermaid chart.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print nodes and edges.")] = False,
+    icons: Annotated[bool, typer.Option("--icons/--no-icons", help="Show emojis.")] = True,
+    max_branches: Annotated[
+        int | None, typer.Option("--max-branches", min=0, help="Most branches to show in a place.")
+    ] = None,
+) -> None:
+    """Show the nodes of a chain."""
+    import json
+
+    from chainette.loading.target import load_chain
+    from chainette.pipeline.graph import graph, mermaid
+
+    chain = load_chain(target)
+    for step in chain.prompted:
+        step.check_output()
+    if as_json:
+        typer.echo(json.dumps(graph(chain), ensure_ascii=False, indent=2))
+    elif as_mermaid:
+        typer.echo(mermaid(chain))
+    else:
+        from rich.console import Console
+
+        from chainette.cli.tree import tree
+
+        Console().print(tree(chain, icons=icons, max_branches=max_branches), highlight=False)

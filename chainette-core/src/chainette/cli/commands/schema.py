@@ -1,0 +1,14 @@
+"""`chainette schema`."""
+
+from __future__ import annotations
+
+import typer
+
+
+def schema() -> None:
+    """Print the JSON Schema of chains in YAML, for editors."""
+    import json
+
+    from chainette.loading.yaml_spec import format_schema
+
+    typer.echo(json.dumps(format_schema(), ensure_ascii=False, indent=2))

@@ -1,0 +1,158 @@
+"""`chainette warmup`, `chainette engines warmup` and `chainette engines stop`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from chainette.engine.config import EngineConfig
+    from chainette.engine.server.warm import WarmServer
+
+_DryRun = typer.Option("--dry-run", help="Print the command lines and start nothing.")
+_Docker = typer.Option("--docker", help="Start the official image in a container.")
+
+
+def warmup_chain(
+    target: Annotated[str, typer.Argument(help="file.py:CHAIN, module:CHAIN, or a YAML file.")],
+    engines: Annotated[
+        Path | None, typer.Option("--engines", "-e", help="YAML file of engines.")
+    ] = None,
+    dry_run: Annotated[bool, _DryRun] = False,
+) -> None:
+    """Start and check every engine of a chain; servers stay until `engines stop`."""
+    from chainette.loading.target import load_chain
+    from chainette.registry.config_file import load_engines
+    from chainette.registry.engines import get_engine_config
+
+    chain = load_chain(target)
+    if engines is not None:
+        load_engines(engines)
+    _warm_up([get_engine_config(name) for name in chain.engine_names], docker=False, dry=dry_run)
+
+
+def warmup_engines(
+    targets: Annotated[list[str], typer.Argument(help="Names of engines, or of backends.")],
+    file: Annotated[Path | None, typer.Option("--file", "-f", help="YAML file of engines.")] = None,
+    model: Annotated[str | None, typer.Option("--model", help="Model, for a backend.")] = None,
+    docker: Annotated[bool, _Docker] = False,
+    dry_run: Annotated[bool, _DryRun] = False,
+) -> None:
+    """Start servers that stay until `engines stop`, and wait until they are healthy."""
+    from chainette.registry.config_file import load_engines
+
+    default = Path("engines.yml")
+    if file is not None or default.exists():
+        load_engines(file or default)
+    _warm_up([_config(name, model) for name in targets], docker=docker, dry=dry_run)
+
+
+def _config(name: str, model: str | None) -> EngineConfig:
+    """A configured engine, or one of a backend with nothing but a model."""
+    from chainette.errors import ConfigError
+    from chainette.plugins.discovery import installed
+    from chainette.registry.engines import engine_names, get_engine_config, register_engine
+
+    if name in engine_names():
+        return get_engine_config(name)
+    if name not in installed():
+        engines, backends = ", ".join(engine_names()) or "none", ", ".join(installed()) or "none"
+        raise ConfigError(
+            f"{name!r} is no engine and no backend; engines: {engines}; backends: {backends}"
+        )
+    return register_engine(name, backend=name, **({"model": model} if model else {}))
+
+
+def _warm_up(configs: list[EngineConfig], *, docker: bool, dry: bool) -> None:
+    """Warm up every engine, also when one of them fails."""
+    from chainette.cli.startup import startups_shown
+    from chainette.errors import ChainetteError
+
+    failures = []
+    with startups_shown():
+        for config in configs:
+            try:
+                _print_plan(config, docker) if dry else _warm_up_one(config, docker)
+            except ChainetteError as error:
+                failures.append(f"{config.name}: {error}")
+    for failure in failures:
+        typer.echo(failure, err=True)
+    if failures:
+        raise typer.Exit(2)
+
+
+def _print_plan(config: EngineConfig, docker: bool) -> None:
+    from chainette.registry.engines import client_for
+
+    client = client_for(config)
+    container = client.container() if docker else None
+    server = None if docker else client.server()
+    if container is not None:
+        typer.echo(container.line)
+    elif server is not None:
+        typer.echo(server.shown_command)
+    else:
+        typer.echo(_nothing_to_start(config, docker), err=True)
+
+
+def _nothing_to_start(config: EngineConfig, docker: bool) -> str:
+    if config.endpoint is not None:
+        return f"{config.name}: nothing to start, it has the endpoint {config.public()['endpoint']}"
+    what = "no official image" if docker else "no server of its own"
+    return f"{config.name}: nothing to start, the backend {config.backend} has {what}"
+
+
+def _warm_up_one(config: EngineConfig, docker: bool) -> None:
+    import anyio
+
+    from chainette.engine.server.warm import find, keep
+    from chainette.registry.engines import client_for
+    from chainette.registry.probe import reach
+
+    client = client_for(config)
+    if (warm := find(config)) is not None:
+        typer.echo(f"{_line(warm)} (ran already)")
+        return
+    container = client.container() if docker else None
+    server = None if docker else client.server()
+    if container is not None:
+        typer.echo(_line(container.start(config)))
+    elif server is not None:
+        typer.echo(_line(keep(config, server)))
+    else:
+        typer.echo(_nothing_to_start(config, docker), err=True)
+        if docker:
+            raise typer.Exit(2)
+    if not client.capabilities.local or server is not None:
+        models = anyio.run(reach, client)
+        typer.echo(f"{config.name}: answers; models: {', '.join(models or []) or 'not listed'}")
+
+
+def _line(warm: WarmServer) -> str:
+    where = f"container {warm.container}" if warm.container else f"process {warm.pid}"
+    log = f"docker logs {warm.container}" if warm.container else warm.log
+    return f"{warm.name}: {warm.url} ({where}, log: {log})"
+
+
+def stop(
+    name: Annotated[str | None, typer.Argument(help="Name, as warmup printed it.")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Stop every server.")] = False,
+) -> None:
+    """Stop servers that `warmup` started."""
+    from chainette.engine.server.warm import warm_servers
+    from chainette.text import did_you_mean
+
+    running = {server.name: server for server in warm_servers()}
+    if not (name or everything):
+        raise typer.BadParameter("name a server, or give --all", param_hint="NAME")
+    if name and name not in running:
+        known = ", ".join(running) or "none"
+        hint = did_you_mean(name, running)
+        raise typer.BadParameter(f"no server {name!r} runs{hint}; running: {known}")
+    if not running:
+        typer.echo("no server runs", err=True)
+    for server in [running[name]] if name else running.values():
+        server.stop()
+        typer.echo(f"stopped {_line(server)}")

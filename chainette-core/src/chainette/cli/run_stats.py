@@ -1,0 +1,163 @@
+"""Counts of a run that is going on, for whoever shows them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from time import perf_counter
+from typing import Any
+
+from chainette.events import (
+    Event,
+    NodeFailed,
+    NodeFinished,
+    NodeRetried,
+    NodeStarted,
+    RowFinished,
+    RunStarted,
+)
+from chainette.registry.engines import get_engine
+from chainette.reports.run import total_cost
+from chainette.run.cost import costs
+from chainette.text import printable
+from chainette.usage import Usage
+
+
+@dataclass(slots=True)
+class NodeStats:
+    """What one node has done.
+
+    Attributes:
+        engine: Name of the engine that it prompts, or `None` for a function.
+        started: Items that have arrived at it.
+        done: Items that it has an output for.
+        failed: Items that failed in it.
+        usage: Tokens that its items took.
+        seconds: Total duration of its items.
+    """
+
+    engine: str | None = None
+    started: int = 0
+    done: int = 0
+    failed: int = 0
+    usage: Usage = field(default_factory=Usage)
+    seconds: float = 0.0
+
+    @property
+    def in_flight(self) -> int:
+        """Items that it is busy with."""
+        return self.started - self.done - self.failed
+
+    @property
+    def average(self) -> float:
+        """Seconds that an item takes."""
+        return self.seconds / self.done if self.done else 0.0
+
+    def speed(self, seconds: float) -> str:
+        """Items, and tokens if there are any, in a second."""
+        items = f"{self.done / seconds:.1f}/s"
+        tokens = self.usage.completion_tokens
+        return f"{items} {tokens / seconds:.0f} tok/s" if tokens else items
+
+
+@dataclass(slots=True)
+class RunStats:
+    """Counts what happens in a run.
+
+    Attributes:
+        nodes: By id.
+        errors: How often which message was seen; texts of single rows are cut off.
+        total: Rows that are expected, if that is known.
+        rows: Rows that are done.
+        failed: Rows that failed.
+        retries: Requests that were sent again.
+        begun: When the run began.
+    """
+
+    nodes: dict[str, NodeStats] = field(default_factory=dict)
+    errors: Counter[str] = field(default_factory=Counter)
+    total: int | None = None
+    rows: int = 0
+    failed: int = 0
+    retries: int = 0
+    begun: float = field(default_factory=perf_counter)
+
+    @property
+    def seconds(self) -> float:
+        """Since the run began."""
+        return max(perf_counter() - self.begun, 1e-9)
+
+    def __call__(self, event: Event) -> None:
+        """Count what happened."""
+        match event:
+            case NodeStarted():
+                self.nodes[event.node_id].started += 1
+            case NodeFinished():
+                self._count_output(event)
+            case NodeRetried():
+                self.retries += 1
+            case NodeFailed():
+                self._count_failure(event)
+            case RowFinished():
+                self.rows += 1
+                self.failed += not event.ok
+            case RunStarted():
+                self.total, self.begun = event.total, perf_counter()
+                self.nodes = {node.id: NodeStats(engine=node.engine) for node in event.nodes}
+
+    def _count_output(self, event: NodeFinished) -> None:
+        node = self.nodes[event.node_id]
+        node.done += 1
+        node.seconds += event.seconds
+        if event.usage is not None:
+            node.usage += event.usage
+
+    def _count_failure(self, event: NodeFailed) -> None:
+        error = event.error
+        if event.node_id in self.nodes:
+            self.nodes[event.node_id].failed += 1
+            if usage := getattr(error, "usage", None):
+                self.nodes[event.node_id].usage += usage
+        self.errors[f"{type(error).__name__}: {printable(str(error))[:160]}"] += 1
+
+    def line(self) -> str:
+        """How far it is, in a line."""
+        of = f"/{self.total}" if self.total is not None else ""
+        rate = self.rows / self.seconds
+        left = ""
+        if self.total is not None and rate and self.rows < self.total:
+            left = f", {(self.total - self.rows) / rate:.0f} s left"
+        flying = sum(node.in_flight for node in self.nodes.values())
+        tokens = sum(node.usage.completion_tokens for node in self.nodes.values())
+        speed = f"{rate:.1f} rows/s" + (f", {tokens / self.seconds:.0f} tokens/s" if tokens else "")
+        in_flight = f", {flying} in flight" if flying else ""
+        retries = f", {self.retries} retried" if self.retries else ""
+        counts = f"{self.rows}{of} rows, {self.failed} failed{retries}{in_flight}"
+        return f"{counts}, {speed}{self.cost()}{left}"
+
+    def cost(self) -> str:
+        """What it has cost so far, after a comma; empty where that is unknown or nothing."""
+        engines = {id: node.engine for id, node in self.nodes.items() if node.engine is not None}
+        clients = {name: get_engine(name) for name in set(engines.values())}
+        usage = {id: self.nodes[id].usage for id in engines}
+        dollars = total_cost(costs(engines, clients, usage))
+        return f", ${dollars:.4f}" if dollars else ""
+
+    def state(self) -> dict[str, Any]:
+        """How far it is, as JSON values."""
+        return {
+            "rows": self.rows,
+            "of": self.total,
+            "failed": self.failed,
+            "retries": self.retries,
+            "seconds": round(self.seconds, 3),
+            "nodes": {
+                id: {
+                    "in_flight": node.in_flight,
+                    "done": node.done,
+                    "failed": node.failed,
+                    "tokens": node.usage.completion_tokens,
+                }
+                for id, node in self.nodes.items()
+            },
+        }

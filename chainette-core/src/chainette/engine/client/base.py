@@ -1,0 +1,390 @@
+"""What every engine's client does, whatever it speaks to."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import replace
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+import anyio
+
+from chainette.capabilities import Capabilities
+from chainette.engine.client.identity_cache import IdentityCache
+from chainette.engine.client.limits import Limits
+from chainette.engine.client.request import Request, with_instruction
+from chainette.engine.client.retry import OnRetry, Retry
+from chainette.engine.client.secrets import Secrets
+from chainette.engine.client.sync import run_sync, timeout
+from chainette.engine.config import EngineConfig
+from chainette.engine.structured.answer import parse_answer
+from chainette.engine.structured.fallback import OutputModeFallback
+from chainette.engine.structured.schema import output_schema
+from chainette.engine.telemetry import hooks as telemetry
+from chainette.errors import (
+    ChainetteError,
+    EngineError,
+    EngineTimeoutError,
+    OutputError,
+    RequestError,
+    ServerError,
+    StructuredOutputError,
+)
+from chainette.events import RequestStarted
+from chainette.types import LLMOutput, Message, Prompt, SamplingParams
+from chainette.usage import Usage
+
+if TYPE_CHECKING:
+    from chainette.engine.client.cache import ResponseCache
+    from chainette.engine.server.docker import Container
+    from chainette.engine.server.process import ServerProcess
+
+logger = logging.getLogger(__name__)
+
+_DEFAULT = SamplingParams()
+
+requests_are_forbidden = False
+"""Set by `chainette.testing.forbid_requests`."""
+
+
+class BaseClient(ABC):
+    """A light, stateless client of one engine; safe to share between tasks and threads.
+
+    A backend implements `_chat`. It may also override `start` (called before every request),
+    `list_models` and `aclose`.
+
+    Args:
+        config: The engine's configuration.
+        capabilities: What the backend can do.
+
+    Attributes:
+        base_url: Start of the requests' URLs; empty where there is no server.
+        model: Name of the model to ask for, or `None`.
+    """
+
+    offline: bool = False
+    """Whether requests stay inside this process and need no model: the engine of a test."""
+    strict_schema: bool = False
+    """Whether the server is sent strict schemas, and answers by them."""
+
+    def __init__(self, config: EngineConfig, capabilities: Capabilities | None = None) -> None:
+        self.config = config
+        self.base_url = config.endpoint or ""
+        self.model = config.model
+        self.capabilities = capabilities or Capabilities()
+        self._secrets = Secrets()
+        self._secrets.keep(*(value.get_secret_value() for value in config.headers.values()))
+        self._warned: set[str] = set()
+        self._sampling_params: IdentityCache[SamplingParams] = IdentityCache()
+        self._server: ServerProcess | None = None
+        self.limits = Limits(config)
+        self._retry = Retry(config, self.limits)
+        self._fallback = OutputModeFallback(config)
+
+    @abstractmethod
+    async def _chat(self, request: Request) -> LLMOutput:
+        """Send one request and return its completions, not yet validated.
+
+        Raises:
+            EngineError: The request failed.
+        """
+
+    async def start(self) -> None:
+        """Make the engine ready, for instance by starting its server; must be idempotent."""
+        return
+
+    def server(self) -> ServerProcess | None:
+        """The server that the engine starts, started or not; `None` where it needs none.
+
+        Raises:
+            EngineStartError: It cannot be started here.
+        """
+        return None
+
+    def container(self) -> Container | None:
+        """The engine's server as a Docker container, where there is an official image."""
+        return None
+
+    def server_address(self) -> str:
+        """Base URL of the engine's server: a warm one of the same options, else its own.
+
+        Blocks until it runs.
+
+        Raises:
+            EngineStartError: It did not start.
+        """
+        from chainette.engine.server import warm as warm_server
+
+        if self._server is None or not self._server.running:
+            if warm := warm_server.find(self.config):
+                return warm.url
+            self._server = self.server()
+            assert self._server is not None
+        self._server.users.add(self)
+        return self._server.ensure_running()
+
+    async def aclose(self) -> None:
+        """Release what the client holds in the running event loop; it can be used again."""
+        return
+
+    def release(self) -> None:
+        """Free what the engine holds on this machine; it starts anew when it is needed again."""
+        if self._server is not None:
+            self._server.users.discard(self)
+            if not self._server.users:  # engines of the same options share a server
+                self._server.stop()
+
+    async def list_models(self) -> list[str] | None:
+        """Names of the models that the server offers, or `None` when it cannot say.
+
+        Raises:
+            EngineError: The server cannot be reached or refuses.
+        """
+        return None
+
+    def generate(
+        self,
+        prompts: Sequence[Prompt],
+        sampling_params: SamplingParams | None = None,
+        *,
+        output_model: Any = None,
+    ) -> list[LLMOutput]:
+        """Complete prompts; a shim around `agenerate` that also works inside a running loop.
+
+        Args:
+            prompts: Texts, or lists of messages.
+            sampling_params: How to sample.
+            output_model: The Pydantic type that every answer must fit.
+
+        Returns:
+            One output for each prompt, in their order. A prompt that failed has `error` set.
+        """
+
+        async def call() -> list[LLMOutput]:
+            try:
+                return await self.agenerate(prompts, sampling_params, output_model=output_model)
+            finally:
+                await self.aclose()
+
+        return run_sync(call)
+
+    async def agenerate(
+        self,
+        prompts: Sequence[Prompt],
+        sampling_params: SamplingParams | None = None,
+        *,
+        output_model: Any = None,
+    ) -> list[LLMOutput]:
+        """Complete prompts; see `generate`."""
+        if isinstance(prompts, str):
+            raise TypeError("prompts is a list of prompts; put a single text into a list")
+        outputs: list[LLMOutput] = [None] * len(prompts)  # type: ignore[list-item]
+        left = iter(enumerate(prompts))
+
+        async def work() -> None:
+            for index, prompt in left:
+                outputs[index] = await self.complete(
+                    prompt, sampling_params, output_model=output_model
+                )
+
+        async with anyio.create_task_group() as workers:
+            for _ in range(min(len(prompts), self.config.max_concurrency)):
+                workers.start_soon(work)
+        return outputs
+
+    async def complete(
+        self,
+        prompt: Prompt,
+        sampling_params: SamplingParams | None = None,
+        *,
+        output_model: Any = None,
+        cache: ResponseCache | None = None,
+        on_retry: OnRetry = lambda error, seconds: None,
+    ) -> LLMOutput:
+        """Complete one prompt; whatever goes wrong with it is in the output's `error`.
+
+        Args:
+            prompt: A text, or a list of messages.
+            sampling_params: How to sample.
+            output_model: The Pydantic type that the answer must fit.
+            cache: Answers that were given before.
+            on_retry: Is told when the request is sent again: why, and in how many seconds.
+        """
+        if requests_are_forbidden and not self.offline:
+            raise RuntimeError(f"engine {self.config.name!r}: real requests are forbidden here")
+        request = self._request(prompt, sampling_params, output_model)
+        if cache is None:
+            return await self._complete(request, on_retry)
+        key = cache.key(self.config, request)
+        output = cache.get(key)
+        if output is not None and request.output is not None:
+            output.error = self._parse(output, request)
+        if output is None or output.error is not None:
+            output = await self._complete(request, on_retry)
+            if output.error is None:
+                cache.put(key, output)
+        return output
+
+    async def _complete(self, request: Request, on_retry: OnRetry) -> LLMOutput:
+        begun = perf_counter()
+
+        def tell(error: EngineError, seconds: float) -> None:
+            on_retry(self._named(error), seconds)
+
+        try:
+            output = await self._ask(request, tell)
+            if isinstance(output.error, StructuredOutputError):
+                output = await self._ask_again(request, output, tell)
+            return output
+        except ChainetteError as error:
+            failed = error if isinstance(error, EngineError) else EngineError(str(error))
+        except Exception as error:  # a defect of a backend fails its row, not the run
+            logger.debug("%s: %s", self.config.name, self.scrub(repr(error)))
+            failed = ServerError(f"unexpected {type(error).__name__}: {error}")
+        return LLMOutput.failed(self._named(failed), perf_counter() - begun)
+
+    async def _ask(self, request: Request, on_retry: OnRetry) -> LLMOutput:
+        """Ask in the first way that the server takes, and validate what it answers."""
+        try:
+            output = await self._retry(lambda: self._attempt(request), on_retry)
+        except RequestError as refused:
+            mode = self._fallback.lower(request.output, request.mode)
+            if mode is None or refused.status not in (400, 422):
+                raise
+            try:
+                return await self._ask(replace(request, mode=mode), on_retry)
+            except EngineError:
+                raise refused from None
+        self._fallback.accepted(request.output, request.mode)
+        if request.output is not None:
+            output.error = self._parse(output, request)
+        return output
+
+    async def _ask_again(self, request: Request, first: LLMOutput, on_retry: OnRetry) -> LLMOutput:
+        """Ask once more, with the schema and what was wrong with the first answer in words."""
+        assert request.output is not None
+        assert first.error is not None
+        wrong = f"{request.output.instruction}\nYour last answer was wrong: {first.error}"
+        on_retry(first.error, 0.0)
+        try:
+            messages = with_instruction(request.messages, wrong)
+            second = await self._ask(replace(request, messages=messages), on_retry)
+        except EngineError:
+            return first
+        if first.usage is not None:
+            second.usage = first.usage + (second.usage or Usage())
+        return second
+
+    async def _attempt(self, request: Request) -> LLMOutput:
+        """Send a request once, within the engine's limits and timeout."""
+        limits = self.limits
+        await limits.places.acquire()
+        try:
+            booked = await limits.wait(request.messages, request.sampling.max_tokens)
+            await self.start()
+            begun = perf_counter()
+            output = await self._send_one(request)
+        except EngineError as error:
+            limits.failed(error)
+            raise
+        except asyncio.TimeoutError:  # in Python 3.10 it is none of the built-in ones
+            limit = f"{self.config.timeout:g} s"
+            late = EngineTimeoutError(f"no whole answer within {limit} (timeout={limit})")
+            limits.failed(late)
+            raise late from None
+        finally:
+            limits.places.release()
+        output.latency = perf_counter() - begun
+        limits.answered(booked, output.usage)
+        return output
+
+    async def _send_one(self, request: Request) -> LLMOutput:
+        if telemetry.active is None:
+            async with timeout(self.config.timeout):
+                return await self._chat(request)
+        with telemetry.active.request(self._started(request), self.scrub) as answered:
+            async with timeout(self.config.timeout):
+                output = await self._chat(request)
+            answered(output)
+            return output
+
+    def _started(self, request: Request) -> RequestStarted:
+        config = self.config
+        return RequestStarted(
+            engine=config.name,
+            backend=config.backend,
+            model=self.model or config.name,
+            address=self.base_url,
+            messages=request.messages,
+            sampling=request.sampling,
+            is_typed=request.output is not None,
+        )
+
+    def _request(
+        self, prompt: Prompt, sampling_params: SamplingParams | None, output_model: Any
+    ) -> Request:
+        messages: list[Message] = (
+            [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
+        )
+        given = sampling_params or _DEFAULT
+        sampling = self._sampling_params.get((given,), lambda: self._supported(given))
+        output = output_schema(output_model) if output_model else None
+        return Request(messages, sampling, output, self._fallback.mode(output))
+
+    def _supported(self, sampling: SamplingParams) -> SamplingParams:
+        """Drop the parameters that the backend has not, with one warning for each."""
+        missing = sampling.model_fields_set - self.capabilities.sampling - {"n"}
+        dropped = {name for name in missing if getattr(sampling, name) is not None}
+        if sampling.n > 1 and "n" not in self.capabilities.sampling:
+            dropped.add("n")
+        if not dropped:
+            return sampling
+        if new := dropped - self._warned:
+            self._warned |= new
+            logger.warning(
+                "engine %r: backend %r has no sampling parameter %s; ignored",
+                self.config.name,
+                self.config.backend,
+                ", ".join(sorted(new)),
+            )
+        kept = {name: getattr(sampling, name) for name in sampling.model_fields_set - dropped}
+        return SamplingParams.model_construct(**kept)
+
+    def sends_strict(self, request: Request) -> bool:
+        """Whether a typed answer is asked for by its strict schema."""
+        return self.strict_schema and request.mode == "json_schema"
+
+    def _parse(self, output: LLMOutput, request: Request) -> OutputError | None:
+        """Parse the completions into the output type, or say why one cannot be parsed."""
+        assert request.output is not None
+        error = parse_answer(
+            output.outputs,
+            request.output,
+            strict=self.sends_strict(request),
+            max_tokens=request.sampling.max_tokens,
+            scrub=self.scrub,
+        )
+        if error is not None:
+            self._named(error)
+        return error
+
+    def _named(self, error: EngineError) -> EngineError:
+        """The error with the engine's name and without secrets."""
+        error.engine = self.config.name
+        prefix = f"engine {self.config.name!r}: "
+        text = str(error).removeprefix(prefix)  # rows that wait for one start share its error
+        error.args = (prefix + self.scrub(text),)
+        error.raw_text = self.scrub(error.raw_text) if error.raw_text else error.raw_text
+        return error
+
+    def scrub(self, text: str) -> str:
+        """Replace the engine's secrets in a text by asterisks."""
+        return self._secrets.scrub(text)
+
+    def __repr__(self) -> str:
+        """Name, backend and model; no secrets."""
+        config = self.config
+        return f"{type(self).__name__}({config.name!r}, {config.backend!r}, {config.model!r})"

@@ -1,0 +1,87 @@
+"""Answers that were given before, kept on disk; needs the extra `chainette[cache]`."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from chainette.engine.config import EngineConfig
+from chainette.errors import ConfigError
+from chainette.types import Completion, LLMOutput
+from chainette.usage import Usage
+
+if TYPE_CHECKING:
+    from chainette.engine.client.request import Request
+
+
+class ResponseCache:
+    """Usable answers by everything that shapes them; runs and processes may share it.
+
+    Args:
+        folder: Where it lives.
+
+    Attributes:
+        hits: How many requests were answered from it.
+        misses: How many were not.
+
+    Raises:
+        ConfigError: The extra is not installed, or the folder cannot be used.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        try:
+            import diskcache
+        except ImportError:
+            raise ConfigError(
+                'the response cache needs an extra: pip install "chainette[cache]"'
+            ) from None
+        try:
+            # As JSON, not pickled: whoever can write to the folder must not run code with it.
+            self._cache = diskcache.Cache(
+                str(folder), disk=diskcache.JSONDisk, eviction_policy="none"
+            )
+        except OSError as error:
+            raise ConfigError(f"{folder}: cannot be used as a cache: {error}") from None
+        self.hits = self.misses = 0
+
+    @staticmethod
+    def key(config: EngineConfig, request: Request) -> str:
+        """Digest of the engine, the conversation, the sampling and the type of the answer."""
+        shaping = {
+            "engine": config.answering(),
+            "messages": request.messages,
+            "sampling": request.sampling.model_dump(mode="json", exclude_none=True),
+            "schema": request.output.schema if request.output else None,
+        }
+        text = json.dumps(shaping, sort_keys=True, default=str)
+        return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()
+
+    def get(self, key: str) -> LLMOutput | None:
+        """The answer to a request, not yet validated."""
+        found: Any = self._cache.get(key)
+        if found is None:
+            self.misses += 1
+            return None
+        self.hits += 1
+        completions = [Completion(**fields) for fields in found["outputs"]]
+        usage = Usage(**found["usage"]) if found["usage"] else None
+        return LLMOutput(completions, usage=usage)
+
+    def put(self, key: str, output: LLMOutput) -> None:
+        """Keep an answer that is valid."""
+        completions = [
+            {
+                "text": completion.text,
+                "reasoning_content": completion.reasoning_content,
+                "finish_reason": completion.finish_reason,
+            }
+            for completion in output.outputs
+        ]
+        usage = output.usage.as_dict() if output.usage else None
+        self._cache.set(key, {"outputs": completions, "usage": usage})
+
+    def close(self) -> None:
+        """Close the files."""
+        self._cache.close()

@@ -1,0 +1,160 @@
+"""The default transport, on aiohttp, whose pool stays cheap with many requests in flight.
+
+Measured: 0.1 to 0.2 ms of CPU for a request at 64 to 1,000 in flight, where httpx's own pool, which
+looks at every connection for every request, takes 2 to 14 ms.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+import re
+import ssl
+from collections.abc import Mapping
+from functools import cache
+from typing import Any, NamedTuple
+from urllib.request import getproxies, proxy_bypass
+
+import aiohttp
+import yarl
+
+from chainette.engine.http.transport import LOOPBACK, HTTPResponse
+from chainette.errors import (
+    EngineConnectionError,
+    EngineTimeoutError,
+    EngineUnreachableError,
+)
+
+
+@cache
+def _certificates(file: str | None, folder: str | None) -> ssl.SSLContext:
+    """What verifies certificates by those in a file or a folder, or else by those of certifi."""
+    if not (file or folder):
+        import certifi
+
+        file = certifi.where()
+    return ssl.create_default_context(cafile=file or None, capath=folder or None)
+
+
+class _Target(NamedTuple):
+    """Where a request goes.
+
+    Attributes:
+        url: The URL.
+        trusted: What verifies the server's certificate.
+        proxy: The proxy on the way, without its password, which messages would show.
+        headers: Further headers of the request, for a proxy that reads it.
+        proxy_headers: Headers for a proxy that only makes a connection.
+    """
+
+    url: yarl.URL
+    trusted: ssl.SSLContext | bool
+    proxy: yarl.URL | None = None
+    headers: Mapping[str, str] = {}
+    proxy_headers: Mapping[str, str] = {}
+
+
+def _target(url: yarl.URL) -> _Target:
+    near = url.host in LOOPBACK
+    if near and url.scheme == "http":
+        return _Target(url, True)  # reading certificates takes 10 ms
+    variables = (os.environ.get(name) for name in ("SSL_CERT_FILE", "SSL_CERT_DIR"))
+    direct = _Target(url, _certificates(*variables))
+    return direct if near else _through_proxy(direct)
+
+
+def _through_proxy(target: _Target) -> _Target:
+    """The way to a server with the proxy that the environment names for it, if any."""
+    url = target.url
+    named = getproxies().get(url.scheme)
+    if not named or proxy_bypass(url.host_port_subcomponent or ""):
+        return target
+    proxy = yarl.URL(named if "://" in named else f"http://{named}")
+    target = target._replace(proxy=proxy.with_user(None))
+    if not (proxy.user or proxy.password):
+        return target
+    password = base64.b64encode(f"{proxy.user or ''}:{proxy.password or ''}".encode())
+    login = {"Proxy-Authorization": f"Basic {password.decode()}"}
+    if url.scheme == "http":
+        return target._replace(headers=login)
+    return target._replace(proxy_headers=login)
+
+
+class _Connector(aiohttp.TCPConnector):
+    """A pool that says nothing when its event loop ended before anybody closed it."""
+
+    def __del__(self, _warnings: Any = None) -> None:
+        """Do not complain; the sockets close with the loop's transports."""
+
+
+class AiohttpTransport:
+    """A transport that lives in one event loop.
+
+    Certificates are verified as httpx does it, with `SSL_CERT_FILE` and `SSL_CERT_DIR`; proxies
+    are those of the environment, except for this machine; redirects are not followed.
+
+    Args:
+        timeout: Most seconds of silence from the server.
+        connect_timeout: Most seconds to connect.
+    """
+
+    def __init__(self, *, timeout: float, connect_timeout: float) -> None:
+        self._timeout, self._connect_timeout = timeout, connect_timeout
+        self._session = aiohttp.ClientSession(
+            # How many requests are in flight is the engine's business.
+            connector=_Connector(limit=0),
+            timeout=aiohttp.ClientTimeout(
+                total=None, sock_connect=connect_timeout, sock_read=timeout
+            ),
+            # Else it looks for proxies and passwords in files and variables for every request.
+            trust_env=False,
+            cookie_jar=aiohttp.DummyCookieJar(),
+        )
+        self._targets: dict[str, _Target] = {}
+
+    async def send(
+        self, method: str, url: str, headers: Mapping[str, str], body: bytes | None
+    ) -> HTTPResponse:
+        """Send a request; see `Transport.send`."""
+        try:
+            target = self._target(url)
+            async with self._session.request(
+                method,
+                target.url,
+                headers={**headers, **target.headers},
+                data=body,
+                allow_redirects=False,
+                proxy=target.proxy,
+                proxy_headers=target.proxy_headers,
+                ssl=target.trusted,
+            ) as response:
+                content = await response.read()
+                return HTTPResponse(response.status, response.headers, content)
+        except aiohttp.ConnectionTimeoutError:
+            limit = f"{self._connect_timeout:g} s"
+            raise EngineUnreachableError(f"no connection within {limit}") from None
+        except aiohttp.ServerTimeoutError:
+            raise EngineTimeoutError(f"no answer for {self._timeout:g} s") from None
+        except aiohttp.ClientConnectorError as error:
+            what = re.sub(r" ssl:(<[^>]*>|\w+)", "", str(error))  # the name of an object
+            raise EngineUnreachableError(f"cannot connect: {what}") from None
+        except aiohttp.ClientHttpProxyError as error:
+            what = f"the proxy {target.proxy} answered {error.status} {error.message}"
+            raise EngineUnreachableError(f"cannot connect: {what}") from None
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            what = str(error) or type(error).__name__
+            raise EngineConnectionError(f"the connection failed: {what}") from None
+
+    def _target(self, url: str) -> _Target:
+        """What is known of a URL, found out once."""
+        if url not in self._targets:
+            self._targets[url] = _target(yarl.URL(url, encoded=True))
+        return self._targets[url]
+
+    def __del__(self) -> None:
+        """Let go of what was not closed before its event loop ended, without a complaint."""
+        self._session.detach()
+
+    async def aclose(self) -> None:
+        """Close every connection."""
+        await self._session.close()

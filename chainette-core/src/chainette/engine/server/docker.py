@@ -1,0 +1,123 @@
+"""Servers in Docker containers."""
+
+from __future__ import annotations
+
+import http.client
+import shlex
+import subprocess
+import time
+from collections.abc import Mapping
+from contextlib import closing
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+from chainette.engine.config import EngineConfig
+from chainette.engine.server.progress import announce
+from chainette.engine.server.warm import WarmServer, docker, record
+from chainette.errors import EngineStartError
+
+
+@dataclass(frozen=True, slots=True)
+class Container:
+    """A server as a `docker run` line.
+
+    Attributes:
+        name: Name of the container.
+        options: Options of `docker run`.
+        image: The image.
+        arguments: What follows the image.
+        url: Where the server will be found.
+        env: Environment variables; their values never stand on the line.
+        health_path: Path that answers 200 once the server is ready.
+        startup_timeout: Most seconds until then.
+    """
+
+    name: str
+    options: list[str]
+    image: str
+    arguments: list[str]
+    url: str
+    env: Mapping[str, str] = field(default_factory=dict)
+    health_path: str = "/health"
+    startup_timeout: float = 600.0
+
+    @property
+    def words(self) -> list[str]:
+        """The command line without the program."""
+        env = [word for name in sorted(self.env) for word in ("--env", name)]
+        named = ["run", "--detach", "--name", self.name]
+        return [*named, *self.options, *env, self.image, *self.arguments]
+
+    @property
+    def line(self) -> str:
+        """The command line, quoted for a shell."""
+        return shlex.join(["docker", *self.words])
+
+    def start(self, config: EngineConfig) -> WarmServer:
+        """Run the container, wait until its server is healthy and record it.
+
+        Raises:
+            EngineStartError: Docker is missing or refuses, or the server ended or was not healthy
+                in time; quotes the container's log.
+        """
+        import os
+
+        program = docker()
+        run = subprocess.run(  # noqa: S603  words that no shell reads
+            [program, *self.words],
+            check=False,
+            capture_output=True,
+            text=True,
+            env={**os.environ, **self.env},
+        )
+        if run.returncode != 0:
+            said = run.stderr.strip() or f"exit code {run.returncode}"
+            raise EngineStartError(f"docker run failed: {said}\ncommand: {self.line}")
+        container = run.stdout.strip().splitlines()[-1][:12]
+        server = WarmServer(
+            config.name, config.backend, config.server_key, self.url, container=container
+        )
+        try:
+            self._wait(server, program)
+        except BaseException:
+            server.stop()
+            raise
+        finally:
+            announce(f"starting {self.name}", over=True)
+        return record(server)
+
+    def _wait(self, server: WarmServer, program: str) -> None:
+        began = time.monotonic()
+        while not _healthy(self.url, self.health_path):
+            seconds = time.monotonic() - began
+            reason = "the container ended" if not server.alive else ""
+            if seconds > self.startup_timeout:
+                reason = f"not healthy after {self.startup_timeout:g} s"
+            if reason:
+                logs = subprocess.run(  # noqa: S603
+                    [program, "logs", "--tail", "20", server.container],
+                    check=False,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.STDOUT,
+                    text=True,
+                )
+                raise EngineStartError(
+                    f"{self.name} did not start: {reason}\ncommand: {self.line}\n"
+                    f"last lines of its log:\n{self._scrubbed(logs.stdout)}"
+                )
+            announce(f"starting {self.name}", f"docker logs {server.container}")
+            time.sleep(0.5)
+
+    def _scrubbed(self, text: str) -> str:
+        for value in self.env.values():
+            text = text.replace(value, "***") if len(value) > 5 else text
+        return text
+
+
+def _healthy(url: str, path: str) -> bool:
+    try:
+        with closing(http.client.HTTPConnection(urlsplit(url).netloc, timeout=2)) as connection:
+            connection.request("GET", path)
+            return connection.getresponse().status == 200
+    except (OSError, http.client.HTTPException):
+        return False

@@ -1,0 +1,63 @@
+"""The modes of asking for a typed answer, and the fallback from one to a weaker one."""
+
+from __future__ import annotations
+
+import logging
+
+from chainette.engine.config import EngineConfig
+from chainette.engine.structured.schema import OutputSchema
+
+logger = logging.getLogger(__name__)
+
+MODES = ("json_schema", "json_object", "prompt")
+"""From the strongest to the weakest: the schema, any JSON, and a prompt that asks for JSON."""
+
+
+class OutputModeFallback:
+    """The mode that an engine accepts, remembered for each output type.
+
+    Args:
+        config: The engine's configuration.
+    """
+
+    def __init__(self, config: EngineConfig) -> None:
+        self._name = config.name
+        self._is_automatic = config.structured_output == "auto"
+        self._mode = MODES[0] if self._is_automatic else config.structured_output
+        self._proven: set[OutputSchema] = set()
+        self._refused: dict[OutputSchema, str] = {}
+
+    def mode(self, output: OutputSchema | None) -> str:
+        """The mode in which to ask for answers of a type."""
+        if output is None or not self._refused:
+            return self._mode
+        return self._refused.get(output, self._mode)
+
+    def lower(self, output: OutputSchema | None, mode: str) -> str | None:
+        """The next weaker mode, if the mode may be why a request was refused.
+
+        Args:
+            output: The type of the answer.
+            mode: The mode of the request that was refused.
+        """
+        if not self._is_automatic or output is None or output in self._proven:
+            return None
+        weaker = MODES[MODES.index(mode) + 1 :]
+        return weaker[0] if weaker else None
+
+    def accepted(self, output: OutputSchema | None, mode: str) -> None:
+        """Remember that the server accepted a request for a type in a mode."""
+        if output is None or output in self._proven:
+            return
+        self._proven.add(output)
+        if mode == self._mode:
+            return
+        if not self._refused:
+            logger.warning(
+                "engine %r: the server refuses structured output by %s; asking by %s from now on, "
+                "and every answer is validated",
+                self._name,
+                self._mode,
+                mode,
+            )
+        self._refused[output] = mode

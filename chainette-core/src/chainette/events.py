@@ -1,0 +1,192 @@
+"""Events of a run: one frozen record for each thing that happens.
+
+Progress, JSON logs, listeners and telemetry all receive the same records.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
+
+from chainette.usage import Usage
+
+if TYPE_CHECKING:  # Pydantic is not needed to list engines
+    from chainette.types import Message, SamplingParams
+
+
+@dataclass(frozen=True, slots=True)
+class NodeInfo:
+    """A node of the chain that runs.
+
+    Attributes:
+        id: Name in templates and files.
+        title: Name for people, with the emoji.
+        engine: Name of the engine that it prompts, or `None` for a function.
+        in_main_flow: Whether it belongs to the main flow and not to a branch.
+    """
+
+    id: str
+    title: str
+    engine: str | None
+    in_main_flow: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RunStarted:
+    """The run begins to take rows.
+
+    Attributes:
+        chain: Name of the chain.
+        nodes: Its steps and functions, those of branches included.
+        total: Number of input rows, or `None` where it is unknown.
+    """
+
+    chain: str
+    nodes: tuple[NodeInfo, ...]
+    total: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class RowStarted:
+    """A row enters the chain.
+
+    Attributes:
+        chain: Name of the chain.
+        row_id: 0-based index of the input row.
+    """
+
+    chain: str
+    row_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class NodeStarted:
+    """An item arrives at a node; it will finish or fail there.
+
+    Attributes:
+        node_id: The node.
+        row_id: The input row.
+        item: Path of the item among its siblings, such as `3.1`; empty for a whole row.
+    """
+
+    node_id: str
+    row_id: int
+    item: str
+
+
+@dataclass(frozen=True, slots=True)
+class NodeFinished:
+    """A node has an output for an item.
+
+    Attributes:
+        node_id: The node.
+        row_id: The input row.
+        item: Path of the item among its siblings.
+        usage: Tokens that it took; `None` for functions and where the server does not say.
+        seconds: Duration; 0 when the output comes from an earlier run.
+    """
+
+    node_id: str
+    row_id: int
+    item: str
+    usage: Usage | None
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class NodeRetried:
+    """A request of an item will be sent again.
+
+    Attributes:
+        node_id: The node.
+        row_id: The input row.
+        item: Path of the item among its siblings.
+        error: Why.
+        seconds: Delay before it is sent.
+    """
+
+    node_id: str
+    row_id: int
+    item: str
+    error: Exception
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class NodeFailed:
+    """An item failed in a node.
+
+    Attributes:
+        node_id: The node; empty for a row that could not be read.
+        row_id: The input row.
+        item: Path of the item among its siblings.
+        error: Why.
+    """
+
+    node_id: str
+    row_id: int
+    item: str
+    error: Exception
+
+
+@dataclass(frozen=True, slots=True)
+class RowFinished:
+    """A row has reached its end.
+
+    Attributes:
+        row_id: The input row.
+        ok: Whether nothing in it failed.
+    """
+
+    row_id: int
+    ok: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RunClosed:
+    """The run is over and everything is written.
+
+    Attributes:
+        status: `finished`, `interrupted`, `stopped` or `failed`.
+    """
+
+    status: str
+
+
+@dataclass(frozen=True, slots=True)
+class RequestStarted:
+    """A request is about to be sent; for telemetry alone, since a client knows nothing of runs.
+
+    Attributes:
+        engine: Name of the engine.
+        backend: Name of its backend.
+        model: Name of the model.
+        address: Base URL of the server; empty where there is none.
+        messages: The conversation.
+        sampling: The sampling parameters.
+        is_typed: Whether the answer must fit an output type.
+    """
+
+    engine: str
+    backend: str
+    model: str
+    address: str
+    messages: list[Message]
+    sampling: SamplingParams
+    is_typed: bool
+
+
+Event: TypeAlias = (
+    RunStarted
+    | RowStarted
+    | NodeStarted
+    | NodeFinished
+    | NodeRetried
+    | NodeFailed
+    | RowFinished
+    | RunClosed
+)
+"""Everything that happens in a run."""
+Listener: TypeAlias = Callable[[Event], None]
+"""A function that receives events; it must be quick, because the run waits for it."""

@@ -1,0 +1,115 @@
+"""The files of a run."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from chainette.errors import OutputDirError
+from chainette.folder.lines import LineFile, LineFiles, repair, unwritable
+
+MANIFEST = "run.json"
+GRAPH = "graph.json"
+ERRORS = "errors.jsonl"
+
+
+class RunFolder:
+    """The folder of one run.
+
+    Args:
+        path: The folder.
+        node_ids: Nodes of the chain.
+        resume: Continue the run that the folder holds, if there is one.
+        retry_errors: When resuming, forget what failed.
+        overwrite: Replace the run that the folder holds.
+        max_lines: Maximum lines of a file before a new one begins.
+
+    Attributes:
+        earlier: The manifest of the run that is gone on with, or `None`.
+
+    Raises:
+        OutputDirError: The folder cannot be made, or holds something else.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        node_ids: list[str],
+        *,
+        resume: bool,
+        retry_errors: bool,
+        overwrite: bool,
+        max_lines: int,
+    ) -> None:
+        self.path = path
+        self.earlier: dict[str, Any] | None = None
+        try:
+            if resume and (path / MANIFEST).exists():
+                self.earlier = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
+                _go_back(path, retry_errors)
+            else:
+                _make_room(path, overwrite)
+            self.steps = {id: LineFiles(path / "steps" / id, max_lines) for id in node_ids}
+            self.flattened = LineFiles(path / "flattened", max_lines)
+            self.errors = LineFile(path / ERRORS)
+        except OSError as error:
+            raise OutputDirError(f"{path}: cannot be written: {error.strerror}") from None
+        except ValueError as error:
+            raise OutputDirError(f"{path / MANIFEST}: cannot be read: {error}") from None
+
+    @property
+    def _files(self) -> tuple[LineFile, ...]:
+        return *self.steps.values(), self.flattened, self.errors
+
+    def write_json(self, name: str, value: Any) -> None:
+        """Write a JSON file so that no reader ever sees half of it."""
+        text = json.dumps(value, ensure_ascii=False, indent=2) + "\n"
+        unfinished = self.path / f".{name}.unfinished"
+        try:
+            unfinished.write_text(text, encoding="utf-8")
+            unfinished.replace(self.path / name)
+        except OSError as error:
+            raise unwritable(self.path / name, error) from None
+
+    def close(self) -> None:
+        """Close every file, whatever is wrong with one of them."""
+        with ExitStack() as closing:
+            for file in self._files:
+                closing.callback(file.close)
+
+
+def _make_room(path: Path, overwrite: bool) -> None:
+    if path.exists() and not path.is_dir():
+        raise OutputDirError(f"{path}: is a file; give a folder for the run")
+    if path.is_dir() and any(path.iterdir()):
+        if not (path / MANIFEST).exists():
+            raise OutputDirError(f"{path}: is not empty and holds no run; choose another folder")
+        if not overwrite and _has_rows(path):
+            raise OutputDirError(
+                f"{path}: already holds a run; choose another folder or overwrite it (--overwrite) "
+                "or go on with it (--resume)"
+            )
+        for folder in ("steps", "flattened"):
+            shutil.rmtree(path / folder, ignore_errors=True)
+        for name in (ERRORS, GRAPH, MANIFEST, "flattened.parquet"):
+            (path / name).unlink(missing_ok=True)
+    path.mkdir(parents=True, exist_ok=True)
+
+
+def _go_back(path: Path, retry_errors: bool) -> None:
+    """Remove what is made anew from the journals, and repair those."""
+    shutil.rmtree(path / "flattened", ignore_errors=True)
+    errors = path / ERRORS
+    if retry_errors:
+        errors.unlink(missing_ok=True)
+    elif errors.exists():
+        repair(errors)
+
+
+def _has_rows(path: Path) -> bool:
+    """Whether the run in a folder got anywhere; one that could not start stands in nobody's way."""
+    files = (path / ERRORS, *path.glob("steps/*/*.jsonl"))
+    return any(file.exists() and file.stat().st_size > 0 for file in files)

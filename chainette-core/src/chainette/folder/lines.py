@@ -1,0 +1,155 @@
+"""Files of JSON lines, and what lines call a row and an item."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from chainette.errors import FailedRowError, OutputDirError
+from chainette.json_bytes import decode, encode
+
+BUFFER = 1 << 20
+"""Bytes of lines to keep at most before they are handed to the operating system."""
+ItemPath = tuple[int, ...]
+"""Place of an item among its siblings, for every split that it went through."""
+
+
+def item_name(path: ItemPath) -> str:
+    """The item as files name it, such as `3.1`; empty for a row that was not split."""
+    return ".".join(map(str, path)) if path else ""
+
+
+def _line(value: Any) -> bytes:
+    try:
+        return encode(value) + b"\n"
+    except ValueError:  # half a surrogate pair is kept as it is
+        return json.dumps(value, ensure_ascii=False).encode(errors="surrogatepass") + b"\n"
+
+
+def _value(line: bytes) -> Any:
+    try:
+        return decode(line)
+    except ValueError:  # as above, or torn: then this raises, too
+        return json.loads(line)
+
+
+class LineFile:
+    """A file that lines are added to.
+
+    Args:
+        path: The file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._file: BinaryIO | None = path.open("ab", BUFFER)
+
+    def write(self, *values: Any) -> None:
+        """Add lines; `flush` hands them to the operating system.
+
+        Raises:
+            OutputDirError: There is no room for them; the other two methods raise it, too.
+        """
+        try:
+            self._room_for(len(values)).write(b"".join(map(_line, values)))
+        except OSError as error:
+            raise unwritable(self._path, error) from None
+
+    def flush(self) -> None:
+        """Hand what was written to the operating system."""
+        if self._file is not None:
+            try:
+                self._file.flush()
+            except OSError as error:
+                raise unwritable(self._path, error) from None
+
+    def close(self) -> None:
+        """Close the file that is open."""
+        file, self._file = self._file, None
+        if file is not None:
+            try:
+                file.close()
+            except OSError as error:
+                raise unwritable(self._path, error) from None
+
+    def _room_for(self, lines: int) -> BinaryIO:
+        """The file to write so many lines to."""
+        assert self._file is not None
+        return self._file
+
+
+class LineFiles(LineFile):
+    """Numbered files of lines in one folder: `000000.jsonl`, `000001.jsonl` and so on.
+
+    What the folder holds already stays; a last line that was torn is cut off.
+
+    Args:
+        folder: The folder; it is made.
+        max_lines: Lines of a file before the next one begins.
+    """
+
+    def __init__(self, folder: Path, max_lines: int) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._path = folder
+        self._max_lines = max_lines
+        self._file = None
+        found = sorted(folder.glob("*.jsonl"))
+        self._number = len(found)
+        self._left = 0
+        if found:
+            self._left = max_lines - repair(found[-1])
+            self._file = found[-1].open("ab", BUFFER)
+
+    def _room_for(self, lines: int) -> BinaryIO:
+        if self._file is None or self._left <= 0:
+            self.close()
+            self._file = (self._path / f"{self._number:06d}.jsonl").open("ab", BUFFER)
+            self._number, self._left = self._number + 1, self._max_lines
+        self._left -= lines
+        return self._file
+
+
+def unwritable(path: Path, error: OSError) -> OutputDirError:
+    """What to tell a person of a file that could not be written."""
+    hint = "make room, then go on with the run (--resume)"
+    return OutputDirError(f"{path}: cannot be written: {error.strerror}; {hint}")
+
+
+def repair(path: Path) -> int:
+    """Cut off a last line without an end; returns how many lines are left."""
+    lines, whole, size = 0, 0, 0
+    with path.open("rb") as file:
+        for line in file:
+            size += len(line)
+            if line.endswith(b"\n"):
+                lines, whole = lines + 1, size
+    if whole < size:
+        with path.open("r+b") as file:
+            file.truncate(whole)
+    return lines
+
+
+def read_lines(folder: Path) -> Iterator[dict[str, Any]]:
+    """Read the lines of numbered files, in order."""
+    for path in sorted(folder.glob("*.jsonl")):
+        with path.open("rb") as file:
+            for line in file:
+                yield _value(line)
+
+
+def error_fields(node_id: str | None, error: Exception) -> dict[str, Any]:
+    """The fields of a line that describe an error.
+
+    Args:
+        node_id: The node that failed, or `None` for a row that could not be read.
+        error: The error.
+    """
+    return {
+        "step_id": node_id,
+        "engine": getattr(error, "engine", None),
+        "type": error.type if isinstance(error, FailedRowError) else type(error).__name__,
+        "message": str(error),
+        "raw_text": getattr(error, "raw_text", None),
+    }

@@ -1,0 +1,113 @@
+"""The start of `run.json`: what runs, on what."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import importlib_metadata
+from pydantic import PydanticUserError, TypeAdapter
+
+from chainette.engine.config import EngineConfig
+from chainette.errors import OutputDirError
+from chainette.folder.files import MANIFEST
+from chainette.pipeline.graph import graph
+from chainette.pipeline.nodes.apply import ApplyNode
+from chainette.pipeline.nodes.node import Node
+from chainette.pipeline.pipeline import Pipeline
+from chainette.plugins.discovery import installed
+
+
+def manifest(
+    chain: Pipeline, configs: list[EngineConfig], inputs: Mapping[str, str | None]
+) -> dict[str, Any]:
+    """The manifest at the start of a run; nothing in it is secret.
+
+    Args:
+        chain: The chain.
+        configs: Its engines.
+        inputs: Their `path` and their `sha256`, as far as they have them.
+    """
+    return {
+        "chainette": importlib_metadata.version("chainette"),
+        "plugins": _plugins({config.backend for config in configs}),
+        "chain": {"name": chain.name, "steps": list(chain.nodes)},
+        "engines": [config.public() for config in configs],
+        "inputs": dict(inputs),
+        "fingerprint": {
+            "chain": _digest([graph(chain), *map(_types, chain.nodes.values())]),
+            "engines": {config.name: _digest(config.answering()) for config in configs},
+        },
+        "status": "running",
+        "started": now(),
+        "ended": None,
+    }
+
+
+def continued(earlier: dict[str, Any]) -> dict[str, Any]:
+    """What the manifest of a resumed run keeps of the earlier one."""
+    return {"started": earlier.get("started"), "resumed": [*earlier.get("resumed", []), now()]}
+
+
+def check_resumable(path: Path, current: dict[str, Any], *, resume: bool, force: bool) -> None:
+    """Refuse to go on with a run of something else.
+
+    Raises:
+        OutputDirError: Pipeline, engines or inputs changed since.
+    """
+    if not resume or force or not (path / MANIFEST).exists():
+        return
+    try:
+        earlier = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise OutputDirError(f"{path / MANIFEST}: cannot be read: {error}") from None
+    before, now_is = earlier.get("fingerprint", {}), current["fingerprint"]
+    changed = []
+    if before.get("chain") != now_is["chain"]:
+        changed.append("the chain (steps, prompts, models, sampling or functions)")
+    engines = before.get("engines", {})
+    changed += [
+        f"engine {name!r}"
+        for name, digest_ in now_is["engines"].items()
+        if engines.get(name) != digest_
+    ]
+    if earlier.get("inputs", {}).get("sha256") != current["inputs"]["sha256"]:
+        changed.append("the inputs")
+    if changed:
+        raise OutputDirError(
+            f"{path}: cannot go on with this run: changed since: {', '.join(changed)}; "
+            "choose another folder, --overwrite it, or --force to go on all the same"
+        )
+
+
+def _types(node: Node) -> Any:
+    """What of a node the graph does not show."""
+    code = node.source if isinstance(node, ApplyNode) else ""
+    return [node.id, code, _schema(node.input_model), _schema(node.output_model)]
+
+
+def _schema(model: Any) -> Any:
+    try:
+        return TypeAdapter(model).json_schema()
+    except PydanticUserError:  # a type that has none
+        return str(model)
+
+
+def _digest(value: Any) -> str:
+    text = json.dumps(value, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _plugins(backends: set[str]) -> dict[str, str]:
+    """Versions of the distributions that bring these backends."""
+    points = [point for name, found in installed().items() if name in backends for point in found]
+    return {point.distribution: point.version for point in points}
+
+
+def now() -> str:
+    """The time in UTC, as ISO 8601."""
+    return datetime.now(timezone.utc).isoformat(timespec="seconds")

@@ -1,0 +1,77 @@
+"""What an interrupted run has finished already."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterable, Iterator
+from itertools import chain as chained
+from pathlib import Path
+from typing import Any
+
+from chainette.errors import FailedRowError
+from chainette.folder.files import ERRORS
+from chainette.folder.lines import read_lines
+
+Key = tuple[str, int, str]
+"""Node, row and item."""
+
+
+class ResumeIndex:
+    """The finished lines of a run's journals, found by node, row and item.
+
+    They are kept in a temporary database, so that memory stays flat however many there are.
+
+    Args:
+        path: The run's folder.
+        node_ids: Nodes of the chain.
+        retry_errors: Forget what failed, so that it is tried again.
+    """
+
+    def __init__(self, path: Path, node_ids: Iterable[str], *, retry_errors: bool) -> None:
+        self._db = sqlite3.connect("", check_same_thread=False)  # a temporary file
+        self._db.execute("PRAGMA journal_mode=OFF")
+        self._db.execute(
+            "CREATE TABLE lines (node TEXT, row INTEGER, item TEXT, line TEXT, "
+            "PRIMARY KEY (node, row, item)) WITHOUT ROWID"
+        )
+        errors = () if retry_errors else _errors(path)
+        lines = chained(_finished(path, node_ids), errors)
+        self._db.executemany("INSERT OR REPLACE INTO lines VALUES (?, ?, ?, ?)", lines)
+
+    def find(self, node_id: str, row_id: int, item: str) -> dict[str, Any] | None:
+        """The line of a node's output, or of its error."""
+        found = self._db.execute(
+            "SELECT line FROM lines WHERE node = ? AND row = ? AND item = ?",
+            (node_id, row_id, item),
+        ).fetchone()
+        return json.loads(found[0]) if found else None
+
+    def close(self) -> None:
+        """Forget everything."""
+        self._db.close()
+
+
+def failure(line: dict[str, Any]) -> FailedRowError | None:
+    """The error of a line, if it is one."""
+    if "message" not in line:
+        return None
+    return FailedRowError(
+        line["message"], type=line["type"], engine=line["engine"], raw_text=line["raw_text"]
+    )
+
+
+def _finished(path: Path, node_ids: Iterable[str]) -> Iterator[tuple[str, int, str, str]]:
+    for id in node_ids:
+        for line in read_lines(path / "steps" / id):
+            yield id, line["row_id"], line.get("item", ""), json.dumps(line)
+
+
+def _errors(path: Path) -> Iterator[tuple[str, int, str, str]]:
+    if not (path / ERRORS).exists():
+        return
+    with (path / ERRORS).open("rb") as file:
+        for text in file:
+            line = json.loads(text)
+            # A row that could not be read has no node.
+            yield line["step_id"] or "", line["row_id"], line.get("item", ""), json.dumps(line)

@@ -1,0 +1,1 @@
+"""Chains by name: from Python files, modules and YAML."""

@@ -1,0 +1,81 @@
+"""Modules and their names: `module:name`, `file.py:name`."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+import traceback
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from chainette.errors import ChainError, ChainetteError
+from chainette.text import did_you_mean
+
+
+def load_symbol(reference: str) -> Any:
+    """Load `module:name`.
+
+    Raises:
+        ChainError: There is no such module or name.
+    """
+    source, colon, name = split_target(reference)
+    if not colon or not name:
+        raise ChainError(f"{reference!r}: expected module:name")
+    module = load_module(source)
+    if not hasattr(module, name):
+        hint = did_you_mean(name, vars(module))
+        raise ChainError(f"{source}: there is no {name!r}{hint}")
+    return getattr(module, name)
+
+
+def split_target(target: str) -> tuple[str, str, str]:
+    """Source, colon and name; the colon of a Windows drive is none."""
+    source, colon, name = target.rpartition(":")
+    return (source, colon, name) if len(source) > 1 else (target, "", "")
+
+
+def load_module(source: str) -> ModuleType:
+    """Import a module by its name, or a Python file by its path.
+
+    Raises:
+        ChainError: It does not exist, or importing it fails.
+    """
+    is_file = source.endswith(".py") or "/" in source or "\\" in source
+    path = Path(source)
+    if is_file and not path.is_file():
+        what = "is a directory" if path.is_dir() else "there is no such file"
+        raise ChainError(f"{source}: {what}")
+    try:
+        return _load_file(path) if is_file else _import(source)
+    except ChainetteError:
+        raise
+    except (Exception, SystemExit) as error:  # whatever the user's module does
+        raise ChainError(f"{source}: {_blame(error)}") from error
+
+
+def _load_file(path: Path) -> ModuleType:
+    folder = str(path.parent.resolve())
+    if folder not in sys.path:  # as `python file.py` does
+        sys.path.insert(0, folder)
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    if spec is None or spec.loader is None:
+        raise ChainError(f"{path}: is no Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[path.stem] = module  # Pydantic resolves annotations through it
+    spec.loader.exec_module(module)
+    return module
+
+
+def _import(name: str) -> ModuleType:
+    here = str(Path.cwd())
+    if here not in sys.path:  # as `python -m` does
+        sys.path.insert(0, here)
+    return importlib.import_module(name)
+
+
+def _blame(error: BaseException) -> str:
+    """What was raised and where, in one line."""
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{type(error).__name__}: {error} ({frame.filename}:{frame.lineno})"

@@ -1,0 +1,133 @@
+"""Pydantic models that are declared in YAML."""
+
+from __future__ import annotations
+
+import ast
+from datetime import date, datetime, time
+from decimal import Decimal
+from typing import Annotated, Any, ForwardRef, Literal, Optional, Union
+
+from pydantic import BaseModel, ConfigDict, Field, create_model
+
+from chainette.text import did_you_mean
+
+SCALARS: dict[str, Any] = {
+    "str": str,
+    "int": int,
+    "float": float,
+    "bool": bool,
+    "date": date,
+    "datetime": datetime,
+    "time": time,
+    "decimal": Decimal,
+    "any": Any,
+}
+"""Type names of fields."""
+
+
+class FieldSpec(BaseModel):
+    """A field of an inline model; a plain text stands for its `type`.
+
+    Attributes:
+        type: `str`, `int`, …, the name of another inline model, `list[…]`, `dict[str, …]`, or
+            several of them with `|`; `null` allows no value.
+        enum: The values to choose from, instead of a type.
+        items: The elements of a list, instead of a type; for lists whose elements have limits.
+        description: What the model is told about the field.
+        default: Value of a field that is left out.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    type: str | None = None
+    enum: list[str | int | float | bool] | None = Field(default=None, min_length=1)
+    items: FieldSpec | None = None
+    description: str | None = None
+    default: Any = None
+    ge: float | None = None
+    gt: float | None = None
+    le: float | None = None
+    lt: float | None = None
+    min_length: int | None = None
+    max_length: int | None = None
+    pattern: str | None = None
+
+
+def build_models(specs: dict[str, dict[str, FieldSpec]]) -> dict[str, type[BaseModel]]:
+    """Build the models of a chain.
+
+    Args:
+        specs: The fields of each model; models may refer to each other and to themselves.
+
+    Returns:
+        The models by name.
+
+    Raises:
+        ValueError: A type is unknown or malformed; the message names model and field.
+    """
+    models: dict[str, type[BaseModel]] = {}
+    for name, fields in specs.items():
+        definitions = {
+            key: _definition(spec, f"{name}.{key}", specs) for key, spec in fields.items()
+        }
+        try:
+            models[name] = create_model(name, **definitions)  # type: ignore[call-overload]
+        except (NameError, TypeError) as error:
+            raise ValueError(f"{name}: {error}") from None
+    for name, model in models.items():
+        try:
+            model.model_rebuild(_types_namespace=models)
+        except Exception as error:  # a constraint that does not fit its type
+            raise ValueError(f"{name}: {error}") from None
+    return models
+
+
+def _definition(spec: FieldSpec, where: str, models: Any) -> tuple[Any, Any]:
+    annotation: Any
+    match spec:
+        case FieldSpec(type=str(text), enum=None, items=None):
+            annotation = _annotation(text, where, models)
+        case FieldSpec(type=None, enum=list(values), items=None):
+            annotation = Literal[tuple(values)]
+        case FieldSpec(type=None, enum=None, items=FieldSpec() as items):
+            element, limits = _definition(items, f"{where}.items", models)
+            annotation = list[Annotated[element, limits]]  # type: ignore[valid-type]
+        case _:
+            raise ValueError(f"{where}: give one of type, enum, items")
+    given = spec.model_dump(exclude_unset=True, exclude={"type", "enum", "items", "default"})
+    if "default" in spec.model_fields_set:
+        given["default"] = spec.default
+        if spec.default is None:
+            annotation = Optional[annotation]  # noqa: UP045  the operand may be a ForwardRef
+    return annotation, Field(**given)
+
+
+def _annotation(text: str, where: str, models: Any) -> Any:
+    try:
+        return _parse(ast.parse(text, mode="eval").body, models)
+    except SyntaxError:
+        raise ValueError(f"{where}: {text!r} is no type") from None
+    except ValueError as error:
+        raise ValueError(f"{where}: {error}") from None
+
+
+def _parse(node: ast.expr, models: Any) -> Any:
+    """A type from a parsed expression; nothing is evaluated."""
+    match node:
+        case ast.Name(id="null" | "none") | ast.Constant(value=None):
+            return None
+        case ast.Name(id=name):
+            if name in models:
+                return ForwardRef(name)
+            if name in SCALARS:
+                return SCALARS[name]
+            known = [*SCALARS, "list[...]", "dict[str, ...]", *models]
+            hint = did_you_mean(name, known)
+            raise ValueError(f"unknown type {name!r}{hint}; there are: {', '.join(known)}")
+        case ast.BinOp(left=left, op=ast.BitOr(), right=right):
+            return Union[_parse(left, models), _parse(right, models)]  # noqa: UP007  ForwardRefs
+        case ast.Subscript(value=ast.Name(id="list"), slice=item):
+            return list[_parse(item, models)]  # type: ignore[misc]
+        case ast.Subscript(value=ast.Name(id="dict"), slice=ast.Tuple(elts=[key, item])):
+            return dict[_parse(key, models), _parse(item, models)]  # type: ignore[misc]
+    raise ValueError(f"{ast.unparse(node)!r} is no type")

@@ -1,0 +1,152 @@
+"""Chains that are written in YAML."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from pydantic import BaseModel, ValidationError
+
+from chainette.errors import ChainError
+from chainette.loading.importing import load_symbol
+from chainette.loading.inline_models import FieldSpec, build_models
+from chainette.loading.yaml_spec import ApplySpec, BranchSpec, ChainSpec, StepSpec, UseSpec
+from chainette.pipeline.nodes.apply import ApplyNode
+from chainette.pipeline.nodes.flow import Branch, flattened
+from chainette.pipeline.nodes.step import Step
+from chainette.registry.config_file import check_engines, raise_mistakes, register_all
+from chainette.run.chain import Chain
+from chainette.types import SamplingParams
+from chainette.validation import problems, without_tags
+from chainette.yaml_source import Place, YamlSource, expand, read_yaml
+
+Models: TypeAlias = dict[str, type[BaseModel]]
+
+
+@dataclass(frozen=True, slots=True)
+class YamlChain:
+    """A chain from YAML with what else its file says.
+
+    Attributes:
+        chain: The chain.
+        inputs: File of input rows.
+        output_dir: Folder for the run.
+    """
+
+    chain: Chain
+    inputs: Path | None
+    output_dir: Path | None
+
+
+def load_yaml_chain(path: str | Path) -> YamlChain:
+    """Load a chain from YAML and register its engines.
+
+    Raises:
+        ChainError: The file cannot be read or has mistakes; all that can be found together are
+            named at once, with file and line.
+    """
+    source = read_yaml(path, ChainError)
+    found: list[str] = []
+    spec = _checked(source, found)
+    engines = (
+        check_engines(source, source.data["engines"], ("engines",), found)
+        if isinstance(source.data, dict) and source.data.get("engines") is not None
+        else {}
+    )
+    raise_mistakes(source, found, ChainError)
+    assert spec is not None
+    chain = _build(source, spec)
+    register_all(engines)
+    folder = source.path.parent
+    return YamlChain(
+        chain,
+        inputs=folder / spec.inputs if spec.inputs else None,
+        output_dir=folder / spec.output_dir if spec.output_dir else None,
+    )
+
+
+def _checked(source: YamlSource, found: list[str]) -> ChainSpec | None:
+    """Check the file's shape; engines are checked apart, by their backends."""
+    if not isinstance(source.data, dict):
+        found.append(f"{source.place()}: expected a mapping with name and steps")
+        return None
+
+    def report(where: Place, message: str) -> None:
+        found.append(f"{source.place(where)}: {message}")
+
+    paths = {key: source.data[key] for key in ("inputs", "output_dir") if key in source.data}
+    data = source.data | expand(paths, report)
+    try:
+        return ChainSpec.model_validate(data)
+    except ValidationError as error:
+        specs = (ChainSpec, StepSpec, ApplySpec, BranchSpec, UseSpec, FieldSpec, SamplingParams)
+        known = {name for spec in specs for name in spec.model_fields}
+        messages = [message for _, message in problems(error, known)]
+        for item, message in zip(error.errors(include_url=False), messages, strict=True):
+            report(without_tags(item["loc"]), message)
+        return None
+
+
+def _build(source: YamlSource, spec: ChainSpec) -> Chain:
+    try:
+        models = build_models(
+            {
+                name: {
+                    key: FieldSpec(type=field) if isinstance(field, str) else field
+                    for key, field in fields.items()
+                }
+                for name, fields in spec.models.items()
+            }
+        )
+    except ValueError as error:
+        where = str(error).partition(":")[0].split(".")
+        raise ChainError(f"{source.place(('models', *where))}: {error}") from None
+    folder = str(source.path.parent.resolve())
+    if folder not in sys.path:  # module:Class may stand beside the YAML file
+        sys.path.insert(0, folder)
+    steps = _nodes(source, spec.steps, models, ("steps",))
+    try:
+        return Chain(name=spec.name, steps=steps, emoji=spec.emoji)
+    except ChainError as error:
+        raise ChainError(f"{source.place(('steps',))}: {error}") from None
+
+
+def _nodes(source: YamlSource, specs: list[Any], models: Models, where: Place) -> list[Any]:
+    """The nodes of a list in the file; the innermost mistake is told with its place."""
+    nodes: list[Any] = []
+    for index, spec in enumerate(specs):
+        here: Place = (*where, index)
+        if isinstance(spec, BranchSpec):
+            inner = _nodes(source, spec.steps, models, (*here, "steps"))
+        try:
+            if isinstance(spec, BranchSpec):
+                branch = Branch(name=spec.branch, steps=inner, emoji=spec.emoji)
+                nodes.append(branch.join(spec.join) if spec.join else branch)
+            elif isinstance(spec, UseSpec):
+                nodes += flattened(load_symbol(spec.use))
+            else:
+                nodes.append(_node(spec, models))
+        except ChainError as error:
+            raise ChainError(f"{source.place(here)}: {error}") from None
+    return nodes
+
+
+def _node(spec: StepSpec | ApplySpec, models: Models) -> Step | ApplyNode:
+    arguments = {key: getattr(spec, key) for key in type(spec).model_fields}
+    for key in ("input_model", "output_model"):
+        if arguments[key] is not None:
+            arguments[key] = _model(arguments[key], models)
+    if isinstance(spec, ApplySpec):
+        return ApplyNode(load_symbol(arguments.pop("apply")), **arguments)
+    return Step(**arguments)
+
+
+def _model(name: str, models: Models) -> Any:
+    if name in models:
+        return models[name]
+    if ":" in name:
+        return load_symbol(name)
+    known = ", ".join(models) or "none"
+    raise ChainError(f"unknown model {name!r}; declared under models: {known} (or module:Class)")

@@ -1,0 +1,156 @@
+"""Plain functions in a chain."""
+
+from __future__ import annotations
+
+import inspect
+import types
+import typing
+from collections.abc import Callable
+from typing import Any, Literal, Union, get_args, get_origin
+
+from chainette.errors import ChainError
+from chainette.pipeline.nodes.naming import type_name
+from chainette.pipeline.nodes.node import Node
+
+Batch = int | Literal["all"] | None
+
+
+class ApplyNode(Node):
+    """A function that turns one item into another, into several, or into none.
+
+    The function takes the item, and the mapping of all visible names (`chain_input`, ids of
+    earlier nodes, aliases of joined branches) if it has a second parameter without a default. It
+    may be a coroutine function. What it returns goes on: an item; a list, whose elements go on
+    each for itself; or `None`, which drops the item.
+
+    Args:
+        fn: The function. With `batch`, it takes a list of items and returns a list of the same
+            length: for each item what it would return for it alone.
+        id: Name in templates and files; the function's name by default.
+        name: Title for people.
+        input_model: Type of what comes in; by default the parameter's annotation.
+        output_model: Type of one item that goes out; by default the return annotation's.
+        batch: How many items it takes at a time; `all` waits for every row.
+        threaded: Run it in a thread, for functions that block.
+        yield_output: Whether the output belongs to the run's results.
+        emoji: Shown in front of the name.
+
+    Raises:
+        ChainError: It is no function, or an argument is wrong.
+    """
+
+    kind = "apply"
+
+    def __init__(
+        self,
+        fn: Callable[..., Any],
+        *,
+        id: str | None = None,
+        name: str = "",
+        input_model: Any = None,
+        output_model: Any = None,
+        batch: Batch = None,
+        threaded: bool = False,
+        yield_output: bool = True,
+        emoji: str = "",
+    ) -> None:
+        if not callable(fn):
+            raise ChainError(f"apply: {fn!r} is no function")
+        title = id or str(getattr(fn, "__name__", type(fn).__name__))
+        if title == "<lambda>":
+            raise ChainError("apply: a lambda has no name; give it one with id=")
+        if batch not in (None, "all") and (not isinstance(batch, int) or batch < 1):
+            raise ChainError(f"apply {title!r}: batch is {batch!r}; give a number from 1, or 'all'")
+        taken, given = _annotations(fn, batch is not None)
+        super().__init__(
+            id=title,
+            name=name,
+            input_model=taken if input_model is None else input_model,
+            output_model=given if output_model is None else output_model,
+            yield_output=yield_output,
+            emoji=emoji,
+        )
+        self.fn = fn
+        self.batch = batch
+        self.threaded = threaded
+        self.takes_context = _takes_context(fn, self.id)
+
+    @property
+    def is_async(self) -> bool:
+        """Whether the function is a coroutine function."""
+        call = getattr(self.fn, "__call__", None)  # noqa: B004  an object with a coroutine call
+        return inspect.iscoroutinefunction(self.fn) or inspect.iscoroutinefunction(call)
+
+    @property
+    def source(self) -> str:
+        """The function's code as far as it can be read, to see whether it changed."""
+        try:
+            return inspect.getsource(self.fn)
+        except (OSError, TypeError):
+            return getattr(self.fn, "__qualname__", type(self.fn).__qualname__)
+
+    def needs(self, aliases: Any) -> set[str]:
+        """All joined branches if it sees the names, else none."""
+        return set(aliases) if self.takes_context else set()
+
+    def __repr__(self) -> str:
+        """The id and the types."""
+        types = f"{type_name(self.input_model)} -> {type_name(self.output_model)}"
+        return f"ApplyNode({self.id!r}, {types})"
+
+
+def apply(fn: Callable[..., Any], **options: Any) -> ApplyNode:
+    """Put a function into a chain; see `ApplyNode`.
+
+    Raises:
+        ChainError: It is no function, or an option is wrong.
+    """
+    return ApplyNode(fn, **options)
+
+
+def _takes_context(fn: Callable[..., Any], id: str) -> bool:
+    try:
+        parameters = inspect.signature(fn).parameters.values()
+    except (TypeError, ValueError):  # of a builtin such as `str`
+        return False
+    positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    needed = [p for p in parameters if p.kind in positional and p.default is p.empty]
+    if len(needed) > 2:
+        names = ", ".join(parameter.name for parameter in needed)
+        raise ChainError(f"apply {id!r}: the function needs {names}; it gets an item and the names")
+    return len(needed) == 2
+
+
+def _annotations(fn: Callable[..., Any], batched: bool) -> tuple[Any, Any]:
+    """Types of the item that comes in and of one that goes out; `Any` where nothing is said."""
+    try:
+        hints = typing.get_type_hints(fn, include_extras=True)
+        first = next(iter(inspect.signature(fn).parameters), None)
+    except (TypeError, ValueError, NameError):
+        return Any, Any
+    taken = hints.get(first, Any) if first else Any
+    given = hints.get("return", Any)
+    if batched:
+        taken, given = _element(taken), _element(given)
+    return taken, _item(given)
+
+
+def _element(annotation: Any) -> Any:
+    """Type of a list's elements."""
+    arguments = get_args(annotation)
+    return arguments[0] if get_origin(annotation) is not None and arguments else Any
+
+
+def _item(annotation: Any) -> Any:
+    """Type of one item, from an annotation of items, lists of them, and `None`."""
+    options = (
+        get_args(annotation)
+        if get_origin(annotation) in (Union, types.UnionType)
+        else (annotation,)
+    )
+    items = {
+        _element(option) if get_origin(option) is list else option
+        for option in options
+        if option is not type(None)
+    }
+    return items.pop() if len(items) == 1 else Any

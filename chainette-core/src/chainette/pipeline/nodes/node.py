@@ -1,0 +1,49 @@
+"""A node of a chain that turns one value into another."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from chainette.pipeline.nodes.flow import Flow
+from chainette.pipeline.nodes.naming import check_name
+
+
+class Node(Flow):
+    """A node that turns a value into another one.
+
+    Args:
+        id: Name in templates and files; letters, digits and underscores.
+        name: Title for people; the id by default.
+        input_model: Type of what comes in.
+        output_model: Type of what goes out.
+        yield_output: Whether the output belongs to the run's results.
+        emoji: Shown in front of the name.
+
+    Raises:
+        ChainError: The id is no name.
+    """
+
+    kind = ""
+
+    def __init__(
+        self,
+        *,
+        id: str,
+        name: str,
+        input_model: Any,
+        output_model: Any,
+        yield_output: bool,
+        emoji: str,
+    ) -> None:
+        check_name(id, f"{self.kind} id")
+        self.id = id
+        self.name = name or id
+        self.input_model = input_model
+        self.output_model = output_model
+        self.yield_output = yield_output
+        self.emoji = emoji
+
+    def needs(self, aliases: Iterable[str]) -> set[str]:
+        """Which joined branches must be done before this node can run."""
+        return set(aliases)

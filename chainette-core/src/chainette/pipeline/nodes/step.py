@@ -1,0 +1,141 @@
+"""A step: Pydantic object in, prompt, Pydantic object out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
+from typing import Any
+
+from pydantic import BaseModel, PydanticUserError
+
+from chainette.engine.structured.schema import output_schema
+from chainette.errors import ChainError
+from chainette.pipeline.nodes.naming import fields_of, type_name
+from chainette.pipeline.nodes.node import Node
+from chainette.pipeline.prompt import PromptTemplate
+from chainette.types import Message, SamplingParams
+
+
+class Step(Node):
+    """Turns one Pydantic object into another by prompting an engine.
+
+    Prompts are Jinja2 templates. They see `chain_input` (the input row), the output of every
+    earlier step under its id, and the fields of the step's own input.
+
+    Args:
+        id: Name in templates and files; letters, digits and underscores.
+        name: Title for people; the id by default.
+        input_model: Type of what comes in: the row, or the previous step's output.
+        output_model: Type of the answer.
+        engine_name: Name of the engine.
+        sampling: How to sample.
+        system_prompt: Template of the system message; empty for none.
+        user_prompt: Template of the user message.
+        output_format_instruction: Text, no template, put at the end of the system message.
+        yield_output: Whether the output belongs to the run's results.
+        emoji: Shown in front of the name.
+
+    Raises:
+        ChainError: The id or a template is wrong.
+    """
+
+    kind = "step"
+
+    def __init__(
+        self,
+        *,
+        id: str,
+        name: str = "",
+        input_model: Any,
+        output_model: Any,
+        engine_name: str,
+        sampling: SamplingParams | None = None,
+        system_prompt: str = "",
+        user_prompt: str,
+        output_format_instruction: str | None = None,
+        yield_output: bool = True,
+        emoji: str = "",
+    ) -> None:
+        super().__init__(
+            id=id,
+            name=name,
+            input_model=input_model,
+            output_model=output_model,
+            yield_output=yield_output,
+            emoji=emoji,
+        )
+        self.engine_name = engine_name
+        self.sampling = sampling or SamplingParams()
+        self.system_prompt = system_prompt
+        self.user_prompt = user_prompt
+        self.output_format_instruction = output_format_instruction
+        self._system = PromptTemplate(system_prompt, f"step {id!r}, system_prompt")
+        self._user = PromptTemplate(user_prompt, f"step {id!r}, user_prompt")
+
+    def check_output(self) -> None:
+        """Check that the output type has a JSON schema.
+
+        Raises:
+            ChainError: It has none.
+        """
+        try:
+            output_schema(self.output_model)
+        except PydanticUserError as error:
+            what = str(error).partition("\n")[0]
+            raise ChainError(f"step {self.id!r}: output_model has no JSON schema: {what}") from None
+
+    def check_prompts(
+        self, types: Mapping[str, Any], elsewhere: Mapping[str, str] = MappingProxyType({})
+    ) -> None:
+        """Check the templates' names against those that earlier steps provide.
+
+        Raises:
+            ChainError: A name or a field does not exist.
+        """
+        own = dict(fields_of(self.input_model))
+        for template in (self._system, self._user):
+            template.check(
+                {**own, **types},
+                more_names=_has_extra(self.input_model),
+                elsewhere=elsewhere,
+            )
+
+    def needs(self, aliases: Iterable[str]) -> set[str]:
+        """The joined branches that its prompts name."""
+        return set(aliases) & (self._system.names | self._user.names)
+
+    def messages(self, values: Mapping[str, Any], direct_input: Any) -> list[Message]:
+        """Render the prompts of one row.
+
+        Args:
+            values: `chain_input` and the outputs of earlier steps.
+            direct_input: What comes in; its fields are names of their own.
+
+        Raises:
+            ChainError: A template fails on these values.
+        """
+        seen = {**_values_of(direct_input), **values}
+        system = self._system.render(seen)
+        if self.output_format_instruction:
+            system = f"{system}\n\n{self.output_format_instruction}".strip()
+        user: Message = {"role": "user", "content": self._user.render(seen)}
+        return [{"role": "system", "content": system}, user] if system else [user]
+
+    def __repr__(self) -> str:
+        """The id and the types."""
+        types = f"{type_name(self.input_model)} -> {type_name(self.output_model)}"
+        return f"Step({self.id!r}, {types})"
+
+
+def _values_of(value: Any) -> dict[str, Any]:
+    """Values of a model's fields by name; none for other objects."""
+    if not isinstance(value, BaseModel):
+        return {}
+    own = {name: getattr(value, name) for name in type(value).model_fields}
+    return own | (value.model_extra or {})
+
+
+def _has_extra(model: Any) -> bool:
+    """Whether rows of a model may have fields that it does not declare."""
+    is_model = isinstance(model, type) and issubclass(model, BaseModel)
+    return is_model and model.model_config.get("extra") == "allow"

@@ -1,0 +1,62 @@
+"""Nodes that fit together: what a chain is, before anything runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any
+
+from chainette.pipeline.nodes.flow import Flow, flattened
+from chainette.pipeline.nodes.node import Node
+from chainette.pipeline.nodes.step import Step
+from chainette.pipeline.validate import all_nodes, validate
+
+
+class Pipeline:
+    """Nodes that every input row passes through in turn.
+
+    Args:
+        name: Name of the pipeline.
+        steps: Steps, functions in `apply(…)`, branches, pipes, chains, and lists of them.
+        emoji: Shown in front of the name.
+
+    Raises:
+        ChainError: The steps do not fit together.
+    """
+
+    def __init__(self, *, name: str, steps: Flow | Sequence[Any], emoji: str = "") -> None:
+        self.name = name
+        self.steps = flattened(steps)
+        self.emoji = emoji
+        validate(name, self.steps, self.input_model if self.steps else Any)
+
+    @property
+    def input_model(self) -> Any:
+        """Type of the input rows."""
+        # Branches that stand first take what the main flow takes, and may be less particular.
+        main = (node for node in self.steps if isinstance(node, Node))
+        return next(main, self.steps[0]).input_model
+
+    @cached_property
+    def nodes(self) -> dict[str, Node]:
+        """Steps and functions by id, those of branches included."""
+        return {node.id: node for node in all_nodes(self.steps)}
+
+    @cached_property
+    def main_ids(self) -> list[str]:
+        """Ids of the nodes of the main flow, in order."""
+        return [node.id for node in self.steps if isinstance(node, Node)]
+
+    @property
+    def prompted(self) -> list[Step]:
+        """The steps that prompt an engine, those of branches included."""
+        return [node for node in self.nodes.values() if isinstance(node, Step)]
+
+    @property
+    def engine_names(self) -> list[str]:
+        """Names of the engines that the steps use, each once."""
+        return list(dict.fromkeys(step.engine_name for step in self.prompted))
+
+    def __repr__(self) -> str:
+        """The name and the nodes of the main flow."""
+        return f"{type(self).__name__}({self.name!r}, {' >> '.join(self.main_ids)})"

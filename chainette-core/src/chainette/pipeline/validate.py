@@ -1,0 +1,104 @@
+"""Do the nodes of a chain fit together?"""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Iterable, Iterator
+from typing import Any, Union, get_args, get_origin
+
+from chainette.errors import ChainError
+from chainette.pipeline.nodes.flow import Branch
+from chainette.pipeline.nodes.naming import type_name
+from chainette.pipeline.nodes.node import Node
+from chainette.pipeline.nodes.step import Step
+
+
+def validate(name: str, nodes: list[Any], input_model: Any) -> None:
+    """Check the nodes of a chain.
+
+    Raises:
+        ChainError: Names clash, types do not fit, or a prompt names what it cannot see.
+    """
+    where = f"chain {name!r}"
+    if not nodes:
+        raise ChainError(f"{where} has no steps")
+    _check_names(where, nodes)
+    if not any(node.yield_output for node in all_nodes(nodes)):
+        raise ChainError(f"{where}: no step has yield_output=True")
+    _check_flow(where, nodes, input_model, {"chain_input": input_model}, {})
+
+
+def all_nodes(nodes: Iterable[Any]) -> Iterator[Node]:
+    """Steps and functions, those of branches included."""
+    for node in nodes:
+        if isinstance(node, Branch):
+            yield from all_nodes(node.steps)
+        else:
+            yield node
+
+
+def all_branches(nodes: Iterable[Any]) -> Iterator[Branch]:
+    """Branches, nested ones included."""
+    for node in nodes:
+        if isinstance(node, Branch):
+            yield node
+            yield from all_branches(node.steps)
+
+
+def _check_names(where: str, nodes: list[Any]) -> None:
+    ids: dict[str, str] = {}
+    for node in all_nodes(nodes):
+        if node.id in ids:
+            count = sum(other.id == node.id for other in all_nodes(nodes))
+            raise ChainError(f"{where}: {count} steps have the id {node.id!r}")
+        ids[node.id] = f"the id of a {node.kind}"
+    titles: set[str] = set()
+    for branch in all_branches(nodes):
+        if branch.name in titles:
+            raise ChainError(f"{where}: two branches have the name {branch.name!r}")
+        titles.add(branch.name)
+        if branch.alias in ids:
+            raise ChainError(
+                f"{where}: branch {branch.name!r} is joined as {branch.alias!r}, "
+                f"which is {ids[branch.alias]}"
+            )
+        if branch.alias is not None:
+            ids[branch.alias] = f"the alias of branch {branch.name!r}"
+
+
+def _check_flow(
+    where: str, nodes: list[Any], given: Any, seen: dict[str, Any], elsewhere: dict[str, str]
+) -> Any:
+    """Check nodes one after another; returns the type of what comes out of the last one."""
+    previous = "the input"
+    for node in nodes:
+        if isinstance(node, Branch):
+            last = _check_flow(where, node.steps, given, dict(seen), dict(elsewhere))
+            for inner in all_nodes(node.steps):
+                joined = f"its last output is {node.alias!r} here" if node.alias else "join it"
+                elsewhere[inner.id] = f" (a step of branch {node.name!r}: {joined})"
+            if node.alias is not None:
+                splits = any(inner.kind == "apply" for inner in node.steps)
+                seen[node.alias] = Any if splits else last
+            continue
+        if not _fits(given, node.input_model):
+            raise ChainError(
+                f"{where}: {node.kind} {node.id!r} takes {type_name(node.input_model)}, "
+                f"but {previous} gives {type_name(given)}"
+            )
+        if isinstance(node, Step):
+            node.check_prompts(seen, elsewhere)
+        seen[node.id] = given = node.output_model
+        previous = f"{node.kind} {node.id!r}"
+    return given
+
+
+def _fits(given: Any, wanted: Any) -> bool:
+    """Whether a value of one type can be the input of a node that takes another."""
+    if given == wanted or Any in (given, wanted) or object in (given, wanted):
+        return True
+    if get_origin(wanted) in (Union, types.UnionType):
+        return any(_fits(given, option) for option in get_args(wanted))
+    if isinstance(given, type) and isinstance(wanted, type):
+        return issubclass(given, wanted)
+    return False

@@ -1,0 +1,139 @@
+"""Engines from YAML: `engines.yml`, and the `engines:` section of a chain."""
+
+from __future__ import annotations
+
+import logging
+import os
+import stat
+from pathlib import Path
+from typing import Any
+
+from chainette.engine.config import EngineConfig
+from chainette.errors import ConfigError, PluginError, UnknownBackendError
+from chainette.registry import engines as registry
+from chainette.yaml_source import Place, YamlSource, expand, read_yaml
+
+logger = logging.getLogger(__name__)
+
+
+def load_engines(path: str | Path) -> list[EngineConfig]:
+    """Register the engines of a YAML file: a list of them, or one under `engines:`.
+
+    `${VAR}` and `${VAR:-default}` are replaced by environment variables. An engine whose backend
+    is not installed or broken does not stop the others: using that engine is the error.
+
+    Args:
+        path: The file.
+
+    Returns:
+        The configurations that can be used.
+
+    Raises:
+        ConfigError: The file cannot be read, or has mistakes; all of them are named at once, each
+            with file, line and engine.
+    """
+    source = read_yaml(path, ConfigError)
+    section: Place = ()
+    entries = source.data
+    if isinstance(entries, dict):
+        unknown = [key for key in entries if key != "engines"]
+        if unknown or "engines" not in entries:
+            raise ConfigError(
+                f"{source.place()}: expected a list of engines, or one under engines:"
+            )
+        section, entries = ("engines",), entries["engines"]
+    found: list[str] = []
+    engines = check_engines(source, entries, section, found)
+    raise_mistakes(source, found, ConfigError)
+    return register_all(engines)
+
+
+def register_all(engines: dict[str, EngineConfig | PluginError]) -> list[EngineConfig]:
+    """Register checked engines and return the usable ones."""
+    for name, config in engines.items():
+        registry.add(name, config)
+    return [config for config in engines.values() if isinstance(config, EngineConfig)]
+
+
+def raise_mistakes(source: YamlSource, found: list[str], error: type[Exception]) -> None:
+    """Raise one exception that lists all mistakes of a file, if there are any."""
+    different = list(dict.fromkeys(found))
+    if len(different) == 1:
+        raise error(different[0])
+    if different:
+        listing = "\n".join(f"  {line}" for line in different)
+        raise error(f"{source.path} has {len(different)} mistakes:\n{listing}")
+
+
+def check_engines(
+    source: YamlSource, entries: Any, section: Place, found: list[str]
+) -> dict[str, EngineConfig | PluginError]:
+    """Check the engines of a YAML file without registering them.
+
+    Args:
+        source: The file.
+        entries: Its list of engines.
+        section: Where the list stands.
+        found: Receives every mistake, with file, line and engine.
+
+    Returns:
+        By name, the configurations, and the reasons of those whose plugin cannot be used.
+    """
+    engines: dict[str, EngineConfig | PluginError] = {}
+    if not isinstance(entries, list):
+        found.append(f"{source.place(section)}: expected a list of engines")
+        return engines
+    _warn_of_readable_keys(source, entries)
+    seen: set[str] = set()
+    for index, entry in enumerate(entries):
+        where = (*section, index)
+        mistakes: list[tuple[Place, str]] = []
+        fields = _expanded(entry, mistakes)
+        if not isinstance(fields, dict) or not isinstance(fields.get("name"), str):
+            found.append(f"{source.place(where)}: an engine is a mapping with a 'name'")
+        elif fields["name"] in seen:
+            place = source.place((*where, "name"))
+            found.append(f"{place}: engine {fields['name']!r}: a second engine of that name")
+        else:
+            seen.add(fields["name"])
+            config = _check_engine(fields, mistakes)
+            found += [
+                f"{source.place((*where, *place))}: engine {fields['name']!r}: {message}"
+                for place, message in mistakes
+            ]
+            if config is not None:
+                engines[fields["name"]] = config
+    return engines
+
+
+def _warn_of_readable_keys(source: YamlSource, entries: list[Any]) -> None:
+    """Warn of a key that stands in a file which others can read."""
+    mode = source.path.stat().st_mode
+    if os.name == "nt" or not mode & (stat.S_IRGRP | stat.S_IROTH):
+        return
+    for index, entry in enumerate(entries):
+        key = entry.get("api_key") if isinstance(entry, dict) else None
+        if isinstance(key, str) and key and "${" not in key:
+            logger.warning(
+                "%s: holds an API key, and others can read it: use api_key_env, or chmod 600 it",
+                source.place(("engines", index, "api_key")),
+            )
+
+
+def _expanded(entry: Any, mistakes: list[tuple[Place, str]]) -> Any:
+    return expand(entry, lambda place, message: mistakes.append((place, message)))
+
+
+def _check_engine(
+    fields: dict[str, Any], mistakes: list[tuple[Place, str]]
+) -> EngineConfig | PluginError | None:
+    wrong: list[tuple[str, str]] = []
+    config: EngineConfig | PluginError | None = None
+    try:
+        config = registry.checked_config(fields, wrong)
+    except UnknownBackendError as error:
+        wrong.append(("backend", str(error)))
+    except PluginError as error:  # the engine is unusable here; that is no mistake of the file
+        config = PluginError(f"engine {fields['name']!r}: {error}")
+    mistakes += [(tuple(key.split(".")) if key else (), message) for key, message in wrong]
+    return None if mistakes else config

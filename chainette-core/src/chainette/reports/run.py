@@ -1,0 +1,85 @@
+"""A finished run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from chainette.reports.frames import chunks, require_pyarrow
+from chainette.reports.result import Result
+from chainette.usage import Usage
+
+
+def total_cost(costs: Mapping[str, Decimal | None]) -> Decimal | None:
+    """The sum, or `None` when a part of it is unknown."""
+    known = [cost for cost in costs.values() if cost is not None]
+    return sum(known, Decimal(0)) if len(known) == len(costs) else None
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """How many rows there were.
+
+    Attributes:
+        rows: Input rows that were taken.
+        ok: Rows that went through all steps.
+        failed: Rows that did not.
+    """
+
+    rows: int = 0
+    ok: int = 0
+    failed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A finished run.
+
+    Attributes:
+        results: One `Result` for each input row, in input order.
+        counts: How many rows there were.
+        usage: Tokens by step id.
+        seconds: How long it took.
+        path: The run's folder, or `None`.
+        costs: US dollars by step id: 0 for models on this machine, `None` for unknown prices.
+        interrupted: Whether it ended early, by Ctrl-C.
+        stopped: Why it was stopped before all rows were done; resume it to go on.
+        lines: Reads the lines of the flattened table; see `to_arrow`.
+    """
+
+    results: Sequence[Result[Any]]
+    counts: Counts
+    usage: dict[str, Usage] = field(default_factory=dict)
+    seconds: float = 0.0
+    path: Path | None = None
+    costs: Mapping[str, Decimal | None] = field(default_factory=dict)
+    interrupted: bool = False
+    stopped: Exception | None = None
+    lines: Callable[[], Iterator[dict[str, Any]]] = field(default=lambda: iter(()), repr=False)
+
+    def to_arrow(self) -> Any:
+        """The flattened table as a `pyarrow.Table`, in input order.
+
+        Its columns are `row_id`, `<step id>.<field>`, and `error.…` where rows failed; a row that
+        was split has one line for each item.
+
+        Raises:
+            ConfigError: The extra `chainette[parquet]` is not installed.
+        """
+        require_pyarrow()
+        import pyarrow as pa
+
+        return pa.concat_tables(chunks(self.lines))
+
+    @property
+    def cost(self) -> Decimal | None:
+        """US dollars, or `None` when the price of a step's model is unknown."""
+        return total_cost(self.costs)
+
+    @property
+    def errors(self) -> Iterator[Result[Any]]:
+        """The rows that failed."""
+        return (result for result in self.results if not result.ok)

@@ -1,0 +1,87 @@
+"""Whole runs and streams of results, for callers with and without an event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import signal
+import threading
+from collections.abc import AsyncGenerator
+from typing import Any
+
+import anyio
+
+from chainette.engine.client.sync import run_sync
+from chainette.pipeline.pipeline import Pipeline
+from chainette.reports.result import Result
+from chainette.reports.run import Run
+from chainette.run.executor import Executor
+
+logger = logging.getLogger(__name__)
+
+
+async def arun(pipeline: Pipeline, inputs: Any, **options: Any) -> Run:
+    """Run a chain in the running event loop; see `Chain.arun`."""
+    return _checked(await Executor(pipeline, inputs, **options).run())
+
+
+def run(pipeline: Pipeline, inputs: Any, **options: Any) -> Run:
+    """Run a chain to its end; see `Chain.run`."""
+    finished = run_sync(lambda: run_until_interrupted(Executor(pipeline, inputs, **options)))
+    if finished.interrupted:
+        raise KeyboardInterrupt
+    return _checked(finished)
+
+
+async def stream(
+    pipeline: Pipeline, inputs: Any, *, in_order: bool, **options: Any
+) -> AsyncGenerator[Result[Any], None]:
+    """Run a chain and yield the result of every row; see `Chain.stream`."""
+    send, receive = anyio.create_memory_object_stream[Result[Any]](math.inf)
+    with send, receive:
+        executor = Executor(pipeline, inputs, results=send, in_order=in_order, **options)
+        # A task of its own: a generator must not hold a task group open where it yields.
+        task = asyncio.ensure_future(executor.run())
+        task.add_done_callback(lambda _: send.close())
+        try:
+            async for result in receive:
+                executor.control.wake()
+                yield result
+            if (stopped := (await task).stopped) is not None:
+                raise stopped
+        finally:
+            if not task.done():  # the caller has had enough
+                task.cancel()
+                await asyncio.wait([task])
+
+
+async def run_until_interrupted(executor: Executor) -> Run:
+    """Run, and on Ctrl-C take no more rows; the second time, give up those in flight."""
+    if threading.current_thread() is not threading.main_thread():
+        return await executor.run()
+
+    async def watch() -> None:
+        with anyio.open_signal_receiver(signal.SIGINT) as signals:
+            async for _ in signals:
+                executor.control.drain()
+
+    runs: list[Run] = []
+    errors: list[Exception] = []
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(watch)
+        try:
+            runs.append(await executor.run())
+        except Exception as error:  # raised below, outside the group, as itself
+            errors.append(error)
+        tasks.cancel_scope.cancel()
+    if errors:
+        raise errors[0]
+    return runs[0]
+
+
+def _checked(run: Run) -> Run:
+    """The run, with a warning if it is not complete."""
+    if run.stopped is not None:
+        logger.warning("the run was stopped: %s; resume it to continue", run.stopped)
+    return run

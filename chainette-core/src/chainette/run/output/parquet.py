@@ -1,0 +1,50 @@
+"""The tables of a run as Parquet files; needs the extra `chainette[parquet]`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from functools import partial
+from itertools import chain as chained
+from pathlib import Path
+from typing import Any
+
+from chainette.folder.lines import read_lines
+from chainette.reports.codec import flatten
+from chainette.reports.frames import Lines, chunks
+
+
+def write_tables(path: Path, node_ids: Iterable[str]) -> None:
+    """Write the flattened table and the nodes' tables of a run beside their JSON lines.
+
+    Args:
+        path: The run's folder.
+        node_ids: Nodes of the chain.
+    """
+    write_table(lambda: read_lines(path / "flattened"), path / "flattened.parquet")
+    for id in node_ids:
+        folder = path / "steps" / id
+        write_table(partial(_node_lines, folder), folder.with_suffix(".parquet"))
+
+
+def write_table(lines: Lines, target: Path) -> None:
+    """Write lines as a Parquet file, in one piece for whoever reads it.
+
+    Args:
+        lines: Reads the lines; see `chunks`.
+        target: The file.
+    """
+    import pyarrow.parquet as pq
+
+    unfinished = target.with_name(f".{target.name}.unfinished")
+    tables = chunks(lines)
+    first = next(tables)
+    with pq.ParquetWriter(unfinished, first.schema) as writer:
+        for table in chained((first,), tables):
+            writer.write_table(table)
+    unfinished.replace(target)
+
+
+def _node_lines(folder: Path) -> Iterator[dict[str, Any]]:
+    for line in read_lines(folder):
+        nested = {key: line.pop(key) for key in ("output", "usage") if key in line}
+        yield line | flatten({key: value for key, value in nested.items() if value is not None})

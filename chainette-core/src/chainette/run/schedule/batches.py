@@ -1,0 +1,141 @@
+"""Functions that take several items at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import anyio.abc
+import anyio.to_thread
+
+from chainette.errors import ApplyError
+from chainette.pipeline.nodes.apply import ApplyNode
+from chainette.run.control import RunControl
+from chainette.run.item import Item
+from chainette.run.schedule.parking import Activity, Gate
+
+
+@dataclass(slots=True)
+class WaitingItem:
+    """An item that waits for its batch.
+
+    Attributes:
+        item: The item.
+        value: Its value.
+        context: The names that the function may see.
+        gate: Opens when the batch is done.
+        output: What the function returned for the item.
+        error: The reason why there is no output, or `None`.
+    """
+
+    item: Item
+    value: Any
+    context: Mapping[str, Any]
+    gate: Gate
+    output: Any = None
+    error: Exception | None = None
+
+
+class Batches:
+    """The batches that fill up, one for each node that asks for them, in the chain's order.
+
+    Args:
+        nodes: The nodes.
+        tasks: The task group that functions run in.
+        control: Woken after every batch.
+
+    Attributes:
+        running: Batches that a function is working on.
+    """
+
+    def __init__(
+        self, nodes: list[ApplyNode], tasks: anyio.abc.TaskGroup, control: RunControl
+    ) -> None:
+        self._nodes = {node.id: node for node in nodes}
+        self._waiting: dict[str, list[WaitingItem]] = {node.id: [] for node in nodes}
+        self._tasks = tasks
+        self._control = control
+        self.running = 0
+
+    async def output(
+        self,
+        node: ApplyNode,
+        item: Item,
+        value: Any,
+        context: Mapping[str, Any],
+        activity: Activity,
+    ) -> Any:
+        """Put an item into a batch and wait for the function's output for it.
+
+        Raises:
+            ApplyError: The function failed.
+        """
+        entry = WaitingItem(item, value, context, Gate(activity))
+        waiting = self._waiting[node.id]
+        waiting.append(entry)
+        if node.batch != "all" and len(waiting) >= (node.batch or 1):
+            self._start(node)
+        await entry.gate.wait()
+        if entry.error is not None:
+            raise entry.error
+        return entry.output
+
+    def flush(self, *, partial: bool = False) -> bool:
+        """Start the first batch that is not full, since nothing more can come.
+
+        Args:
+            partial: The input was not read to its end: leave the items that wait for all of it.
+
+        Returns:
+            Whether there was such a batch.
+        """
+        for node in self._nodes.values():
+            if self._waiting[node.id] and not (partial and node.batch == "all"):
+                self._start(node)
+                return True
+        return False
+
+    def _start(self, node: ApplyNode) -> None:
+        entries, self._waiting[node.id] = self._waiting[node.id], []
+        self.running += 1
+        self._tasks.start_soon(self._run, node, sorted(entries, key=lambda entry: entry.item))
+
+    async def _run(self, node: ApplyNode, entries: list[WaitingItem]) -> None:
+        try:
+            values = [entry.value for entry in entries]
+            outputs = await call(node, values, [entry.context for entry in entries])
+            if not isinstance(outputs, list) or len(outputs) != len(entries):
+                size = len(outputs) if isinstance(outputs, list) else type(outputs).__name__
+                raise ApplyError(
+                    f"apply {node.id!r}: a batch of {len(entries)} items needs a list of the same "
+                    f"length, got {size}"
+                )
+            for entry, output in zip(entries, outputs, strict=True):
+                entry.output = output
+        except ApplyError as error:
+            for entry in entries:
+                entry.error = error
+        finally:
+            self.running -= 1
+            for entry in entries:
+                entry.gate.open()
+            self._control.wake()
+
+
+async def call(node: ApplyNode, value: Any, context: Any) -> Any:
+    """Call a node's function.
+
+    Raises:
+        ApplyError: It failed.
+    """
+    arguments = (value, context) if node.takes_context else (value,)
+    try:
+        if node.is_async:
+            return await node.fn(*arguments)
+        if node.threaded:
+            return await anyio.to_thread.run_sync(node.fn, *arguments)
+        return node.fn(*arguments)
+    except Exception as error:
+        message = f"apply {node.id!r} failed: {type(error).__name__}: {error}"
+        raise ApplyError(message) from error

@@ -1,0 +1,298 @@
+"""One row on its way through a chain."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import anyio.abc
+from pydantic import TypeAdapter, ValidationError
+
+from chainette.engine.telemetry import hooks as telemetry
+from chainette.errors import ChainetteError, InputError
+from chainette.events import Listener, RowFinished, RowStarted
+from chainette.pipeline.nodes.flow import Branch
+from chainette.pipeline.nodes.node import Node
+from chainette.pipeline.pipeline import Pipeline
+from chainette.reports.result import Leaf, Many
+from chainette.run.control import RunControl
+from chainette.run.inputs.files import InputRow
+from chainette.run.item import Item
+from chainette.run.output.recorder import Recorder
+from chainette.run.schedule.leases import Lease, Leases
+from chainette.run.schedule.nodes import DROPPED, STOPPED, NodeRunner, Split
+from chainette.run.schedule.parking import Activity, Gate, Parking
+from chainette.validation import summary
+
+
+@dataclass(slots=True)
+class Subflow:
+    """A flow that runs beside another one: a branch, or an item of a split.
+
+    Attributes:
+        item: The item that it started with.
+        gate: Opens at its end.
+        leaves: Its ends.
+    """
+
+    item: Item
+    gate: Gate
+    leaves: list[Leaf] = field(default_factory=list)
+
+    @property
+    def unfinished(self) -> Leaf | None:
+        """The first end that failed or was stopped."""
+        return next((leaf for leaf in self.leaves if leaf.error or leaf.stopped), None)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether its item was not split."""
+        return all(leaf.path == self.item.path for leaf in self.leaves)
+
+    def output(self) -> Any:
+        """The last output, or those of all items that it was split into."""
+        values = [leaf.value for leaf in self.leaves if not leaf.dropped]
+        if not self.is_whole:
+            return values
+        return values[0] if values else None
+
+    def outputs(self) -> dict[str, Any]:
+        """Outputs of its nodes by id."""
+        if self.is_whole:
+            return self.leaves[0].outputs if self.leaves else {}
+        merged: dict[str, Any] = {}
+        for leaf in self.leaves:
+            for id, value in leaf.outputs.items():
+                # A branch in a branch that split as well gives one list, not a list of lists.
+                merged.setdefault(id, Many()).extend(value if isinstance(value, Many) else [value])
+        return merged
+
+
+@dataclass(slots=True)
+class FlowState:
+    """The state of one flow of a row.
+
+    Attributes:
+        item: The item.
+        lease: The engines that the flow may still need.
+        activity: The activity of the row.
+        names: The values that templates and functions see, by name.
+        value: The output of the last node, which is the next one's input.
+        joined: Branches by their alias, those of enclosing flows included.
+        beside: Branches that the end of the flow waits for.
+        outputs: Outputs so far, of nodes that yield.
+    """
+
+    item: Item
+    lease: Lease
+    activity: Activity
+    names: dict[str, Any]
+    value: Any
+    joined: dict[str, Subflow] = field(default_factory=dict)
+    beside: list[Subflow] = field(default_factory=list)
+    outputs: dict[str, Any] = field(default_factory=dict)
+
+    def passed(self, node: Node, output: Any) -> None:
+        """Keep the output of a node."""
+        self.names[node.id] = self.value = output
+        if node.yield_output:
+            self.outputs[node.id] = output
+
+    def for_item(self, index: int, lease: Lease) -> FlowState:
+        """The state of a flow that continues with one item of a split."""
+        return FlowState(
+            self.item.child(index),
+            lease,
+            self.activity,
+            {**self.names},
+            self.value,
+            self.joined,
+            self.beside[:],
+            {**self.outputs},
+        )
+
+    def for_branch(self, lease: Lease) -> FlowState:
+        """The state of a flow that runs beside this one."""
+        names, joined = {**self.names}, {**self.joined}
+        return FlowState(self.item, lease, self.activity, names, self.value, joined)
+
+
+class _BranchError(Exception):
+    """A joined branch that is needed has no output."""
+
+    def __init__(self, leaf: Leaf) -> None:
+        super().__init__()
+        self.leaf = leaf
+
+
+class RowRunner:
+    """Leads rows through the nodes, from the input to the record of their end.
+
+    Args:
+        pipeline: The chain.
+        nodes: Runs the nodes.
+        recorder: Records the rows' ends.
+        leases: The engines that are in use.
+        parking: Counts the rows that wait in batches.
+        tasks: The task group that branches and items run in.
+        control: Told when no row can continue.
+        emit: Receives events.
+    """
+
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        nodes: NodeRunner,
+        recorder: Recorder,
+        *,
+        leases: Leases,
+        parking: Parking,
+        tasks: anyio.abc.TaskGroup,
+        control: RunControl,
+        emit: Listener,
+    ) -> None:
+        self._pipeline = pipeline
+        self._adapter: TypeAdapter[Any] = TypeAdapter(pipeline.input_model)
+        self._nodes = nodes
+        self._recorder = recorder
+        self._leases = leases
+        self._parking = parking
+        self._tasks = tasks
+        self._control = control
+        self._emit = emit
+
+    async def run(self, source: InputRow, lease: Lease) -> None:
+        """Run one row.
+
+        Args:
+            source: The row as it was read.
+            lease: The engines that it may need.
+        """
+        try:
+            event = RowStarted(self._pipeline.name, source.row_id)
+            self._emit(event)
+            with telemetry.row(event):
+                leaves = await self._leaves(source, lease)
+            if not self._control.is_over:
+                self._recorder.row_done(source.row_id, leaves)
+                is_ok = all(leaf.error is None for leaf in leaves)
+                self._emit(RowFinished(source.row_id, is_ok))
+        except Exception as error:  # the disk, or a defect: no row can continue
+            self._control.fail(error)
+
+    async def _leaves(self, source: InputRow, lease: Lease) -> list[Leaf]:
+        """The one or more ends of a row."""
+        item = Item(source.row_id)
+        try:
+            value = self._validated(source)
+        except InputError as error:
+            self._nodes.failed(None, item, error)
+            lease.end()
+            return [Leaf((), error=error)]
+        activity = Activity(self._parking)
+        state = FlowState(item, lease, activity, {"chain_input": value}, value)
+        return await self._flow(self._pipeline.steps, state)
+
+    def _validated(self, source: InputRow) -> Any:
+        if source.error is not None:
+            raise source.error
+        try:
+            return self._adapter.validate_python(source.value)
+        except ValidationError as error:
+            raise InputError(f"{source.place}: {summary(error)}") from None
+
+    async def _flow(self, nodes: list[Any], state: FlowState) -> list[Leaf]:
+        """Lead a value through nodes, to the one or more ends it has."""
+        for index, node in enumerate(nodes):
+            state.lease.advance(node)
+            if isinstance(node, Branch):
+                self._branch(node, state)
+                continue
+            try:
+                await self._join(node, state)
+                output = await self._nodes.run(
+                    node, state.item, state.names, state.value, state.activity
+                )
+            except ChainetteError as error:
+                self._nodes.failed(node, state.item, error)
+                return [await self._end(state, Leaf((), error=error, node=node))]
+            except _BranchError as error:
+                return [await self._end(state, error.leaf)]
+            if output is DROPPED or output is STOPPED:
+                end = Leaf((), dropped=output is DROPPED, stopped=output is STOPPED)
+                return [await self._end(state, end)]
+            if isinstance(output, Split):
+                return await self._split(node, nodes[index + 1 :], output, state)
+            state.passed(node, output)
+        return [await self._end(state, Leaf(()))]
+
+    async def _split(
+        self, node: Node, rest: list[Any], outputs: list[Any], state: FlowState
+    ) -> list[Leaf]:
+        """Lead each item through the rest of the flow, all at once."""
+        subflows = []
+        for index, output in enumerate(outputs):
+            own = state.for_item(index, self._leases.lease(rest))
+            own.passed(node, output)
+            subflows.append(self._start(rest, own))
+        state.lease.end()
+        for subflow in subflows:
+            await subflow.gate.wait()
+        return [leaf for subflow in subflows for leaf in subflow.leaves]
+
+    def _branch(self, branch: Branch, state: FlowState) -> None:
+        own = state.for_branch(self._leases.lease(branch.steps))
+        subflow = self._start(branch.steps, own)
+        state.beside.append(subflow)
+        if branch.alias is not None:
+            state.joined = {**state.joined, branch.alias: subflow}
+
+    def _start(self, nodes: list[Any], state: FlowState) -> Subflow:
+        """Start a flow beside another one."""
+        subflow = Subflow(state.item, Gate(state.activity))
+
+        async def work() -> None:
+            try:
+                subflow.leaves = await self._flow(nodes, state)
+            except Exception as error:  # the disk, or a defect: no row can continue
+                self._control.fail(error)
+            subflow.gate.open()
+            state.activity.rest()
+
+        state.activity.resume()
+        self._tasks.start_soon(work)
+        return subflow
+
+    async def _join(self, node: Node, state: FlowState) -> None:
+        """Wait for the joined branches that a node needs."""
+        for alias in node.needs(state.joined.keys() - state.names.keys()):
+            subflow = state.joined[alias]
+            await subflow.gate.wait()
+            if (leaf := subflow.unfinished) is not None:
+                raise _BranchError(leaf)
+            state.names[alias] = subflow.output()
+
+    async def _end(self, state: FlowState, end: Leaf) -> Leaf:
+        """The end of a flow, once the branches beside it have ended.
+
+        Args:
+            state: The state of the flow.
+            end: How it ended: its `error`, `node`, `dropped` and `stopped`.
+        """
+        state.lease.end()
+        leaf = Leaf(
+            state.item.path,
+            state.outputs,
+            state.value,
+            end.dropped,
+            end.stopped,
+            end.error,
+            end.node,
+        )
+        for subflow in state.beside:
+            await subflow.gate.wait()
+            leaf.outputs = {**subflow.outputs(), **leaf.outputs}
+            blame = subflow.unfinished
+            if leaf.error is None and blame is not None:
+                leaf.error, leaf.node = blame.error, blame.node
+        return leaf
