@@ -391,7 +391,7 @@ def test_an_answer_that_does_not_fit_is_asked_for_once_more(server: FakeOpenAI) 
     system = server.requests[1].messages[0]
     assert system["role"] == "system"
     assert "ONLY with JSON" in system["content"]
-    assert "no valid Row" in system["content"]
+    assert "not a valid Row" in system["content"]
     first, second = (len(request.messages) for request in server.requests)
     assert second == first + 1
     assert output.usage is not None

@@ -1,4 +1,4 @@
-"""Which requests are sent again, when, and how often."""
+"""Retries: the requests that are sent again, when, and how often."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ import asyncio
 import random
 import re
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
 from time import monotonic, time
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from chainette.engine.client.limits import Limits
 from chainette.engine.config import EngineConfig
@@ -17,16 +18,31 @@ from chainette.errors import EngineDownError, EngineError, EngineUnreachableErro
 
 T = TypeVar("T")
 OnRetry = Callable[[EngineError, float], None]
-"""Is told why a request is sent again, and in how many seconds."""
+"""Called before a request is sent again, with the reason and the delay in seconds."""
 
 FIRST, LONGEST = 0.5, 30.0
-"""Seconds of the first back-off and of the longest one; each is a random share of its length."""
+"""Seconds of the first back-off, on average, and of the longest one."""
 _DURATION = re.compile(r"([\d.]+)(ms|d|h|m|s)")
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 
+@dataclass(slots=True)
+class _Failures:
+    """The failures of one request so far.
+
+    Attributes:
+        since: Time of the first one, on the clock of `time.monotonic`.
+        attempts: Attempts so far.
+        counted: Those among them that count against `max_retries`.
+    """
+
+    since: float = field(default_factory=monotonic)
+    attempts: int = 0
+    counted: int = 0
+
+
 class Retry:
-    """Sends requests again that failed in passing.
+    """Sends a request again after a temporary failure.
 
     Args:
         config: The engine's configuration.
@@ -34,117 +50,95 @@ class Retry:
     """
 
     def __init__(self, config: EngineConfig, limits: Limits) -> None:
-        self._most = config.max_retries
+        self._max_retries = config.max_retries
         self._patience = config.give_up_after
         self._limits = limits
 
     async def __call__(self, attempt: Callable[[], Awaitable[T]], on_retry: OnRetry) -> T:
-        """Call until it succeeds, or failed for good.
+        """Call until it succeeds, or fails for good.
+
+        Args:
+            attempt: Sends the request once.
+            on_retry: Called before every further attempt.
 
         Raises:
             EngineError: It failed for good.
-            EngineDownError: It did, and so did every other request for a long time.
+            EngineDownError: It did, and so did every other request for `give_up_after` seconds.
         """
-        try:
-            return await attempt()
-        except EngineError as error:
-            never = isinstance(error, EngineUnreachableError) and self._limits.answered_at is None
-            if self._most == 0 or not error.transient or never:
-                raise
-            failed = error
-        return await _Course(self._most, self._patience, self._limits, on_retry).go_on(
-            attempt, failed
-        )
+        failures: _Failures | None = None
+        while True:
+            try:
+                return await attempt()
+            except EngineError as error:
+                if failures is None:
+                    failures = _Failures()
+                    is_absent = isinstance(error, EngineUnreachableError)
+                    if self._max_retries == 0 or (is_absent and self._limits.answered_at is None):
+                        raise
+                failures.attempts += 1
+                if not error.transient:
+                    raise
+                if down := self._is_down(error, failures):
+                    raise EngineDownError(down) from None
+                if self._is_last(error, failures):
+                    raise
+                failure = error
+            await self._back_off(failure, failures.attempts, on_retry)
 
+    def _is_down(self, error: EngineError, failures: _Failures) -> str:
+        """The reason to give up on the engine, or an empty string."""
+        patience = f"{self._patience:g} s (give_up_after)"
+        if error.retry_after is not None and error.retry_after > self._patience:
+            asked = f"asks to wait {error.retry_after:g} s"
+            return f"{asked}, which is more than {patience}; last: {error}"
+        answered_at = self._limits.answered_at
+        is_silent = answered_at is None or answered_at < failures.since
+        if self._is_patient(error) and is_silent and not self._has_time(failures):
+            return f"no answer for {patience}; last: {error}"
+        return ""
 
-class _Course:
-    """The attempts of one request after its first one failed."""
-
-    def __init__(self, most: int, patience: float, limits: Limits, on_retry: OnRetry) -> None:
-        self._most, self._patience, self._limits = most, patience, limits
-        self._on_retry = on_retry
-        self._since = monotonic()
-        self._counted = 0
-        self._is_down = False
-
-    async def go_on(self, attempt: Callable[[], Awaitable[T]], failed: EngineError) -> T:
-        from tenacity import AsyncRetrying, retry_if_exception
-
-        first: EngineError | None = failed
-
-        async def call() -> T:
-            nonlocal first
-            if first is not None:
-                error, first = first, None
-                raise error
-            return await attempt()
-
-        retrying = AsyncRetrying(
-            retry=retry_if_exception(_is_transient),
-            stop=self._stop,
-            wait=self._wait,
-            before_sleep=self._tell,
-            sleep=self._back_off,
-            reraise=True,
-        )
-        try:
-            answer: T = await retrying(call)
-            return answer
-        except EngineError as error:
-            if not self._is_down:
-                raise
-            patience = f"{self._patience:g} s (give_up_after)"
-            why = f"no answer for {patience}"
-            if error.retry_after is not None and error.retry_after > self._patience:
-                why = f"asks to wait {error.retry_after:g} s, which is more than {patience}"
-            raise EngineDownError(f"{why}; last: {error}") from None
-
-    def _stop(self, state: Any) -> bool:
+    def _is_last(self, error: EngineError, failures: _Failures) -> bool:
         """Whether a failure is the last one.
 
-        Of most failures only so many are let pass. Not so of those that are the engine's own, not
-        the request's: that it asks for fewer requests, or that it was there and is gone.
+        Only `max_retries` failures are retried. Those of the engine as a whole do not count.
         """
-        error = state.outcome.exception()
-        answered_at = self._limits.answered_at
-        if error.retry_after is not None and error.retry_after > self._patience:
-            self._is_down = True
-            return True
-        unanswered = self._limits.failures > self._most + 1  # in a row: it is not this request
-        gone = isinstance(error, EngineUnreachableError) or unanswered
-        if isinstance(error, RateLimitError) or (gone and answered_at is not None):
-            if monotonic() - self._since < self._patience:
-                return False
-            self._is_down = answered_at is None or answered_at < self._since
-            return True
-        self._counted += 1
-        return self._counted > self._most
+        if self._is_patient(error):
+            return not self._has_time(failures)
+        failures.counted += 1
+        return failures.counted > self._max_retries
 
-    def _wait(self, state: Any) -> float:
-        """Seconds until the next attempt: exponential with full jitter, or what the server asks."""
-        error = state.outcome.exception()
-        longest = min(LONGEST, FIRST * 2 ** min(state.attempt_number, 10))
-        delay = random.uniform(0, longest)  # noqa: S311
-        if error.retry_after is not None:
-            delay = error.retry_after + random.uniform(0, 0.1)  # noqa: S311
-        return delay
+    def _is_patient(self, error: EngineError) -> bool:
+        """Whether the failure is the engine's own, not the request's.
 
-    async def _back_off(self, seconds: float) -> None:
-        try:
-            await asyncio.sleep(seconds)
-        finally:
-            self._limits.backing_off -= 1
+        The engine asks for fewer requests, or it was there before and is gone.
+        """
+        is_unanswered = self._limits.failures > self._max_retries + 1  # in a row
+        is_gone = isinstance(error, EngineUnreachableError) or is_unanswered
+        was_there = self._limits.answered_at is not None
+        return isinstance(error, RateLimitError) or (is_gone and was_there)
 
-    def _tell(self, state: Any) -> None:
-        error, delay = state.outcome.exception(), state.next_action.sleep
+    def _has_time(self, failures: _Failures) -> bool:
+        return monotonic() - failures.since < self._patience
+
+    async def _back_off(self, error: EngineError, attempts: int, on_retry: OnRetry) -> None:
+        """Wait before the next attempt."""
+        delay = _delay(error, attempts)
         if isinstance(error, RateLimitError) or error.retry_after is not None:
             self._limits.pause(delay)
         self._limits.backing_off += 1
-        self._on_retry(error, delay)
+        try:
+            on_retry(error, delay)
+            await asyncio.sleep(delay)
+        finally:
+            self._limits.backing_off -= 1
 
 
-def _is_transient(error: BaseException) -> bool:
-    return isinstance(error, EngineError) and error.transient
+def _delay(error: EngineError, attempts: int) -> float:
+    """Seconds until the next attempt: exponential with full jitter, or what the server asks for."""
+    if error.retry_after is not None:
+        return error.retry_after + random.uniform(0, 0.1)  # noqa: S311
+    longest = min(LONGEST, FIRST * 2 ** min(attempts, 10))
+    return random.uniform(0, longest)  # noqa: S311
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
@@ -185,7 +179,7 @@ def _until(date: str) -> float | None:
 
 
 def _duration(value: str | None) -> float | None:
-    """Seconds of `6m0s`, of `250ms`, of a number, or of a time of the Unix clock."""
+    """Seconds from `6m0s`, `250ms`, a number, or a time of the Unix clock."""
     if value is None:
         return None
     number = _number(value, 1.0)
