@@ -151,7 +151,7 @@ def test_results_read_back_know_their_errors(scripted: Make, tmp_path: Path) -> 
     assert [r.ok for r in run.results] == [True, False, True, True]
     assert [r.ok for r in run.results] == [True, False, True, True], "can be read twice"
     (failed,) = run.errors
-    with pytest.raises(FailedRowError, match="no valid Out") as caught:
+    with pytest.raises(FailedRowError, match="not a valid Out") as caught:
         failed.unwrap()
     assert caught.value.type == "StructuredOutputError"
     assert run.results[-1].unwrap() == Out(number=3)

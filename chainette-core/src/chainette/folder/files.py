@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from chainette.atomic_file import replacing
 from chainette.errors import OutputDirError
 from chainette.folder.lines import LineFile, LineFiles, repair, unwritable
 
@@ -67,10 +68,9 @@ class RunFolder:
     def write_json(self, name: str, value: Any) -> None:
         """Write a JSON file so that no reader ever sees half of it."""
         text = json.dumps(value, ensure_ascii=False, indent=2) + "\n"
-        unfinished = self.path / f".{name}.unfinished"
         try:
-            unfinished.write_text(text, encoding="utf-8")
-            unfinished.replace(self.path / name)
+            with replacing(self.path / name) as draft:
+                draft.write_text(text, encoding="utf-8")
         except OSError as error:
             raise unwritable(self.path / name, error) from None
 

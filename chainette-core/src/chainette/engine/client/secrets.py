@@ -1,4 +1,4 @@
-"""What no text may show."""
+"""Secrets, and their removal from texts."""
 
 from __future__ import annotations
 
@@ -7,13 +7,18 @@ _SHORTEST = 6  # a shorter one is a placeholder such as "none", and part of many
 
 
 class Secrets:
-    """The secrets of one engine."""
+    """Texts that no message, log or file may show.
 
-    def __init__(self) -> None:
+    Args:
+        *secrets: The first of them; see `keep`.
+    """
+
+    def __init__(self, *secrets: str) -> None:
         self._texts: list[str] = []
+        self.keep(*secrets)
 
     def keep(self, *secrets: str) -> None:
-        """Have secrets scrubbed, also as a repr shows them."""
+        """Add secrets, also in the form that a repr shows."""
         forms = {
             form for secret in secrets for form in (secret, secret.strip(), repr(secret)[1:-1])
         }
@@ -21,7 +26,7 @@ class Secrets:
         self._texts = sorted(kept, key=len, reverse=True)  # longer ones may hold shorter ones
 
     def scrub(self, text: str) -> str:
-        """Replace the secrets in a text by asterisks."""
+        """Replace the secrets in a text with asterisks."""
         for secret in self._texts:
             text = text.replace(secret, _MASK)
         return text

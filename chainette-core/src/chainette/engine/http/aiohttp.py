@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import os
-import re
 import ssl
 from collections.abc import Mapping
 from functools import cache
@@ -18,12 +17,8 @@ from urllib.request import getproxies, proxy_bypass
 import aiohttp
 import yarl
 
-from chainette.engine.http.transport import LOOPBACK, HTTPResponse
-from chainette.errors import (
-    EngineConnectionError,
-    EngineTimeoutError,
-    EngineUnreachableError,
-)
+from chainette.engine.http.transport import LOOPBACK, HTTPResponse, connection_error
+from chainette.errors import EngineUnreachableError
 
 
 @cache
@@ -94,8 +89,8 @@ class AiohttpTransport:
     are those of the environment, except for this machine; redirects are not followed.
 
     Args:
-        timeout: Most seconds of silence from the server.
-        connect_timeout: Most seconds to connect.
+        timeout: Maximum seconds of silence from the server.
+        connect_timeout: Maximum seconds to connect.
     """
 
     def __init__(self, *, timeout: float, connect_timeout: float) -> None:
@@ -130,20 +125,13 @@ class AiohttpTransport:
             ) as response:
                 content = await response.read()
                 return HTTPResponse(response.status, response.headers, content)
-        except aiohttp.ConnectionTimeoutError:
-            limit = f"{self._connect_timeout:g} s"
-            raise EngineUnreachableError(f"no connection within {limit}") from None
-        except aiohttp.ServerTimeoutError:
-            raise EngineTimeoutError(f"no answer for {self._timeout:g} s") from None
-        except aiohttp.ClientConnectorError as error:
-            what = re.sub(r" ssl:(<[^>]*>|\w+)", "", str(error))  # the name of an object
-            raise EngineUnreachableError(f"cannot connect: {what}") from None
         except aiohttp.ClientHttpProxyError as error:
             what = f"the proxy {target.proxy} answered {error.status} {error.message}"
             raise EngineUnreachableError(f"cannot connect: {what}") from None
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            what = str(error) or type(error).__name__
-            raise EngineConnectionError(f"the connection failed: {what}") from None
+            raise connection_error(
+                error, timeout=self._timeout, connect_timeout=self._connect_timeout
+            ) from None
 
     def _target(self, url: str) -> _Target:
         """What is known of a URL, found out once."""

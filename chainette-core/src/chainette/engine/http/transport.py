@@ -1,7 +1,8 @@
-"""The one seam through which HTTP requests leave."""
+"""The transport: how HTTP requests are sent."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
@@ -19,6 +20,37 @@ LOOPBACK = ("127.0.0.1", "localhost", "::1")
 """Names of this machine in URLs."""
 NO_PROXY = dict.fromkeys(("all://127.0.0.1", "all://localhost", "all://[::1]"))
 """What httpx takes as `mounts`: a proxy of the environment is not meant for this machine."""
+
+
+_CONNECT_TIMEOUTS = frozenset({"ConnectTimeout", "ConnectionTimeoutError"})
+_TIMEOUTS = frozenset({"TimeoutException", "ServerTimeoutError", "TimeoutError"})
+_REFUSALS = frozenset({"ConnectError", "ClientConnectorError", "ConnectionRefusedError"})
+_SSL_OBJECT = re.compile(r" ssl:(<[^>]*>|\w+)")
+"""A part of aiohttp's messages, the name of an object."""
+
+
+def connection_error(
+    error: BaseException, *, timeout: float, connect_timeout: float
+) -> EngineConnectionError | EngineTimeoutError:
+    """The exception for a request that was not answered, whatever library sent it.
+
+    aiohttp, httpx and httpx2 have classes of different names for the same failures; the names are
+    compared, so that no library has to be imported.
+
+    Args:
+        error: The library's exception.
+        timeout: Seconds that the server had to answer.
+        connect_timeout: Seconds that the connection had to be made in.
+    """
+    names = {cls.__name__ for cls in type(error).__mro__}
+    message = _SSL_OBJECT.sub("", str(error)) or type(error).__name__
+    if names & _CONNECT_TIMEOUTS:
+        return EngineUnreachableError(f"no connection within {connect_timeout:g} s")
+    if names & _TIMEOUTS:
+        return EngineTimeoutError(f"no answer for {timeout:g} s")
+    if names & _REFUSALS:
+        return EngineUnreachableError(f"cannot connect: {message}")
+    return EngineConnectionError(f"the connection failed: {message}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,12 +87,12 @@ class Transport(Protocol):
 
 
 class HttpxTransport:
-    """The transport on an `httpx.AsyncClient` of the user's own.
+    """A transport that sends with the user's `httpx.AsyncClient`.
 
     Args:
-        client: The client, used as it is; closing it stays with its owner.
-        timeout: Most seconds of silence from the server, for messages.
-        connect_timeout: Most seconds to connect, for messages.
+        client: The client, used as it is; its owner closes it.
+        timeout: Maximum seconds of silence from the server, for messages.
+        connect_timeout: Maximum seconds to connect, for messages.
     """
 
     def __init__(
@@ -79,17 +111,11 @@ class HttpxTransport:
         httpx = self._httpx
         try:
             response = await self._client.request(method, url, headers=headers, content=body)
-        except httpx.ConnectTimeout:
-            limit = f"{self._connect_timeout:g} s"
-            raise EngineUnreachableError(f"no connection within {limit}") from None
-        except httpx.TimeoutException:
-            raise EngineTimeoutError(f"no answer for {self._timeout:g} s") from None
-        except httpx.ConnectError as error:
-            raise EngineUnreachableError(f"cannot connect: {error}") from None
         except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as error:
-            what = str(error) or type(error).__name__
-            raise EngineConnectionError(f"the connection failed: {what}") from None
+            raise connection_error(
+                error, timeout=self._timeout, connect_timeout=self._connect_timeout
+            ) from None
         return HTTPResponse(response.status_code, response.headers, response.content)
 
     async def aclose(self) -> None:
-        """Close nothing: the client is somebody else's."""
+        """Close nothing: the client belongs to the caller."""

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import http.client
 import shlex
 import subprocess
 import time
 from collections.abc import Mapping
-from contextlib import closing
 from dataclasses import dataclass, field
-from urllib.parse import urlsplit
 
+from chainette.engine.client.secrets import Secrets
 from chainette.engine.config import EngineConfig
+from chainette.engine.server.health import is_healthy
 from chainette.engine.server.progress import announce
 from chainette.engine.server.warm import WarmServer, docker, record
 from chainette.errors import EngineStartError
@@ -88,12 +87,13 @@ class Container:
 
     def _wait(self, server: WarmServer, program: str) -> None:
         began = time.monotonic()
-        while not _healthy(self.url, self.health_path):
+        while not is_healthy(self.url, self.health_path):
             seconds = time.monotonic() - began
             reason = "the container ended" if not server.alive else ""
             if seconds > self.startup_timeout:
                 reason = f"not healthy after {self.startup_timeout:g} s"
             if reason:
+                secrets = Secrets(*self.env.values())
                 logs = subprocess.run(  # noqa: S603
                     [program, "logs", "--tail", "20", server.container],
                     check=False,
@@ -103,21 +103,7 @@ class Container:
                 )
                 raise EngineStartError(
                     f"{self.name} did not start: {reason}\ncommand: {self.line}\n"
-                    f"last lines of its log:\n{self._scrubbed(logs.stdout)}"
+                    f"last lines of its log:\n{secrets.scrub(logs.stdout)}"
                 )
             announce(f"starting {self.name}", f"docker logs {server.container}")
             time.sleep(0.5)
-
-    def _scrubbed(self, text: str) -> str:
-        for value in self.env.values():
-            text = text.replace(value, "***") if len(value) > 5 else text
-        return text
-
-
-def _healthy(url: str, path: str) -> bool:
-    try:
-        with closing(http.client.HTTPConnection(urlsplit(url).netloc, timeout=2)) as connection:
-            connection.request("GET", path)
-            return connection.getresponse().status == 200
-    except (OSError, http.client.HTTPException):
-        return False

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import atexit
 import contextlib
-import http.client
 import itertools
 import logging
 import os
@@ -24,11 +23,12 @@ import time
 import weakref
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import platformdirs
 
+from chainette.engine.client.secrets import Secrets
 from chainette.engine.server import guard as server_guard
+from chainette.engine.server.health import is_healthy
 from chainette.engine.server.progress import announce
 from chainette.errors import EngineStartError
 
@@ -80,7 +80,7 @@ class ServerProcess:
         self._reports_address = _ADDRESS_FILE in text
         if not (port or self._chooses_port or self._reports_address):
             raise ValueError(f"{name}: give a port, or {_PORT} or {_ADDRESS_FILE} in the command")
-        self._secrets = {value for value in _secrets(self.command, self.env) if len(value) > 5}
+        self._secrets = Secrets(*_secrets(self.command, self.env))
         self.users: weakref.WeakSet[object] = weakref.WeakSet()
         self._reset()
         _instances.add(self)
@@ -114,7 +114,7 @@ class ServerProcess:
             text = self._log_path.read_text(encoding="utf-8", errors="replace")
         except OSError:
             return ""
-        return self._scrubbed("\n".join(text.splitlines()[-lines:]))
+        return self._secrets.scrub("\n".join(text.splitlines()[-lines:]))
 
     @property
     def shown_command(self) -> str:
@@ -122,7 +122,7 @@ class ServerProcess:
         return self._shown(self.command)
 
     def _shown(self, command: list[str]) -> str:
-        return shlex.join(self._scrubbed(word) for word in command)
+        return shlex.join(self._secrets.scrub(word) for word in command)
 
     def ensure_running(self) -> str:
         """Start the server unless it runs, wait until it is healthy and return its base URL.
@@ -241,13 +241,9 @@ class ServerProcess:
         try:
             if self._reports_address:
                 url = address_file.read_text(encoding="utf-8").strip().rstrip("/")
-            # Not urllib: this must never go through a proxy.
-            connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=2)
-            with contextlib.closing(connection):
-                connection.request("GET", self.health_path)
-                return url if connection.getresponse().status == 200 else ""
-        except (OSError, http.client.HTTPException):
+        except OSError:
             return ""
+        return url if is_healthy(url, self.health_path) else ""
 
     def _end(self) -> None:
         guard, server, self._guard, self._pid, self._url = self._guard, self._pid, None, 0, ""
@@ -272,11 +268,6 @@ class ServerProcess:
             f"last lines of {self._log_path}:\n{self.tail()}",
             engine=self.name,
         )
-
-    def _scrubbed(self, text: str) -> str:
-        for secret in self._secrets:
-            text = text.replace(secret, "***")
-        return text
 
     def _open_log(self) -> int:
         try:

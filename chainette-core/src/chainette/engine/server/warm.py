@@ -6,7 +6,6 @@ server by its key instead of starting one of its own.
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 import time
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import platformdirs
 
+from chainette.atomic_file import replacing
 from chainette.errors import EngineStartError
 
 if TYPE_CHECKING:
@@ -119,10 +119,8 @@ def record(server: WarmServer) -> WarmServer:
 
     path = _record(server.name)
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_suffix(f".{os.getpid()}")
-    with os.fdopen(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-        json.dump(asdict(server), file)
-    unfinished.replace(path)
+    with replacing(path, mode=0o600) as draft:
+        draft.write_text(json.dumps(asdict(server)), encoding="utf-8")
     return server
 
 

@@ -8,6 +8,7 @@ from itertools import chain as chained
 from pathlib import Path
 from typing import Any
 
+from chainette.atomic_file import replacing
 from chainette.folder.lines import read_lines
 from chainette.reports.codec import flatten
 from chainette.reports.frames import Lines, chunks
@@ -35,13 +36,11 @@ def write_table(lines: Lines, target: Path) -> None:
     """
     import pyarrow.parquet as pq
 
-    unfinished = target.with_name(f".{target.name}.unfinished")
     tables = chunks(lines)
     first = next(tables)
-    with pq.ParquetWriter(unfinished, first.schema) as writer:
+    with replacing(target) as draft, pq.ParquetWriter(draft, first.schema) as writer:
         for table in chained((first,), tables):
             writer.write_table(table)
-    unfinished.replace(target)
 
 
 def _node_lines(folder: Path) -> Iterator[dict[str, Any]]:
