@@ -92,7 +92,7 @@ def test_an_empty_input_is_said_to_be_empty(chainette: Any, project: Path) -> No
         (("-e", "refusing.yml"), "cannot connect"),
         (("-e", "other.yml"), "unknown engine 'e'; registered engines: f"),
         (("-o", "rows.jsonl"), "rows.jsonl: is a file"),
-        (("-o", "."), "is not empty and holds no run"),
+        (("-o", "."), "is not empty and does not hold a run"),
     ],
 )
 def test_what_cannot_start_is_one_message_and_exit_code_2(
@@ -208,11 +208,11 @@ def test_inspect_shows_the_chain(chainette: Any, project: Path) -> None:
 
 
 def test_engines_are_listed_with_their_backends(chainette: Any, project: Path) -> None:
-    done = chainette("engines", "list", "-f", "engines.yml")
+    done = chainette("engines", "list", "-e", "engines.yml")
     assert done.returncode == 0
     assert "chainette_openai" in done.stdout
     assert "vllm_local" in done.stdout
-    shown = json.loads(chainette("engines", "list", "-f", "engines.yml", "--json").stdout)
+    shown = json.loads(chainette("engines", "list", "-e", "engines.yml", "--json").stdout)
     by_name = {backend["name"]: backend for backend in shown["backends"]}
     assert set(by_name["openai"]) == {
         "name", "distribution", "version", "entry_point", "capabilities", "sampling", "summary",
@@ -230,15 +230,15 @@ def test_engines_check_says_what_works_and_what_it_took(
     choice = {"message": {"content": text}, "finish_reason": "stop"}
     usage = {"prompt_tokens": 9, "completion_tokens": 4}
     openai_server.reply = lambda body: (200, {"choices": [choice], "usage": usage})
-    done = chainette("engines", "check", "e", "-f", "engines.yml")
+    done = chainette("engines", "check", "e", "-e", "engines.yml")
     assert done.returncode == 0, done.stderr
     for words in ("structured output yes", "m is one of 1", "9 in, 4 out"):
         assert words in done.stdout
     choice["message"] = {"content": "Paris"}
-    done = chainette("engines", "check", "e", "-f", "engines.yml")
+    done = chainette("engines", "check", "e", "-e", "engines.yml")
     assert done.returncode == 1
     assert "no: " in done.stdout
-    done = chainette("engines", "check", "x", "-f", "engines.yml")
+    done = chainette("engines", "check", "x", "-e", "engines.yml")
     assert done.returncode == 2
     assert "unknown engine 'x'" in clean(done)
 

@@ -54,7 +54,7 @@ def test_a_run_uses_the_warm_server_of_the_same_options(
     )
     assert used.stdout.strip() == record["url"] + "/v1", used.stderr
     again = chainette("engines", "warmup", "own", env=state)
-    assert "ran already" in again.stdout
+    assert "already running" in again.stdout
     assert records(state) == [record]
     assert record["url"] in chainette("engines", "list", env=state).stdout
     listed = json.loads(chainette("engines", "list", "--json", env=state).stdout)
@@ -94,10 +94,10 @@ def test_the_record_of_a_server_that_is_gone_is_forgotten(
 
 def test_stop_says_when_nothing_runs(chainette: Chainette, state: dict[str, str]) -> None:
     stopped = chainette("engines", "stop", "--all", env=state)
-    assert (stopped.returncode, stopped.stderr) == (0, "no server runs\n")
+    assert (stopped.returncode, stopped.stderr) == (0, "no server is running\n")
     unknown = chainette("engines", "stop", "other", env=state)
     assert unknown.returncode == 2
-    assert "no server 'other' runs; running: none" in unknown.stderr
+    assert "no server named 'other' is running; running: none" in unknown.stderr
     assert chainette("engines", "stop", env=state).returncode == 2
 
 
@@ -132,7 +132,7 @@ def test_what_is_no_engine_and_no_backend_is_refused(
 ) -> None:
     refused = chainette("engines", "warmup", "vlm_api", env=state)
     assert refused.returncode == 2
-    assert "is no engine and no backend" in refused.stderr
+    assert "is neither an engine nor a backend" in refused.stderr
     assert "vllm_api" in refused.stderr
     assert "Traceback" not in refused.stderr
 
@@ -161,7 +161,7 @@ def test_a_container_is_run_found_and_removed(
     assert "models: m" in warmed.stdout
     # vLLM is not installed here: the engine finds the container.
     checked = chainette("engines", "warmup", "own", env=env)
-    assert "ran already" in checked.stdout
+    assert "already running" in checked.stdout
     assert "stopped own" in chainette("engines", "stop", "own", env=env).stdout
     assert json.loads((folder / "calls").read_text().splitlines()[-1])[0][0] == "rm"
     assert records(env) == []
@@ -192,7 +192,7 @@ def test_without_docker_the_error_says_so(
     nowhere = state | {"PATH": str(tmp_path)}
     failed = chainette(*arguments, env=nowhere)
     assert failed.returncode == 2
-    assert "no program `docker` on PATH: install Docker" in failed.stderr
+    assert "the program `docker` is not on PATH: install Docker" in failed.stderr
     assert "docker run" in chainette(*arguments, "--dry-run", env=nowhere).stdout
 
 

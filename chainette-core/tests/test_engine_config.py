@@ -196,7 +196,7 @@ def test_an_engine_whose_plugin_is_broken_hurts_only_itself(
         ("engines: 3\n", "engines.yml:1: expected a list of engines"),
         ("other: []\n", "engines.yml:1: expected a list"),
         ("", "expected a list of engines"),
-        ("- {name: a, name: b}\n", "the key 'name' stands twice"),
+        ("- {name: a, name: b}\n", "the key 'name' appears twice"),
         ("- !!python/object/apply:os.system [ls]\n", "no valid YAML"),
         ("- a\n", "an engine is a mapping"),
         ("- \x00\n", "no valid YAML"),

@@ -123,12 +123,12 @@ def test_types_of_functions_come_from_their_annotations() -> None:
         ),
         (lambda: chain("text"), "is not a step"),
         (lambda: chain(double), "wrap a function in apply"),
-        (lambda: apply(3), "is no function"),
+        (lambda: apply(3), "is not a function"),
         (lambda: apply(lambda row: row), "a lambda has no name"),
         (lambda: apply(double, batch=0), "give a number from 1, or 'all'"),
         (lambda: apply(lambda a, b, c: a, id="f"), "the function needs a, b, c"),
         (lambda: chain(step("a", yield_output=False)), "no step has yield_output=True"),
-        (lambda: apply(double, id="row_id"), "none of"),
+        (lambda: apply(double, id="row_id"), "but not"),
     ],
 )  # fmt: skip
 def test_what_does_not_fit_is_refused(build: Any, said: str) -> None:

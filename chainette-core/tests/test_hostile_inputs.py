@@ -13,7 +13,7 @@ from chainette import Chain, Step, apply, load_engines, register_engine
 from chainette.errors import ChainError, ConfigError, InputError
 from chainette.run.inputs import files as inputs
 from chainette.testing import fake_engine
-from chainette.yaml_source import MOST_BYTES
+from chainette.yaml_source import MAX_BYTES
 from pydantic import BaseModel
 
 
@@ -38,9 +38,9 @@ def same() -> Chain:
             "more than 100000 values",
         ),
         ("[" * 100_000, "nested too deeply"),
-        ("- x: " + "y" * MOST_BYTES, "too large"),
-        ("!!python/object/apply:os.system ['true']", "no valid YAML"),
-        ("a: &a [*a]", "no valid YAML"),
+        ("- x: " + "y" * MAX_BYTES, "too large"),
+        ("!!python/object/apply:os.system ['true']", "not valid YAML"),
+        ("a: &a [*a]", "not valid YAML"),
     ],
     ids=["aliases", "depth", "size", "objects", "itself"],
 )
@@ -52,7 +52,7 @@ def test_a_yaml_file_that_is_a_bomb_is_refused(tmp_path: Path, text: str, said: 
 
 
 def test_a_line_without_end_fails_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(inputs, "MOST_CHARACTERS", 1_000_000)
+    monkeypatch.setattr(inputs, "MAX_CHARACTERS", 1_000_000)
     file = tmp_path / "rows.jsonl"
     long = '{"text": "' + "x" * 3_500_000 + '"}'
     file.write_text(f'{{"text": "a"}}\n{long}\n\n{{"text": "b"}}\n{long}')
@@ -65,12 +65,12 @@ def test_a_line_without_end_fails_alone(tmp_path: Path, monkeypatch: pytest.Monk
 def test_two_columns_of_one_name_are_refused(tmp_path: Path) -> None:
     table = tmp_path / "rows.csv"
     table.write_text("text,other,text\na,b,c\n")
-    with pytest.raises(InputError, match="two columns are called 'text'"):
+    with pytest.raises(InputError, match="two columns have the name 'text'"):
         same().run(table)
     table = tmp_path / "rows.parquet"
     columns = [pa.array(["a"]), pa.array(["b"])]
     pq.write_table(pa.Table.from_arrays(columns, names=["text", "text"]), table)
-    with pytest.raises(InputError, match="two columns are called 'text'"):
+    with pytest.raises(InputError, match="two columns have the name 'text'"):
         same().run(table)
 
 

@@ -27,7 +27,7 @@ async def hold(places: Concurrency, seconds: float, seen: list[int]) -> None:
     places.release()
 
 
-def test_places_are_shared_by_threads_with_event_loops_of_their_own() -> None:
+def test_slots_are_shared_by_threads_with_event_loops_of_their_own() -> None:
     places, seen = Concurrency(3), list[int]()
 
     def work(_: int) -> None:
@@ -45,7 +45,7 @@ def test_places_are_shared_by_threads_with_event_loops_of_their_own() -> None:
     assert places._taken == 0
 
 
-def test_places_are_given_in_the_order_of_asking() -> None:
+def test_slots_are_given_in_the_order_of_asking() -> None:
     async def call() -> list[int]:
         places, order = Concurrency(1), list[int]()
 
@@ -98,30 +98,30 @@ def test_a_loop_that_is_gone_takes_no_place() -> None:
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
-def test_the_child_of_a_fork_starts_with_free_places() -> None:
+def test_the_child_of_a_fork_starts_with_free_slots() -> None:
     places = limits(max_concurrency=1)
 
     async def fork() -> int:
-        await places.places.acquire()
+        await places.slots.acquire()
         child = os.fork()
         if child == 0:
-            os._exit(0 if places.places._taken == 0 else 1)
+            os._exit(0 if places.slots._taken == 0 else 1)
         return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
     assert anyio.run(fork) == 0
 
 
-def test_the_number_of_places_halves_at_once_and_grows_back_slowly() -> None:
+def test_the_number_of_slots_halves_at_once_and_grows_back_slowly() -> None:
     state = limits(max_concurrency=16)
     for _ in range(5):  # refused all at once: this counts as one
         state.pause(0.01)
-    assert state.places.limit == 8
+    assert state.slots.limit == 8
     for _ in range(30):
         state.answered()
-    assert 10 <= state.places.limit < 16
+    assert 10 <= state.slots.limit < 16
     for _ in range(200):
         state.answered()
-    assert state.places.limit == 16
+    assert state.slots.limit == 16
 
 
 def test_a_pause_holds_everybody_back() -> None:
@@ -176,7 +176,7 @@ def test_a_refused_request_is_an_answer_of_the_engine() -> None:
     assert state.answered_at is not None
 
 
-def test_places_do_not_leak_however_their_holders_end() -> None:
+def test_slots_do_not_leak_however_their_holders_end() -> None:
     places = Concurrency(2)
 
     async def some() -> None:

@@ -122,7 +122,7 @@ def test_rows_are_read_from_parquet(tmp_path: Path) -> None:
     run = Chain(name="c", steps=[apply(note)]).run(tmp_path / "rows.parquet")
     assert (run.counts.ok, sorted(seen)) == (3000, list(range(3000)))
     (tmp_path / "no.parquet").write_text("text")
-    with pytest.raises(InputError, match="is no Parquet file"):
+    with pytest.raises(InputError, match="is not a Parquet file"):
         Chain(name="c", steps=[apply(note)]).run(tmp_path / "no.parquet")
 
 

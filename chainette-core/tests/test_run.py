@@ -418,7 +418,7 @@ def test_an_output_dir_that_holds_something_is_refused(scripted: Make, tmp_path:
         chain().run(rows(1), output_dir=out / "mine.txt")
     (tmp_path / "other").mkdir()
     (tmp_path / "other/x").write_text("x")
-    with pytest.raises(OutputDirError, match="holds no run"):
+    with pytest.raises(OutputDirError, match="does not hold a run"):
         chain().run(rows(1), output_dir=tmp_path / "other", overwrite=True)
 
 
@@ -490,7 +490,7 @@ def test_a_file_that_cannot_be_read_at_all_is_one_error(
 
 def test_inputs_that_are_nothing_of_the_kind_are_refused(scripted: Make, tmp_path: Path) -> None:
     engine(scripted)
-    with pytest.raises(InputError, match="no iterable"):
+    with pytest.raises(InputError, match="neither an iterable"):
         chain().run(3)  # type: ignore[arg-type]
     with pytest.raises(InputError, match="is a directory"):
         chain().run(tmp_path)

@@ -1,4 +1,4 @@
-"""What a backend can do."""
+"""Capabilities of backends."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ CHAT_SAMPLING = frozenset(
         "n",
     }
 )
-"""Sampling parameters of the protocol of chat completions itself; servers know more of them."""
+"""Sampling parameters that the chat completions protocol defines; some servers accept more."""
 
 
 @dataclass(frozen=True, slots=True)
 class Capabilities:
-    """What a backend can do, so that nobody has to find out by trial.
+    """The capabilities of a backend, declared rather than found by trial.
 
     Attributes:
         json_schema: The server can enforce a JSON schema.
         json_object: The server has a JSON mode without a schema.
         guided_decoding: The server can enforce a regex, a choice or a grammar.
-        reasoning: The server can report the model's reasoning apart from its answer.
+        reasoning: The server can report the model's reasoning separately from its answer.
         local: The backend runs the model, or its server, on this machine.
         sampling: Names of the sampling parameters that reach the server.
     """

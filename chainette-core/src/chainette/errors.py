@@ -5,33 +5,33 @@ They form a tree::
     ChainetteError
     ├── ConfigError            an engine's configuration, or a file of them, is wrong
     │   ├── UnknownEngineError     no engine of that name is registered
-    │   └── MissingAPIKeyError     an API key is needed and none was found
+    │   └── MissingAPIKeyError     an API key is needed and not found
     ├── PluginError            a backend is not installed, in conflict, broken or incompatible
-    │   └── UnknownBackendError    no plugin provides, and no package of ours brings, that name
+    │   └── UnknownBackendError    no plugin has a backend of that name
     ├── ChainError             a chain, its YAML or one of its templates is wrong
     ├── ApplyError             a function of a chain failed on a row
     ├── InputError             an input file or one of its rows cannot be used
     ├── OutputDirError         the output directory cannot be used
-    ├── BudgetError            why a run was stopped: too many errors, or too much spent
-    ├── FailedRowError         what `Result.unwrap()` raises for a row that was read back from disk
+    ├── BudgetError            a run was stopped: too many errors, or too much spent
+    ├── FailedRowError         a row failed; raised by `Result.unwrap()` for a row read from disk
     └── EngineError            a request, or the engine as a whole, failed
         ├── EngineStartError       the server process did not start
         ├── EngineConnectionError  the connection failed
-        │   └── EngineUnreachableError  there never was one
+        │   └── EngineUnreachableError  no connection could be made
         ├── EngineTimeoutError     no answer in time
         ├── AuthenticationError    the endpoint refused the API key
-        ├── NotFoundError          the endpoint has no such model, or is no such API
+        ├── NotFoundError          the endpoint does not have the model, or is another API
         ├── QuotaError             the account has nothing left to spend
-        ├── EngineDownError        the engine has answered nobody for a long time
+        ├── EngineDownError        the engine has not answered any request for a long time
         ├── RequestError           the endpoint refused this request
         ├── RateLimitError         too many requests
-        ├── ServerError            the endpoint failed, or answered what is no answer
+        ├── ServerError            the endpoint failed, or its answer cannot be read
         └── OutputError            the answer came but cannot be used
             ├── StructuredOutputError  it does not fit the output model
             ├── OutputTruncatedError   it was cut at max_tokens
             └── RefusalError           the model or a content filter refused to answer
 
-What a run survives becomes the error of one row's `Result`; everything else is raised.
+An error that a run survives becomes the error of one row's `Result`; every other error is raised.
 """
 
 from __future__ import annotations
@@ -56,15 +56,15 @@ class UnknownEngineError(ConfigError, KeyError):
 
 
 class MissingAPIKeyError(ConfigError):
-    """An engine needs an API key and none was found."""
+    """An engine needs an API key, and there is none."""
 
 
 class PluginError(ChainetteError):
-    """A backend is not installed, in conflict, broken or made for another version."""
+    """A backend is not installed, in conflict, broken or written for another version."""
 
 
 class UnknownBackendError(PluginError):
-    """No installed plugin provides the backend, and no distribution of this project brings it."""
+    """No installed plugin has the backend, and no distribution of this project has it either."""
 
 
 class ChainError(ChainetteError):
@@ -72,7 +72,7 @@ class ChainError(ChainetteError):
 
 
 class ApplyError(ChainetteError):
-    """A function of a chain failed, or returned what its node does not give."""
+    """A function of a chain failed, or returned a value of the wrong type."""
 
 
 class InputError(ChainetteError):
@@ -91,10 +91,10 @@ class FailedRowError(ChainetteError):
     """A row that failed in a run whose results are read back from disk.
 
     Args:
-        message: What happened.
+        message: The original message.
         type: Name of the original exception class.
-        engine: Name of the engine, if it was one's failure.
-        raw_text: The text that did not fit, if that was it.
+        engine: Name of the engine that failed, if one did.
+        raw_text: The model's text, if there was one.
     """
 
     def __init__(
@@ -108,22 +108,22 @@ class EngineError(ChainetteError):
     """A request to an engine, or the engine as a whole, failed.
 
     Args:
-        message: What happened and what to do next. Never holds a secret.
+        message: A description of the failure, and advice. Never holds a secret.
         engine: Name of the engine.
         status: HTTP status of the answer, if there was one.
         raw_text: The model's text, if there was one.
 
     Attributes:
-        usage: Tokens that were spent on it nevertheless, as far as a run knows them.
-        retry_after: Seconds that the server asks to wait.
+        usage: Tokens that the failed request took, if the run knows them.
+        retry_after: Seconds that the server asks the client to wait.
     """
 
     unusable: ClassVar[bool] = False
-    """True when the next request must be expected to fail in the same way."""
+    """True if the next request will probably fail in the same way."""
     final: ClassVar[bool] = False
-    """True when every further request is sure to fail in the same way."""
+    """True if every further request will certainly fail in the same way."""
     transient: bool = False
-    """True when the same request may succeed later."""
+    """True if the same request may succeed later."""
 
     def __init__(
         self,
@@ -142,7 +142,7 @@ class EngineError(ChainetteError):
 
 
 class EngineStartError(EngineError):
-    """The server process of an engine did not start, or not again."""
+    """The server process of an engine did not start or restart."""
 
     unusable = final = True
 
@@ -172,7 +172,7 @@ class AuthenticationError(EngineError):
 
 
 class NotFoundError(EngineError):
-    """The endpoint has no such model, or no such API at all (404)."""
+    """The endpoint does not have the model, or does not have the API (404)."""
 
     unusable = True
 
@@ -184,7 +184,7 @@ class QuotaError(EngineError):
 
 
 class EngineDownError(EngineError):
-    """The engine has answered nobody for `give_up_after` seconds, or asks to wait for longer."""
+    """The engine has not answered for `give_up_after` seconds, or asks for a longer wait."""
 
     unusable = final = True
 
@@ -200,7 +200,7 @@ class RateLimitError(EngineError):
 
 
 class ServerError(EngineError):
-    """The endpoint failed (5xx), or answered something that is no completion."""
+    """The endpoint failed (5xx), or its answer is not a completion."""
 
     transient = True
 

@@ -1,4 +1,4 @@
-"""JSON as bytes, by the encoder and the parser that Pydantic brings."""
+"""JSON as bytes, with Pydantic's encoder and parser."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from pydantic_core import from_json, to_json
 
 
 def encode(value: Any) -> bytes:
-    """JSON values as UTF-8 without spaces.
+    """Encode a JSON value as UTF-8 without spaces.
 
     Raises:
-        ValueError: A text holds half a surrogate pair, which UTF-8 has no bytes for.
+        ValueError: A text holds half a surrogate pair, which UTF-8 cannot encode.
     """
     return to_json(value)
 
 
 def decode(content: bytes | str) -> Any:
-    """The value of a JSON text.
+    """Decode a JSON text.
 
     Raises:
-        ValueError: It is none, or is nested too deeply.
+        ValueError: The text is not JSON, or is nested too deeply.
     """
     return from_json(content, cache_strings="keys")

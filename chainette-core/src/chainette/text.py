@@ -7,12 +7,12 @@ from difflib import get_close_matches
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """A trailing ` (did you mean 'x'?)`, or nothing when no known name is close."""
+    """A trailing ` (did you mean 'x'?)`, or an empty string if no known name is close."""
     close = get_close_matches(name, list(known), n=1, cutoff=0.6)
     return f" (did you mean {close[0]!r}?)" if close else ""
 
 
 def printable(text: str) -> str:
-    """One line without characters that could steer a terminal."""
+    """The text on one line, without characters that control a terminal."""
     line = " ".join(text.split())
     return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in line)

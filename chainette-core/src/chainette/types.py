@@ -26,9 +26,9 @@ Prompt: TypeAlias = str | list[Message]
 
 @validated_dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class GuidedDecodingParams:
-    """A constraint on the completion's text, for backends that can enforce one.
+    """A constraint on the completion's text, for backends that can enforce it.
 
-    Exactly one of them is set.
+    Exactly one of the attributes is set.
 
     Attributes:
         json: A JSON schema.
@@ -43,28 +43,28 @@ class GuidedDecodingParams:
     grammar: str | None = None
 
     def __post_init__(self) -> None:
-        """Refuse none and more than one."""
-        given = [name for name in ("json", "regex", "choice", "grammar") if getattr(self, name)]
-        if len(given) != 1:
-            found = ", ".join(given) or "none"
-            raise ValueError(f"give exactly one of json, regex, choice, grammar (found: {found})")
+        """Check that exactly one attribute is set."""
+        names = [name for name in ("json", "regex", "choice", "grammar") if getattr(self, name)]
+        if len(names) != 1:
+            got = ", ".join(names) or "none"
+            raise ValueError(f"give exactly one of json, regex, choice, grammar (got: {got})")
 
 
 class SamplingParams(BaseModel):
-    """How an engine samples a completion; `None` leaves a parameter to the server's default.
+    """The parameters for sampling a completion; `None` leaves one to the server's default.
 
     Attributes:
         temperature: 0 is greedy.
         top_p: Nucleus sampling, a probability mass.
-        top_k: Sample among the k likeliest tokens.
-        min_p: Drop tokens less likely than this share of the likeliest one.
-        max_tokens: Most tokens of the completion.
+        top_k: Sample from the k most likely tokens.
+        min_p: Drop tokens less likely than this share of the most likely one.
+        max_tokens: Maximum tokens of the completion.
         stop: Texts that end the completion.
-        seed: Seed of the random numbers, for servers that take one.
+        seed: Seed of the random numbers, for servers that accept one.
         presence_penalty: Penalty for tokens seen before, from -2 to 2.
         frequency_penalty: Penalty that grows with a token's count, from -2 to 2.
-        repetition_penalty: Factor on tokens seen before; 1 is none.
-        n: Completions for each prompt.
+        repetition_penalty: Factor on tokens seen before; 1 has no effect.
+        n: Number of completions for each prompt.
         guided_decoding: A constraint on the text; an output model sets its own.
     """
 
@@ -95,8 +95,8 @@ class Completion:
 
     Attributes:
         text: The text as the model wrote it.
-        parsed: The instance of the output model, when one was asked for and the text is valid.
-        reasoning_content: The model's reasoning, when the backend reports it apart.
+        parsed: The instance of the output model, if one was asked for and the text is valid.
+        reasoning_content: The model's reasoning, if the backend reports it separately.
         finish_reason: `stop`, `length`, `content_filter`, `refusal`, or `error`.
     """
 
@@ -108,13 +108,13 @@ class Completion:
 
 @dataclass(slots=True)
 class LLMOutput:
-    """What came of one prompt.
+    """The output of an engine for one prompt.
 
     Attributes:
         outputs: The completions; never empty, a failed request has one without text.
-        usage: Tokens, or `None` when the server does not say.
-        error: Why there is no usable answer, or `None`.
-        latency: Seconds from sending to the whole answer.
+        usage: Tokens, or `None` if the server does not report them.
+        error: The reason why there is not a usable answer, or `None`.
+        latency: Seconds from sending the request to the end of the answer.
     """
 
     outputs: list[Completion]

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Tokens that a request, or many, took.
+    """Tokens that one or more requests took.
 
     Attributes:
         prompt_tokens: Tokens read.
-        completion_tokens: Tokens written, those of reasoning included.
-        reasoning_tokens: Tokens of reasoning among them.
-        cached_tokens: Prompt tokens that the server had in its cache.
+        completion_tokens: Tokens written, including reasoning.
+        reasoning_tokens: Completion tokens of reasoning.
+        cached_tokens: Prompt tokens that the server read from its cache.
     """
 
     prompt_tokens: int = 0
@@ -22,7 +22,7 @@ class Usage:
     cached_tokens: int = 0
 
     def as_dict(self) -> dict[str, int]:
-        """The counts by their names."""
+        """The counts by name."""
         return {
             "prompt_tokens": self.prompt_tokens,
             "completion_tokens": self.completion_tokens,
@@ -31,7 +31,7 @@ class Usage:
         }
 
     def __add__(self, other: Usage) -> Usage:
-        """Sum of two usages."""
+        """The sum of two usages."""
         return Usage(
             self.prompt_tokens + other.prompt_tokens,
             self.completion_tokens + other.completion_tokens,

@@ -1,4 +1,4 @@
-"""YAML files whose every value knows its line."""
+"""YAML files with the line of every value."""
 
 from __future__ import annotations
 
@@ -13,35 +13,35 @@ import yaml
 
 from chainette.errors import ChainetteError
 
-Place: TypeAlias = tuple[str | int, ...]
-"""Where a value stands: the keys and indexes that lead to it."""
+Location: TypeAlias = tuple[str | int, ...]
+"""The keys and indexes that lead to a value."""
 
-MOST_BYTES = 10_000_000
-"""Of a file; engines and chains are texts that somebody wrote."""
-MOST_VALUES = 100_000
-"""Of a file, each counted as often as aliases repeat it."""
+MAX_BYTES = 10_000_000
+"""Maximum size of a file; people write engines and chains by hand."""
+MAX_VALUES = 100_000
+"""Maximum values in a file, counting each repetition by an alias."""
 _VARIABLE = re.compile(r"\$(?:\$|\{(?P<name>[A-Za-z_]\w*)(?::-(?P<default>[^}]*))?\})")
 
 
 @dataclass(frozen=True, slots=True)
 class YamlSource:
-    """What a YAML file says and where.
+    """The content of a YAML file, with line numbers.
 
     Attributes:
         path: The file.
         data: Its content, as plain Python values.
-        lines: 1-based line of each value, by the keys and indexes that lead to it.
+        lines: 1-based line of each value, by its location.
     """
 
     path: Path
     data: Any
-    lines: Mapping[Place, int]
+    lines: Mapping[Location, int]
 
-    def place(self, where: Place = ()) -> str:
+    def place(self, location: Location = ()) -> str:
         """`file:line` of a value, or of the closest one around it."""
-        while where and where not in self.lines:
-            where = where[:-1]
-        return f"{self.path}:{self.lines.get(where, 1)}"
+        while location and location not in self.lines:
+            location = location[:-1]
+        return f"{self.path}:{self.lines.get(location, 1)}"
 
 
 def read_yaml(path: str | Path, error: Callable[[str], ChainetteError]) -> YamlSource:
@@ -49,24 +49,24 @@ def read_yaml(path: str | Path, error: Callable[[str], ChainetteError]) -> YamlS
 
     Args:
         path: The file.
-        error: Makes the exception to raise from a message.
+        error: Creates the exception to raise from a message.
 
     Returns:
-        Its content; an empty file holds `None`.
+        The content; `None` for an empty file.
 
     Raises:
-        ChainetteError: What `error` made: the file cannot be read or is no valid YAML.
+        ChainetteError: The exception from `error`: the file cannot be read or is not valid YAML.
     """
     path = Path(path)
     try:
         with path.open("rb") as file:
-            content = file.read(MOST_BYTES + 1)
-        if len(content) > MOST_BYTES:
-            raise error(f"{path}: too large: more than {MOST_BYTES // 1_000_000} MB of YAML")
+            content = file.read(MAX_BYTES + 1)
+        if len(content) > MAX_BYTES:
+            raise error(f"{path}: too large: more than {MAX_BYTES // 1_000_000} MB of YAML")
         text = content.decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as problem:
         raise error(f"{path}: cannot be read: {_reason(problem)}") from None
-    lines: dict[Place, int] = {}
+    lines: dict[Location, int] = {}
     try:
         loader = yaml.SafeLoader(text)
         node = loader.get_single_node()
@@ -77,57 +77,57 @@ def read_yaml(path: str | Path, error: Callable[[str], ChainetteError]) -> YamlS
     except yaml.MarkedYAMLError as problem:
         mark = problem.problem_mark
         line = f":{mark.line + 1}" if mark else ""
-        raise error(f"{path}{line}: no valid YAML: {problem.problem}") from None
+        raise error(f"{path}{line}: not valid YAML: {problem.problem}") from None
     except RecursionError:
-        raise error(f"{path}: no valid YAML: nested too deeply") from None
+        raise error(f"{path}: not valid YAML: nested too deeply") from None
     except (yaml.YAMLError, ValueError, LookupError, AttributeError) as problem:
-        # PyYAML lets out whatever it meets in a value that does not fit its tag.
-        raise error(f"{path}: no valid YAML: {problem}") from None
+        # PyYAML lets any error of a value that does not fit its tag escape.
+        raise error(f"{path}: not valid YAML: {problem}") from None
 
 
 def _reason(problem: OSError | UnicodeDecodeError) -> str:
     return (problem.strerror or str(problem)) if isinstance(problem, OSError) else "it is not UTF-8"
 
 
-def _collect_lines(node: yaml.Node, where: Place, lines: dict[Place, int]) -> None:
-    lines.setdefault(where, node.start_mark.line + 1)
-    if len(lines) > MOST_VALUES:
+def _collect_lines(node: yaml.Node, location: Location, lines: dict[Location, int]) -> None:
+    lines.setdefault(location, node.start_mark.line + 1)
+    if len(lines) > MAX_VALUES:
         raise yaml.MarkedYAMLError(
-            problem=f"more than {MOST_VALUES} values, those that aliases repeat included",
+            problem=f"more than {MAX_VALUES} values, including those that aliases repeat",
             problem_mark=node.start_mark,
         )
     if isinstance(node, yaml.SequenceNode):
         for index, item in enumerate(node.value):
-            _collect_lines(item, (*where, index), lines)
+            _collect_lines(item, (*location, index), lines)
     elif isinstance(node, yaml.MappingNode):
         for key, value in node.value:
             if not isinstance(key, yaml.ScalarNode):
                 raise yaml.MarkedYAMLError(
-                    problem="a key is a plain text", problem_mark=key.start_mark
+                    problem="a key must be a plain text", problem_mark=key.start_mark
                 )
-            place = (*where, key.value)
-            if place in lines:
+            inner = (*location, key.value)
+            if inner in lines:
                 raise yaml.MarkedYAMLError(
-                    problem=f"the key {key.value!r} stands twice", problem_mark=key.start_mark
+                    problem=f"the key {key.value!r} appears twice", problem_mark=key.start_mark
                 )
-            lines[place] = key.start_mark.line + 1
-            _collect_lines(value, place, lines)
+            lines[inner] = key.start_mark.line + 1
+            _collect_lines(value, inner, lines)
 
 
-def expand(value: Any, report: Callable[[Place, str], None], where: Place = ()) -> Any:
-    """Replace `${VAR}` and `${VAR:-default}` in every text by the environment's values.
+def expand(value: Any, report: Callable[[Location, str], None], location: Location = ()) -> Any:
+    """Replace `${VAR}` and `${VAR:-default}` in every text with the environment's values.
 
-    `$$` stands for one dollar sign. An empty variable counts as unset, as in a shell's `:-`.
+    `$$` is one dollar sign. An empty variable counts as unset, as in a shell's `:-`.
 
     Args:
         value: Plain Python values.
-        report: Called with the place and a message for every variable that is not set.
-        where: The place of `value`.
+        report: Called with the location and a message for every variable that is not set.
+        location: The location of `value`.
     """
     if isinstance(value, dict):
-        return {key: expand(item, report, (*where, key)) for key, item in value.items()}
+        return {key: expand(item, report, (*location, key)) for key, item in value.items()}
     if isinstance(value, list):
-        return [expand(item, report, (*where, index)) for index, item in enumerate(value)]
+        return [expand(item, report, (*location, index)) for index, item in enumerate(value)]
     if not isinstance(value, str) or "$" not in value:
         return value
 
@@ -135,9 +135,9 @@ def expand(value: Any, report: Callable[[Place, str], None], where: Place = ()) 
         name, default = match["name"], match["default"]
         if name is None:
             return "$"
-        found = os.environ.get(name) or default
-        if found is None:
-            report(where, f"the environment variable {name} is not set")
-        return found or ""
+        text = os.environ.get(name) or default
+        if text is None:
+            report(location, f"the environment variable {name} is not set")
+        return text or ""
 
     return _VARIABLE.sub(replace, value)

@@ -21,7 +21,7 @@ from pydantic import (
 from chainette.errors import MissingAPIKeyError
 from chainette.types import LLMOutput, Prompt, SamplingParams
 
-_NOT_ANSWERING = {
+_WITHOUT_INFLUENCE = {
     "name",
     "api_key",
     "api_key_env",
@@ -38,7 +38,7 @@ _NOT_ANSWERING = {
     "startup_timeout",
     "extra_env",
 }
-"""Fields that may differ between engines that answer alike."""
+"""Fields that do not influence an engine's answers."""
 
 
 class EngineClient(Protocol):
@@ -67,29 +67,30 @@ class EngineClient(Protocol):
 
 
 class EngineConfig(BaseModel):
-    """What every engine has; a backend's own class adds its fields.
+    """Configuration of an engine; a backend's own class adds its fields.
 
     Attributes:
-        name: Name of the engine, which steps refer to.
+        name: Name of the engine, by which steps refer to it.
         backend: Name of the backend, as `chainette engines list` shows it.
         model: Name of the model as the server knows it.
         endpoint: Base URL of the server.
         api_key: The API key itself. Prefer `api_key_env`.
         api_key_env: Name of the environment variable that holds the API key.
-        timeout: Most seconds for one request, from sending it to the last byte of the answer.
-        connect_timeout: Most seconds to get a connection.
-        max_retries: How often a request that failed in passing is sent again; with 0 nothing is.
-        give_up_after: Seconds without any answer after which the engine is taken to be gone, and
-            the longest that the server may ask a request to wait.
-        max_concurrency: Most requests in flight at a time.
-        requests_per_minute: Most requests in a minute.
-        tokens_per_minute: Most tokens in a minute, those of prompt and completion together; what a
-            request will take is estimated, and corrected by its answer.
-        structured_output: How typed answers are asked for; `auto` lets the engine find out.
-        enable_reasoning: Ask for the model's reasoning apart from its answer.
-        headers: Further HTTP headers. Their values are kept as secrets.
-        extra_body: Further fields for the body of every request.
-        lazy: Start the engine when it is first needed, and release what it holds on this machine
+        timeout: Maximum seconds for one request, from sending it to the last byte of the answer.
+        connect_timeout: Maximum seconds to connect.
+        max_retries: Maximum retries of a request after temporary failures; 0 turns retries off.
+        give_up_after: Seconds without any answer after which the engine counts as gone, and the
+            longest wait that the server may ask for.
+        max_concurrency: Maximum requests in flight.
+        requests_per_minute: Maximum requests per minute.
+        tokens_per_minute: Maximum tokens per minute, of prompts and completions together. The
+            tokens of a request are estimated, and corrected when its answer arrives.
+        structured_output: The way to ask for typed answers; `auto` uses the strongest one that the
+            server accepts.
+        enable_reasoning: Ask for the model's reasoning separately from its answer.
+        headers: Additional HTTP headers. Their values are treated as secrets.
+        extra_body: Additional fields for the body of every request.
+        lazy: Start the engine when it is first needed, and release its memory on this machine
             after its last step. False starts it before the first row, and keeps it.
     """
 
@@ -122,7 +123,7 @@ class EngineConfig(BaseModel):
         try:
             parts = urlsplit(value)
             usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
-        except ValueError:  # brackets that do not match, or a port that is none
+        except ValueError:  # brackets that do not match, or a port that is not a number
             usable = False
         if not usable:
             raise ValueError("an endpoint is a URL with a host, such as http://localhost:8000/v1")
@@ -153,21 +154,21 @@ class EngineConfig(BaseModel):
 
     @property
     def server_key(self) -> str:
-        """Digest of what makes the engine's server: backend, model and the backend's own fields."""
+        """Digest of the fields that define the engine's server: backend, model, server options."""
         own = set(type(self).model_fields) - set(EngineConfig.model_fields)
         fields = self.model_dump(mode="json", include=own | {"backend", "model"})
         return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()[:16]
 
     def answering(self) -> dict[str, Any]:
-        """The fields that answers depend on, as JSON values without secrets."""
-        fields = self.model_dump(mode="json", exclude=_NOT_ANSWERING)
+        """The fields that influence answers, as JSON values without secrets."""
+        fields = self.model_dump(mode="json", exclude=_WITHOUT_INFLUENCE)
         return {name: value for name, value in fields.items() if value is not None}
 
     def secret_key(self, *default_envs: str) -> SecretStr | None:
         """The API key, from the configuration or the environment.
 
         Args:
-            default_envs: Environment variables to look at when none is configured.
+            default_envs: Environment variables to read if the configuration names no key.
 
         Raises:
             MissingAPIKeyError: `api_key_env` names a variable that is not set.
@@ -175,7 +176,7 @@ class EngineConfig(BaseModel):
         if self.api_key is not None:
             return SecretStr(self.api_key.get_secret_value().strip())
         for variable in [self.api_key_env] if self.api_key_env else default_envs:
-            # A key that was read from a file ends with a line break, which no header can hold.
+            # A key that was read from a file ends with a line break, which a header cannot hold.
             if key := os.environ.get(variable, "").strip():
                 return SecretStr(key)
         if self.api_key_env:
@@ -186,7 +187,7 @@ class EngineConfig(BaseModel):
         return None
 
     def __repr_args__(self) -> Iterable[tuple[str | None, Any]]:
-        """Fields for the repr; what a URL may hide is left out."""
+        """Fields for the repr; URLs are shown without their secrets."""
         for name, value in super().__repr_args__():
             yield name, public_url(value) if name == "endpoint" and value else value
 

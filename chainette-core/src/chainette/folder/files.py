@@ -1,4 +1,4 @@
-"""The files of a run."""
+"""The files in a run's folder."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ class RunFolder:
         max_lines: Maximum lines of a file before a new one begins.
 
     Attributes:
-        earlier: The manifest of the run that is gone on with, or `None`.
+        earlier: The manifest of the run that is resumed, or `None`.
 
     Raises:
-        OutputDirError: The folder cannot be made, or holds something else.
+        OutputDirError: The folder cannot be created, or holds something else.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class RunFolder:
         try:
             if resume and (path / MANIFEST).exists():
                 self.earlier = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
-                _go_back(path, retry_errors)
+                _rewind(path, retry_errors)
             else:
                 _make_room(path, overwrite)
             self.steps = {id: LineFiles(path / "steps" / id, max_lines) for id in node_ids}
@@ -66,7 +66,7 @@ class RunFolder:
         return *self.steps.values(), self.flattened, self.errors
 
     def write_json(self, name: str, value: Any) -> None:
-        """Write a JSON file so that no reader ever sees half of it."""
+        """Write a JSON file as a whole."""
         text = json.dumps(value, ensure_ascii=False, indent=2) + "\n"
         try:
             with replacing(self.path / name) as draft:
@@ -75,7 +75,7 @@ class RunFolder:
             raise unwritable(self.path / name, error) from None
 
     def close(self) -> None:
-        """Close every file, whatever is wrong with one of them."""
+        """Close every file, even if one of them cannot be closed."""
         with ExitStack() as closing:
             for file in self._files:
                 closing.callback(file.close)
@@ -86,11 +86,13 @@ def _make_room(path: Path, overwrite: bool) -> None:
         raise OutputDirError(f"{path}: is a file; give a folder for the run")
     if path.is_dir() and any(path.iterdir()):
         if not (path / MANIFEST).exists():
-            raise OutputDirError(f"{path}: is not empty and holds no run; choose another folder")
+            raise OutputDirError(
+                f"{path}: is not empty and does not hold a run; choose another folder"
+            )
         if not overwrite and _has_rows(path):
             raise OutputDirError(
-                f"{path}: already holds a run; choose another folder or overwrite it (--overwrite) "
-                "or go on with it (--resume)"
+                f"{path}: already holds a run; choose another folder, overwrite the run "
+                "(--overwrite) or resume it (--resume)"
             )
         for folder in ("steps", "flattened"):
             shutil.rmtree(path / folder, ignore_errors=True)
@@ -99,8 +101,8 @@ def _make_room(path: Path, overwrite: bool) -> None:
     path.mkdir(parents=True, exist_ok=True)
 
 
-def _go_back(path: Path, retry_errors: bool) -> None:
-    """Remove what is made anew from the journals, and repair those."""
+def _rewind(path: Path, retry_errors: bool) -> None:
+    """Remove the files that are rebuilt from the journals, and repair the journals."""
     shutil.rmtree(path / "flattened", ignore_errors=True)
     errors = path / ERRORS
     if retry_errors:
@@ -110,6 +112,6 @@ def _go_back(path: Path, retry_errors: bool) -> None:
 
 
 def _has_rows(path: Path) -> bool:
-    """Whether the run in a folder got anywhere; one that could not start stands in nobody's way."""
+    """Whether the run in a folder has finished anything; a run that could not start has not."""
     files = (path / ERRORS, *path.glob("steps/*/*.jsonl"))
     return any(file.exists() and file.stat().st_size > 0 for file in files)

@@ -1,4 +1,4 @@
-"""Files of JSON lines, and what lines call a row and an item."""
+"""Files of JSON lines, and the fields that lines share."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from chainette.errors import FailedRowError, OutputDirError
 from chainette.json_bytes import decode, encode
 
 BUFFER = 1 << 20
-"""Bytes of lines to keep at most before they are handed to the operating system."""
+"""Maximum bytes of lines that are kept before they are handed to the operating system."""
 ItemPath = tuple[int, ...]
-"""Place of an item among its siblings, for every split that it went through."""
+"""Index of an item among its siblings, for every split that it went through."""
 
 
 def item_name(path: ItemPath) -> str:
-    """The item as files name it, such as `3.1`; empty for a row that was not split."""
+    """An item's path as files show it, such as `3.1`; empty for a row that was not split."""
     return ".".join(map(str, path)) if path else ""
 
 
@@ -31,7 +31,7 @@ def _line(value: Any) -> bytes:
 def _value(line: bytes) -> Any:
     try:
         return decode(line)
-    except ValueError:  # as above, or torn: then this raises, too
+    except ValueError:  # as above; json raises if the line is torn
         return json.loads(line)
 
 
@@ -50,7 +50,7 @@ class LineFile:
         """Add lines; `flush` hands them to the operating system.
 
         Raises:
-            OutputDirError: There is no room for them; the other two methods raise it, too.
+            OutputDirError: The lines cannot be written; `flush` and `close` raise it, too.
         """
         try:
             self._room_for(len(values)).write(b"".join(map(_line, values)))
@@ -58,7 +58,7 @@ class LineFile:
             raise unwritable(self._path, error) from None
 
     def flush(self) -> None:
-        """Hand what was written to the operating system."""
+        """Hand the lines to the operating system."""
         if self._file is not None:
             try:
                 self._file.flush()
@@ -66,7 +66,7 @@ class LineFile:
                 raise unwritable(self._path, error) from None
 
     def close(self) -> None:
-        """Close the file that is open."""
+        """Close the file."""
         file, self._file = self._file, None
         if file is not None:
             try:
@@ -75,7 +75,7 @@ class LineFile:
                 raise unwritable(self._path, error) from None
 
     def _room_for(self, lines: int) -> BinaryIO:
-        """The file to write so many lines to."""
+        """The file for a number of lines."""
         assert self._file is not None
         return self._file
 
@@ -83,10 +83,10 @@ class LineFile:
 class LineFiles(LineFile):
     """Numbered files of lines in one folder: `000000.jsonl`, `000001.jsonl` and so on.
 
-    What the folder holds already stays; a last line that was torn is cut off.
+    Existing lines stay; a torn last line is cut off.
 
     Args:
-        folder: The folder; it is made.
+        folder: The folder; it is created.
         max_lines: Lines of a file before the next one begins.
     """
 
@@ -95,12 +95,12 @@ class LineFiles(LineFile):
         self._path = folder
         self._max_lines = max_lines
         self._file = None
-        found = sorted(folder.glob("*.jsonl"))
-        self._number = len(found)
+        paths = sorted(folder.glob("*.jsonl"))
+        self._number = len(paths)
         self._left = 0
-        if found:
-            self._left = max_lines - repair(found[-1])
-            self._file = found[-1].open("ab", BUFFER)
+        if paths:
+            self._left = max_lines - repair(paths[-1])
+            self._file = paths[-1].open("ab", BUFFER)
 
     def _room_for(self, lines: int) -> BinaryIO:
         if self._file is None or self._left <= 0:
@@ -112,13 +112,13 @@ class LineFiles(LineFile):
 
 
 def unwritable(path: Path, error: OSError) -> OutputDirError:
-    """What to tell a person of a file that could not be written."""
-    hint = "make room, then go on with the run (--resume)"
+    """The exception for a file that could not be written."""
+    hint = "make room, then resume the run (--resume)"
     return OutputDirError(f"{path}: cannot be written: {error.strerror}; {hint}")
 
 
 def repair(path: Path) -> int:
-    """Cut off a last line without an end; returns how many lines are left."""
+    """Cut off an incomplete last line, and return the number of lines that are left."""
     lines, whole, size = 0, 0, 0
     with path.open("rb") as file:
         for line in file:

@@ -1,4 +1,4 @@
-"""The start of `run.json`: what runs, on what."""
+"""The start of `run.json`: the chain, its engines and its inputs."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ from chainette.plugins.discovery import installed
 def manifest(
     chain: Pipeline, configs: list[EngineConfig], inputs: Mapping[str, str | None]
 ) -> dict[str, Any]:
-    """The manifest at the start of a run; nothing in it is secret.
+    """The manifest at the start of a run, without secrets.
 
     Args:
         chain: The chain.
         configs: Its engines.
-        inputs: Their `path` and their `sha256`, as far as they have them.
+        inputs: The `path` and the `sha256` of the inputs, as far as they have them.
     """
     return {
         "chainette": importlib_metadata.version("chainette"),
@@ -49,15 +49,15 @@ def manifest(
 
 
 def continued(earlier: dict[str, Any]) -> dict[str, Any]:
-    """What the manifest of a resumed run keeps of the earlier one."""
+    """The fields of a resumed run's manifest that come from the earlier one."""
     return {"started": earlier.get("started"), "resumed": [*earlier.get("resumed", []), now()]}
 
 
 def check_resumable(path: Path, current: dict[str, Any], *, resume: bool, force: bool) -> None:
-    """Refuse to go on with a run of something else.
+    """Refuse to resume a run of another chain, or on other inputs.
 
     Raises:
-        OutputDirError: Pipeline, engines or inputs changed since.
+        OutputDirError: The chain, an engine or the inputs have changed.
     """
     if not resume or force or not (path / MANIFEST).exists():
         return
@@ -65,27 +65,27 @@ def check_resumable(path: Path, current: dict[str, Any], *, resume: bool, force:
         earlier = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise OutputDirError(f"{path / MANIFEST}: cannot be read: {error}") from None
-    before, now_is = earlier.get("fingerprint", {}), current["fingerprint"]
+    before, after = earlier.get("fingerprint", {}), current["fingerprint"]
     changed = []
-    if before.get("chain") != now_is["chain"]:
+    if before.get("chain") != after["chain"]:
         changed.append("the chain (steps, prompts, models, sampling or functions)")
     engines = before.get("engines", {})
     changed += [
         f"engine {name!r}"
-        for name, digest_ in now_is["engines"].items()
-        if engines.get(name) != digest_
+        for name, digest in after["engines"].items()
+        if engines.get(name) != digest
     ]
     if earlier.get("inputs", {}).get("sha256") != current["inputs"]["sha256"]:
         changed.append("the inputs")
     if changed:
         raise OutputDirError(
-            f"{path}: cannot go on with this run: changed since: {', '.join(changed)}; "
-            "choose another folder, --overwrite it, or --force to go on all the same"
+            f"{path}: cannot resume this run: changed since: {', '.join(changed)}; "
+            "choose another folder, --overwrite it, or --force to resume it all the same"
         )
 
 
 def _types(node: Node) -> Any:
-    """What of a node the graph does not show."""
+    """The parts of a node that the graph does not show."""
     code = node.source if isinstance(node, ApplyNode) else ""
     return [node.id, code, _schema(node.input_model), _schema(node.output_model)]
 
@@ -93,7 +93,7 @@ def _types(node: Node) -> Any:
 def _schema(model: Any) -> Any:
     try:
         return TypeAdapter(model).json_schema()
-    except PydanticUserError:  # a type that has none
+    except PydanticUserError:  # a type without a schema
         return str(model)
 
 
@@ -103,8 +103,8 @@ def _digest(value: Any) -> str:
 
 
 def _plugins(backends: set[str]) -> dict[str, str]:
-    """Versions of the distributions that bring these backends."""
-    points = [point for name, found in installed().items() if name in backends for point in found]
+    """Versions of the distributions that contain these backends."""
+    points = [point for name in backends for point in installed().get(name, [])]
     return {point.distribution: point.version for point in points}
 
 

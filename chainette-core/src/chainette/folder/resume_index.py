@@ -1,4 +1,4 @@
-"""What an interrupted run has finished already."""
+"""An index of the lines that an interrupted run has finished."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ Key = tuple[str, int, str]
 
 
 class ResumeIndex:
-    """The finished lines of a run's journals, found by node, row and item.
+    """The finished lines of a run's journals, by node, row and item.
 
-    They are kept in a temporary database, so that memory stays flat however many there are.
+    A temporary database holds them, so that memory stays flat.
 
     Args:
         path: The run's folder.
         node_ids: Nodes of the chain.
-        retry_errors: Forget what failed, so that it is tried again.
+        retry_errors: Forget failures, so that they are tried again.
     """
 
     def __init__(self, path: Path, node_ids: Iterable[str], *, retry_errors: bool) -> None:
@@ -41,11 +41,11 @@ class ResumeIndex:
 
     def find(self, node_id: str, row_id: int, item: str) -> dict[str, Any] | None:
         """The line of a node's output, or of its error."""
-        found = self._db.execute(
+        record = self._db.execute(
             "SELECT line FROM lines WHERE node = ? AND row = ? AND item = ?",
             (node_id, row_id, item),
         ).fetchone()
-        return json.loads(found[0]) if found else None
+        return json.loads(record[0]) if record else None
 
     def close(self) -> None:
         """Forget everything."""
@@ -53,7 +53,7 @@ class ResumeIndex:
 
 
 def failure(line: dict[str, Any]) -> FailedRowError | None:
-    """The error of a line, if it is one."""
+    """The error of a line, or `None` for a line with an output."""
     if "message" not in line:
         return None
     return FailedRowError(
@@ -73,5 +73,5 @@ def _errors(path: Path) -> Iterator[tuple[str, int, str, str]]:
     with (path / ERRORS).open("rb") as file:
         for text in file:
             line = json.loads(text)
-            # A row that could not be read has no node.
+            # A row that could not be read does not have a node.
             yield line["step_id"] or "", line["row_id"], line.get("item", ""), json.dumps(line)

@@ -1,4 +1,4 @@
-"""The shape of a chain as plain data and as Mermaid text."""
+"""The graph of a chain, as plain data and as a Mermaid chart."""
 
 from __future__ import annotations
 

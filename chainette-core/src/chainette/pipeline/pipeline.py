@@ -1,4 +1,4 @@
-"""Nodes that fit together: what a chain is, before anything runs."""
+"""A pipeline: nodes that fit together, before anything runs."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Pipeline:
     @property
     def input_model(self) -> Any:
         """Type of the input rows."""
-        # Branches that stand first take what the main flow takes, and may be less particular.
+        # Branches at the start take the main flow's input, and may accept more than it does.
         main = (node for node in self.steps if isinstance(node, Node))
         return next(main, self.steps[0]).input_model
 

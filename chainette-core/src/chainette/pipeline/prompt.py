@@ -26,7 +26,7 @@ def _environment() -> ImmutableSandboxedEnvironment:
 
 
 def _as_text(value: object) -> object:
-    """A whole model in a prompt reads best as JSON."""
+    """Show a whole model in a prompt as JSON."""
     return value.model_dump_json() if isinstance(value, BaseModel) else value
 
 
@@ -35,10 +35,10 @@ class PromptTemplate:
 
     Args:
         source: The template.
-        where: What it is called in errors, such as `step 'a', user_prompt`.
+        where: Name of the template in messages, such as `step 'a', user_prompt`.
 
     Raises:
-        ChainError: The template is no valid Jinja2.
+        ChainError: The template is not valid Jinja2.
     """
 
     def __init__(self, source: str, where: str) -> None:
@@ -64,22 +64,22 @@ class PromptTemplate:
         more_names: bool = False,
         elsewhere: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
-        """Check that every name, and every field of a model, is there.
+        """Check that every name, and every field of a model, exists.
 
         Args:
             types: The names that the template may use, and the types of their values.
-            more_names: There may be other names too, which only a row tells.
+            more_names: Whether rows may have further names.
             elsewhere: Hints for names that exist where the template cannot see them.
 
         Raises:
-            ChainError: One is not.
+            ChainError: A name or a field does not exist.
         """
         for name in sorted(self.names):
             if name not in types and not more_names:
                 known = ", ".join(sorted(types))
                 hint = elsewhere.get(name) or did_you_mean(name, types)
                 raise ChainError(
-                    f"{self.where}: unknown variable {name!r}{hint}; there are: {known}"
+                    f"{self.where}: unknown variable {name!r}{hint}; the variables are: {known}"
                 )
         for name, field in self._fields():
             model = types.get(name)
@@ -118,5 +118,5 @@ class PromptTemplate:
             return self._template.render(values)
         except TemplateError as error:
             raise ChainError(f"{self.where}: {error}") from None
-        except Exception as error:  # whatever an expression of the template raises
+        except Exception as error:  # an expression in the template can raise anything
             raise ChainError(f"{self.where}: {type(error).__name__}: {error}") from None

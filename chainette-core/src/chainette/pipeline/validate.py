@@ -1,4 +1,4 @@
-"""Do the nodes of a chain fit together?"""
+"""Validation of a chain: whether its nodes fit together."""
 
 from __future__ import annotations
 
@@ -16,8 +16,13 @@ from chainette.pipeline.nodes.step import Step
 def validate(name: str, nodes: list[Any], input_model: Any) -> None:
     """Check the nodes of a chain.
 
+    Args:
+        name: Name of the chain.
+        nodes: Its nodes.
+        input_model: Type of the input rows.
+
     Raises:
-        ChainError: Names clash, types do not fit, or a prompt names what it cannot see.
+        ChainError: Names clash, types do not fit, or a prompt uses an unknown name.
     """
     where = f"chain {name!r}"
     if not nodes:
@@ -29,7 +34,7 @@ def validate(name: str, nodes: list[Any], input_model: Any) -> None:
 
 
 def all_nodes(nodes: Iterable[Any]) -> Iterator[Node]:
-    """Steps and functions, those of branches included."""
+    """Steps and functions, including those of branches."""
     for node in nodes:
         if isinstance(node, Branch):
             yield from all_nodes(node.steps)
@@ -38,7 +43,7 @@ def all_nodes(nodes: Iterable[Any]) -> Iterator[Node]:
 
 
 def all_branches(nodes: Iterable[Any]) -> Iterator[Branch]:
-    """Branches, nested ones included."""
+    """Branches, including nested ones."""
     for node in nodes:
         if isinstance(node, Branch):
             yield node
@@ -52,11 +57,11 @@ def _check_names(where: str, nodes: list[Any]) -> None:
             count = sum(other.id == node.id for other in all_nodes(nodes))
             raise ChainError(f"{where}: {count} steps have the id {node.id!r}")
         ids[node.id] = f"the id of a {node.kind}"
-    titles: set[str] = set()
+    branch_names: set[str] = set()
     for branch in all_branches(nodes):
-        if branch.name in titles:
+        if branch.name in branch_names:
             raise ChainError(f"{where}: two branches have the name {branch.name!r}")
-        titles.add(branch.name)
+        branch_names.add(branch.name)
         if branch.alias in ids:
             raise ChainError(
                 f"{where}: branch {branch.name!r} is joined as {branch.alias!r}, "
@@ -67,38 +72,38 @@ def _check_names(where: str, nodes: list[Any]) -> None:
 
 
 def _check_flow(
-    where: str, nodes: list[Any], given: Any, seen: dict[str, Any], elsewhere: dict[str, str]
+    where: str, nodes: list[Any], current: Any, names: dict[str, Any], elsewhere: dict[str, str]
 ) -> Any:
-    """Check nodes one after another; returns the type of what comes out of the last one."""
+    """Check nodes one after another, and return the output type of the last one."""
     previous = "the input"
     for node in nodes:
         if isinstance(node, Branch):
-            last = _check_flow(where, node.steps, given, dict(seen), dict(elsewhere))
+            last = _check_flow(where, node.steps, current, dict(names), dict(elsewhere))
             for inner in all_nodes(node.steps):
                 joined = f"its last output is {node.alias!r} here" if node.alias else "join it"
                 elsewhere[inner.id] = f" (a step of branch {node.name!r}: {joined})"
             if node.alias is not None:
                 splits = any(inner.kind == "apply" for inner in node.steps)
-                seen[node.alias] = Any if splits else last
+                names[node.alias] = Any if splits else last
             continue
-        if not _fits(given, node.input_model):
+        if not _fits(current, node.input_model):
             raise ChainError(
                 f"{where}: {node.kind} {node.id!r} takes {type_name(node.input_model)}, "
-                f"but {previous} gives {type_name(given)}"
+                f"but {previous} gives {type_name(current)}"
             )
         if isinstance(node, Step):
-            node.check_prompts(seen, elsewhere)
-        seen[node.id] = given = node.output_model
+            node.check_prompts(names, elsewhere)
+        names[node.id] = current = node.output_model
         previous = f"{node.kind} {node.id!r}"
-    return given
+    return current
 
 
-def _fits(given: Any, wanted: Any) -> bool:
+def _fits(source: Any, target: Any) -> bool:
     """Whether a value of one type can be the input of a node that takes another."""
-    if given == wanted or Any in (given, wanted) or object in (given, wanted):
+    if source == target or Any in (source, target) or object in (source, target):
         return True
-    if get_origin(wanted) in (Union, types.UnionType):
-        return any(_fits(given, option) for option in get_args(wanted))
-    if isinstance(given, type) and isinstance(wanted, type):
-        return issubclass(given, wanted)
+    if get_origin(target) in (Union, types.UnionType):
+        return any(_fits(source, option) for option in get_args(target))
+    if isinstance(source, type) and isinstance(target, type):
+        return issubclass(source, target)
     return False

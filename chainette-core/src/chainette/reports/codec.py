@@ -12,7 +12,7 @@ from chainette.reports.result import Many
 
 
 class OutputCodec:
-    """Turns the outputs of one node into JSON values and back.
+    """Conversion of one node's outputs into JSON values and back.
 
     Args:
         model: The node's output type. Outputs of `Any` come back as plain JSON.
@@ -23,7 +23,7 @@ class OutputCodec:
         self.is_exact = model is not Any
 
     def dump(self, value: Any) -> Any:
-        """The JSON value that `load` turns back into an equal output."""
+        """The JSON value of an output; `load` turns it back into an equal one."""
         if isinstance(value, Many):
             return [self.dump(item) for item in value]
         if not self.is_exact:
@@ -39,7 +39,7 @@ class OutputCodec:
         return self._adapter.validate_python(value) if self.is_exact else value
 
     def load(self, value: Any) -> Any:
-        """The output that `dump` was given."""
+        """The output of a JSON value from `dump`."""
         return self._adapter.validate_python(value, by_name=True, by_alias=False)
 
 
@@ -49,7 +49,7 @@ def codecs(chain: Pipeline) -> dict[str, OutputCodec]:
 
 
 MANY = "[]"
-"""Ends the name of a column that holds the outputs of all items that a branch split a row into."""
+"""The end of a column's name, for outputs of all items that a branch split a row into."""
 
 
 def flatten(outputs: dict[str, Any], many: Iterable[str] = ()) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import Any
 from chainette.errors import ConfigError
 
 ROWS = 10_000
-"""Rows of a row group, and in memory at a time."""
+"""Maximum rows of a row group, and of those in memory."""
 _KINDS = {bool: "bool", int: "int64", float: "float64", str: "string"}
 Lines = Callable[[], Iterator[dict[str, Any]]]
 
@@ -19,7 +19,7 @@ def require_pyarrow() -> None:
     """Check that the extra is installed.
 
     Raises:
-        ConfigError: It is not.
+        ConfigError: It is not installed.
     """
     try:
         import pyarrow.parquet  # noqa: F401
@@ -28,9 +28,9 @@ def require_pyarrow() -> None:
 
 
 def chunks(lines: Lines) -> Iterator[Any]:
-    """The lines as Arrow tables of one schema, at least one.
+    """The lines as one or more Arrow tables of the same schema.
 
-    Columns of one kind of value, or of lists of one kind, keep it; others become JSON texts.
+    Columns with one kind of value, or with lists of one kind, keep it; others become JSON texts.
 
     Args:
         lines: Reads the lines; called twice, since their columns must be known first.

@@ -15,12 +15,12 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Result(Generic[T]):
-    """What came of one input row.
+    """The result of one input row.
 
     Attributes:
         row_id: 0-based index of the input row.
-        value: Output of the chain's last step, or `None` when the row failed.
-        error: Why the row failed, or `None`.
+        value: Output of the chain's last step, or `None` if the row failed.
+        error: The reason why the row failed, or `None`.
         outputs: Outputs of the steps that yield one and succeeded, by step id.
     """
 
@@ -54,13 +54,13 @@ class Leaf:
     """A row, or an item that it was split into, at its end.
 
     Attributes:
-        path: Place among its siblings; empty for a row that was not split.
-        outputs: Outputs of the nodes it has passed and that yield, by id.
-        value: What came out of the last node.
-        dropped: A function returned `None` for it.
-        stopped: A step did not prompt its engine, as in a dry run.
-        error: Why it failed, or `None`.
-        node: The node it failed in.
+        path: Index among its siblings; empty for a row that was not split.
+        outputs: Outputs of the nodes that it has passed and that yield, by id.
+        value: Output of the last node.
+        dropped: Whether a function returned `None` for it.
+        stopped: Whether a step did not prompt its engine, as in a dry run.
+        error: The reason why it failed, or `None`.
+        node: The node that it failed in, or `None`.
     """
 
     path: ItemPath
@@ -78,9 +78,9 @@ class Leaf:
 
 
 def result_of(chain: Pipeline, row_id: int, leaves: Sequence[Leaf]) -> Result[Any]:
-    """The result of a row from its one or more ends.
+    """The result of a row, from its one or more ends.
 
-    Of a row that was split, `value` and the outputs are lists, one element for each item.
+    If the row was split, `value` and the outputs are lists with one element for each item.
     """
     error = next((leaf.error for leaf in leaves if leaf.error is not None), None)
     ends = [
@@ -100,5 +100,5 @@ def result_of(chain: Pipeline, row_id: int, leaves: Sequence[Leaf]) -> Result[An
 
 
 def _last(chain: Pipeline, outputs: Mapping[str, Any]) -> Any:
-    """The output of the last node of the main flow that yields."""
+    """The output of the last node of the main flow that yields one."""
     return next((outputs[id] for id in reversed(chain.main_ids) if id in outputs), None)

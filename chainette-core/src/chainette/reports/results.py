@@ -15,12 +15,12 @@ from chainette.reports.result import Leaf, Many, Result, result_of
 
 
 class StoredResults(Sequence[Result[Any]]):
-    """The results of a run on disk, in input order; read anew each time, so memory stays flat.
+    """The results of a run on disk, in input order; read again each time, so memory stays flat.
 
     Args:
         path: The run's folder.
         chain: The chain that ran.
-        count: How many rows there are.
+        count: Number of rows.
     """
 
     def __init__(self, path: Path, chain: Pipeline, count: int) -> None:
@@ -30,7 +30,7 @@ class StoredResults(Sequence[Result[Any]]):
         self._count = count
 
     def __len__(self) -> int:
-        """Number of rows."""
+        """The number of rows."""
         return self._count
 
     def __iter__(self) -> Iterator[Result[Any]]:
@@ -47,8 +47,8 @@ class StoredResults(Sequence[Result[Any]]):
         """One row, or several; the files are read from their start."""
         if isinstance(index, slice):
             wanted = range(*index.indices(self._count))
-            found = {place: result for place, result in enumerate(self) if place in wanted}
-            return [found[place] for place in wanted]
+            results = {index: result for index, result in enumerate(self) if index in wanted}
+            return [results[index] for index in wanted]
         row = range(self._count)[index]
         return next(islice(iter(self), row, None))
 

@@ -14,14 +14,14 @@ from chainette.usage import Usage
 
 
 def total_cost(costs: Mapping[str, Decimal | None]) -> Decimal | None:
-    """The sum, or `None` when a part of it is unknown."""
+    """The sum of costs, or `None` if one of them is unknown."""
     known = [cost for cost in costs.values() if cost is not None]
     return sum(known, Decimal(0)) if len(known) == len(costs) else None
 
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """How many rows there were.
+    """The numbers of rows.
 
     Attributes:
         rows: Input rows that were taken.
@@ -40,13 +40,14 @@ class Run:
 
     Attributes:
         results: One `Result` for each input row, in input order.
-        counts: How many rows there were.
+        counts: The numbers of rows.
         usage: Tokens by step id.
-        seconds: How long it took.
+        seconds: Duration.
         path: The run's folder, or `None`.
         costs: US dollars by step id: 0 for models on this machine, `None` for unknown prices.
-        interrupted: Whether it ended early, by Ctrl-C.
-        stopped: Why it was stopped before all rows were done; resume it to go on.
+        interrupted: Whether Ctrl-C ended it early.
+        stopped: The reason why it was stopped before all rows were done, or `None`; it can be
+            resumed.
         lines: Reads the lines of the flattened table; see `to_arrow`.
     """
 
@@ -63,8 +64,8 @@ class Run:
     def to_arrow(self) -> Any:
         """The flattened table as a `pyarrow.Table`, in input order.
 
-        Its columns are `row_id`, `<step id>.<field>`, and `error.…` where rows failed; a row that
-        was split has one line for each item.
+        Its columns are `row_id`, `<step id>.<field>`, and `error.…` if rows failed. A row that was
+        split has one line for each item.
 
         Raises:
             ConfigError: The extra `chainette[parquet]` is not installed.
@@ -76,7 +77,7 @@ class Run:
 
     @property
     def cost(self) -> Decimal | None:
-        """US dollars, or `None` when the price of a step's model is unknown."""
+        """US dollars, or `None` if the price of a step's model is unknown."""
         return total_cost(self.costs)
 
     @property

@@ -1,4 +1,4 @@
-"""What tokens cost, by the public price lists of hosted models."""
+"""The cost of tokens, from the public price lists of hosted models."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def costs(
 def _cost(client: BaseClient, usage: Usage) -> Decimal | None:
     if client.capabilities.local or client.offline:
         return Decimal(0)
-    # The price belongs to who serves the model: a name alone would price one's own server, too.
+    # Prices belong to providers: the model's name alone would also price the user's own server.
     address = client.base_url
     if urlsplit(address).hostname in LOOPBACK:
         return None

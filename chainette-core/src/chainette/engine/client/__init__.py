@@ -1,1 +1,1 @@
-"""What every engine's client does."""
+"""The part of a client that all backends share."""

@@ -1,4 +1,4 @@
-"""Answers that were given before, kept on disk; needs the extra `chainette[cache]`."""
+"""A cache of answers on disk; needs the extra `chainette[cache]`."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 
 
 class ResponseCache:
-    """Usable answers by everything that shapes them; runs and processes may share it.
+    """Usable answers by everything that shapes them; runs and processes may share the cache.
 
     Args:
-        folder: Where it lives.
+        folder: The folder of the cache.
 
     Attributes:
-        hits: How many requests were answered from it.
-        misses: How many were not.
+        hits: Requests that were answered from the cache.
+        misses: Requests that were not.
 
     Raises:
         ConfigError: The extra is not installed, or the folder cannot be used.
@@ -38,17 +38,17 @@ class ResponseCache:
                 'the response cache needs an extra: pip install "chainette[cache]"'
             ) from None
         try:
-            # As JSON, not pickled: whoever can write to the folder must not run code with it.
+            # As JSON, not pickled: a writer to the folder must not be able to run code.
             self._cache = diskcache.Cache(
                 str(folder), disk=diskcache.JSONDisk, eviction_policy="none"
             )
         except OSError as error:
-            raise ConfigError(f"{folder}: cannot be used as a cache: {error}") from None
+            raise ConfigError(f"{folder}: not usable as a cache: {error}") from None
         self.hits = self.misses = 0
 
     @staticmethod
     def key(config: EngineConfig, request: Request) -> str:
-        """Digest of the engine, the conversation, the sampling and the type of the answer."""
+        """A digest of the engine, the conversation, the sampling and the type of the answer."""
         shaping = {
             "engine": config.answering(),
             "messages": request.messages,
@@ -60,17 +60,17 @@ class ResponseCache:
 
     def get(self, key: str) -> LLMOutput | None:
         """The answer to a request, not yet validated."""
-        found: Any = self._cache.get(key)
-        if found is None:
+        entry: Any = self._cache.get(key)
+        if entry is None:
             self.misses += 1
             return None
         self.hits += 1
-        completions = [Completion(**fields) for fields in found["outputs"]]
-        usage = Usage(**found["usage"]) if found["usage"] else None
+        completions = [Completion(**fields) for fields in entry["outputs"]]
+        usage = Usage(**entry["usage"]) if entry["usage"] else None
         return LLMOutput(completions, usage=usage)
 
     def put(self, key: str, output: LLMOutput) -> None:
-        """Keep an answer that is valid."""
+        """Store a valid answer."""
         completions = [
             {
                 "text": completion.text,

@@ -1,4 +1,4 @@
-"""What is computed once for objects that come again with every row, such as a step's parameters."""
+"""A cache of values computed from objects that every row shares, such as a step's parameters."""
 
 from __future__ import annotations
 
@@ -7,28 +7,28 @@ from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
 
-MOST = 64
-"""So many values are kept; a chain has fewer steps."""
+CAPACITY = 64
+"""Values that are kept; a chain has fewer steps."""
 
 
 class IdentityCache(Generic[T]):
-    """Values by the identity of the objects that they were made of."""
+    """Values by the identity of the objects that they were computed from."""
 
     def __init__(self) -> None:
-        self._made: dict[tuple[int, ...], tuple[tuple[Any, ...], T]] = {}
+        self._entries: dict[tuple[int, ...], tuple[tuple[Any, ...], T]] = {}
 
-    def get(self, objects: tuple[Any, ...], make: Callable[[], T]) -> T:
-        """The value for some objects, made when they are first seen.
+    def get(self, objects: tuple[Any, ...], compute: Callable[[], T]) -> T:
+        """The value for some objects, computed when they are first seen.
 
         Args:
-            objects: Objects that are not changed; they need no hash.
-            make: Makes the value.
+            objects: Objects that do not change; they need not be hashable.
+            compute: Computes the value.
         """
         key = tuple(map(id, objects))
-        found = self._made.get(key)
-        if found is None:
-            if len(self._made) >= MOST:
-                self._made.clear()
-            # The objects are kept, too: an id is an object's own only as long as it lives.
-            found = self._made[key] = objects, make()
-        return found[1]
+        entry = self._entries.get(key)
+        if entry is None:
+            if len(self._entries) >= CAPACITY:
+                self._entries.clear()
+            # The objects are kept, too: an id is unique only as long as its object lives.
+            entry = self._entries[key] = objects, compute()
+        return entry[1]

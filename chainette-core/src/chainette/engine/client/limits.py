@@ -1,7 +1,7 @@
-"""How much an engine may be asked at a time: one set of limits for a whole process.
+"""Limits of an engine: requests in flight, and requests and tokens per minute.
 
-Every thread and every event loop that uses an engine shares its limits, so nothing here belongs to
-a loop: counts are kept under a lock, and who has to wait is woken in the loop that it waits in.
+Every thread and every event loop of the process shares the limits of an engine, so nothing here
+belongs to a loop: counts are kept under a lock, and a waiting task is woken in its own loop.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from chainette.types import Message
 from chainette.usage import Usage
 
 CHARACTERS_PER_TOKEN = 4
-"""Of English text, on average; the estimate is corrected as soon as the answer is there."""
+"""Average for English text; the estimate is corrected when the answer arrives."""
 
 
-class _Place:
-    """One who waits for a place."""
+class _Waiter:
+    """A task that waits for a slot."""
 
     __slots__ = ("future", "granted", "loop")
 
@@ -47,80 +47,80 @@ class _Place:
 
 
 class Concurrency:
-    """Places for requests in flight, given away in the order of asking.
+    """Slots for requests in flight, granted in the order of asking.
 
-    Their number follows the server: half of them after it asked for fewer requests, and one more
-    for every so many answers (additive increase, multiplicative decrease, as in TCP).
+    Their number adapts to the server: it is halved when the server asks for fewer requests, and
+    grows by one for every round of answers (additive increase, multiplicative decrease, as in TCP).
 
     Args:
-        most: Most places.
+        maximum: Maximum number of slots.
     """
 
-    def __init__(self, most: int) -> None:
-        self._most = most
+    def __init__(self, maximum: int) -> None:
+        self._maximum = maximum
         self.reset()
 
     def reset(self) -> None:
-        """Forget who has a place and who waits; for the child of a fork, which has neither."""
+        """Free every slot; for the child of a fork, which has no requests in flight."""
         self._lock = threading.Lock()
-        self._limit = float(self._most)
+        self._limit = float(self._maximum)
         self._taken = 0
-        self._waiting: deque[_Place] = deque()
+        self._waiting: deque[_Waiter] = deque()
 
     @property
     def limit(self) -> int:
-        """How many places there are now."""
+        """The present number of slots."""
         return int(self._limit)
 
     async def acquire(self) -> None:
-        """Take a place, once there is one."""
+        """Take a slot, waiting until one is free."""
         with self._lock:
             if self._taken < int(self._limit) and not self._waiting:
                 self._taken += 1
                 return
-            place = _Place()
-            self._waiting.append(place)
+            waiter = _Waiter()
+            self._waiting.append(waiter)
         try:
-            await place.future
+            await waiter.future
         except BaseException:
             with self._lock:
-                if not place.granted:
-                    self._waiting.remove(place)
-            if place.granted:
+                if not waiter.granted:
+                    self._waiting.remove(waiter)
+            if waiter.granted:
                 self.release()
             raise
 
     def release(self) -> None:
-        """Give a place back."""
+        """Give a slot back."""
         with self._lock:
             self._taken -= 1
-            self._give()
+            self._grant()
 
     def grow(self) -> None:
-        """The server has answered."""
-        if self._limit < self._most:
+        """Add a fraction of a slot, because the server has answered."""
+        if self._limit < self._maximum:
             with self._lock:
-                self._limit = min(self._most, self._limit + 1 / self._limit)
-                self._give()
+                self._limit = min(self._maximum, self._limit + 1 / self._limit)
+                self._grant()
 
     def shrink(self) -> None:
-        """The server has asked for fewer requests."""
+        """Halve the number of slots, because the server has asked for fewer requests."""
         with self._lock:
             self._limit = max(1.0, self._limit / 2)
 
-    def _give(self) -> None:
+    def _grant(self) -> None:
         while self._waiting and self._taken < int(self._limit):
-            place = self._waiting.popleft()
-            place.granted = True
+            waiter = self._waiting.popleft()
+            waiter.granted = True
             try:
-                place.grant()
+                waiter.grant()
             except RuntimeError:  # its event loop was closed
                 continue
             self._taken += 1
 
 
 class Rate:
-    """Lets so much through in a minute, evenly, but for a burst of one second's worth.
+    """A limit per minute, spread evenly, with bursts of one second's worth.
 
     Args:
         per_minute: The rate; `None` lets everything through.
@@ -133,11 +133,11 @@ class Rate:
 
     @property
     def is_limited(self) -> bool:
-        """Whether there is a rate at all."""
+        """Whether there is a limit."""
         return self._per_second != math.inf
 
     def reserve(self, amount: float) -> float:
-        """Book an amount; returns the seconds until it may be used."""
+        """Reserve an amount, and return the seconds until it may be used."""
         with self._lock:
             now = monotonic()
             self._owed = max(0.0, self._owed - (now - self._then) * self._per_second)
@@ -147,26 +147,26 @@ class Rate:
             return wait
 
     def correct(self, amount: float) -> None:
-        """Book more, or less, than was reserved."""
+        """Add to a reservation, or take away from it."""
         with self._lock:
             self._owed = max(0.0, self._owed + amount)
 
 
 class Limits:
-    """All limits of one engine, and what is known of its state.
+    """All limits of one engine, and its state as far as it is known.
 
     Args:
         config: The engine's configuration.
 
     Attributes:
-        places: Requests in flight.
-        answered_at: When the engine last answered, on the clock of `time.monotonic`, or `None`.
-        failures: Attempts in a row that did not get an answer.
+        slots: Requests in flight.
+        answered_at: Time of the last answer, on the clock of `time.monotonic`, or `None`.
+        failures: Consecutive attempts without an answer.
         backing_off: Requests that wait to be sent again.
     """
 
     def __init__(self, config: EngineConfig) -> None:
-        self.places = Concurrency(config.max_concurrency)
+        self.slots = Concurrency(config.max_concurrency)
         self._requests = Rate(config.requests_per_minute)
         self._tokens = Rate(config.tokens_per_minute)
         self._completion = 0.0
@@ -176,54 +176,54 @@ class Limits:
         self.backing_off = 0
         _all.add(self)
 
-    async def wait(self, messages: Sequence[Message], most_tokens: int | None) -> float:
+    async def wait(self, messages: Sequence[Message], max_tokens: int | None) -> float:
         """Wait until a request may be sent.
 
         Args:
             messages: Its conversation.
-            most_tokens: Most tokens of its completion, where that is known.
+            max_tokens: Maximum tokens of its completion, if there is a limit.
 
         Returns:
-            The tokens that were booked for it.
+            The tokens that were reserved for it.
         """
-        booked = delay = 0.0
+        reserved = delay = 0.0
         if self._requests.is_limited:
             delay = self._requests.reserve(1)
         if self._tokens.is_limited:
             characters = sum(len(message["content"]) for message in messages)
-            booked = characters / CHARACTERS_PER_TOKEN + (self._completion or most_tokens or 0)
-            delay = max(delay, self._tokens.reserve(booked))
+            reserved = characters / CHARACTERS_PER_TOKEN + (self._completion or max_tokens or 0)
+            delay = max(delay, self._tokens.reserve(reserved))
         if delay:
             await asyncio.sleep(delay)
         while (left := self._paused_until - monotonic()) > 0:
             # Not all at once, or the server would ask for fewer requests again.
             await asyncio.sleep(left + random.uniform(0, 0.1 + left / 10))  # noqa: S311
-        return booked
+        return reserved
 
     def pause(self, seconds: float) -> None:
-        """Send nothing for a while: the server asks for fewer requests."""
+        """Send nothing for some seconds, because the server asks for fewer requests."""
         now = monotonic()
-        if now >= self._paused_until:  # of many requests that are refused at once, one counts
-            self.places.shrink()
+        if now >= self._paused_until:  # of many requests refused at the same time, one counts
+            self.slots.shrink()
         self._paused_until = max(self._paused_until, now + seconds)
 
-    def answered(self, booked: float = 0.0, usage: Usage | None = None) -> None:
-        """The engine has answered.
+    def answered(self, reserved: float = 0.0, usage: Usage | None = None) -> None:
+        """Record an answer.
 
         Args:
-            booked: The tokens that were booked for the request.
+            reserved: The tokens that were reserved for the request.
             usage: The tokens that it took.
         """
         self.answered_at = monotonic()
         self.failures = 0
-        self.places.grow()
+        self.slots.grow()
         if self._tokens.is_limited and usage is not None:
-            seen = usage.completion_tokens
-            self._completion += (seen - self._completion) / (10 if self._completion else 1)
-            self._tokens.correct(usage.prompt_tokens + seen - booked)
+            length = usage.completion_tokens
+            self._completion += (length - self._completion) / (10 if self._completion else 1)
+            self._tokens.correct(usage.prompt_tokens + length - reserved)
 
     def failed(self, error: EngineError) -> None:
-        """An attempt has failed; one that the engine refused for what it is was answered, too."""
+        """Record a failed attempt; a request that the engine refused was answered, too."""
         if isinstance(error, RequestError):
             self.answered_at = monotonic()
             self.failures = 0
@@ -236,7 +236,7 @@ _all: weakref.WeakSet[Limits] = weakref.WeakSet()
 
 def _reset_all() -> None:
     for limits in list(_all):
-        limits.places.reset()
+        limits.slots.reset()
 
 
 _at_fork: Callable[..., None] | None = getattr(os, "register_at_fork", None)

@@ -1,4 +1,4 @@
-"""Things that belong to one event loop, such as its connections."""
+"""Resources that belong to one event loop, such as connections."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ T = TypeVar("T")
 
 
 class PerLoop(Generic[T]):
-    """Makes one thing for each event loop that asks for it.
+    """One resource for each event loop.
 
-    A client is shared by threads and loops, and connections are not: each loop has its own.
+    Threads and loops share a client, but not its connections: each loop has its own.
 
     Args:
-        make: Makes the thing.
-        close: Closes it, if it has to be.
+        make: Creates the resource.
+        close: Closes it, if that is necessary.
     """
 
     def __init__(
@@ -26,21 +26,21 @@ class PerLoop(Generic[T]):
     ) -> None:
         self._make = make
         self._close = close
-        self._things: dict[asyncio.AbstractEventLoop, T] = {}
+        self._resources: dict[asyncio.AbstractEventLoop, T] = {}
 
     def get(self) -> T:
-        """The running loop's thing, made when it is first asked for."""
+        """The resource of the running loop, created when it is first asked for."""
         loop = asyncio.get_running_loop()
-        thing = self._things.get(loop)
-        if thing is None:
-            # A thing knows its loop, so a weak dictionary would keep both for ever.
-            for ended in [other for other in list(self._things) if other.is_closed()]:
-                del self._things[ended]
-            thing = self._things[loop] = self._make()
-        return thing
+        resource = self._resources.get(loop)
+        if resource is None:
+            # A resource refers to its loop, so a weak dictionary would keep both for ever.
+            for ended in [other for other in list(self._resources) if other.is_closed()]:
+                del self._resources[ended]
+            resource = self._resources[loop] = self._make()
+        return resource
 
     async def aclose(self) -> None:
-        """Close the running loop's thing; the next `get` makes a new one."""
-        thing = self._things.pop(asyncio.get_running_loop(), None)
-        if thing is not None and self._close is not None:
-            await self._close(thing)
+        """Close the resource of the running loop; the next `get` creates a new one."""
+        resource = self._resources.pop(asyncio.get_running_loop(), None)
+        if resource is not None and self._close is not None:
+            await self._close(resource)

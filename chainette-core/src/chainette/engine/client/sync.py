@@ -1,4 +1,4 @@
-"""Coroutines for callers that have no event loop, or are in the middle of one."""
+"""Coroutines for synchronous callers, with or without a running event loop."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ T = TypeVar("T")
 
 
 def run_sync(call: Callable[[], Awaitable[T]]) -> T:
-    """Run a coroutine function to its end, in a thread of its own inside a running loop."""
+    """Run a coroutine function to its end; inside a running loop, in a separate thread."""
     try:
         asyncio.get_running_loop()
     except RuntimeError:
         return anyio.run(call)
-    done: list[T] = []
-    failed: list[BaseException] = []
+    results: list[T] = []
+    errors: list[BaseException] = []
     tasks: list[tuple[asyncio.AbstractEventLoop, asyncio.Task[Any] | None]] = []
 
     async def tracked() -> T:
@@ -37,20 +37,20 @@ def run_sync(call: Callable[[], Awaitable[T]]) -> T:
 
     def work() -> None:
         try:
-            done.append(anyio.run(tracked))
-        except BaseException as error:  # carried over to the calling thread
-            failed.append(error)
+            results.append(anyio.run(tracked))
+        except BaseException as error:  # raised again in the calling thread
+            errors.append(error)
 
     thread = threading.Thread(target=work, name="chainette", daemon=True)
     thread.start()
     try:
         thread.join()
-    except BaseException:  # Ctrl-C in a notebook's cell: what goes on without it must end, too
+    except BaseException:  # Ctrl-C in a notebook's cell: the other thread must end, too
         for loop, task in tasks:
-            with contextlib.suppress(RuntimeError):  # it has just ended by itself
+            with contextlib.suppress(RuntimeError):  # the loop has just ended by itself
                 loop.call_soon_threadsafe(task.cancel if task else loop.stop)
         thread.join()
         raise
-    if failed:
-        raise failed[0]
-    return done[0]
+    if errors:
+        raise errors[0]
+    return results[0]

@@ -1,7 +1,7 @@
 """The default transport, on aiohttp, whose pool stays cheap with many requests in flight.
 
-Measured: 0.1 to 0.2 ms of CPU for a request at 64 to 1,000 in flight, where httpx's own pool, which
-looks at every connection for every request, takes 2 to 14 ms.
+Measured: 0.1 to 0.2 ms of CPU per request at 64 to 1,000 in flight. httpx's own pool, which looks
+at every connection for every request, takes 2 to 14 ms.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from chainette.errors import EngineUnreachableError
 
 @cache
 def _certificates(file: str | None, folder: str | None) -> ssl.SSLContext:
-    """What verifies certificates by those in a file or a folder, or else by those of certifi."""
+    """A context that trusts the certificates of a file or a folder, or else those of certifi."""
     if not (file or folder):
         import certifi
 
@@ -32,14 +32,14 @@ def _certificates(file: str | None, folder: str | None) -> ssl.SSLContext:
 
 
 class _Target(NamedTuple):
-    """Where a request goes.
+    """The destination of a request, and the way there.
 
     Attributes:
         url: The URL.
-        trusted: What verifies the server's certificate.
+        trusted: The context that verifies the server's certificate.
         proxy: The proxy on the way, without its password, which messages would show.
-        headers: Further headers of the request, for a proxy that reads it.
-        proxy_headers: Headers for a proxy that only makes a connection.
+        headers: Additional headers of the request, for a proxy that reads it.
+        proxy_headers: Headers for a proxy that only opens a connection.
     """
 
     url: yarl.URL
@@ -50,21 +50,21 @@ class _Target(NamedTuple):
 
 
 def _target(url: yarl.URL) -> _Target:
-    near = url.host in LOOPBACK
-    if near and url.scheme == "http":
+    is_local = url.host in LOOPBACK
+    if is_local and url.scheme == "http":
         return _Target(url, True)  # reading certificates takes 10 ms
     variables = (os.environ.get(name) for name in ("SSL_CERT_FILE", "SSL_CERT_DIR"))
     direct = _Target(url, _certificates(*variables))
-    return direct if near else _through_proxy(direct)
+    return direct if is_local else _through_proxy(direct)
 
 
 def _through_proxy(target: _Target) -> _Target:
-    """The way to a server with the proxy that the environment names for it, if any."""
+    """The target with the proxy that the environment names for it, if any."""
     url = target.url
-    named = getproxies().get(url.scheme)
-    if not named or proxy_bypass(url.host_port_subcomponent or ""):
+    proxy_name = getproxies().get(url.scheme)
+    if not proxy_name or proxy_bypass(url.host_port_subcomponent or ""):
         return target
-    proxy = yarl.URL(named if "://" in named else f"http://{named}")
+    proxy = yarl.URL(proxy_name if "://" in proxy_name else f"http://{proxy_name}")
     target = target._replace(proxy=proxy.with_user(None))
     if not (proxy.user or proxy.password):
         return target
@@ -76,10 +76,10 @@ def _through_proxy(target: _Target) -> _Target:
 
 
 class _Connector(aiohttp.TCPConnector):
-    """A pool that says nothing when its event loop ended before anybody closed it."""
+    """A pool that does not warn when its event loop ends before the pool is closed."""
 
     def __del__(self, _warnings: Any = None) -> None:
-        """Do not complain; the sockets close with the loop's transports."""
+        """Do not warn; the sockets close with the loop's transports."""
 
 
 class AiohttpTransport:
@@ -96,12 +96,12 @@ class AiohttpTransport:
     def __init__(self, *, timeout: float, connect_timeout: float) -> None:
         self._timeout, self._connect_timeout = timeout, connect_timeout
         self._session = aiohttp.ClientSession(
-            # How many requests are in flight is the engine's business.
+            # The engine limits the requests in flight.
             connector=_Connector(limit=0),
             timeout=aiohttp.ClientTimeout(
                 total=None, sock_connect=connect_timeout, sock_read=timeout
             ),
-            # Else it looks for proxies and passwords in files and variables for every request.
+            # True would look for proxies and passwords in files and variables at every request.
             trust_env=False,
             cookie_jar=aiohttp.DummyCookieJar(),
         )
@@ -134,13 +134,13 @@ class AiohttpTransport:
             ) from None
 
     def _target(self, url: str) -> _Target:
-        """What is known of a URL, found out once."""
+        """The target of a URL, determined once."""
         if url not in self._targets:
             self._targets[url] = _target(yarl.URL(url, encoded=True))
         return self._targets[url]
 
     def __del__(self) -> None:
-        """Let go of what was not closed before its event loop ended, without a complaint."""
+        """Let go of connections that outlived their event loop, without a warning."""
         self._session.detach()
 
     async def aclose(self) -> None:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 """Names of this machine in URLs."""
 NO_PROXY = dict.fromkeys(("all://127.0.0.1", "all://localhost", "all://[::1]"))
-"""What httpx takes as `mounts`: a proxy of the environment is not meant for this machine."""
+"""A value for httpx's `mounts`: the environment's proxies are not meant for this machine."""
 
 
 _CONNECT_TIMEOUTS = frozenset({"ConnectTimeout", "ConnectionTimeoutError"})

@@ -24,11 +24,11 @@ class Container:
         name: Name of the container.
         options: Options of `docker run`.
         image: The image.
-        arguments: What follows the image.
-        url: Where the server will be found.
-        env: Environment variables; their values never stand on the line.
+        arguments: The words after the image.
+        url: Base URL of the server.
+        env: Environment variables; their values never appear on the line.
         health_path: Path that answers 200 once the server is ready.
-        startup_timeout: Most seconds until then.
+        startup_timeout: Maximum seconds until then.
     """
 
     name: str
@@ -44,8 +44,8 @@ class Container:
     def words(self) -> list[str]:
         """The command line without the program."""
         env = [word for name in sorted(self.env) for word in ("--env", name)]
-        named = ["run", "--detach", "--name", self.name]
-        return [*named, *self.options, *env, self.image, *self.arguments]
+        start = ["run", "--detach", "--name", self.name]
+        return [*start, *self.options, *env, self.image, *self.arguments]
 
     @property
     def line(self) -> str:
@@ -57,7 +57,7 @@ class Container:
 
         Raises:
             EngineStartError: Docker is missing or refuses, or the server ended or was not healthy
-                in time; quotes the container's log.
+                in time; the message quotes the container's log.
         """
         import os
 
@@ -70,8 +70,8 @@ class Container:
             env={**os.environ, **self.env},
         )
         if run.returncode != 0:
-            said = run.stderr.strip() or f"exit code {run.returncode}"
-            raise EngineStartError(f"docker run failed: {said}\ncommand: {self.line}")
+            message = run.stderr.strip() or f"exit code {run.returncode}"
+            raise EngineStartError(f"docker run failed: {message}\ncommand: {self.line}")
         container = run.stdout.strip().splitlines()[-1][:12]
         server = WarmServer(
             config.name, config.backend, config.server_key, self.url, container=container

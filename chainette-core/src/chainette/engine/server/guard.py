@@ -1,8 +1,8 @@
-"""Run a server for as long as somebody holds the other end of stdin; standard library only.
+"""Run a server for as long as another process holds stdin open; standard library only.
 
 `python -m chainette.engine.server.guard -- COMMAND…` prints the server's process id on stdout and
-sends its output to stderr. When stdin closes, which is what happens however the parent ends, the
-server's process group is ended; when the server ends, the guard exits with its code.
+sends its output to stderr. When stdin closes, as it does however the parent ends, the guard ends
+the server's process group. When the server ends, the guard exits with its code.
 """
 
 import contextlib
@@ -29,12 +29,12 @@ def main(command: list[str]) -> int:
     with contextlib.suppress(BrokenPipeError):  # the parent is gone already: see the thread
         os.write(1, f"{server.pid}\n".encode())
     code = server.wait()
-    _end(server)  # what the server has left behind
+    _end(server)  # the processes that the server has left behind
     return code if code >= 0 else 128 - code
 
 
 def _start(command: list[str]) -> subprocess.Popen[bytes]:
-    _prctl(36, 1)  # PR_SET_CHILD_SUBREAPER: we reap its orphans; in a container nobody else may
+    _prctl(36, 1)  # PR_SET_CHILD_SUBREAPER: we reap its orphans; a container has no other reaper
     # PR_SET_PDEATHSIG, if we are killed: SIGTERM lets the server end its workers, SIGKILL would not
     return subprocess.Popen(  # noqa: S603  the caller's own command, read by no shell
         command,
@@ -63,8 +63,8 @@ def _end(server: subprocess.Popen[bytes]) -> None:
 
 
 def _signal_group(server: subprocess.Popen[bytes], number: int) -> bool:
-    """Send a signal (0: none) to the server's process group; False when nobody is left in it."""
-    if sys.platform == "win32":  # no groups there
+    """Send a signal (0: test only) to the server's process group; False if the group is empty."""
+    if sys.platform == "win32":  # which has no process groups
         return bool(server.terminate())
     with contextlib.suppress(ChildProcessError):
         while server.returncode is not None and os.waitpid(-server.pid, os.WNOHANG)[0]:

@@ -1,7 +1,7 @@
 """Server processes on loopback, as long-lived as the program that needs them.
 
 A backend asks `server_process(command, name=…)` for its server and calls `ensure_running()` before
-its requests. The server runs under `server_guard`, whose stdin is a pipe held here: however this
+its requests. The server runs under a guard whose stdin is a pipe from this process: however this
 process ends, `kill -9` included, the pipe closes and the guard ends the server.
 """
 
@@ -46,19 +46,19 @@ class ServerProcess:
     """One server, started when it is first needed and ended with this process.
 
     Args:
-        command: Program and arguments. In its words `{port}` stands for the port and
-            `{address_file}` for a path: there the server writes its base URL, in one piece (write
-            beside it, then rename), once it listens. A server that can choose its port by itself
-            should be told to, since nobody can then take the port before it does.
-        name: What messages and the log file call the server.
-        env: Environment variables to add to ours; the same two words are replaced in the values.
+        command: Program and arguments. In its words, `{port}` is replaced by the port, and
+            `{address_file}` by a path: the server writes its base URL to that file, in one piece
+            (write beside it, then rename), once it listens. A server that can choose its own port
+            should do so, since no other program can then take the port first.
+        name: Name of the server in messages and of its log file.
+        env: Additional environment variables; the same two words are replaced in the values.
         health_path: Path that answers 200 once the server is ready.
         port: The port for `{port}`; 0 chooses a free one.
         startup_timeout: Seconds until the server must be healthy.
 
     Attributes:
-        outlives: Set before the start, it makes the server stay when this process ends.
-        users: Those who need it; the last one to go stops it.
+        outlives: Whether the server stays when this process ends; set it before the start.
+        users: The objects that need the server; when the last one goes, the server stops.
     """
 
     outlives = False
@@ -99,7 +99,7 @@ class ServerProcess:
 
     @property
     def running(self) -> bool:
-        """Whether the server's process is there, healthy or not yet."""
+        """Whether the server's process exists, healthy or not yet."""
         guard = self._guard
         return guard is not None and guard.poll() is None
 
@@ -127,10 +127,11 @@ class ServerProcess:
     def ensure_running(self) -> str:
         """Start the server unless it runs, wait until it is healthy and return its base URL.
 
-        Blocks. It may be called from any number of threads: one of them starts the server.
+        Blocks. Any number of threads may call it: one of them starts the server.
 
         Raises:
-            EngineStartError: The server ended, or was not healthy in time; quotes its log.
+            EngineStartError: The server ended, or was not healthy in time; the message quotes its
+                log.
         """
         failure = self._failure
         with self._lock:
@@ -145,7 +146,7 @@ class ServerProcess:
                 raise
 
     def stop(self) -> None:
-        """End the server and wait until it is gone; nothing happens when it does not run."""
+        """End the server and wait until it is gone; do nothing if it does not run."""
         self._cancelled.set()  # a start in another thread gives up and frees the lock
         with self._lock:
             self._end()
@@ -220,7 +221,7 @@ class ServerProcess:
     def _spawn_alone(
         self, command: list[str], env: dict[str, str], log: int
     ) -> subprocess.Popen[bytes]:
-        """Start the server without a guard, so that nothing ends it but `stop`."""
+        """Start the server without a guard, so that only `stop` ends it."""
         with open(log, "ab") as output:
             try:
                 self._guard = server = subprocess.Popen(  # noqa: S603  words that no shell reads
@@ -299,9 +300,10 @@ def server_process(
     port: int = 0,
     startup_timeout: float = 120.0,
 ) -> ServerProcess:
-    """Return this process's server of that command, environment and port, started or not.
+    """This process's server with that command, environment and port, started or not.
 
-    The arguments are those of `ServerProcess`; of calls that differ in the others, the first wins.
+    The arguments are those of `ServerProcess`. If calls differ in the other arguments, the first
+    call decides.
     """
     key = (tuple(command), frozenset((env or {}).items()), port)
     with _registry_lock:
@@ -318,7 +320,7 @@ def server_process(
 
 
 def _disown_all() -> None:
-    """Forget, in a child made by fork, the servers that are the parent's."""
+    """Forget the parent's servers, in a child created by fork."""
     global _registry_lock
     _registry_lock = threading.Lock()
     _registry.clear()
@@ -334,7 +336,7 @@ if hasattr(os, "register_at_fork"):
 
 
 def _bind(port: int) -> int:
-    """Bind a loopback port for a moment (0: a free one) and return its number."""
+    """Bind a loopback port for a moment (0: any free one) and return its number."""
     with socket.socket() as probe:
         if sys.platform != "win32":  # there it would let us bind a port that is in use
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -343,9 +345,9 @@ def _bind(port: int) -> int:
 
 
 def free_port() -> int:
-    """A port of loopback that nobody else of this process has been given."""
+    """A free loopback port that this process has not handed out before."""
     while (port := _bind(0)) in _chosen_ports:
-        pass  # another server of ours has been given it and may not listen yet
+        pass  # another server of this process has it and may not listen yet
     _chosen_ports.add(port)
     return port
 

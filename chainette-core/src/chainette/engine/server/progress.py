@@ -1,4 +1,4 @@
-"""What is being waited for while an engine starts, for whoever shows it."""
+"""Progress of engines that start, for displays."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Startup:
-    """A moment of a server's start, or of a download that precedes it.
+    """A moment of a server's start, or of a download before it.
 
     Attributes:
-        what: What is going on, such as `starting vllm`.
-        detail: What it said last.
-        share: How much of it is done, from 0 to 1, where that is known.
-        over: Whether it has ended, well or not.
+        what: The activity, such as `starting vllm`.
+        detail: Its latest message.
+        share: The part that is done, from 0 to 1, or `None` if that is unknown.
+        over: Whether it has ended, with or without success.
     """
 
     what: str
@@ -30,14 +30,14 @@ _listeners: list[Callable[[Startup], None]] = []
 def announce(
     what: str, detail: str = "", share: float | None = None, *, over: bool = False
 ) -> None:
-    """Tell whoever listens; see `Startup`."""
+    """Send a `Startup` to every listener."""
     for listener in _listeners:
         listener(Startup(what, detail, share, over))
 
 
 @contextmanager
 def listening(listener: Callable[[Startup], None]) -> Iterator[None]:
-    """Have a function called with every `Startup`, from whatever thread, until the block ends."""
+    """Call a function with every `Startup`, from any thread, until the block ends."""
     _listeners.append(listener)
     try:
         yield

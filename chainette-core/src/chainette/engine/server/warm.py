@@ -1,7 +1,7 @@
-"""Servers that were started ahead of the runs that use them, and outlive the command that did it.
+"""Servers that are started before the runs that use them, and outlive the command that starts them.
 
-Each has a record, a small JSON file without secrets. An engine whose options are the same finds the
-server by its key instead of starting one of its own.
+Each has a record, a small JSON file without secrets. An engine with the same options finds the
+server by its key instead of starting another one.
 """
 
 from __future__ import annotations
@@ -29,17 +29,17 @@ GRACE = 10.0
 
 @dataclass(frozen=True, slots=True)
 class WarmServer:
-    """A server that runs for whoever needs it.
+    """A server that runs independently of the programs that use it.
 
     Attributes:
         name: Name of the engine or backend that it was started for.
         backend: Name of the backend.
-        key: Digest of the options that make the server what it is.
+        key: Digest of the options that define the server.
         url: Its base URL.
         pid: Its process, or 0 for a container.
-        created: When the process began, which tells it from a later one of the same number.
-        container: Its container, or nothing.
-        log: File of its output, or nothing.
+        created: Start time of the process, which tells it from a later one with the same number.
+        container: Its container, or an empty string.
+        log: File of its output, or an empty string.
     """
 
     name: str
@@ -77,7 +77,7 @@ class WarmServer:
 
 
 def warm_servers() -> list[WarmServer]:
-    """The servers that run; records of those that have ended are removed."""
+    """The servers that run; records of servers that have ended are removed."""
     alive = []
     for server in _records():
         if server.alive:
@@ -114,7 +114,7 @@ def keep(config: EngineConfig, server: ServerProcess) -> WarmServer:
 
 
 def record(server: WarmServer) -> WarmServer:
-    """Write a server's record, in one piece and for this user alone."""
+    """Write a server's record, readable for this user alone."""
     import json
 
     path = _record(server.name)
@@ -133,7 +133,7 @@ def docker() -> str:
     program = shutil.which("docker")
     if program is None:
         raise EngineStartError(
-            "there is no program `docker` on PATH: install Docker to run the server in a "
+            "the program `docker` is not on PATH: install Docker to run the server in a "
             "container, or leave out --docker to start it as a process"
         )
     return program
@@ -143,7 +143,7 @@ def _records() -> Iterator[WarmServer]:
     for path in sorted(_folder().glob("*.json")):
         try:
             yield _read(path)
-        except (OSError, ValueError, TypeError):  # of another version, or just being removed
+        except (OSError, ValueError, TypeError):  # of another version, or just removed
             continue
 
 
@@ -174,7 +174,7 @@ def _docker(*words: str) -> str:
 
 
 def _end_tree(pid: int) -> None:
-    """End a process and all that it started: first politely, then for sure."""
+    """End a process and all that it started: first ask, then kill."""
     import psutil
 
     parent = psutil.Process(pid)

@@ -33,13 +33,13 @@ SAMPLING = {
     "frequency_penalty": "gen_ai.request.frequency_penalty",
     "n": "gen_ai.request.choice.count",
 }
-"""Attributes of the sampling parameters that the conventions know."""
+"""Attributes by sampling parameter, where the conventions have one."""
 
 
 def instrument(*, record_content: bool = False) -> None:
     """Send traces and metrics to the OpenTelemetry providers of this process.
 
-    There is one span for each row, for each step of it, and for each request.
+    Each row, each of its steps and each request is a span.
 
     Args:
         record_content: Also record prompts and completions, which may hold personal data.
@@ -122,7 +122,7 @@ class OpenTelemetry:
             name,
             kind=kind or self._trace.SpanKind.INTERNAL,
             attributes=attributes,
-            # Its text and its causes may hold secrets; what is safe is recorded by hand.
+            # An exception's text and causes may hold secrets; the safe part is recorded by hand.
             record_exception=False,
             set_status_on_exception=False,
         )
@@ -140,8 +140,8 @@ class OpenTelemetry:
                 self._tokens.record(count, shared | {"gen_ai.token.type": kind})
         if self._record_content:
             texts = [completion.text for completion in output.outputs]
-            said = [{"role": "assistant", "content": text} for text in texts]
-            span.set_attribute("gen_ai.output.messages", json.dumps(said))
+            messages = [{"role": "assistant", "content": text} for text in texts]
+            span.set_attribute("gen_ai.output.messages", json.dumps(messages))
 
 
 def _shared(event: RequestStarted) -> dict[str, Any]:
@@ -160,8 +160,8 @@ def _shared(event: RequestStarted) -> dict[str, Any]:
 
 def _asked(event: RequestStarted) -> dict[str, Any]:
     sampling = event.sampling.model_dump(exclude_unset=True, exclude_none=True)
-    named = {SAMPLING[name]: value for name, value in sampling.items() if name in SAMPLING}
-    return named | {"gen_ai.output.type": "json" if event.is_typed else "text"}
+    attributes = {SAMPLING[name]: value for name, value in sampling.items() if name in SAMPLING}
+    return attributes | {"gen_ai.output.type": "json" if event.is_typed else "text"}
 
 
 def _counts(usage: Usage | None) -> list[tuple[str, str, int]]:

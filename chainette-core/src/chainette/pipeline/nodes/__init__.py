@@ -1,1 +1,1 @@
-"""The nodes of a chain."""
+"""The nodes of a chain, and the flows that they form."""

@@ -16,27 +16,27 @@ Batch = int | Literal["all"] | None
 
 
 class ApplyNode(Node):
-    """A function that turns one item into another, into several, or into none.
+    """A function that turns an item into another one, splits it into several, or drops it.
 
     The function takes the item, and the mapping of all visible names (`chain_input`, ids of
     earlier nodes, aliases of joined branches) if it has a second parameter without a default. It
-    may be a coroutine function. What it returns goes on: an item; a list, whose elements go on
-    each for itself; or `None`, which drops the item.
+    may be a coroutine function. It returns an item; a list, whose elements continue separately; or
+    `None`, which drops the item.
 
     Args:
         fn: The function. With `batch`, it takes a list of items and returns a list of the same
-            length: for each item what it would return for it alone.
+            length, with an output for each item.
         id: Name in templates and files; the function's name by default.
         name: Title for people.
-        input_model: Type of what comes in; by default the parameter's annotation.
-        output_model: Type of one item that goes out; by default the return annotation's.
-        batch: How many items it takes at a time; `all` waits for every row.
+        input_model: Type of the input; by default the parameter's annotation.
+        output_model: Type of one output item; by default from the return annotation.
+        batch: Number of items that it takes at a time; `all` waits for every row.
         threaded: Run it in a thread, for functions that block.
         yield_output: Whether the output belongs to the run's results.
         emoji: Shown in front of the name.
 
     Raises:
-        ChainError: It is no function, or an argument is wrong.
+        ChainError: `fn` is not a function, or an argument is wrong.
     """
 
     kind = "apply"
@@ -55,18 +55,18 @@ class ApplyNode(Node):
         emoji: str = "",
     ) -> None:
         if not callable(fn):
-            raise ChainError(f"apply: {fn!r} is no function")
+            raise ChainError(f"apply: {fn!r} is not a function")
         title = id or str(getattr(fn, "__name__", type(fn).__name__))
         if title == "<lambda>":
             raise ChainError("apply: a lambda has no name; give it one with id=")
         if batch not in (None, "all") and (not isinstance(batch, int) or batch < 1):
             raise ChainError(f"apply {title!r}: batch is {batch!r}; give a number from 1, or 'all'")
-        taken, given = _annotations(fn, batch is not None)
+        input_type, output_type = _annotations(fn, batch is not None)
         super().__init__(
             id=title,
             name=name,
-            input_model=taken if input_model is None else input_model,
-            output_model=given if output_model is None else output_model,
+            input_model=input_type if input_model is None else input_model,
+            output_model=output_type if output_model is None else output_model,
             yield_output=yield_output,
             emoji=emoji,
         )
@@ -83,14 +83,14 @@ class ApplyNode(Node):
 
     @property
     def source(self) -> str:
-        """The function's code as far as it can be read, to see whether it changed."""
+        """The function's source code, or else its name, to detect changes."""
         try:
             return inspect.getsource(self.fn)
         except (OSError, TypeError):
             return getattr(self.fn, "__qualname__", type(self.fn).__qualname__)
 
     def needs(self, aliases: Any) -> set[str]:
-        """All joined branches if it sees the names, else none."""
+        """All joined branches if the function takes the names, else an empty set."""
         return set(aliases) if self.takes_context else set()
 
     def __repr__(self) -> str:
@@ -103,7 +103,7 @@ def apply(fn: Callable[..., Any], **options: Any) -> ApplyNode:
     """Put a function into a chain; see `ApplyNode`.
 
     Raises:
-        ChainError: It is no function, or an option is wrong.
+        ChainError: `fn` is not a function, or an option is wrong.
     """
     return ApplyNode(fn, **options)
 
@@ -114,25 +114,25 @@ def _takes_context(fn: Callable[..., Any], id: str) -> bool:
     except (TypeError, ValueError):  # of a builtin such as `str`
         return False
     positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    needed = [p for p in parameters if p.kind in positional and p.default is p.empty]
-    if len(needed) > 2:
-        names = ", ".join(parameter.name for parameter in needed)
+    required = [p for p in parameters if p.kind in positional and p.default is p.empty]
+    if len(required) > 2:
+        names = ", ".join(parameter.name for parameter in required)
         raise ChainError(f"apply {id!r}: the function needs {names}; it gets an item and the names")
-    return len(needed) == 2
+    return len(required) == 2
 
 
 def _annotations(fn: Callable[..., Any], batched: bool) -> tuple[Any, Any]:
-    """Types of the item that comes in and of one that goes out; `Any` where nothing is said."""
+    """Types of the input item and of an output item; `Any` without an annotation."""
     try:
         hints = typing.get_type_hints(fn, include_extras=True)
         first = next(iter(inspect.signature(fn).parameters), None)
     except (TypeError, ValueError, NameError):
         return Any, Any
-    taken = hints.get(first, Any) if first else Any
-    given = hints.get("return", Any)
+    input_type = hints.get(first, Any) if first else Any
+    output_type = hints.get("return", Any)
     if batched:
-        taken, given = _element(taken), _element(given)
-    return taken, _item(given)
+        input_type, output_type = _element(input_type), _element(output_type)
+    return input_type, _item(output_type)
 
 
 def _element(annotation: Any) -> Any:

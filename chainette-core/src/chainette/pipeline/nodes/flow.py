@@ -12,18 +12,18 @@ from chainette.pipeline.nodes.naming import check_name
 
 
 class Flow:
-    """Something that stands in a chain; `>>` puts one after another, `|` beside another."""
+    """A part of a chain; `>>` puts one part after another, `|` beside another."""
 
     def __rshift__(self, other: Any) -> Pipe:
-        """This, then the other."""
+        """This part, then the other."""
         return pipe(self, other)
 
     def __rrshift__(self, other: Any) -> Pipe:
-        """The other, then this; for lists of branches on the left."""
+        """The other part, then this one; for lists of branches on the left."""
         return pipe(other, self)
 
     def __or__(self, other: Any) -> Pipe:
-        """Branches that run beside each other; what is no branch yet becomes one."""
+        """Branches that run beside each other; a part that is not a branch becomes one."""
         beside = [*self.nodes()] if isinstance(self, Pipe) and self.parallel else [as_branch(self)]
         return Pipe([*beside, as_branch(other)], parallel=True)
 
@@ -37,7 +37,7 @@ class Pipe(Flow):
 
     Args:
         nodes: The nodes.
-        parallel: They are branches beside each other.
+        parallel: Whether they are branches beside each other.
     """
 
     def __init__(self, nodes: Iterable[Any], *, parallel: bool = False) -> None:
@@ -53,7 +53,7 @@ def pipe(*parts: Any) -> Pipe:
     """Put steps, functions, branches and lists of branches in a row.
 
     Raises:
-        ChainError: A part is none of them.
+        ChainError: A part is something else.
     """
     return Pipe(flattened(parts))
 
@@ -61,8 +61,10 @@ def pipe(*parts: Any) -> Pipe:
 def flattened(parts: Any) -> list[Any]:
     """The nodes of flows, of lists of them and of whole chains, one after another.
 
+    A chain is recognised by its list of steps.
+
     Raises:
-        ChainError: A part is none of them.
+        ChainError: A part is something else.
     """
     if isinstance(parts, Flow):
         return list(parts.nodes())
@@ -77,10 +79,10 @@ def flattened(parts: Any) -> list[Any]:
 
 
 class Branch(Flow):
-    """Nodes that take the value of the flow they stand in and run beside it.
+    """Nodes that take the current value of their flow and run beside it.
 
-    The flow goes on with its own value. `join` brings the branch's last output back under a name;
-    without it, a branch only leaves its outputs in the results.
+    The flow continues with its own value. `join` brings the branch's last output back under a name;
+    without it, a branch only adds its outputs to the results.
 
     Args:
         name: Name of the branch.
@@ -88,7 +90,7 @@ class Branch(Flow):
         emoji: Shown in front of the name.
 
     Raises:
-        ChainError: It is empty.
+        ChainError: There are no steps.
     """
 
     kind = "branch"
@@ -102,13 +104,13 @@ class Branch(Flow):
             raise ChainError(f"branch {name!r} has no steps")
 
     def join(self, alias: str) -> Self:
-        """Let later nodes see the branch's last output under a name; of a split, all of them.
+        """Give later nodes the branch's last output under a name; after a split, all last outputs.
 
         Args:
             alias: The name.
 
         Raises:
-            ChainError: The name cannot be one, or the branch has one already.
+            ChainError: The name is not valid, or the branch has one already.
         """
         check_name(alias, f"branch {self.name!r}: alias")
         if self.alias is not None:
@@ -118,21 +120,20 @@ class Branch(Flow):
 
     @property
     def input_model(self) -> Any:
-        """Type of what its first node takes."""
-        first = self.steps[0]
-        return first.input_model
+        """Input type of its first node."""
+        return self.steps[0].input_model
 
     def __repr__(self) -> str:
-        """The name and how it is joined."""
+        """The name, and the alias if it is joined."""
         joined = f", joined as {self.alias!r}" if self.alias else ""
         return f"Branch({self.name!r}, {len(self.steps)} steps{joined})"
 
 
 def as_branch(part: Any) -> Branch:
-    """A branch; what is none becomes one of its own name.
+    """The part as a branch; other parts become a branch with the name of their last node.
 
     Raises:
-        ChainError: The part is no step and no pipe.
+        ChainError: The part is neither a step nor a pipe.
     """
     nodes = flattened([part])
     if len(nodes) == 1 and isinstance(nodes[0], Branch):

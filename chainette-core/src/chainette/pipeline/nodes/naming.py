@@ -16,7 +16,7 @@ RESERVED = frozenset({"chain_input", "row_id", "item", "error", "dropped"})
 
 
 def check_name(name: str, what: str) -> None:
-    """Refuse what cannot be a name in templates and files.
+    """Check that a name can be used in templates and files.
 
     Raises:
         ChainError: It cannot.
@@ -24,17 +24,17 @@ def check_name(name: str, what: str) -> None:
     if not _ID.fullmatch(name) or name in RESERVED:
         raise ChainError(
             f"{what} {name!r}: use letters, digits and underscores, "
-            f"and none of {', '.join(sorted(RESERVED))}"
+            f"but not {', '.join(sorted(RESERVED))}"
         )
 
 
 def fields_of(model: Any) -> Iterator[tuple[str, Any]]:
-    """Names and types of a model's fields; none for other types."""
+    """Names and types of a model's fields; empty for other types."""
     if isinstance(model, type) and issubclass(model, BaseModel):
         for name, field in model.model_fields.items():
             yield name, field.annotation
 
 
 def type_name(model: Any) -> str:
-    """Name of a type, for people."""
+    """The name of a type, for people."""
     return model.__name__ if isinstance(model, type) else str(model).removeprefix("typing.")

@@ -15,13 +15,13 @@ class Node(Flow):
     Args:
         id: Name in templates and files; letters, digits and underscores.
         name: Title for people; the id by default.
-        input_model: Type of what comes in.
-        output_model: Type of what goes out.
+        input_model: Type of the input.
+        output_model: Type of the output.
         yield_output: Whether the output belongs to the run's results.
         emoji: Shown in front of the name.
 
     Raises:
-        ChainError: The id is no name.
+        ChainError: The id is not a valid name.
     """
 
     kind = ""
@@ -45,5 +45,5 @@ class Node(Flow):
         self.emoji = emoji
 
     def needs(self, aliases: Iterable[str]) -> set[str]:
-        """Which joined branches must be done before this node can run."""
+        """The joined branches that must be done before this node can run."""
         return set(aliases)

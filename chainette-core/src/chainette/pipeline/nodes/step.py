@@ -25,13 +25,13 @@ class Step(Node):
     Args:
         id: Name in templates and files; letters, digits and underscores.
         name: Title for people; the id by default.
-        input_model: Type of what comes in: the row, or the previous step's output.
+        input_model: Type of the input: the row, or the previous step's output.
         output_model: Type of the answer.
         engine_name: Name of the engine.
-        sampling: How to sample.
-        system_prompt: Template of the system message; empty for none.
+        sampling: The sampling parameters.
+        system_prompt: Template of the system message; empty for no system message.
         user_prompt: Template of the user message.
-        output_format_instruction: Text, no template, put at the end of the system message.
+        output_format_instruction: Text at the end of the system message; not a template.
         yield_output: Whether the output belongs to the run's results.
         emoji: Shown in front of the name.
 
@@ -76,18 +76,23 @@ class Step(Node):
         """Check that the output type has a JSON schema.
 
         Raises:
-            ChainError: It has none.
+            ChainError: It does not.
         """
         try:
             output_schema(self.output_model)
         except PydanticUserError as error:
-            what = str(error).partition("\n")[0]
-            raise ChainError(f"step {self.id!r}: output_model has no JSON schema: {what}") from None
+            reason = str(error).partition("\n")[0]
+            message = f"step {self.id!r}: output_model has no JSON schema: {reason}"
+            raise ChainError(message) from None
 
     def check_prompts(
         self, types: Mapping[str, Any], elsewhere: Mapping[str, str] = MappingProxyType({})
     ) -> None:
         """Check the templates' names against those that earlier steps provide.
+
+        Args:
+            types: Types of the visible values by name.
+            elsewhere: Hints for names that exist where this step cannot see them.
 
         Raises:
             ChainError: A name or a field does not exist.
@@ -109,16 +114,16 @@ class Step(Node):
 
         Args:
             values: `chain_input` and the outputs of earlier steps.
-            direct_input: What comes in; its fields are names of their own.
+            direct_input: The step's input; templates see its fields by name.
 
         Raises:
             ChainError: A template fails on these values.
         """
-        seen = {**_values_of(direct_input), **values}
-        system = self._system.render(seen)
+        names = {**_values_of(direct_input), **values}
+        system = self._system.render(names)
         if self.output_format_instruction:
             system = f"{system}\n\n{self.output_format_instruction}".strip()
-        user: Message = {"role": "user", "content": self._user.render(seen)}
+        user: Message = {"role": "user", "content": self._user.render(names)}
         return [{"role": "system", "content": system}, user] if system else [user]
 
     def __repr__(self) -> str:
@@ -128,7 +133,7 @@ class Step(Node):
 
 
 def _values_of(value: Any) -> dict[str, Any]:
-    """Values of a model's fields by name; none for other objects."""
+    """Values of a model's fields by name; empty for other objects."""
     if not isinstance(value, BaseModel):
         return {}
     own = {name: getattr(value, name) for name in type(value).model_fields}

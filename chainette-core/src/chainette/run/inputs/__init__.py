@@ -1,1 +1,1 @@
-"""Input rows."""
+"""Input rows of a run."""

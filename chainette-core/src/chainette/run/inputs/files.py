@@ -16,8 +16,8 @@ from chainette.errors import InputError
 from chainette.reports.frames import require_pyarrow
 from chainette.text import printable
 
-MOST_CHARACTERS = 100_000_000
-"""Of one line of JSON: a longer one is no row, and would not fit into memory a few times."""
+MAX_CHARACTERS = 100_000_000
+"""Maximum length of a line of JSON; a longer one is not a row and would take too much memory."""
 FORMATS = (".jsonl", ".ndjson", ".json", ".csv", ".parquet")
 
 
@@ -27,9 +27,9 @@ class InputRow:
 
     Attributes:
         row_id: 0-based index of the row.
-        value: What was read.
-        place: Where it stands, for errors.
-        error: Why it could not be read.
+        value: The value, not yet validated.
+        place: File and line, or index, for error messages.
+        error: The reason why the row could not be read, or `None`.
     """
 
     row_id: int
@@ -59,7 +59,7 @@ async def read_rows(inputs: Any) -> AsyncGenerator[InputRow, None]:
         for index, value in enumerate(inputs):
             yield InputRow(index, value, f"input row {index}")
     else:
-        raise InputError(f"inputs is no iterable and no path: {type(inputs).__name__}")
+        raise InputError(f"inputs is neither an iterable nor a path: {type(inputs).__name__}")
 
 
 def check_file(path: str | Path) -> None:
@@ -83,14 +83,14 @@ def check_file(path: str | Path) -> None:
 
 
 def count_inputs(inputs: Any) -> int | None:
-    """How many rows there are, where that can be known without reading them."""
+    """The number of rows, or `None` if it is unknown before they are read."""
     if isinstance(inputs, str | Path):
         return count_rows(inputs)
     return len(inputs) if hasattr(inputs, "__len__") else None
 
 
 def count_rows(path: str | Path) -> int | None:
-    """How many rows a file has; `None` for formats that must be parsed to know it."""
+    """The number of rows in a file; `None` for formats that must be parsed to count them."""
     if Path(path).suffix.lower() == ".parquet":
         return int(_parquet_file(Path(path)).metadata.num_rows)
     if Path(path).suffix.lower() not in (".jsonl", ".ndjson"):
@@ -100,7 +100,7 @@ def count_rows(path: str | Path) -> int | None:
 
 
 def digest(inputs: Any) -> str | None:
-    """SHA-256 of a file, or what a dataset calls its fingerprint; `None` for anything else."""
+    """SHA-256 of a file, or the fingerprint of a dataset; `None` for anything else."""
     if not isinstance(inputs, str | Path):
         return getattr(inputs, "_fingerprint", None)
     if str(inputs) == "-":
@@ -133,8 +133,8 @@ def _json_lines(file: TextIO, name: str) -> Iterator[InputRow]:
         if not line.strip():
             continue
         place = f"{name}:{number}"
-        if len(line) > MOST_CHARACTERS:
-            message = f"{place}: longer than {MOST_CHARACTERS // 1_000_000} million characters"
+        if len(line) > MAX_CHARACTERS:
+            message = f"{place}: longer than {MAX_CHARACTERS // 1_000_000} million characters"
             yield InputRow(index, None, place, InputError(message))
             index += 1
             continue
@@ -152,11 +152,11 @@ def _json_lines(file: TextIO, name: str) -> Iterator[InputRow]:
 
 
 def _lines(file: IO[AnyStr], newline: AnyStr) -> Iterator[AnyStr]:
-    """The lines; of one that is too long only the beginning."""
-    while line := file.readline(MOST_CHARACTERS + 1):
+    """The lines of a file; only the beginning of a line that is too long."""
+    while line := file.readline(MAX_CHARACTERS + 1):
         yield line
-        while len(line) > MOST_CHARACTERS and not line.endswith(newline):
-            line = file.readline(MOST_CHARACTERS + 1)
+        while len(line) > MAX_CHARACTERS and not line.endswith(newline):
+            line = file.readline(MAX_CHARACTERS + 1)
 
 
 def _json_array(file: TextIO, name: str) -> Iterator[InputRow]:
@@ -181,7 +181,7 @@ def _csv(file: TextIO, name: str) -> Iterator[InputRow]:
             error = None
             if "" in record:
                 error = InputError(f"{place}: more values than the {len(record) - 1} columns")
-            # An empty cell is no value: the model's default, if it has one, holds.
+            # An empty cell is left out, so that the model's default applies, if it has one.
             value = {key: cell for key, cell in record.items() if cell not in ("", None)}
             yield InputRow(index, value, place, error)
     except csv.Error as problem:
@@ -189,14 +189,14 @@ def _csv(file: TextIO, name: str) -> Iterator[InputRow]:
 
 
 def _check_columns(names: Sequence[str], source: str) -> None:
-    """Refuse columns of one name, of which only the last would be read.
+    """Refuse two columns of the same name, of which only the last would be read.
 
     Raises:
-        InputError: There are some.
+        InputError: There are two.
     """
-    twice = [name for name, count in Counter(names).items() if count > 1]
-    if twice:
-        raise InputError(f"{source}: two columns are called {printable(twice[0])[:80]!r}")
+    repeated = [name for name, count in Counter(names).items() if count > 1]
+    if repeated:
+        raise InputError(f"{source}: two columns have the name {printable(repeated[0])[:80]!r}")
 
 
 def _parquet(path: Path) -> Iterator[InputRow]:
@@ -217,4 +217,4 @@ def _parquet_file(path: Path) -> Any:
     try:
         return pq.ParquetFile(path)
     except pa.ArrowInvalid as error:
-        raise InputError(f"{path}: is no Parquet file: {error}") from None
+        raise InputError(f"{path}: is not a Parquet file: {error}") from None

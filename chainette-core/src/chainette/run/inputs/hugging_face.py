@@ -1,4 +1,4 @@
-"""Inputs that are Hugging Face datasets; needs the extra `chainette[datasets]`."""
+"""Hugging Face datasets as inputs; needs the extra `chainette[datasets]`."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import Any
 from chainette.errors import ConfigError, InputError
 
 PREFIX = "hf:"
-"""Begins the name of a dataset: `hf:NAME`, `hf:NAME:SPLIT` or `hf:NAME:CONFIGURATION:SPLIT`.
+"""Start of a dataset's name: `hf:NAME`, `hf:NAME:SPLIT` or `hf:NAME:CONFIGURATION:SPLIT`.
 
-`NAME@REVISION` is the dataset as it was at a commit, a branch or a tag."""
+`NAME@REVISION` is the dataset at a commit, a branch or a tag."""
 _SAVED = ("dataset_info.json", "dataset_dict.json")
 
 
 def is_dataset(inputs: Any) -> bool:
-    """Whether inputs name a dataset, or are the folder that `save_to_disk` has written."""
+    """Whether inputs are the name of a dataset, or a folder written by `save_to_disk`."""
     if not isinstance(inputs, str | Path):
         return False
     folder = Path(inputs)
@@ -30,7 +30,7 @@ def open_dataset(inputs: str | Path) -> Any:
 
     Raises:
         ConfigError: The extra is not installed.
-        InputError: There is no such dataset, or it has several splits and none was named.
+        InputError: The dataset does not exist, or has several splits and the name picks none.
     """
     try:
         import datasets
@@ -44,14 +44,14 @@ def open_dataset(inputs: str | Path) -> Any:
             name, *rest = str(inputs).removeprefix(PREFIX).split(":")
             *configuration, split = rest or ["train"]
             name, _, revision = name.partition("@")
-            found = datasets.load_dataset(
+            dataset = datasets.load_dataset(
                 name, *configuration, split=split, revision=revision or None
             )
         else:
-            found = datasets.load_from_disk(inputs)
+            dataset = datasets.load_from_disk(inputs)
     except Exception as error:  # of any kind, from the network to the files' formats
         raise InputError(f"{inputs}: {type(error).__name__}: {error}") from None
-    if isinstance(found, datasets.DatasetDict):
-        splits = ", ".join(found)
+    if isinstance(dataset, datasets.DatasetDict):
+        splits = ", ".join(dataset)
         raise InputError(f"{inputs}: has the splits {splits}; give the folder of one of them")
-    return found
+    return dataset

@@ -1,4 +1,4 @@
-"""Which rows and columns of the inputs are taken."""
+"""Selection of rows and columns from the inputs."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from chainette.errors import InputError
 from chainette.run.inputs.files import InputRow, count_inputs
 
 SEED = 0
-"""The same rows every time, so that a sampled run can be resumed."""
+"""The sample is the same every time, so that a sampled run can be resumed."""
 
 
 def choose(inputs: Any, sample: int | None, limit: int | None) -> frozenset[int] | None:
-    """The rows of a sample, or `None` for all of them.
+    """The row ids of a sample, or `None` for all rows.
 
     Args:
         inputs: See `Chain.run`.
-        sample: How many rows.
-        limit: Most input rows to choose from.
+        sample: Size of the sample.
+        limit: Maximum number of input rows to choose from.
 
     Raises:
-        InputError: It cannot be known how many rows there are.
+        InputError: The rows cannot be counted.
     """
     if sample is None:
         return None
@@ -37,12 +37,12 @@ def choose(inputs: Any, sample: int | None, limit: int | None) -> frozenset[int]
 
 
 def select(row: InputRow, columns: Mapping[str, str] | None) -> InputRow:
-    """The row with the columns that are taken, under the fields that they become."""
+    """The row with the selected columns only, under the names of their fields."""
     if columns is None or not isinstance(row.value, Mapping):
         return row
     missing = [column for column in columns.values() if column not in row.value]
     if missing:
-        there = ", ".join(map(str, row.value))
-        problem = InputError(f"{row.place}: no column {missing[0]!r}; there are: {there}")
-        return replace(row, error=problem)
+        known = ", ".join(map(str, row.value))
+        error = InputError(f"{row.place}: no column {missing[0]!r}; the columns are: {known}")
+        return replace(row, error=error)
     return replace(row, value={field: row.value[name] for field, name in columns.items()})

@@ -1,1 +1,1 @@
-"""What a run leaves."""
+"""Output of a run: journal, results, tables."""

@@ -15,7 +15,7 @@ from chainette.reports.frames import Lines, chunks
 
 
 def write_tables(path: Path, node_ids: Iterable[str]) -> None:
-    """Write the flattened table and the nodes' tables of a run beside their JSON lines.
+    """Write a run's flattened table and its nodes' tables as Parquet, beside their JSON lines.
 
     Args:
         path: The run's folder.
@@ -28,7 +28,7 @@ def write_tables(path: Path, node_ids: Iterable[str]) -> None:
 
 
 def write_table(lines: Lines, target: Path) -> None:
-    """Write lines as a Parquet file, in one piece for whoever reads it.
+    """Write lines as a Parquet file.
 
     Args:
         lines: Reads the lines; see `chunks`.

@@ -1,1 +1,1 @@
-"""Rows in flight."""
+"""The schedule of a run: rows in flight, and what they wait for."""

@@ -1,8 +1,8 @@
-"""Python's garbage collector while a run goes on.
+"""Tuning of Python's garbage collector during a run.
 
-By default it looks for cycles whenever 700 objects have come and not gone, which a few dozen rows
-in flight are enough for: it would look again and again at rows that are not done yet, and at every
-module. What nothing refers to is freed at once all the same; only cycles wait a little longer.
+By default it looks for cycles whenever 700 more objects have been allocated than freed. A few dozen
+rows in flight reach that number, so it would examine unfinished rows and every module again and
+again. Objects without references are still freed at once; only cycles wait a little longer.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 OBJECTS = 20_000
-"""So many objects may come and not go."""
+"""Net allocations before the collector looks for cycles."""
 
 _lock = threading.Lock()
 _runs = 0
@@ -22,7 +22,7 @@ _before = (0, 0, 0)
 
 @contextmanager
 def relaxed() -> Iterator[None]:
-    """Around a run; the last one that ends puts back what was set before."""
+    """Relax the collector during a run; the last run to end restores the earlier settings."""
     global _runs, _before
     with _lock:
         if not _runs:
