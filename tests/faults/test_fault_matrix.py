@@ -1,5 +1,8 @@
 """Every fault, in every HTTP backend, at every place of a run: nothing is lost, nothing stays open.
 
+The quick tests have every fault in every backend at one place, which differs from pair to pair, and
+every fault at every place in one backend.
+
 A run ends in one of three ways. It finishes, and what failed is in `errors.jsonl` with its cause.
 It is stopped, since nothing more can succeed for now, and can be resumed. Or it never began: the
 engine answered nobody, and the run is one error.
@@ -12,6 +15,7 @@ import gc
 import json
 import threading
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +23,12 @@ import anyio
 import httpx
 import psutil
 import pytest
-from chainette import Chain, Step, register_engine, registry, retry
+from chainette import Chain, Step, register_engine
+from chainette.engine.client import retry
 from chainette.engine.http.client import BaseHTTPClient
 from chainette.engine.http.transport import HttpxTransport
 from chainette.errors import ChainetteError
+from chainette.registry import engines as registry
 from chainette.reports.run import Run
 from chainette.testing import faults
 from chainette.testing.contract.checks import eventually
@@ -41,6 +47,7 @@ BACKENDS: dict[str, tuple[type[Any], dict[str, Any]]] = {
     "ollama_api": (FakeOllama, {"backend": "ollama_api", "model": "m"}),
     "llamacpp": (FakeOpenAI, {"backend": "llamacpp"}),
 }
+ALL_PLACES_IN = "openai chat"
 
 
 @dataclass(frozen=True)
@@ -168,14 +175,21 @@ def run(chain: Chain, folder: Path, **options: Any) -> Run | ChainetteError:
     return anyio.run(call)
 
 
-@pytest.mark.parametrize("place", PLACES)
-@pytest.mark.parametrize("name", FAULTS)
-@pytest.mark.parametrize("backend", BACKENDS)
+def case(backend: str, name: str, place: str) -> Any:
+    """A case; `exhaustive` where the quick tests leave it out."""
+    number = list(BACKENDS).index(backend) + list(FAULTS).index(name)
+    quick = backend == ALL_PLACES_IN or place == list(PLACES)[number % len(PLACES)]
+    marks = () if quick else (pytest.mark.exhaustive,)
+    return pytest.param(backend, name, place, marks=marks, id=f"{backend}-{name}-{place}")
+
+
+@pytest.mark.parametrize(
+    ("backend", "name", "place"),
+    [case(*it) for it in product(BACKENDS, FAULTS, PLACES) if it[:2] not in HAS_NONE],
+)
 def test_nothing_is_lost(
     backend: str, name: str, place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if (backend, name) in HAS_NONE:
-        pytest.skip("the protocol has no such answer")
     if backend.endswith("over httpx"):
         monkeypatch.setattr(BaseHTTPClient, "_make_transport", lambda it: OwnHttpx(it))
     server_class, fields = BACKENDS[backend]
