@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import logging
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+import time
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from io import BytesIO, TextIOWrapper
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
-from chainette.engine.server.process import server_process
+from chainette.cli import main
+from chainette.engine.server.process import ServerProcess, server_process
+from chainette.registry import engines as registry
 
 ROOT = Path(__file__).parent.parent
 collect_ignore = ["plugin_author"]  # its tests are those of a project of its own
@@ -134,7 +144,7 @@ class _Handler(BaseHTTPRequestHandler):
 @pytest.fixture
 def openai_server() -> Iterator[FakeOpenAI]:
     server = FakeOpenAI()
-    thread = threading.Thread(target=server.serve_forever)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
     thread.start()
     yield server
     server.shutdown()
@@ -142,43 +152,196 @@ def openai_server() -> Iterator[FakeOpenAI]:
     server.server_close()
 
 
-@pytest.fixture(scope="session")
-def llama_server() -> str:
-    """Base URL of a real llama.cpp server with the small model."""
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Only one process at a time is in here."""
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+class Shared:
+    """What the workers of pytest-xdist make once for all of them; without workers, for itself.
+
+    Args:
+        folder: A folder of this test run that all workers know.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._leave: list[Callable[[], None]] = []
+
+    def folder_made_by(self, name: str, make: Callable[[Path], object]) -> Path:
+        """A folder that the first worker to ask for it fills."""
+        folder = self.folder / name
+        with locked(self.folder / f"{name}.lock"):
+            if not folder.exists():
+                unfinished = self.folder / f"{name}.unfinished"
+                shutil.rmtree(unfinished, ignore_errors=True)  # its maker failed
+                unfinished.mkdir()
+                make(unfinished)
+                unfinished.rename(folder)
+        return folder
+
+    def llama_server(self, alias: str) -> str:
+        """Base URL of a real llama.cpp server whose model has this name.
+
+        It ends with the worker that started it, which therefore waits for the others.
+        """
+        users = self.folder / f"users of {alias}"
+        address, lock = self.folder / f"{alias}.address", self.folder / f"{alias}.lock"
+        mine = users / str(os.getpid())
+        server = None
+        with locked(lock):
+            users.mkdir(exist_ok=True)
+            if not _living(users):
+                server = llama_cpp(alias)
+                address.write_text(server.ensure_running() + "/v1")
+            mine.touch()
+
+        def leave() -> None:
+            mine.unlink()
+            while server is not None:
+                with locked(lock):  # nobody joins while it ends
+                    if not _living(users):
+                        server.stop()
+                        return
+                time.sleep(0.1)
+
+        self._leave.append(leave)
+        return address.read_text()
+
+    def leave(self) -> None:
+        """Let go of the servers."""
+        for leave in self._leave:
+            leave()
+
+
+def _living(users: Path) -> list[Path]:
+    return [user for user in users.iterdir() if psutil.pid_exists(int(user.name))]
+
+
+def llama_cpp(alias: str) -> ServerProcess:
     from chainette_llamacpp.server import default_model_path
 
-    command = [sys.executable, "-m", "chainette_llamacpp.server", "--alias", "smol"]
+    command = [sys.executable, "-m", "chainette_llamacpp.server", "--alias", alias]
     command += ["--model-path", str(default_model_path()), "--address-file", "{address_file}"]
-    return server_process(command, name="tests").ensure_running() + "/v1"
+    return server_process(command, name=alias)
+
+
+SHARED = pytest.StashKey[Shared]()
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Not in a fixture, where the time that others take would count as that of a test."""
+    if shared := session.config.stash.get(SHARED, None):
+        shared.leave()
 
 
 @pytest.fixture(scope="session")
-def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def shared(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Shared:
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent
+    return pytestconfig.stash.setdefault(SHARED, Shared(folder))
+
+
+@pytest.fixture(scope="session")
+def llama_server(shared: Shared) -> str:
+    """Base URL of a real llama.cpp server with the small model."""
+    return shared.llama_server("smol")
+
+
+@pytest.fixture(scope="session")
+def wheels(shared: Shared) -> Path:
     """A folder with a wheel and an sdist of every distribution."""
-    folder = tmp_path_factory.mktemp("wheels")
-    projects = [*ROOT.glob("chainette-*/pyproject.toml"), *ROOT.glob("examples/*/pyproject.toml")]
-    for project in projects:
-        build = [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(folder)]
-        subprocess.run([*build, str(project.parent)], check=True, capture_output=True)
-    return folder
+
+    def build(folder: Path) -> None:
+        projects = [
+            *ROOT.glob("chainette-*/pyproject.toml"),
+            *ROOT.glob("examples/*/pyproject.toml"),
+        ]
+        for project in projects:
+            command = [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(folder)]
+            subprocess.run([*command, str(project.parent)], check=True, capture_output=True)
+
+    return shared.folder_made_by("wheels", build)
 
 
 @pytest.fixture
 def chainette(tmp_path: Path) -> Chainette:
     """Runs the command line in a folder of its own."""
 
-    def run(*arguments: object, **options: Any) -> subprocess.CompletedProcess[str]:
-        environment = {k: v for k, v in os.environ.items() if not k.startswith("OPENAI_")}
-        environment |= {"COLUMNS": "200"} | options.pop("env", {})
-        program = str(Path(sys.executable).with_name("chainette"))
+    def run(
+        *arguments: object, env: Mapping[str, str] | None = None, input: str | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        inherited = {k: v for k, v in os.environ.items() if not k.startswith("OPENAI_")}
         return subprocess.run(
-            [program, *map(str, arguments)],
-            **{"cwd": tmp_path, "env": environment, "capture_output": True, "text": True} | options,
+            [str(Path(sys.executable).with_name("chainette")), *map(str, arguments)],
+            cwd=tmp_path,
+            env={**inherited, "COLUMNS": "200", **(env or {})},
+            input=input,
+            capture_output=True,
+            text=True,
             timeout=110,
             check=False,
         )
 
     return run
+
+
+@pytest.fixture
+def in_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Chainette:
+    """Runs the command line as `chainette` does, in this process and in a tenth of the time."""
+
+    def run(
+        *arguments: object, env: Mapping[str, str] | None = None, input: str = ""
+    ) -> subprocess.CompletedProcess[str]:
+        words = ["chainette", *map(str, arguments)]
+        streams = {name: TextIOWrapper(BytesIO(), write_through=True) for name in OUTPUTS}
+        with monkeypatch.context() as patch, as_if_just_started(tmp_path):
+            for name in [name for name in os.environ if name.startswith("OPENAI_")]:
+                patch.delenv(name)
+            for name, value in {"COLUMNS": "200", **(env or {})}.items():
+                patch.setenv(name, value)
+            patch.chdir(tmp_path)
+            patch.setattr(sys, "argv", words)
+            patch.setattr(sys, "path", [*sys.path])
+            patch.setattr(sys, "stdin", TextIOWrapper(BytesIO(input.encode())))
+            for name, stream in streams.items():
+                patch.setattr(sys, name, stream)
+            patch.setattr(registry, "_configs", {})
+            patch.setattr(registry, "_clients", {})
+            with pytest.raises(SystemExit) as ended:
+                main()
+        said = [stream.buffer.getvalue().decode() for stream in streams.values()]
+        code = ended.value.code
+        assert isinstance(code, int)
+        return subprocess.CompletedProcess(words, code, *said)
+
+    return run
+
+
+OUTPUTS = ("stdout", "stderr")
+
+
+@contextmanager
+def as_if_just_started(folder: Path) -> Iterator[None]:
+    """As Python starts: no logging, its own filters of warnings, nothing of the folder imported."""
+    root, ours = logging.getLogger(), logging.getLogger("chainette")
+    handlers, level = root.handlers[:], ours.level
+    root.handlers.clear()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("default")
+            warnings.simplefilter("ignore", DeprecationWarning)
+            yield
+    finally:
+        root.handlers[:] = handlers
+        ours.setLevel(level)
+        for name, module in list(sys.modules.items()):
+            if str(getattr(module, "__file__", None)).startswith(str(folder)):
+                del sys.modules[name]
 
 
 @pytest.fixture
