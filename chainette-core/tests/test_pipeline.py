@@ -1,19 +1,25 @@
 from __future__ import annotations
 
+import dataclasses
+import inspect
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import anyio
 import jsonschema
 import pytest
 import yaml
-from chainette import Chain, Step, get_engine_config, load_chain
+from chainette import Chain, Step, apply, get_engine_config, load_chain
 from chainette.errors import ChainError
 from chainette.loading.inline_models import FieldSpec, build_models
 from chainette.loading.yaml_chain import load_yaml_chain
-from chainette.loading.yaml_spec import format_schema
+from chainette.loading.yaml_spec import RunSpec, format_schema
 from chainette.pipeline.graph import graph, mermaid
 from chainette.pipeline.prompt import PromptTemplate
+from chainette.run.options import RunOptions
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -251,6 +257,49 @@ steps:
 """
 
 
+OUT = "output_dir: out\n"
+
+
+class TestRunOptions:
+    NAMES = [field.name for field in dataclasses.fields(RunOptions)]
+
+    def test_they_are_the_keywords_that_help_shows(self) -> None:
+        for method, more in ((Chain.run, []), (Chain.arun, []), (Chain.stream, ["in_order"])):
+            names = [*self.NAMES, *more]
+            assert list(inspect.signature(method).parameters) == ["self", "inputs", *names]
+            text = str(method.__doc__)
+            assert all(f"\n            {name}: " in text for name in names)
+            assert "**options" not in text
+        limit = inspect.signature(Chain.run).parameters["limit"]
+        assert (limit.default, limit.annotation) == (None, int | None)
+        assert inspect.iscoroutinefunction(Chain.arun)
+        assert inspect.isasyncgenfunction(Chain.stream)
+
+    def test_an_unknown_one_is_a_type_error_with_the_nearest_name(self) -> None:
+        chain: Any = Chain(name="c", steps=[apply(lambda row: row, id="a")])
+        with pytest.raises(TypeError, match=r"unknown option 'limt' \(did you mean 'limit'\?\)"):
+            chain.run([], limt=1)
+        with pytest.raises(TypeError, match="unknown option 'listeners'"):
+            anyio.run(lambda: chain.arun([], listeners=()))
+        with pytest.raises(TypeError, match=r"did you mean 'in_order'\?"):
+            anyio.run(chain.stream([], inorder=True).__anext__)
+
+    def test_type_checkers_know_them(self, tmp_path: Path) -> None:
+        (tmp_path / "typed.py").write_text(
+            "from chainette import Chain, Run\n"
+            "def use(chain: Chain) -> Run:\n"
+            "    chain.run([], limit='x')\n"
+            "    chain.run([], limt=1)\n"
+            "    chain.run([], in_order=True)\n"
+            "    chain.stream([], in_order=True, max_cost=1.5)\n"
+            "    return chain.run('rows.jsonl', output_dir='out', fmt='parquet')\n"
+        )
+        command = [sys.executable, "-m", "mypy", "--strict", "--cache-dir=.mypy", "typed.py"]
+        checked = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=110)
+        errors = [line.split(" ")[0] for line in checked.stdout.splitlines() if "error:" in line]
+        assert errors == ["typed.py:3:", "typed.py:4:", "typed.py:5:"], checked.stdout
+
+
 class TestYaml:
     def load(self, folder: Path, text: str = YAML) -> Any:
         path = folder / "chain.yaml"
@@ -262,13 +311,34 @@ class TestYaml:
     ) -> None:
         loaded = self.load(tmp_path)
         assert loaded.inputs == tmp_path / "rows.jsonl"
-        assert loaded.output_dir == tmp_path / "out"
+        assert loaded.options == {"output_dir": tmp_path / "out"}
         assert loaded.chain.steps[0].sampling.temperature == 0
         assert loaded.chain.input_model.model_validate({"text": "x"})
         assert get_engine_config("e").model == "m"
         assert load_chain(tmp_path / "chain.yaml").name == "c"
 
-    def test_models_may_stand_in_a_module_beside_the_file(
+    def test_a_run_mapping_has_the_options_of_a_run(
+        self, scripted: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("LIMIT", "7")
+        run = "run: {output_dir: out, cache: answers, limit: $N, overwrite: no, columns: {a: b}}\n"
+        text = YAML.replace("output_dir: out\n", run.replace("$N", "'${LIMIT}'"))
+        assert self.load(tmp_path, text).options == {
+            "output_dir": tmp_path / "out",
+            "cache": tmp_path / "answers",
+            "limit": 7,
+            "overwrite": False,
+            "columns": {"a": "b"},
+        }
+
+    def test_every_option_of_a_run_fits_into_the_mapping(self, tmp_path: Path) -> None:
+        names = [field.name for field in dataclasses.fields(RunOptions)]
+        assert list(RunSpec.model_fields) == names
+        properties = format_schema()["$defs"]["RunSpec"]["properties"]
+        assert list(properties) == names
+        assert properties["limit"]["description"] == "Maximum number of input rows."
+
+    def test_models_can_be_in_a_module_beside_the_file(
         self, scripted: Make, tmp_path: Path
     ) -> None:
         (tmp_path / "own_models_for_yaml.py").write_text(
@@ -293,6 +363,12 @@ class TestYaml:
             (YAML, "- a\n", "expected a mapping"),
             (YAML, "", "expected a mapping"),
             ("rows.jsonl", "${NOT_SET_AT_ALL}", "chain.yaml:4: the environment variable"),
+            (OUT, "run:\n  limt: 3\n", "chain.yaml:6: unknown key 'limt' (did you mean 'limit'?)"),
+            (OUT, "run: {limit: 0}\n", "chain.yaml:5: run.limit: Input should be greater than"),
+            (OUT, "run: {fmt: csv}\n", "chain.yaml:5: run.fmt: Input should be 'jsonl' or"),
+            (OUT, "run: 3\n", "chain.yaml:5: run: Input should be a valid dict"),
+            (OUT, "run: {cache: '${NOT_SET_AT_ALL}'}\n", "chain.yaml:5: the environment variable"),
+            (OUT, f"{OUT}run: {{output_dir: x}}\n", "chain.yaml:6: output_dir is set outside"),
         ],
     )
     def test_a_mistake_has_file_and_line(

@@ -12,32 +12,46 @@ from pydantic import BaseModel, ValidationError
 from chainette.errors import ChainError
 from chainette.loading.importing import load_symbol
 from chainette.loading.inline_models import FieldSpec, build_models
-from chainette.loading.yaml_spec import ApplySpec, BranchSpec, ChainSpec, StepSpec, UseSpec
+from chainette.loading.yaml_spec import (
+    ApplySpec,
+    BranchSpec,
+    ChainSpec,
+    RunSpec,
+    StepSpec,
+    UseSpec,
+)
 from chainette.pipeline.nodes.apply import ApplyNode
 from chainette.pipeline.nodes.flow import Branch, flattened
 from chainette.pipeline.nodes.step import Step
 from chainette.registry.config_file import check_engines, raise_mistakes, register_all
 from chainette.run.chain import Chain
+from chainette.run.options import options_of
 from chainette.types import SamplingParams
 from chainette.validation import problems, without_tags
-from chainette.yaml_source import Place, YamlSource, expand, read_yaml
+from chainette.yaml_source import Location, YamlSource, expand, read_yaml
 
 Models: TypeAlias = dict[str, type[BaseModel]]
+EXPANDED = ("inputs", "output_dir", "run")
+"""Keys of the file whose values may contain `${VAR}`; engines are expanded apart."""
+SPECS: tuple[type[BaseModel], ...] = (
+    ChainSpec, RunSpec, StepSpec, ApplySpec, BranchSpec, UseSpec, FieldSpec, SamplingParams
+)  # fmt: skip
+"""Every mapping of the format; their keys are suggested for unknown ones."""
 
 
 @dataclass(frozen=True, slots=True)
 class YamlChain:
-    """A chain from YAML with what else its file says.
+    """A chain from YAML, with the inputs and options that its file has for a run.
 
     Attributes:
         chain: The chain.
         inputs: File of input rows.
-        output_dir: Folder for the run.
+        options: The options of the run that the file sets.
     """
 
     chain: Chain
     inputs: Path | None
-    output_dir: Path | None
+    options: dict[str, Any]
 
 
 def load_yaml_chain(path: str | Path) -> YamlChain:
@@ -59,12 +73,19 @@ def load_yaml_chain(path: str | Path) -> YamlChain:
     assert spec is not None
     chain = _build(source, spec)
     register_all(engines)
-    folder = source.path.parent
-    return YamlChain(
-        chain,
-        inputs=folder / spec.inputs if spec.inputs else None,
-        output_dir=folder / spec.output_dir if spec.output_dir else None,
-    )
+    inputs = source.path.parent / spec.inputs if spec.inputs else None
+    return YamlChain(chain, inputs, _run_options(source, spec))
+
+
+def _run_options(source: YamlSource, spec: ChainSpec) -> dict[str, Any]:
+    """The options that the file sets, with paths relative to its folder."""
+    options: dict[str, Any] = spec.run.model_dump(exclude_unset=True, exclude_none=True)
+    if spec.output_dir:
+        options["output_dir"] = spec.output_dir
+    for option in options_of():
+        if option.is_path and option.name in options:
+            options[option.name] = source.path.parent / options[option.name]
+    return options
 
 
 def _checked(source: YamlSource, found: list[str]) -> ChainSpec | None:
@@ -73,16 +94,18 @@ def _checked(source: YamlSource, found: list[str]) -> ChainSpec | None:
         found.append(f"{source.place()}: expected a mapping with name and steps")
         return None
 
-    def report(where: Place, message: str) -> None:
+    def report(where: Location, message: str) -> None:
         found.append(f"{source.place(where)}: {message}")
 
-    paths = {key: source.data[key] for key in ("inputs", "output_dir") if key in source.data}
-    data = source.data | expand(paths, report)
+    expanded = {key: source.data[key] for key in EXPANDED if key in source.data}
+    data = source.data | expand(expanded, report)
+    run = data.get("run")
+    if "output_dir" in data and isinstance(run, dict) and "output_dir" in run:
+        report(("run", "output_dir"), "output_dir is set outside of run: too")
     try:
         return ChainSpec.model_validate(data)
     except ValidationError as error:
-        specs = (ChainSpec, StepSpec, ApplySpec, BranchSpec, UseSpec, FieldSpec, SamplingParams)
-        known = {name for spec in specs for name in spec.model_fields}
+        known = {name for spec in SPECS for name in spec.model_fields}
         messages = [message for _, message in problems(error, known)]
         for item, message in zip(error.errors(include_url=False), messages, strict=True):
             report(without_tags(item["loc"]), message)
@@ -113,11 +136,11 @@ def _build(source: YamlSource, spec: ChainSpec) -> Chain:
         raise ChainError(f"{source.place(('steps',))}: {error}") from None
 
 
-def _nodes(source: YamlSource, specs: list[Any], models: Models, where: Place) -> list[Any]:
+def _nodes(source: YamlSource, specs: list[Any], models: Models, where: Location) -> list[Any]:
     """The nodes of a list in the file; the innermost mistake is told with its place."""
     nodes: list[Any] = []
     for index, spec in enumerate(specs):
-        here: Place = (*where, index)
+        here: Location = (*where, index)
         if isinstance(spec, BranchSpec):
             inner = _nodes(source, spec.steps, models, (*here, "steps"))
         try:

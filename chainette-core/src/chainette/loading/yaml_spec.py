@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, WithJsonSchema
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, WithJsonSchema, create_model
 
 from chainette.loading.inline_models import FieldSpec
+from chainette.run.options import Option, options_of
 from chainette.types import SamplingParams
 
 
@@ -31,7 +32,7 @@ class StepSpec(_Spec):
 
 
 Batch = Annotated[
-    Any,  # `apply` says what is wrong with it in fewer words
+    Any,  # `apply` describes a mistake in fewer words
     WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 1}, {"const": "all"}]}),
 ]
 
@@ -51,7 +52,7 @@ class ApplySpec(_Spec):
 
 
 class BranchSpec(_Spec):
-    """Nodes that run beside the others; `join` is the name that its last output gets."""
+    """Nodes that run beside the others; `join` is the name of the last output."""
 
     branch: str
     steps: list[NodeSpec] = Field(min_length=1)
@@ -66,7 +67,7 @@ class UseSpec(_Spec):
 
 
 def _kind(value: Any) -> str:
-    """Which of the specs a node of the file is, by the keys it has."""
+    """The tag of a node's spec, by the keys that the node has."""
     keys = value if isinstance(value, dict) else ()
     return next((f"<{key}>" for key in ("apply", "branch", "use") if key in keys), "<step>")
 
@@ -83,11 +84,11 @@ InlineField = Annotated[
     Annotated[str, Tag("<text>")] | Annotated[FieldSpec, Tag("<field>")],
     Discriminator(lambda value: "<text>" if isinstance(value, str) else "<field>"),
 ]
-"""A field of an inline model; one that is only a text is its type."""
+"""A field of an inline model; a plain text is its type."""
 
 
 class EngineSpec(BaseModel):
-    """An engine; what else it may have depends on its backend."""
+    """An engine; more fields depend on its backend."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -95,6 +96,22 @@ class EngineSpec(BaseModel):
     backend: str
     model: str | None = None
     endpoint: str | None = None
+
+
+def _field(option: Option) -> Any:
+    """The type and default of an option, for `create_model`."""
+    text = f"{option.help.text} {option.help.more}".strip()
+    kind = str | None if option.is_path else option.type
+    return kind, Field(default=option.default, description=text, ge=option.help.minimum)
+
+
+_RunFields: Any = create_model(
+    "_RunFields", __base__=_Spec, **{option.name: _field(option) for option in options_of()}
+)
+
+
+class RunSpec(_RunFields):  # type: ignore[misc]
+    """The options of a run, as in `RunOptions`; paths are relative to the YAML file."""
 
 
 class ChainSpec(_Spec):
@@ -106,6 +123,7 @@ class ChainSpec(_Spec):
         engines: Engines, as in `engines.yml`.
         inputs: File of input rows, relative to the YAML file.
         output_dir: Folder for the run, relative to the YAML file.
+        run: Options of the run, which the command line overrides.
         models: Inline models: fields by name.
         steps: The nodes.
     """
@@ -115,6 +133,7 @@ class ChainSpec(_Spec):
     engines: list[Any] = Field(default_factory=list)
     inputs: str | None = None
     output_dir: str | None = None
+    run: RunSpec = Field(default_factory=RunSpec)
     models: dict[str, dict[str, InlineField]] = Field(default_factory=dict)
     steps: list[NodeSpec]
 

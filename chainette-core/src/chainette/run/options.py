@@ -1,76 +1,224 @@
-"""What a run can be told."""
+"""The options of a run: their names, types, defaults and descriptions are here and nowhere else.
+
+The keywords of `Chain.run`, the flags of `chainette run`, the `run:` mapping of YAML files and the
+table in the documentation are made from the fields of `RunOptions`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import dataclasses
+import inspect
+import re
+import textwrap
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, TypedDict
+from typing import (
+    Annotated,
+    Any,
+    Concatenate,
+    Literal,
+    ParamSpec,
+    TypeVar,
+    get_args,
+    get_type_hints,
+)
 
 from chainette.errors import OutputDirError
+from chainette.text import did_you_mean
+
+P = ParamSpec("P")
+ChainT = TypeVar("ChainT")
+InputsT = TypeVar("InputsT")
+ReturnT = TypeVar("ReturnT")
 
 
-class RunKeywords(TypedDict, total=False):
-    """The options as keywords of `Chain.run`, `arun` and `stream`."""
+@dataclass(frozen=True, slots=True)
+class Help:
+    """The description of an option.
 
-    output_dir: str | Path | None
-    limit: int | None
-    sample: int | None
-    columns: Mapping[str, str] | None
-    overwrite: bool
-    resume: bool
-    retry_errors: bool
-    force: bool
-    max_lines_per_file: int
-    fmt: Literal["jsonl", "parquet"]
-    cache: str | Path | None
-    max_cost: float | None
-    max_errors: float | None
+    Attributes:
+        text: One sentence, which is also the help of the flag.
+        more: More sentences, for documentation.
+        minimum: The smallest value on the command line and in YAML.
+        flag: A short flag.
+        metavar: The form of the value on the command line, where its type does not say it.
+    """
+
+    text: str
+    more: str = ""
+    minimum: int | None = None
+    flag: str | None = None
+    metavar: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunOptions:
-    """The options of a run; `Chain.arun` says what they mean to its users.
-
-    Attributes:
-        output_dir: Folder for the run's files.
-        limit: Most input rows to take.
-        sample: Rows to take at random, in their order; the same ones every time.
-        columns: Columns of the input by the field that each becomes; the others are left out.
-        overwrite: Replace an earlier run.
-        resume: Go on with an earlier run.
-        retry_errors: When resuming, try again what failed.
-        force: Resume although chain, engines or inputs changed.
-        max_lines_per_file: Lines of a file before a new one begins.
-        fmt: `parquet` adds the tables as Parquet files when the run ends.
-        cache: Folder of answers that were given before.
-        max_cost: US dollars after which the run is stopped, as far as prices are known.
-        max_errors: Failed rows after which the run is stopped; below 1 their share of all rows.
+    """The options of a run.
 
     Raises:
         OutputDirError: There is nothing to resume without an output directory.
     """
 
-    output_dir: str | Path | None = None
-    limit: int | None = None
-    sample: int | None = None
-    columns: Mapping[str, str] | None = None
-    overwrite: bool = False
-    resume: bool = False
-    retry_errors: bool = False
-    force: bool = False
-    max_lines_per_file: int = 100_000
-    fmt: Literal["jsonl", "parquet"] = "jsonl"
-    cache: str | Path | None = None
-    max_cost: float | None = None
-    max_errors: float | None = None
+    output_dir: Annotated[
+        str | Path | None,
+        Help(
+            "Folder for the run's files.",
+            "Without one, results stay in memory, and the command line makes a new folder in "
+            "`runs/`.",
+            flag="-o",
+        ),
+    ] = None
+    limit: Annotated[int | None, Help("Maximum number of input rows.", minimum=1)] = None
+    sample: Annotated[
+        int | None, Help("Number of rows to take at random, always the same ones.", minimum=1)
+    ] = None
+    columns: Annotated[
+        Mapping[str, str] | None,
+        Help(
+            "Columns to take, by the field that each becomes.",
+            "The others are left out.",
+            metavar="[FIELD=]COLUMN,…",
+        ),
+    ] = None
+    overwrite: Annotated[bool, Help("Replace an earlier run in the folder.")] = False
+    resume: Annotated[
+        bool,
+        Help("Resume the run in the folder, if there is one.", "Finished rows are not run again."),
+    ] = False
+    retry_errors: Annotated[bool, Help("Resume, and run failed rows again.")] = False
+    force: Annotated[bool, Help("Resume although chain, engines or inputs changed.")] = False
+    max_lines_per_file: Annotated[
+        int, Help("Number of lines in a file before a new one begins.", minimum=1)
+    ] = 100_000
+    fmt: Annotated[
+        Literal["jsonl", "parquet"],
+        Help("Format of the tables; parquet adds Parquet files when the run ends."),
+    ] = "jsonl"
+    cache: Annotated[
+        str | Path | None, Help("Folder of earlier answers to use again.", "Runs can share it.")
+    ] = None
+    max_cost: Annotated[
+        float | None,
+        Help("US dollars after which the run stops, as far as prices are known.", minimum=0),
+    ] = None
+    max_errors: Annotated[
+        float | None,
+        Help("Failed rows after which the run stops; below 1, their share of all.", minimum=0),
+    ] = None
 
     def __post_init__(self) -> None:
-        """Refuse what does not go together."""
+        """Refuse options that do not fit together."""
         if self.resumes and self.output_dir is None:
             raise OutputDirError("to resume, give the output directory of the run")
 
     @property
     def resumes(self) -> bool:
-        """Whether an earlier run is gone on with, if there is one."""
+        """Whether an earlier run is resumed, if there is one."""
         return self.resume or self.retry_errors
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamOptions(RunOptions):
+    """The options of a run whose results are streamed."""
+
+    in_order: Annotated[
+        bool, Help("Yield results in the order of the inputs, not in that of completion.")
+    ] = False
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """One option.
+
+    Attributes:
+        name: Its keyword.
+        type: Its type.
+        default: Its default.
+        help: Its description.
+    """
+
+    name: str
+    type: Any
+    default: Any
+    help: Help
+
+    @property
+    def is_path(self) -> bool:
+        """Whether it is the path of a file or folder."""
+        return Path in get_args(self.type)
+
+
+def options_of(options: Callable[..., Any] = RunOptions) -> list[Option]:
+    """The options that a class has as its fields."""
+    assert isinstance(options, type)
+    hints = get_type_hints(options, include_extras=True)
+    return [
+        Option(
+            field.name, hints[field.name].__origin__, field.default, *hints[field.name].__metadata__
+        )
+        for field in dataclasses.fields(options)
+    ]
+
+
+def takes(
+    options: Callable[P, Any],
+) -> Callable[
+    [Callable[Concatenate[ChainT, InputsT, ...], ReturnT]],
+    Callable[Concatenate[ChainT, InputsT, P], ReturnT],
+]:
+    """Declare that the keywords of a method are the fields of a class.
+
+    Type checkers see them in the method's type, `help` and Sphinx in its signature and docstring.
+
+    Args:
+        options: `RunOptions` or a class that is derived from it.
+    """
+    fields = options_of(options)
+
+    def describe(method: Any) -> Any:
+        own = [
+            parameter
+            for parameter in inspect.signature(method).parameters.values()
+            if parameter.kind is not parameter.VAR_KEYWORD
+        ]
+        keywords = [
+            inspect.Parameter(
+                it.name, inspect.Parameter.KEYWORD_ONLY, default=it.default, annotation=it.type
+            )
+            for it in fields
+        ]
+        signature = inspect.signature(method)
+        method.__signature__ = signature.replace(parameters=[*own, *keywords])
+        method.__doc__ = _described(method.__doc__ or "", fields)
+        return method
+
+    return describe
+
+
+def _described(docstring: str, fields: list[Option]) -> str:
+    """A docstring with a line for each option in place of the one for `**options`."""
+
+    def entry(indent: str, option: Option) -> str:
+        text = f"{option.name}: {option.help.text} {option.help.more}"
+        further = f"{indent}    "
+        return textwrap.fill(text, 100, initial_indent=indent, subsequent_indent=further)
+
+    def entries(match: re.Match[str]) -> str:
+        return "\n".join(entry(match[1], option) for option in fields)
+
+    return re.sub(r"^( *)\*\*options:.*$", entries, docstring, count=1, flags=re.MULTILINE)
+
+
+def known(keywords: dict[str, Any], options: type[RunOptions] = RunOptions) -> dict[str, Any]:
+    """The keywords themselves, if each is the name of an option.
+
+    Raises:
+        TypeError: A name is unknown; the message has the nearest one that is known.
+    """
+    names = [field.name for field in dataclasses.fields(options)]
+    for name in keywords:
+        if name not in names:
+            hint = did_you_mean(name, names)
+            raise TypeError(f"unknown option {name!r}{hint}; options: {', '.join(names)}")
+    return keywords
