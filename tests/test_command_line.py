@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from chainette.run.options import options_of
 
 RUN = ("run", "numbers_chain.py:chain", "-i", "rows.jsonl", "-e", "engines.yml", "-o", "out")
 
@@ -85,12 +86,11 @@ def test_an_empty_input_is_said_to_be_empty(chainette: Any, project: Path) -> No
         (("-i", "."), "is a directory"),
         (("-i", "engines.yml"), "unknown format '.yml'"),
         (("-e", "no.yml"), "no.yml: cannot be read"),
-        (("-e", "bad.yml"), "bad.yml:2: no valid YAML"),
+        (("-e", "bad.yml"), "bad.yml:2: not valid YAML"),
         (("-e", "unknown.yml"), "unknown backend 'opnai' (did you mean 'openai'?)"),
         (("-e", "nokey.yml"), "environment variable OPENAI_API_KEY"),
         (("-e", "noenv.yml"), "environment variable MY_OWN_KEY is not set"),
         (("-e", "refusing.yml"), "cannot connect"),
-        (("-e", "other.yml"), "unknown engine 'e'; registered engines: f"),
         (("-o", "rows.jsonl"), "rows.jsonl: is a file"),
         (("-o", "."), "is not empty and does not hold a run"),
     ],
@@ -104,7 +104,6 @@ def test_what_cannot_start_is_one_message_and_exit_code_2(
         "nokey": "- {name: e, backend: openai, model: m}\n",
         "noenv": "- {name: e, backend: openai, model: m, api_key_env: MY_OWN_KEY}\n",
         "refusing": "- {name: e, backend: openai, model: m, endpoint: 'http://127.0.0.1:9/v1'}\n",
-        "other": "- {name: f, backend: openai, model: m}\n",
     }.items():
         (project / f"{name}.yml").write_text(text)
     arguments = list(RUN)
@@ -114,6 +113,66 @@ def test_what_cannot_start_is_one_message_and_exit_code_2(
     assert said in clean(done)
     assert done.stderr.count("error: ") == 1
     assert done.stdout == ""
+
+
+def test_engines_yml_in_the_folder_supplies_what_is_missing(chainette: Any, project: Path) -> None:
+    (project / "other.yml").write_text("- {name: f, backend: openai, model: m, api_key: x}\n")
+    said = "engines from ./engines.yml: e\n"
+    for engines in ((), ("-e", "other.yml")):
+        done = chainette(*RUN[:4], *engines, "-o", "out", "--overwrite")
+        assert done.returncode == 0
+        assert done.stderr.count(said) == 1
+    logs = chainette(*RUN[:4], "-o", "out", "--overwrite", "--json-logs").stderr.splitlines()
+    assert json.loads(logs[0]) == {"event": "engines", "file": "./engines.yml", "names": ["e"]}
+    for command in (("check", "e"), ("list",), ("warmup", "e")):
+        assert said in chainette("engines", *command, "-e", "other.yml").stderr
+        assert "engines from" not in chainette("engines", *command, "-e", "engines.yml").stderr
+    assert said in chainette("warmup", "numbers_chain.py").stderr
+    (project / "engines.yml").rename(project / "moved.yml")
+    assert chainette(*RUN[:4], env={"CHAINETTE_ENGINES": "moved.yml"}).returncode == 0
+    refused = chainette(*RUN[:4], "-e", "other.yml", "-o", "new")
+    assert "unknown engine 'e'; registered engines: f" in clean(refused)
+
+
+CHAIN_YAML = """
+name: numbers
+engines: [{name: e, backend: openai, model: own, endpoint: "http://127.0.0.1:9/v1"}]
+inputs: rows.jsonl
+run: {output_dir: from_yaml, limit: 3, overwrite: true}
+steps: [{use: "numbers_chain:chain"}]
+"""
+
+
+def test_the_command_line_overrides_the_environment_and_that_the_yaml_file(
+    chainette: Any, project: Path
+) -> None:
+    (project / "sub").mkdir()
+    for name in ("numbers_chain.py", "rows.jsonl"):
+        (project / name).rename(project / "sub" / name)
+    (project / "sub/chain.yaml").write_text(CHAIN_YAML)
+    run = ("run", "sub/chain.yaml", "-e", "engines.yml")  # whose engine replaces the chain's own
+    for _ in range(2):
+        assert "3 ok, 0 failed" in chainette(*run).stderr
+        assert (project / "sub/from_yaml/run.json").exists()
+    environment = {"CHAINETTE_LIMIT": "2", "CHAINETTE_OUTPUT_DIR": "from_env"}
+    assert "2 ok, 0 failed" in chainette(*run, env=environment).stderr
+    assert (project / "from_env/run.json").exists()
+    done = chainette("run-yaml", *run[1:], "--limit", "1", "-o", "from_flag", env=environment)
+    assert "1 ok, 0 failed" in done.stderr
+    assert (project / "from_flag/run.json").exists()
+    assert "exclude each other" in clean(chainette(*run, "--resume"))
+    assert chainette(*run, "--resume", "--no-overwrite").returncode == 0
+    assert "--overwrite" in clean(chainette(*run, env={"CHAINETTE_OVERWRITE": "0"}))
+
+
+def test_every_option_of_a_run_is_a_flag_with_its_description(chainette: Any) -> None:
+    text = " ".join(chainette("run", "--help").stdout.split())
+    for option in options_of():
+        assert f"--{option.name.replace('_', '-')}" in text
+        assert option.help.text in text
+    assert "Alias of `chainette run`." in chainette("run-yaml", "--help").stdout
+    assert chainette(*RUN, "--limit", "0").returncode == 2
+    assert "'csv' is not" in clean(chainette(*RUN, "--fmt", "csv"))
 
 
 @pytest.mark.parametrize(

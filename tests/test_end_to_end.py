@@ -101,7 +101,7 @@ def test_a_prompt_over_the_context_fails_alone(llama_server: str) -> None:
 
 
 def test_engines_check_works_on_the_embedded_engine(chainette: Any) -> None:
-    done = chainette("engines", "check", "default", "-f", EXAMPLES / "engines.llamacpp.yml")
+    done = chainette("engines", "check", "default", "-e", EXAMPLES / "engines.llamacpp.yml")
     assert done.returncode == 0, done.stderr
     assert "structured output yes" in done.stdout
 

@@ -116,7 +116,7 @@ def test_a_plugin_for_a_protocol_of_its_own_takes_few_lines(
     engine = {"name": "main", "backend": "acme", "model": "acme-1", "endpoint": acme.url}
     (tmp_path / "engines.yml").write_text(json.dumps([engine]))
     monkeypatch.setenv("ACME_API_KEY", TOKEN)
-    check = [BIN / "chainette", "engines", "check", "main", "-f", "engines.yml"]
+    check = [BIN / "chainette", "engines", "check", "main", "-e", "engines.yml"]
     assert "acme-1 is one of 1" in works(*check, cwd=tmp_path, path=site)
     run = [BIN / "chainette", "run", "reviews.py", "-i", "reviews.jsonl", "-e", "engines.yml"]
     works(*run, "-o", "out", cwd=tmp_path, path=site)

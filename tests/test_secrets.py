@@ -11,9 +11,9 @@ SENTINEL = "sk-SENTINEL-0123456789"
 COMMANDS = [
     ("run", "numbers_chain.py", "-i", "rows.jsonl", "-e", "engines.yml", "-o", "out"),
     ("inspect", "numbers_chain.py", "--json"),
-    ("engines", "list", "-f", "engines.yml"),
-    ("engines", "list", "-f", "engines.yml", "--json"),
-    ("engines", "check", "e", "-f", "engines.yml"),
+    ("engines", "list", "-e", "engines.yml"),
+    ("engines", "list", "-e", "engines.yml", "--json"),
+    ("engines", "check", "e", "-e", "engines.yml"),
 ]
 
 WAYS = {
@@ -63,7 +63,7 @@ def test_the_key_is_nowhere(
 def test_a_key_in_the_wrong_place_is_not_shown(chainette: Any, project: Path, field: str) -> None:
     wrong = f"  {field.format(SENTINEL)}\n"
     (project / "engines.yml").write_text((project / "engines.yml").read_text() + wrong)
-    done = chainette("--debug", "engines", "list", "-f", "engines.yml")
+    done = chainette("--debug", "engines", "list", "-e", "engines.yml")
     assert done.returncode == 2
     assert "engines.yml:5" in done.stderr
     assert SENTINEL not in done.stdout + done.stderr

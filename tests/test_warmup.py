@@ -110,6 +110,16 @@ def test_a_dry_run_prints_the_command_and_starts_nothing(
     assert records(state) == []
 
 
+def test_a_dry_run_of_a_chain_prints_the_commands_of_its_engines(
+    chainette: Chainette, state: dict[str, str], project: Path
+) -> None:
+    (project / "engines.yml").write_text("- {name: e, backend: llamacpp}\n")
+    shown = chainette("warmup", "numbers_chain.py", "--dry-run", env=state)
+    assert "-m chainette_llamacpp.server" in shown.stdout
+    refused = chainette("warmup", "numbers_chain.py", "--dry-run", "--docker", env=state)
+    assert "nothing to start, the backend llamacpp has no official image" in refused.stderr
+
+
 def test_an_engine_with_an_endpoint_is_only_checked(
     chainette: Chainette, state: dict[str, str], project: Path, openai_server: Any
 ) -> None:

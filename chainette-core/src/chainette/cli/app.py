@@ -1,4 +1,4 @@
-"""The commands; what they do is imported when one of them is called."""
+"""The commands; each imports its code when it is called."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ app = typer.Typer(
     add_completion=True,
 )
 app.command("run")(run)
-app.command("run-yaml")(run)
+app.command("run-yaml", help="Alias of `chainette run`.")(run)
 app.command("inspect")(inspect)
 app.command("schema")(schema)
 app.command("warmup")(warmup_chain)
@@ -43,7 +43,7 @@ def _print_version(wanted: bool) -> None:
 
 @app.callback()
 def _options(
-    debug: Annotated[bool, typer.Option("--debug", help="Log what happens to stderr.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Write debug logs to stderr.")] = False,
     version: Annotated[
         bool,
         typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version."),

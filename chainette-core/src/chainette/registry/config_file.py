@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 import os
 import stat
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 from chainette.engine.config import EngineConfig
 from chainette.errors import ConfigError, PluginError, UnknownBackendError
 from chainette.registry import engines as registry
-from chainette.yaml_source import Place, YamlSource, expand, read_yaml
+from chainette.yaml_source import Location, YamlSource, expand, read_yaml
 
 logger = logging.getLogger(__name__)
 
@@ -32,8 +33,44 @@ def load_engines(path: str | Path) -> list[EngineConfig]:
         ConfigError: The file cannot be read, or has mistakes; all of them are named at once, each
             with file, line and engine.
     """
+    return register_all(_read_engines(path))
+
+
+def load_missing_engines(
+    path: str | Path, names: Collection[str] | None = None
+) -> dict[str, EngineConfig | PluginError]:
+    """Register those engines of a YAML file whose names have no engine yet.
+
+    Args:
+        path: The file.
+        names: The names to look for; by default all of the file.
+
+    Returns:
+        By name, the configurations, and the reasons of those whose plugin cannot be used.
+
+    Raises:
+        ConfigError: As in `load_engines`.
+    """
+    registered = registry.engine_names()
+    missing = {
+        name: config
+        for name, config in _read_engines(path).items()
+        if name not in registered and (names is None or name in names)
+    }
+    register_all(missing)
+    return missing
+
+
+def register_all(engines: dict[str, EngineConfig | PluginError]) -> list[EngineConfig]:
+    """Register checked engines and return the usable ones."""
+    for name, config in engines.items():
+        registry.add(name, config)
+    return [config for config in engines.values() if isinstance(config, EngineConfig)]
+
+
+def _read_engines(path: str | Path) -> dict[str, EngineConfig | PluginError]:
     source = read_yaml(path, ConfigError)
-    section: Place = ()
+    section: Location = ()
     entries = source.data
     if isinstance(entries, dict):
         unknown = [key for key in entries if key != "engines"]
@@ -42,17 +79,10 @@ def load_engines(path: str | Path) -> list[EngineConfig]:
                 f"{source.place()}: expected a list of engines, or one under engines:"
             )
         section, entries = ("engines",), entries["engines"]
-    found: list[str] = []
-    engines = check_engines(source, entries, section, found)
-    raise_mistakes(source, found, ConfigError)
-    return register_all(engines)
-
-
-def register_all(engines: dict[str, EngineConfig | PluginError]) -> list[EngineConfig]:
-    """Register checked engines and return the usable ones."""
-    for name, config in engines.items():
-        registry.add(name, config)
-    return [config for config in engines.values() if isinstance(config, EngineConfig)]
+    mistakes: list[str] = []
+    engines = check_engines(source, entries, section, mistakes)
+    raise_mistakes(source, mistakes, ConfigError)
+    return engines
 
 
 def raise_mistakes(source: YamlSource, found: list[str], error: type[Exception]) -> None:
@@ -66,7 +96,7 @@ def raise_mistakes(source: YamlSource, found: list[str], error: type[Exception])
 
 
 def check_engines(
-    source: YamlSource, entries: Any, section: Place, found: list[str]
+    source: YamlSource, entries: Any, section: Location, found: list[str]
 ) -> dict[str, EngineConfig | PluginError]:
     """Check the engines of a YAML file without registering them.
 
@@ -87,7 +117,7 @@ def check_engines(
     seen: set[str] = set()
     for index, entry in enumerate(entries):
         where = (*section, index)
-        mistakes: list[tuple[Place, str]] = []
+        mistakes: list[tuple[Location, str]] = []
         fields = _expanded(entry, mistakes)
         if not isinstance(fields, dict) or not isinstance(fields.get("name"), str):
             found.append(f"{source.place(where)}: an engine is a mapping with a 'name'")
@@ -120,12 +150,12 @@ def _warn_of_readable_keys(source: YamlSource, entries: list[Any]) -> None:
             )
 
 
-def _expanded(entry: Any, mistakes: list[tuple[Place, str]]) -> Any:
+def _expanded(entry: Any, mistakes: list[tuple[Location, str]]) -> Any:
     return expand(entry, lambda place, message: mistakes.append((place, message)))
 
 
 def _check_engine(
-    fields: dict[str, Any], mistakes: list[tuple[Place, str]]
+    fields: dict[str, Any], mistakes: list[tuple[Location, str]]
 ) -> EngineConfig | PluginError | None:
     wrong: list[tuple[str, str]] = []
     config: EngineConfig | PluginError | None = None

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from chainette.cli.engine_file import EnginesOption, provide_engines
 
 if TYPE_CHECKING:
     from chainette.engine.config import EngineConfig
@@ -14,8 +15,6 @@ if TYPE_CHECKING:
     from chainette.plugins.discovery import PluginInfo
 
 engines = typer.Typer(help="Backends that are installed and engines that are configured.")
-
-_File = typer.Option("--file", "-f", help="YAML file of engines.")
 
 
 @engines.callback()
@@ -25,32 +24,24 @@ def _engines() -> None:
 
 @engines.command("list")
 def list_engines(
-    file: Annotated[Path | None, _File] = None,
+    file: EnginesOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """List the installed backends, and the engines of a file."""
+    """List the installed backends and the configured engines."""
     from chainette.plugins.discovery import survey
 
     plugins = survey()
-    configured = _load(file) if file else []
+    configs = provide_engines(file)
     if as_json:
         import json
 
-        typer.echo(json.dumps(_as_json(plugins, configured, file), ensure_ascii=False, indent=2))
+        typer.echo(json.dumps(_as_json(plugins, configs), ensure_ascii=False, indent=2))
     else:
-        _show(plugins, configured, file)
+        _show(plugins, configs)
         _show_servers()
 
 
-def _load(file: Path) -> list[EngineConfig]:
-    from chainette.registry.config_file import load_engines
-
-    return load_engines(file)
-
-
-def _as_json(
-    plugins: list[PluginInfo], configured: list[EngineConfig], file: Path | None
-) -> dict[str, Any]:
+def _as_json(plugins: list[PluginInfo], configs: list[EngineConfig]) -> dict[str, Any]:
     backends = [
         {
             "name": info.name,
@@ -66,13 +57,14 @@ def _as_json(
         for info in plugins
     ]
     servers = [dataclasses.asdict(server) for server in _warm_servers()]
-    shown: dict[str, Any] = {"backends": backends, "servers": servers}
-    if file is not None:
-        shown["engines"] = [config.public() for config in configured]
-    return shown
+    return {
+        "backends": backends,
+        "servers": servers,
+        "engines": [config.public() for config in configs],
+    }
 
 
-def _show(plugins: list[PluginInfo], configured: list[EngineConfig], file: Path | None) -> None:
+def _show(plugins: list[PluginInfo], configs: list[EngineConfig]) -> None:
     from chainette.plugins.discovery import not_installed
 
     columns = ["backend", "distribution", "version", "entry point", "state", "capabilities"]
@@ -83,9 +75,9 @@ def _show(plugins: list[PluginInfo], configured: list[EngineConfig], file: Path 
     _print_table(columns, rows) if rows else typer.echo("No backend is installed.")
     for name, distribution in not_installed().items():
         typer.echo(f"not installed: {name:<11} pip install {distribution}")
-    if file is not None:
+    if configs:
         columns = ["engine", "backend", "model", "endpoint"]
-        _print_table(columns, [_engine_row(config) for config in configured])
+        _print_table(columns, [_engine_row(config) for config in configs])
 
 
 def _show_servers() -> None:
@@ -113,7 +105,7 @@ def _engine_row(config: EngineConfig) -> list[str]:
 
 
 def _print_table(columns: list[str], rows: list[list[str]]) -> None:
-    """A table whose last column takes what room is left; plain text, no terminal needed."""
+    """Print a table as plain text, without the width of a terminal."""
     widths = [max(map(len, cells)) for cells in zip(columns, *rows, strict=True)]
     for row in (columns, *rows):
         cells = zip(row, widths, strict=True)
@@ -123,16 +115,16 @@ def _print_table(columns: list[str], rows: list[list[str]]) -> None:
 @engines.command("check")
 def check(
     name: Annotated[str, typer.Argument(help="Name of the engine.")],
-    file: Annotated[Path, _File] = Path("engines.yml"),
+    file: EnginesOption = None,
 ) -> None:
-    """Reach an engine, find its model, make one structured call, and say what each cost."""
+    """Connect to an engine, find its model and make one structured call."""
     import anyio
 
     from chainette.cli.startup import startups_shown
     from chainette.registry.engines import get_engine_config
     from chainette.registry.probe import check_engine
 
-    _load(file)
+    provide_engines(file, [name])
     with startups_shown():
         report = anyio.run(check_engine, get_engine_config(name))
     for field in dataclasses.fields(report):

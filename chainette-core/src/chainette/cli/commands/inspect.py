@@ -6,14 +6,19 @@ from typing import Annotated
 
 import typer
 
+from chainette.cli.options import Target
+
 
 def inspect(
-    target: Annotated[str, typer.Argument(help="file.py:CHAIN, module:CHAIN, or a YAML file.")],
+    target: Target,
     as_mermaid: Annotated[bool, typer.Option("--mermaid", help="Print a Mermaid chart.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print nodes and edges.")] = False,
     icons: Annotated[bool, typer.Option("--icons/--no-icons", help="Show emojis.")] = True,
     max_branches: Annotated[
-        int | None, typer.Option("--max-branches", min=0, help="Most branches to show in a place.")
+        int | None,
+        typer.Option(
+            "--max-branches", min=0, metavar="<int>", help="Maximum number of branches at a place."
+        ),
     ] = None,
 ) -> None:
     """Show the nodes of a chain."""

@@ -1,4 +1,4 @@
-"""`chainette run` and `chainette run-yaml`."""
+"""`chainette run` and its alias `chainette run-yaml`."""
 
 from __future__ import annotations
 
@@ -10,118 +10,82 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from chainette.cli.engine_file import EnginesOption, provide_engines
+from chainette.cli.options import Target, chosen, run_option, with_run_options
+
 if TYPE_CHECKING:
     from chainette.cli.run_stats import RunStats
     from chainette.reports.run import Run
     from chainette.run.chain import Chain
 
-_Inputs = typer.Option(
-    "--inputs",
-    "-i",
-    help="JSONL, JSON, CSV or Parquet; - is stdin; hf:NAME:SPLIT.",
-)
-_OutputDir = typer.Option("--output-dir", "-o", help="Folder for the run.  [default: runs/…]")
-_Engines = typer.Option("--engines", "-e", help="YAML file of engines; they take precedence.")
-_Limit = typer.Option("--limit", min=1, help="Most input rows to take.")
-_Sample = typer.Option("--sample", min=1, help="Rows to take at random, always the same ones.")
-_Columns = typer.Option("--columns", help="Columns to take: name or field=name, with commas.")
-_Overwrite = typer.Option("--overwrite", help="Replace an earlier run in that folder.")
-_Resume = typer.Option("--resume", help="Go on with the run in that folder, if there is one.")
-_RetryErrors = typer.Option("--retry-errors", help="Resume, and try again what failed.")
-_JsonLogs = typer.Option("--json-logs", help="Tell what happens as JSON lines on stderr.")
-_DryRun = typer.Option("--dry-run", help="Show the first prompts and send nothing.")
-_Fmt = typer.Option("--fmt", help="jsonl, or parquet for tables as Parquet files, too.")
-_Cache = typer.Option("--cache", help="Folder of answers that were given before.")
-_MaxCost = typer.Option("--max-cost", min=0, help="Stop when so many US dollars are spent.")
-_MaxErrors = typer.Option("--max-errors", min=0, help="Stop when more rows failed; 0.1: a tenth.")
-_Force = typer.Option("--force", help="Resume although chain, engines or inputs changed.")
+_Inputs = run_option("inputs", flag="-i", help="JSONL, JSON, CSV or Parquet; - is stdin; hf:NAME.")
+_JsonLogs = run_option("json_logs", help="Write events as JSON lines to stderr.")
+_DryRun = run_option("dry_run", help="Show the first prompts and send nothing.")
 
 
+@with_run_options
 def run(
-    target: Annotated[str, typer.Argument(help="file.py:CHAIN, module:CHAIN, or a YAML file.")],
+    target: Target,
     inputs: Annotated[str | None, _Inputs] = None,
-    output_dir: Annotated[Path | None, _OutputDir] = None,
-    engines: Annotated[Path | None, _Engines] = None,
-    limit: Annotated[int | None, _Limit] = None,
-    sample: Annotated[int | None, _Sample] = None,
-    columns: Annotated[str | None, _Columns] = None,
-    overwrite: Annotated[bool, _Overwrite] = False,
-    resume: Annotated[bool, _Resume] = False,
-    retry_errors: Annotated[bool, _RetryErrors] = False,
-    force: Annotated[bool, _Force] = False,
-    fmt: Annotated[str, _Fmt] = "jsonl",
-    cache: Annotated[Path | None, _Cache] = None,
-    max_cost: Annotated[float | None, _MaxCost] = None,
-    max_errors: Annotated[float | None, _MaxErrors] = None,
+    engines: EnginesOption = None,
+    *,
     json_logs: Annotated[bool, _JsonLogs] = False,
     dry_run: Annotated[bool, _DryRun] = False,
+    **flags: Any,
 ) -> None:
-    """Run a chain over a file of inputs; a YAML file may name its own inputs and output folder."""
-    from chainette.registry.config_file import load_engines
+    """Run a chain over a file of inputs.
 
-    chain, own_inputs, own_folder = _load(target)
-    source, folder = inputs or own_inputs, output_dir or own_folder
+    A YAML file can have its own inputs and options. The environment overrides them (--limit is
+    CHAINETTE_LIMIT), and the command line overrides both.
+    """
+    chain, own_inputs, own_options = _load(target)
+    source, options = inputs or own_inputs, own_options | chosen(flags)
     if source is None:
         raise typer.BadParameter("give the file of input rows", param_hint="--inputs / -i")
-    if fmt not in ("jsonl", "parquet"):
-        raise typer.BadParameter("jsonl or parquet", param_hint="--fmt")
-    if overwrite and (resume or retry_errors):
-        raise typer.BadParameter("--overwrite and --resume exclude each other")
-    if folder is None and (resume or retry_errors):
-        raise typer.BadParameter("say which run to go on with", param_hint="--output-dir / -o")
-    if engines is not None:
-        load_engines(engines)
-    taken = {"limit": limit, "sample": sample, "columns": _pairs(columns)}
+    _check(options)
+    provide_engines(engines, chain.engine_names, as_json=json_logs)
     if dry_run:
-        _show_prompts(chain, source, taken)
-    options = {
-        "output_dir": folder or _new_folder(chain.name),
-        "overwrite": overwrite,
-        "resume": resume,
-        "retry_errors": retry_errors,
-        "force": force,
-        "fmt": fmt,
-        "cache": cache,
-        "max_cost": max_cost,
-        "max_errors": max_errors,
-    }
-    _run(chain, source, taken | options, json_logs)
+        names = ("limit", "sample", "columns")
+        _show_prompts(chain, source, {it: options[it] for it in names if it in options})
+    options.setdefault("output_dir", _new_folder(chain.name))
+    _run(chain, source, options, json_logs)
 
 
-def _load(target: str) -> tuple[Chain, str | None, Path | None]:
-    """The chain, and what inputs and output folder its YAML names."""
+def _load(target: str) -> tuple[Chain, str | None, dict[str, Any]]:
+    """The chain, and the inputs and options of its YAML file."""
     from chainette.loading.target import YAML, load_chain
 
     if not target.endswith(YAML):
-        return load_chain(target), None, None
+        return load_chain(target), None, {}
     from chainette.loading.yaml_chain import load_yaml_chain
 
     loaded = load_yaml_chain(target)
-    return loaded.chain, str(loaded.inputs) if loaded.inputs else None, loaded.output_dir
+    return loaded.chain, str(loaded.inputs) if loaded.inputs else None, loaded.options
 
 
-def _pairs(columns: str | None) -> dict[str, str] | None:
-    """Columns by the field that each becomes, from `field=column` or `column` with commas."""
-    if columns is None:
-        return None
-    pairs = [part.strip().partition("=") for part in columns.split(",")]
-    return {field: column or field for field, _, column in pairs}
+def _check(options: dict[str, Any]) -> None:
+    """Refuse options that do not fit together."""
+    resumes = options.get("resume") or options.get("retry_errors")
+    if resumes and options.get("overwrite"):
+        raise typer.BadParameter("--overwrite and --resume exclude each other")
+    if resumes and "output_dir" not in options:
+        raise typer.BadParameter("name the run to resume", param_hint="--output-dir / -o")
 
 
-def _show_prompts(chain: Chain, inputs: str, taken: dict[str, Any]) -> None:
+def _show_prompts(chain: Chain, inputs: str, selection: dict[str, Any]) -> None:
     """Print the first prompts; exit code 1 if a row has none."""
     import anyio
 
     from chainette.run.dry_run import Rendered, dry_run
 
     failed = False
-    for shown in anyio.run(partial(dry_run, chain, inputs, **taken)):
-        if not isinstance(shown, Rendered):
+    for prompt in anyio.run(partial(dry_run, chain, inputs, **selection)):
+        if not isinstance(prompt, Rendered):
             failed = True
-            typer.echo(f"failed: {shown}", err=True)
+            typer.echo(f"failed: {prompt}", err=True)
             continue
-        typer.echo(f"--- row {shown.row_id}, step {shown.step_id}, engine {shown.engine}")
-        for message in shown.messages:
+        typer.echo(f"--- row {prompt.row_id}, step {prompt.step_id}, engine {prompt.engine}")
+        for message in prompt.messages:
             typer.echo(f"[{message['role']}]\n{message['content']}")
     raise typer.Exit(1 if failed else 0)
 
@@ -165,7 +129,7 @@ def _new_folder(name: str) -> Path:
 
 
 def _report(run: Run, stats: RunStats) -> None:
-    """Show the first answers on stdout and the sum of the run on stderr."""
+    """Show the first answers on stdout and the summary on stderr."""
     from rich.console import Console
 
     from chainette.cli.tables import answers, failures, summary
@@ -180,9 +144,9 @@ def _report(run: Run, stats: RunStats) -> None:
         console.print("the input has no rows", highlight=False)
     if run.stopped is not None:
         console.print(f"stopped: {run.stopped}", highlight=False, markup=False)
-        console.print("to go on: the same command with --resume", highlight=False)
+        console.print("to resume: the same command with --resume", highlight=False)
     if run.interrupted:
-        console.print("interrupted; to go on: the same command with --resume", highlight=False)
+        console.print("interrupted; to resume: the same command with --resume", highlight=False)
     typer.echo(f"run: {run.path}")
 
 

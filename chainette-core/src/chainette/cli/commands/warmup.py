@@ -2,55 +2,59 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from chainette.cli.engine_file import EnginesOption, provide_engines
+from chainette.cli.options import Target
 
 if TYPE_CHECKING:
     from chainette.engine.config import EngineConfig
     from chainette.engine.server.warm import WarmServer
 
 _DryRun = typer.Option("--dry-run", help="Print the command lines and start nothing.")
-_Docker = typer.Option("--docker", help="Start the official image in a container.")
+_Docker = typer.Option("--docker", help="Start the official images in containers.")
 
 
 def warmup_chain(
-    target: Annotated[str, typer.Argument(help="file.py:CHAIN, module:CHAIN, or a YAML file.")],
-    engines: Annotated[
-        Path | None, typer.Option("--engines", "-e", help="YAML file of engines.")
-    ] = None,
-    dry_run: Annotated[bool, _DryRun] = False,
-) -> None:
-    """Start and check every engine of a chain; servers stay until `engines stop`."""
-    from chainette.loading.target import load_chain
-    from chainette.registry.config_file import load_engines
-    from chainette.registry.engines import get_engine_config
-
-    chain = load_chain(target)
-    if engines is not None:
-        load_engines(engines)
-    _warm_up([get_engine_config(name) for name in chain.engine_names], docker=False, dry=dry_run)
-
-
-def warmup_engines(
-    targets: Annotated[list[str], typer.Argument(help="Names of engines, or of backends.")],
-    file: Annotated[Path | None, typer.Option("--file", "-f", help="YAML file of engines.")] = None,
-    model: Annotated[str | None, typer.Option("--model", help="Model, for a backend.")] = None,
+    target: Target,
+    engines: EnginesOption = None,
     docker: Annotated[bool, _Docker] = False,
     dry_run: Annotated[bool, _DryRun] = False,
 ) -> None:
-    """Start servers that stay until `engines stop`, and wait until they are healthy."""
-    from chainette.registry.config_file import load_engines
+    """Start and check every engine of a chain.
 
-    default = Path("engines.yml")
-    if file is not None or default.exists():
-        load_engines(file or default)
+    The servers stay until `chainette engines stop`.
+    """
+    from chainette.loading.target import load_chain
+    from chainette.registry.engines import get_engine_config
+
+    names = load_chain(target).engine_names
+    provide_engines(engines, names)
+    _warm_up([get_engine_config(name) for name in names], docker=docker, dry=dry_run)
+
+
+def warmup_engines(
+    targets: Annotated[
+        list[str],
+        typer.Argument(help="Names of engines or backends."),
+    ],
+    engines: EnginesOption = None,
+    model: Annotated[str | None, typer.Option("--model", help="Model of a backend.")] = None,
+    docker: Annotated[bool, _Docker] = False,
+    dry_run: Annotated[bool, _DryRun] = False,
+) -> None:
+    """Start and check engines, or backends.
+
+    The servers stay until `chainette engines stop`.
+    """
+    provide_engines(engines, targets)
     _warm_up([_config(name, model) for name in targets], docker=docker, dry=dry_run)
 
 
 def _config(name: str, model: str | None) -> EngineConfig:
-    """A configured engine, or one of a backend with nothing but a model."""
+    """A configured engine, or one of a backend without options other than the model."""
     from chainette.errors import ConfigError
     from chainette.plugins.discovery import installed
     from chainette.registry.engines import engine_names, get_engine_config, register_engine
@@ -60,7 +64,7 @@ def _config(name: str, model: str | None) -> EngineConfig:
     if name not in installed():
         engines, backends = ", ".join(engine_names()) or "none", ", ".join(installed()) or "none"
         raise ConfigError(
-            f"{name!r} is no engine and no backend; engines: {engines}; backends: {backends}"
+            f"{name!r} is neither an engine nor a backend; engines: {engines}; backends: {backends}"
         )
     return register_engine(name, backend=name, **({"model": model} if model else {}))
 
@@ -100,8 +104,8 @@ def _print_plan(config: EngineConfig, docker: bool) -> None:
 def _nothing_to_start(config: EngineConfig, docker: bool) -> str:
     if config.endpoint is not None:
         return f"{config.name}: nothing to start, it has the endpoint {config.public()['endpoint']}"
-    what = "no official image" if docker else "no server of its own"
-    return f"{config.name}: nothing to start, the backend {config.backend} has {what}"
+    thing = "official image" if docker else "server of its own"
+    return f"{config.name}: nothing to start, the backend {config.backend} has no {thing}"
 
 
 def _warm_up_one(config: EngineConfig, docker: bool) -> None:
@@ -113,7 +117,7 @@ def _warm_up_one(config: EngineConfig, docker: bool) -> None:
 
     client = client_for(config)
     if (warm := find(config)) is not None:
-        typer.echo(f"{_line(warm)} (ran already)")
+        typer.echo(f"{_line(warm)} (already running)")
         return
     container = client.container() if docker else None
     server = None if docker else client.server()
@@ -127,13 +131,13 @@ def _warm_up_one(config: EngineConfig, docker: bool) -> None:
             raise typer.Exit(2)
     if not client.capabilities.local or server is not None:
         models = anyio.run(reach, client)
-        typer.echo(f"{config.name}: answers; models: {', '.join(models or []) or 'not listed'}")
+        typer.echo(f"{config.name}: is up; models: {', '.join(models or []) or 'not listed'}")
 
 
 def _line(warm: WarmServer) -> str:
-    where = f"container {warm.container}" if warm.container else f"process {warm.pid}"
+    process = f"container {warm.container}" if warm.container else f"process {warm.pid}"
     log = f"docker logs {warm.container}" if warm.container else warm.log
-    return f"{warm.name}: {warm.url} ({where}, log: {log})"
+    return f"{warm.name}: {warm.url} ({process}, log: {log})"
 
 
 def stop(
@@ -146,13 +150,13 @@ def stop(
 
     running = {server.name: server for server in warm_servers()}
     if not (name or everything):
-        raise typer.BadParameter("name a server, or give --all", param_hint="NAME")
+        raise typer.BadParameter("name a server, or use --all", param_hint="NAME")
     if name and name not in running:
         known = ", ".join(running) or "none"
         hint = did_you_mean(name, running)
-        raise typer.BadParameter(f"no server {name!r} runs{hint}; running: {known}")
+        raise typer.BadParameter(f"no server named {name!r} is running{hint}; running: {known}")
     if not running:
-        typer.echo("no server runs", err=True)
+        typer.echo("no server is running", err=True)
     for server in [running[name]] if name else running.values():
         server.stop()
         typer.echo(f"stopped {_line(server)}")
