@@ -3,6 +3,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+import chainette
 import pytest
 from chainette import LLMOutput, Result, SamplingParams
 from chainette.errors import (
@@ -18,7 +19,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+EXPORTED = [
+    "ApplyNode", "Branch", "Chain", "Completion", "EngineConfig", "GuidedDecodingParams",
+    "LLMOutput", "Result", "Run", "SamplingParams", "Step", "Usage", "apply", "get_engine",
+    "get_engine_config", "hookimpl", "instrument", "load_chain", "load_engines", "pipe",
+    "register_backend", "register_engine",
+]  # fmt: skip
 usages = st.builds(Usage, *[st.integers(0, 10**9)] * 4)
+
+
+def test_the_package_exports_these_names_and_no_others() -> None:
+    assert chainette.__all__ == EXPORTED
+    for name in EXPORTED:
+        exec(f"from chainette import {name}", {})
+        assert name in dir(chainette)
+    with pytest.raises(AttributeError, match="has no attribute 'Chian'"):
+        chainette.Chian  # noqa: B018
 
 
 @given(usages, usages, usages)
