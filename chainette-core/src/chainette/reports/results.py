@@ -46,9 +46,9 @@ class StoredResults(Sequence[Result[Any]]):
     def __getitem__(self, index: int | slice) -> Result[Any] | list[Result[Any]]:
         """One row, or several; the files are read from their start."""
         if isinstance(index, slice):
-            wanted = range(*index.indices(self._count))
-            results = {index: result for index, result in enumerate(self) if index in wanted}
-            return [results[index] for index in wanted]
+            indexes = range(*index.indices(self._count))
+            results = {index: result for index, result in enumerate(self) if index in indexes}
+            return [results[index] for index in indexes]
         row = range(self._count)[index]
         return next(islice(iter(self), row, None))
 

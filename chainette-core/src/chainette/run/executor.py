@@ -65,40 +65,40 @@ class Executor:
         steps: StepRunner | None = None,
         **options: Any,
     ) -> None:
-        self._options = taken = RunOptions(**options)
+        self._options = settings = RunOptions(**options)
         self._source = InputSource(
-            inputs, limit=taken.limit, sample=taken.sample, columns=taken.columns
+            inputs, limit=settings.limit, sample=settings.sample, columns=settings.columns
         )
-        if taken.fmt == "parquet":
+        if settings.fmt == "parquet":
             require_pyarrow()
         for step in pipeline.prompted:
             step.check_output()
         self._pipeline = pipeline
         self._configs = [get_engine_config(name) for name in pipeline.engine_names]
         self._clients = {config.name: client_for(config) for config in self._configs}
-        self._cache = ResponseCache(taken.cache) if taken.cache is not None else None
+        self._cache = ResponseCache(settings.cache) if settings.cache is not None else None
         self.control = RunControl()
-        start = manifest(pipeline, self._configs, self._source.identity())
-        folder, earlier = self._open_folder(start)
+        fields = manifest(pipeline, self._configs, self._source.identity())
+        folder, earlier = self._open_folder(fields)
         self._journal = Journal(pipeline, folder, earlier, self.control)
         order = self._source.order()
         self._recorder = Recorder(
-            pipeline, folder, start, self.control, order=order, results=results, in_order=in_order
+            pipeline, folder, fields, self.control, order=order, results=results, in_order=in_order
         )
         self._leases = Leases(pipeline, self._clients)
-        budget = Budget(taken.max_cost, taken.max_errors, self._costs, self.control)
+        budget = Budget(settings.max_cost, settings.max_errors, self._costs, self.control)
         self._emit = with_plugins(*listeners, budget)
         self._steps = steps or PromptedSteps(
             self._clients, self._journal, self._leases, self.control, self._emit, self._cache
         )
 
-    def _open_folder(self, start: dict[str, Any]) -> tuple[RunFolder | None, ResumeIndex | None]:
+    def _open_folder(self, fields: dict[str, Any]) -> tuple[RunFolder | None, ResumeIndex | None]:
         """The run's folder, and what an earlier run has finished in it."""
         options = self._options
         if options.output_dir is None:
             return None, None
         path, nodes = Path(options.output_dir), list(self._pipeline.nodes)
-        check_resumable(path, start, resume=options.resumes, force=options.force)
+        check_resumable(path, fields, resume=options.resumes, force=options.force)
         folder = RunFolder(
             path,
             nodes,
@@ -109,12 +109,12 @@ class Executor:
         )
         if folder.earlier is None:
             return folder, None
-        start |= continued(folder.earlier)
+        fields |= continued(folder.earlier)
         return folder, ResumeIndex(path, nodes, retry_errors=options.retry_errors)
 
     async def run(self) -> Run:
         """Run every row; see `Chain.arun`."""
-        begun = perf_counter()
+        start = perf_counter()
         status = "failed"
         self._leases.open()
         nodes = _node_infos(self._pipeline)
@@ -137,7 +137,7 @@ class Executor:
                 self._close(status)
             finally:
                 self._emit(RunClosed(status))
-        return self._finished(perf_counter() - begun)
+        return self._finished(perf_counter() - start)
 
     async def _start_engines(self) -> None:
         """Start the engines that are not lazy."""

@@ -89,8 +89,8 @@ class Retry:
         """The reason to give up on the engine, or an empty string."""
         patience = f"{self._patience:g} s (give_up_after)"
         if error.retry_after is not None and error.retry_after > self._patience:
-            asked = f"asks to wait {error.retry_after:g} s"
-            return f"{asked}, which is more than {patience}; last: {error}"
+            wait = f"asks to wait {error.retry_after:g} s"
+            return f"{wait}, which is more than {patience}; last: {error}"
         answered_at = self._limits.answered_at
         is_silent = answered_at is None or answered_at < failures.since
         if self._is_patient(error) and is_silent and not self._has_time(failures):

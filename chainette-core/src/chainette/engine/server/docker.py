@@ -86,9 +86,9 @@ class Container:
         return record(server)
 
     def _wait(self, server: WarmServer, program: str) -> None:
-        began = time.monotonic()
+        start = time.monotonic()
         while not is_healthy(self.url, self.health_path):
-            seconds = time.monotonic() - began
+            seconds = time.monotonic() - start
             reason = "the container ended" if not server.alive else ""
             if seconds > self.startup_timeout:
                 reason = f"not healthy after {self.startup_timeout:g} s"

@@ -162,13 +162,13 @@ class ServerProcess:
             try:
                 return self._start_on(port)
             except EngineStartError:
-                taken = _ADDRESS_TAKEN.search(self.tail()) or not _is_free(port)
-                if last_attempt or not (self._chooses_port and taken):
+                is_taken = _ADDRESS_TAKEN.search(self.tail()) or not _is_free(port)
+                if last_attempt or not (self._chooses_port and is_taken):
                     raise
         raise AssertionError("the last attempt returns or raises")
 
     def _start_on(self, port: int) -> str:
-        began, pause, what = time.monotonic(), 0.05, f"starting {self.name}"
+        start, pause, what = time.monotonic(), 0.05, f"starting {self.name}"
         log = self._open_log()
         address_file = self._log_path.with_suffix(".address")
         try:
@@ -176,7 +176,7 @@ class ServerProcess:
             while not (url := self._healthy_url(port, address_file)) or guard.poll() is not None:
                 if guard.poll() is not None:
                     raise self._start_error(f"it ended with exit code {guard.returncode}")
-                if time.monotonic() - began > self.startup_timeout:
+                if time.monotonic() - start > self.startup_timeout:
                     raise self._start_error(f"not healthy after {self.startup_timeout:g} s")
                 announce(what, f"{self.tail(1)[-100:]} (log: {self._log_path})")
                 if self._cancelled.wait(pause):
@@ -189,7 +189,7 @@ class ServerProcess:
             announce(what, over=True)
             address_file.unlink(missing_ok=True)
         self._url = url
-        logger.info("%s is up at %s after %.1f s", self.name, url, time.monotonic() - began)
+        logger.info("%s is up at %s after %.1f s", self.name, url, time.monotonic() - start)
         return url
 
     def _spawn(self, port: int, log: int, address_file: Path) -> subprocess.Popen[bytes]:

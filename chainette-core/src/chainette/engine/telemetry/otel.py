@@ -103,7 +103,7 @@ class OpenTelemetry:
     ) -> Iterator[Callable[[LLMOutput], None]]:
         """A span around a request, and its metrics."""
         shared = _shared(event)
-        begun = perf_counter()
+        start = perf_counter()
         kind = self._trace.SpanKind.CLIENT
         with self._span(f"chat {event.model}", shared | _asked(event), kind) as span:
             if self._record_content:
@@ -115,7 +115,7 @@ class OpenTelemetry:
                 self._failed(span, error, scrub(str(error)))
                 raise
             finally:
-                self._duration.record(perf_counter() - begun, shared)
+                self._duration.record(perf_counter() - start, shared)
 
     def _span(self, name: str, attributes: dict[str, Any], kind: Any = None) -> Any:
         return self._tracer.start_as_current_span(

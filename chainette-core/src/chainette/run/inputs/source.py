@@ -48,7 +48,7 @@ class InputSource:
     async def rows(self) -> AsyncGenerator[InputRow, None]:
         """Read the rows lazily, one by one."""
         last = self._limit if self._chosen is None else len(self._chosen)
-        taken = 0
+        count = 0
         if last == 0:
             return
         async with aclosing(read_rows(self._inputs)) as rows:
@@ -56,8 +56,8 @@ class InputSource:
                 if self._chosen is not None and row.row_id not in self._chosen:
                     continue
                 yield select(row, self._columns)
-                taken += 1
-                if taken == last:
+                count += 1
+                if count == last:
                     return
 
     def order(self) -> Iterator[int]:

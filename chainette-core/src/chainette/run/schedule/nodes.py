@@ -189,7 +189,7 @@ class NodeRunner:
     async def _run_function(
         self, node: ApplyNode, item: Item, names: dict[str, Any], value: Any, activity: Activity
     ) -> Any:
-        begun = perf_counter()
+        start = perf_counter()
         codec = self._journal.codec(node)
         line = self._journal.find(node, item)
         if line is not None:
@@ -202,7 +202,7 @@ class NodeRunner:
                 output = await self._batches.output(node, item, value, context, activity)
             output = _validated(node, output, codec.check)
             self._journal.function_done(node, item, output)
-        seconds = perf_counter() - begun
+        seconds = perf_counter() - start
         self._emit(NodeFinished(node.id, item.row_id, item.name, None, seconds))
         if output is None or output == []:
             return DROPPED
