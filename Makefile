@@ -58,7 +58,7 @@ format: $(READY)
 
 # Writes tables and the commands' reference into the pages, then builds docs/_build/html.
 COG := $(BIN)/cog -P -I docs -p "from tables import *"
-COGGED := docs/engines.md docs/backends/*.md docs/reference/cli.md
+COGGED := docs/engines.md docs/runs.md docs/backends/*.md docs/reference/cli.md
 docs: $(READY)
 	$(COG) -r $(COGGED)
 	$(BIN)/sphinx-build -W --keep-going --quiet -b html docs docs/_build/html

@@ -1,4 +1,4 @@
-"""What pages say of the code, taken from the code; `make docs` writes it into them (with cog)."""
+"""Tables and references that `make docs` generates from the code into the pages, with cog."""
 
 from __future__ import annotations
 
@@ -7,32 +7,44 @@ import shutil
 import subprocess
 import sys
 import types
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin
 
 import docstring_parser
 from chainette import EngineConfig
 from chainette.plugins.discovery import installed, load
+from chainette.run.options import options_of
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
 
 def options(backend: str | None = None, beside: str | None = None) -> None:
-    """The fields of every engine, or those that a backend's own engines have beside another's."""
+    """The fields of every engine, or those that a backend adds to another's."""
     config = load(backend).config_class() if backend else EngineConfig
     base = load(beside).config_class() if beside else EngineConfig
     common = base.model_fields if backend else {}
-    print("\n| field | type | default | meaning |\n|---|---|---|---|")
-    meanings = _meanings(config)
+    print("\n| field | type | default | description |\n|---|---|---|---|")
+    descriptions = _descriptions(config)
     for name, field in config.model_fields.items():
-        if name in meanings and (name not in common or _differs(field, common[name])):
-            cells = (f"`{name}`", _type(field.annotation), _default(field), meanings[name])
+        if name in descriptions and (name not in common or _differs(field, common[name])):
+            cells = (f"`{name}`", _type(field.annotation), _default(field), descriptions[name])
             print("| " + " | ".join(cells) + " |")
     print()
 
 
+def run_options() -> None:
+    """The options of a run."""
+    print("\n| option | type | default | description |\n|---|---|---|---|")
+    for option in options_of():
+        kind = "path" if option.is_path else _type(option.type)
+        text = f"{option.help.text} {option.help.more}".strip()
+        print(f"| `{option.name}` | {kind} | {_value(option.default)} | {text} |")
+    print()
+
+
 def capabilities(*names: str) -> None:
-    """What backends can do, as their plugins say."""
+    """The capabilities of backends, as their plugins declare them."""
     backends = [load(name) for name in names or sorted(installed())]
     print("\n| | " + " | ".join(f"`{backend.name}`" for backend in backends) + " |")
     print("|---" * (len(backends) + 1) + "|")
@@ -59,14 +71,14 @@ def _row(name: str, has: list[bool]) -> None:
     print(f"| `{name}` | " + " | ".join("yes" if it else "" for it in has) + " |")
 
 
-def _meanings(config: type[EngineConfig]) -> dict[str, str]:
+def _descriptions(config: type[EngineConfig]) -> dict[str, str]:
     """The fields' descriptions from the docstrings of a class and what it is derived from."""
-    found: dict[str, str] = {}
+    descriptions: dict[str, str] = {}
     for base in reversed(config.__mro__):
         if issubclass(base, EngineConfig):
             parsed = docstring_parser.parse(base.__doc__ or "", docstring_parser.Style.GOOGLE)
-            found |= {it.arg_name: " ".join((it.description or "").split()) for it in parsed.params}
-    return found
+            descriptions |= {it.arg_name: " ".join((it.description or "").split()) for it in parsed.params}
+    return descriptions
 
 
 def _differs(field: FieldInfo, common: FieldInfo) -> bool:
@@ -74,7 +86,7 @@ def _differs(field: FieldInfo, common: FieldInfo) -> bool:
 
 
 def _type(annotation: Any) -> str:
-    """A type as somebody who writes YAML would name it."""
+    """The name of a type for the author of a YAML file."""
     origin, inner = get_origin(annotation), get_args(annotation)
     if annotation is type(None):
         return "null"
@@ -82,7 +94,7 @@ def _type(annotation: Any) -> str:
         return " or ".join(_type(it) for it in inner if it is not type(None))
     if origin is Literal:
         return ", ".join(f"`{it}`" for it in inner)
-    if origin in (list, dict):
+    if origin in (list, dict, Mapping):
         return f"{'list' if origin is list else 'mapping'} of {_type(inner[-1])}"
     names = {str: "text", SecretStr: "text", Path: "path", float: "number", int: "integer"}
     names[bool] = "true or false"
@@ -92,7 +104,10 @@ def _type(annotation: Any) -> str:
 def _default(field: FieldInfo) -> str:
     if field.is_required():
         return "required"
-    value = field.get_default(call_default_factory=True)
+    return _value(field.get_default(call_default_factory=True))
+
+
+def _value(value: Any) -> str:
     if value is None or value in ([], {}):
         return ""
     if isinstance(value, bool):

@@ -14,12 +14,12 @@ if TYPE_CHECKING:
     from chainette.engine.server.warm import WarmServer
     from chainette.plugins.discovery import PluginInfo
 
-engines = typer.Typer(help="Backends that are installed and engines that are configured.")
+engines = typer.Typer(help="Installed backends and configured engines.")
 
 
 @engines.callback()
 def _engines() -> None:
-    """Backends that are installed and engines that are configured."""
+    """Installed backends and configured engines."""
 
 
 @engines.command("list")

@@ -6,7 +6,7 @@ import typer
 
 
 def schema() -> None:
-    """Print the JSON Schema of chains in YAML, for editors."""
+    """Print the JSON Schema of YAML chains."""
     import json
 
     from chainette.loading.yaml_spec import format_schema
