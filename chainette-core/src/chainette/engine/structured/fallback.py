@@ -1,4 +1,4 @@
-"""The modes of asking for a typed answer, and the fallback from one to a weaker one."""
+"""Output modes, the ways to ask for a typed answer, and the fallback to a weaker one."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from chainette.engine.structured.schema import OutputSchema
 logger = logging.getLogger(__name__)
 
 MODES = ("json_schema", "json_object", "prompt")
-"""From the strongest to the weakest: the schema, any JSON, and a prompt that asks for JSON."""
+"""The output modes, strongest first: the schema, any JSON, and a prompt that asks for JSON."""
 
 
 class OutputModeFallback:
-    """The mode that an engine accepts, remembered for each output type.
+    """The output mode that an engine accepts, remembered for each output type.
 
     Args:
         config: The engine's configuration.
@@ -28,17 +28,20 @@ class OutputModeFallback:
         self._refused: dict[OutputSchema, str] = {}
 
     def mode(self, output: OutputSchema | None) -> str:
-        """The mode in which to ask for answers of a type."""
+        """The output mode for answers of a type."""
         if output is None or not self._refused:
             return self._mode
         return self._refused.get(output, self._mode)
 
     def lower(self, output: OutputSchema | None, mode: str) -> str | None:
-        """The next weaker mode, if the mode may be why a request was refused.
+        """The next weaker mode, if the mode may be the reason for a refusal.
 
         Args:
             output: The type of the answer.
-            mode: The mode of the request that was refused.
+            mode: The mode of the refused request.
+
+        Returns:
+            The mode, or `None` where there is none or the mode cannot be the reason.
         """
         if not self._is_automatic or output is None or output in self._proven:
             return None

@@ -1,4 +1,4 @@
-"""Typed answers: the schema of an output type, and the way back from text to an instance."""
+"""The schema of an output type, and the parsing of texts into its instances."""
 
 from __future__ import annotations
 
@@ -14,13 +14,15 @@ from chainette.engine.structured.strict import StrictSchema, to_strict
 
 
 class OutputSchema:
-    """An output type with all that is computed from it once.
+    """An output type, with its schema.
 
     Args:
-        output_type: A Pydantic model, or any type that Pydantic validates.
+        output_type: A Pydantic model, or any other type that Pydantic validates.
 
     Attributes:
-        name: The type's name in the characters that every server allows.
+        adapter: Pydantic's adapter of the type.
+        name: The type's name, in the characters that every server allows: letters, digits, `_` and
+            `-`, at most 64 of them (OpenAI API reference, `response_format`).
         schema: Its JSON schema.
     """
 
@@ -32,57 +34,57 @@ class OutputSchema:
 
     @cached_property
     def strict(self) -> StrictSchema:
-        """The schema as servers with strict structured output demand it."""
+        """The schema in the subset that OpenAI's strict structured output accepts."""
         return to_strict(self.schema)
 
     @cached_property
     def instruction(self) -> str:
-        """What tells a model to answer by the schema, where no server enforces it."""
+        """The schema in words, for models whose server does not enforce it."""
         schema = json.dumps(self.schema, ensure_ascii=False, separators=(",", ":"))
         return f"Respond ONLY with JSON that is valid against this JSON schema:\n{schema}"
 
     def parse(self, text: str, *, strict: bool = False) -> Any:
-        """Validate a text, or the JSON that stands in it.
+        """Validate a text, or the JSON inside it.
 
         Args:
-            text: What the model wrote.
-            strict: The text answers the strict schema, not the plain one.
+            text: The model's text.
+            strict: Whether the text follows the strict schema.
 
         Returns:
             An instance of the output type.
 
         Raises:
-            pydantic.ValidationError: The text is no JSON, or does not fit.
+            pydantic.ValidationError: The text is not JSON, or does not fit.
         """
         try:
             return self._parse(text, strict=strict)
         except ValidationError as error:
-            if not _is_no_json(error):
+            if not _is_not_json(error):
                 raise
-            found = error
+            reason = error
         for candidate in embedded(text):
             try:
                 return self._parse(candidate, strict=strict)
             except ValidationError as error:
-                found = found if _is_no_json(error) else error
-        raise found
+                reason = reason if _is_not_json(error) else error
+        raise reason
 
     def _parse(self, text: str, *, strict: bool) -> Any:
         if strict and not self.strict.identity:
             try:
                 answer = self.strict.restore(json.loads(text))
             except (ValueError, RecursionError):
-                pass  # no JSON at all: let the validation below say so
+                pass  # not JSON: the validation below reports it
             else:
                 return self.adapter.validate_json(json.dumps(answer))
         return self.adapter.validate_json(text)
 
 
-def _is_no_json(error: ValidationError) -> bool:
+def _is_not_json(error: ValidationError) -> bool:
     return error.errors(include_url=False, include_context=False)[0]["type"] == "json_invalid"
 
 
 @lru_cache(maxsize=256)
 def output_schema(output_type: Any) -> OutputSchema:
-    """The one `OutputSchema` of a type."""
+    """The `OutputSchema` of a type, one for all engines."""
     return OutputSchema(output_type)

@@ -3,7 +3,7 @@
 Strict mode takes a subset of JSON Schema: the root is an object, every object is closed and
 requires all its properties, and few keywords are known (OpenAI docs, "Structured model outputs",
 section "Supported schemas"; lookarounds in patterns are refused by the server, vercel/ai #16021).
-What a schema says beyond that is put in words in `description`. Shapes that strict mode lacks are
+Other rules of a schema are put in words in `description`. Shapes that strict mode lacks are
 encoded, and `StrictSchema.restore` undoes it:
 
 - a mapping is `{"entries": [{"key": ..., "value": ...}]}`, within free-form values (`Any`) too;
@@ -27,7 +27,7 @@ Schema = dict[str, Any]
 
 _DEFS = "#/$defs/"
 _NUMERIC = ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf")
-# The keywords that strict mode knows for a type, and those that tell the type where none is named.
+# The keywords that strict mode knows for a type; they imply the type where none is named.
 _KEYWORDS = {
     "string": ("pattern", "format"),
     "number": _NUMERIC,
@@ -105,7 +105,7 @@ class StrictSchema:
         Returns:
             The JSON value to validate, best in Pydantic's JSON mode (dumped, then
             `validate_json`), which strict models rely on. Parts that do not follow `schema` come
-            back as they are; it is for the validation to refuse them.
+            back as they are; validation refuses them.
         """
         if self.identity:
             return answer
@@ -130,9 +130,9 @@ def to_strict(schema: Mapping[str, Any]) -> StrictSchema:
     Raises:
         ValueError: A `$ref` does not name an entry of the root's `$defs`.
     """
-    draft = _Converter(schema, _Encoding())  # only to learn which names the schema uses
-    learnt, _ = draft.root()
-    encoding = _encoding_for(draft.members, learnt.get("$defs", {}))
+    draft = _Converter(schema, _Encoding())  # only for the names that the schema uses
+    root, _ = draft.root()
+    encoding = _encoding_for(draft.members, root.get("$defs", {}))
     converter = _Converter(schema, encoding)
     root, wrapped = converter.root()
     identity = not (wrapped or converter.encodes or encoding.absent)
@@ -166,7 +166,7 @@ class _Converter:
         return ({**root, "$defs": defs} if defs else root), wrapped
 
     def target(self, node: Mapping[str, Any]) -> Mapping[str, Any]:
-        """What `node` refers to, with its own keywords laid over; `node` if it is no reference."""
+        """The target of a reference, with its own keywords laid over; `node` if it is not one."""
         while "$ref" in node:
             name = node["$ref"].removeprefix(_DEFS)
             if name not in self.defs:
@@ -214,7 +214,7 @@ class _Converter:
         return _leaf(node, kind) if kind else self.anything(_notes(node))
 
     def choice(self, node: Mapping[str, Any], values: Sequence[Any]) -> Schema:
-        """One of some values, which strict mode wants told apart by type."""
+        """One of several values, grouped by type, as strict mode requires."""
         groups: dict[str | None, list[Any]] = {}
         for value in values:
             groups.setdefault(_TYPES.get(type(value)), []).append(value)
@@ -287,7 +287,7 @@ class _Converter:
 
 
 def _encoding_for(members: Sequence[tuple[str, bool, Schema]], defs: Schema) -> _Encoding:
-    """The encoding whose names mean nothing else to a schema with these properties."""
+    """The encoding whose names a schema with these properties does not use."""
     names = {name for name, _, _ in members}
     optional = {name for name, may_lack, _ in members if may_lack}
     nullable = {name for name, _, schema in members if _takes_null(schema, defs)}
@@ -312,9 +312,9 @@ def _unlike(name: str, taken: Container[str]) -> str:
 
 
 def _kind(node: Mapping[str, Any]) -> str | list[str] | None:
-    """The type or types of `node`, told by its keywords if it names none."""
-    told = (kind for kind, own in _KEYWORDS.items() if any(key in node for key in own))
-    kind: str | list[str] | None = node.get("type") or next(told, None)
+    """The type or types of `node`, derived from its keywords if it names none."""
+    implied = (kind for kind, own in _KEYWORDS.items() if any(key in node for key in own))
+    kind: str | list[str] | None = node.get("type") or next(implied, None)
     return kind
 
 
@@ -365,15 +365,15 @@ def _phrase(keyword: str, value: Any) -> str:
 
 
 def _text(*parts: str) -> str:
-    """Sentences joined; each but a lone one is given its full stop."""
-    said = [part.strip() for part in parts if part.strip()]
-    if len(said) < 2:
-        return "".join(said)
-    return " ".join(part if part[-1] in ".!?:;" else part + "." for part in said)
+    """Sentences, joined; each ends with a full stop, except a single one."""
+    texts = [part.strip() for part in parts if part.strip()]
+    if len(texts) < 2:
+        return "".join(texts)
+    return " ".join(text if text[-1] in ".!?:;" else text + "." for text in texts)
 
 
 def _is_pairs(entries: Any) -> bool:
-    """Whether `entries` is how an answer writes a mapping."""
+    """Whether `entries` has the form of a mapping in an answer."""
     return isinstance(entries, list) and all(
         isinstance(pair, dict) and pair.keys() == {"key", "value"} and isinstance(pair["key"], str)
         for pair in entries
