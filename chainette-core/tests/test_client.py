@@ -365,3 +365,39 @@ def test_an_exception_of_the_loop_reaches_the_caller_of_generate(scripted: Make)
 
     with pytest.raises(TypeError, match="list of prompts"):
         asyncio.run(notebook_cell())
+
+
+class Beast(BaseModel):
+    name: str
+    legs: int
+
+
+@pytest.mark.parametrize(
+    ("parsed", "name"),
+    [
+        (Animal(name="from the backend", legs=2), "from the backend"),
+        ({"name": "from the backend", "legs": 2}, "from the backend"),
+        ({"name": "from the backend", "legs": 3}, "from the text"),
+        (Beast(name="from the backend", legs=2), "from the text"),
+        ("from the backend", "from the text"),
+    ],
+)
+def test_a_value_that_the_backend_has_parsed_is_kept_if_the_type_accepts_it(
+    scripted: Make, parsed: Any, name: str
+) -> None:
+    async def reply(request: Request) -> LLMOutput:
+        return said('{"name": "from the text", "legs": 4}', parsed=parsed)
+
+    (output,) = make_client(scripted, reply).generate(["x"], output_model=Animal)
+    assert output.error is None
+    assert isinstance(output.outputs[0].parsed, Animal)
+    assert output.outputs[0].parsed.name == name
+
+
+def test_a_value_that_does_not_fit_is_not_left_in_a_failed_answer(scripted: Make) -> None:
+    async def reply(request: Request) -> LLMOutput:
+        return said("not JSON", parsed={"name": "cat", "legs": 3})
+
+    (output,) = make_client(scripted, reply).generate(["x"], output_model=Animal)
+    assert isinstance(output.error, StructuredOutputError)
+    assert output.outputs[0].parsed is None
