@@ -15,16 +15,21 @@ import asyncio
 import logging
 
 import anyio
-from chainette.engine.client.base import BaseClient
-from chainette.engine.config import EngineConfig
-from chainette.engine.http.openai_chat import OpenAIChatClient
-from chainette.engine.client.per_loop import PerLoop
-from chainette.errors import EngineConnectionError, EngineError, RequestError
-from chainette.capabilities import CHAT_SAMPLING, Capabilities
-from chainette.plugins.backend import Backend
-from chainette.plugins.hookspecs import hookimpl
-from chainette.types import LLMOutput, SamplingParams
-from chainette.usage import Usage
+from chainette.backend import (
+    CHAT_SAMPLING,
+    Backend,
+    Capabilities,
+    Completion,
+    EngineConfig,
+    EngineConnectionError,
+    EngineError,
+    LLMOutput,
+    OpenAIChatClient,
+    RequestError,
+    SamplingParams,
+    Usage,
+    hookimpl,
+)
 
 
 class Config(EngineConfig):
@@ -108,7 +113,7 @@ MUTATIONS = {
     "a conversation is folded into one message": Mutation(
         "test_a_conversation_arrives_as_it_was_given",
         """
-        def _messages(self, request):
+        def messages(self, request):
             text = " ".join(message["content"] for message in request.messages)
             return [{"role": "user", "content": text}]
         """,
@@ -116,15 +121,15 @@ MUTATIONS = {
     "a claimed parameter is dropped": Mutation(
         "test_a_sampling_parameter_arrives_or_is_warned_of and seed",
         """
-        def _sampling(self, sampling):
-            return {k: v for k, v in super()._sampling(sampling).items() if k != "seed"}
+        def sampling_fields(self, sampling):
+            return {k: v for k, v in super().sampling_fields(sampling).items() if k != "seed"}
         """,
     ),
     "a parameter arrives with another value": Mutation(
         "test_a_sampling_parameter_arrives_or_is_warned_of and top_p",
         """
-        def _sampling(self, sampling):
-            fields = super()._sampling(sampling)
+        def sampling_fields(self, sampling):
+            fields = super().sampling_fields(sampling)
             return fields | ({"top_p": fields["top_p"] / 2} if "top_p" in fields else {})
         """,
     ),
@@ -192,31 +197,31 @@ MUTATIONS = {
     "the schema is not sent": Mutation(
         "test_a_typed_answer_is_an_instance_of and nested",
         """
-        def _response_format(self, request):
+        def response_format(self, request):
             return {}
         """,
     ),
     "typed answers stay plain JSON": Mutation(
         "test_a_typed_answer_is_an_instance_of and nested",
         """
-        def _validate(self, completions, request):
+        def _parse(self, output, request):
             import json
-            for completion in completions:
+            for completion in output.outputs:
                 completion.parsed = json.loads(completion.text)
         """,
     ),
     "answers are not validated": Mutation(
         "test_an_answer_that_does_not_fit_is_an_error_that_keeps_the_text",
         """
-        def _validate(self, completions, request):
+        def _parse(self, output, request):
             return None
         """,
     ),
     "the text of an invalid answer is lost": Mutation(
         "test_an_answer_that_does_not_fit_is_an_error_that_keeps_the_text",
         """
-        def _validate(self, completions, request):
-            error = super()._validate(completions, request)
+        def _parse(self, output, request):
+            error = super()._parse(output, request)
             if error:
                 error.raw_text = None
             return error
@@ -243,7 +248,7 @@ MUTATIONS = {
     "a server's failure is blamed on the request": Mutation(
         "test_a_fault_of_the_wire_becomes_its_error and 503",
         """
-        def _status_error(self, status, body, url, headers):
+        def status_error(self, status, body, url, headers):
             return RequestError("bad request", status=status)
         """,
     ),
@@ -254,7 +259,6 @@ MUTATIONS = {
             try:
                 return await super()._chat(request)
             except EngineError as error:
-                from chainette.types import Completion
                 return LLMOutput([Completion(str(error))])
         """,
     ),
@@ -285,8 +289,8 @@ MUTATIONS = {
     "everything is sent again": Mutation(
         "test_what_cannot_get_better_is_sent_once",
         """
-        def _status_error(self, *arguments):
-            error = super()._status_error(*arguments)
+        def status_error(self, *arguments):
+            error = super().status_error(*arguments)
             error.transient = True
             return error
         """,
@@ -397,8 +401,8 @@ MUTATIONS = {
     "the key is not sent": Mutation(
         "test_the_api_key_is_sent",
         """
-        def _headers(self):
-            return {k: v for k, v in super()._headers().items() if k != "Authorization"}
+        def headers(self):
+            return {k: v for k, v in super().headers().items() if k != "Authorization"}
         """,
     ),
     "errors are not scrubbed": Mutation(
@@ -411,16 +415,16 @@ MUTATIONS = {
     "headers are logged": Mutation(
         "test_the_api_key_is_never_shown and dropped",
         """
-        async def _send(self, method, path, body=None):
-            logging.getLogger("toy").debug("headers: %s", self._headers())
-            return await super()._send(method, path, body)
+        async def send(self, method, path, body=None):
+            logging.getLogger("toy").debug("headers: %s", self.headers())
+            return await super().send(method, path, body)
         """,
     ),
     "the key is in the client's repr": Mutation(
         "test_the_api_key_is_never_shown and dropped",
         """
         def __repr__(self):
-            return f"Client({self._key!r})"
+            return f"Client({self.api_key!r})"
         """,
     ),
     "the key is no secret in the configuration": Mutation(
@@ -455,7 +459,7 @@ MUTATIONS = {
         "test_the_models_of_the_server_are_listed",
         """
         async def list_models(self):
-            return (await self._send("GET", "/models"))["data"]
+            return (await self.send("GET", "/models"))["data"]
         """,
     ),
     "a plugin that does not say what it is": Mutation(

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from chainette.capabilities import Capabilities
-from chainette.plugins.backend import Backend
-from chainette.plugins.hookspecs import hookimpl
+from chainette.backend import Backend, Capabilities, hookimpl
 
 from chainette_ollama.options import OPTIONS
 
@@ -30,6 +28,6 @@ def chainette_backends() -> list[Backend]:
             capabilities=Capabilities(
                 json_schema=True, json_object=True, reasoning=True, local=True, sampling=sampling
             ),
-            summary="Ollama on this machine, started and fed with models as needed",
+            summary="Ollama on this machine; starts it and pulls models as needed",
         ),
     ]

@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from chainette.capabilities import Capabilities
-from chainette.engine.client.per_loop import PerLoop
-from chainette.engine.client.request import Request, with_instruction
-from chainette.engine.http.client import BaseHTTPClient
-from chainette.engine.http.transport import NO_PROXY
-from chainette.errors import (
-    EngineConnectionError,
+from chainette.backend import (
+    NO_PROXY,
+    BaseHTTPClient,
+    Capabilities,
+    Completion,
     EngineError,
-    EngineTimeoutError,
     EngineUnreachableError,
+    LLMOutput,
     NotFoundError,
+    PerLoop,
+    Request,
+    SamplingParams,
     ServerError,
+    Usage,
+    with_instruction,
 )
-from chainette.types import Completion, LLMOutput, SamplingParams
-from chainette.usage import Usage
 
 from chainette_ollama.config import OllamaConfig
 from chainette_ollama.options import OPTIONS
@@ -31,16 +31,14 @@ if TYPE_CHECKING:
     import httpx
     from ollama import AsyncClient, ChatResponse
 
-logger = logging.getLogger(__name__)
-
 DEFAULT_CONTEXT = 4096
 """Tokens of context where none are configured (Ollama documentation, "Context length")."""
-MOST_PER_TOKEN = 8
-"""Characters of text that no tokenizer puts into one token on average: more must have been cut."""
+MAX_CHARACTERS = 8
+"""Characters of text in one token, on average, that no tokenizer exceeds."""
 
 
 class OllamaClient(BaseHTTPClient):
-    """Client of Ollama's `POST /api/chat`, through the `ollama` package."""
+    """A client of Ollama's `POST /api/chat`, through the `ollama` package."""
 
     config: OllamaConfig
 
@@ -62,26 +60,23 @@ class OllamaClient(BaseHTTPClient):
         return [model.model for model in answer.models]
 
     async def _chat(self, request: Request) -> LLMOutput:
-        output = read_answer(await self._call("chat", **self._arguments(request)))
+        output = read_chat(await self._call("chat", **self._arguments(request)))
         self._warn_of_a_cut(request, output)
         return output
 
     def _warn_of_a_cut(self, request: Request, output: LLMOutput) -> None:
-        """Say once that a prompt did not fit: Ollama cuts it in silence and answers the rest."""
+        """Warn once of a prompt that did not fit, which Ollama cuts without an error."""
         context = self.config.num_ctx or DEFAULT_CONTEXT
-        written = sum(len(message["content"]) for message in request.messages)
-        read = output.usage.prompt_tokens if output.usage else 0
-        if "num_ctx" in self._warned or not (read >= context or written > MOST_PER_TOKEN * context):
-            return
-        self._warned.add("num_ctx")
-        logger.warning(
-            "engine %r: a prompt of %d characters was cut to the context of %d tokens (%s); "
-            "raise num_ctx",
-            self.config.name,
-            written,
-            context,
-            "num_ctx" if self.config.num_ctx else "Ollama's default",
-        )
+        characters = sum(len(message["content"]) for message in request.messages)
+        tokens = output.usage.prompt_tokens if output.usage else 0
+        if tokens >= context or characters > MAX_CHARACTERS * context:
+            self.warn_once(
+                "num_ctx",
+                "a prompt of %d characters was cut to the context of %d tokens (%s); raise num_ctx",
+                characters,
+                context,
+                "num_ctx" if self.config.num_ctx else "Ollama's default",
+            )
 
     def _arguments(self, request: Request) -> dict[str, Any]:
         messages, output_format = request.messages, None
@@ -100,20 +95,20 @@ class OllamaClient(BaseHTTPClient):
         }
 
     def _options(self, sampling: SamplingParams) -> dict[str, Any]:
-        given = sampling.model_dump(exclude_none=True, include=set(OPTIONS))
-        options = {OPTIONS[name]: value for name, value in given.items()}
+        params = sampling.model_dump(exclude_none=True, include=set(OPTIONS))
+        options = {OPTIONS[name]: value for name, value in params.items()}
         if self.config.num_ctx is not None:
             options["num_ctx"] = self.config.num_ctx
         return options | self.config.extra_body
 
     async def _call(self, method: str, **arguments: Any) -> Any:
-        """Call the `ollama` package."""
+        """Call a method of the `ollama` package."""
         with self._translated():
             return await getattr(self._sdk.get(), method)(**arguments)
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
-        """Translate what the `ollama` package raises."""
+        """Translate the exceptions of the `ollama` package."""
         import httpx
         import ollama
 
@@ -124,27 +119,23 @@ class OllamaClient(BaseHTTPClient):
         except (ConnectionError, httpx.ConnectError, httpx.ConnectTimeout):
             hint = "is `ollama serve` running?"
             raise EngineUnreachableError(f"{self.base_url}: cannot connect; {hint}") from None
-        except httpx.TimeoutException:
-            limit = f"{self.config.timeout:g} s"
-            raise EngineTimeoutError(f"{self.base_url}: no answer for {limit}") from None
         except httpx.HTTPError as error:
-            what = str(error) or type(error).__name__
-            raise EngineConnectionError(f"{self.base_url}: {what}") from None
-        except ValueError as error:  # no JSON, or of another shape
+            raise self.connection_error(error, self.base_url) from None
+        except ValueError as error:  # not JSON, or of another form
             raise ServerError(f"{self.base_url}: the answer cannot be read: {error}") from None
 
-    def _refused(self, status: int, said: str) -> EngineError:
+    def _refused(self, status: int, reason: str) -> EngineError:
         if status == 404:
             model = self.config.model
-            return NotFoundError(f"{said}; to get the model: ollama pull {model}", status=status)
-        return self._status_error(status, said.encode(), self.base_url, {})
+            return NotFoundError(f"{reason}; to get the model: ollama pull {model}", status=status)
+        return self.status_error(status, reason.encode(), self.base_url, {})
 
     def _make_sdk(self) -> AsyncClient:
         """A client of the `ollama` package."""
         import httpx
         import ollama
 
-        config, headers = self.config, self._headers()
+        config, headers = self.config, self.headers()
         return ollama.AsyncClient(
             self.base_url,
             headers=headers,
@@ -153,18 +144,18 @@ class OllamaClient(BaseHTTPClient):
             mounts=NO_PROXY,
             follow_redirects=False,
             auth=None if "Authorization" in headers else _without_key,
-            event_hooks={"response": [self._look]},
+            event_hooks={"response": [self._raise_for_status]},
         )
 
-    async def _look(self, response: httpx.Response) -> None:
-        """Refuse what the package would report without its headers."""
+    async def _raise_for_status(self, response: httpx.Response) -> None:
+        """Raise the errors that the package would report without their headers."""
         if response.status_code > 400 and response.status_code != 404:
             body = await response.aread()
-            raise self._status_error(response.status_code, body, self.base_url, response.headers)
+            raise self.status_error(response.status_code, body, self.base_url, response.headers)
 
 
 def _without_key(request: httpx.Request) -> httpx.Request:
-    """Take out the key of `OLLAMA_API_KEY`, which the package sends to every server."""
+    """Remove the key of `OLLAMA_API_KEY`, which the package sends to every server."""
     request.headers.pop("Authorization", None)
     return request
 
@@ -173,8 +164,8 @@ async def _close(sdk: AsyncClient) -> None:
     await sdk.close()  # type: ignore[no-untyped-call]
 
 
-def read_answer(answer: ChatResponse) -> LLMOutput:
-    """Read an answer of `/api/chat`."""
+def read_chat(answer: ChatResponse) -> LLMOutput:
+    """Read an answer of `/api/chat` (Ollama documentation, "API")."""
     completion = Completion(
         text=answer.message.content or "",
         reasoning_content=answer.message.thinking,

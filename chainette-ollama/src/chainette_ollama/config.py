@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from chainette.engine.config import EngineConfig
+from chainette.backend import EngineConfig
 from pydantic import Field
 
 
@@ -12,8 +12,8 @@ class OllamaConfig(EngineConfig):
     Attributes:
         model: Name of the model, as `ollama list` shows it.
         endpoint: Base URL of the server.
-        num_ctx: Tokens of context; Ollama's own default is small and cuts long prompts.
-        keep_alive: How long the model stays in memory, such as `10m`, or seconds.
+        num_ctx: Tokens of context; Ollama's own default is small, and it cuts long prompts.
+        keep_alive: Time that the model stays in memory, such as `10m`, or seconds.
     """
 
     model: str = Field(min_length=1)
@@ -27,7 +27,7 @@ class LocalOllamaConfig(OllamaConfig):
 
     Attributes:
         port: Port of the server on loopback.
-        startup_timeout: Most seconds until a server that had to be started is ready.
+        startup_timeout: Maximum seconds until a server that is started here is ready.
     """
 
     port: int = Field(default=11434, ge=1, le=65535)

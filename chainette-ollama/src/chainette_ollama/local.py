@@ -5,22 +5,26 @@ from __future__ import annotations
 import shutil
 
 import anyio.to_thread
-from chainette.engine.server.process import ServerProcess, server_process
-from chainette.engine.server.progress import announce
-from chainette.errors import EngineStartError, EngineUnreachableError
+from chainette.backend import (
+    EngineStartError,
+    EngineUnreachableError,
+    ServerProcess,
+    announce,
+    server_process,
+)
 
 from chainette_ollama.client import OllamaClient
 from chainette_ollama.config import LocalOllamaConfig
 
 
 class LocalOllamaClient(OllamaClient):
-    """Starts `ollama serve` if none answers, and pulls a model that is missing."""
+    """A client that starts `ollama serve` if none answers, and pulls a missing model."""
 
     config: LocalOllamaConfig
     _ready = False
 
     async def start(self) -> None:
-        """Make sure that a server runs and has the model."""
+        """Start a server if none answers, and pull the model if it is missing."""
         if self._ready:
             return
         self.base_url = f"http://127.0.0.1:{self.config.port}"
@@ -29,9 +33,9 @@ class LocalOllamaClient(OllamaClient):
         except EngineUnreachableError:
             await anyio.to_thread.run_sync(self.server_address)
             models = await self._call("list")
-        wanted = self.config.model
-        if not {wanted, f"{wanted}:latest"} & {model.model for model in models.models}:
-            await self._pull(wanted)
+        name = self.config.model
+        if not {name, f"{name}:latest"} & {model.model for model in models.models}:
+            await self._pull(name)
         self._ready = True
 
     def server(self) -> ServerProcess | None:
@@ -49,11 +53,11 @@ class LocalOllamaClient(OllamaClient):
         )
 
     async def _pull(self, model: str) -> None:
-        what = f"pulling {model}"
+        task = f"pulling {model}"
         try:
             with self._translated():
                 async for state in await self._sdk.get().pull(model, stream=True):
                     share = (state.completed or 0) / state.total if state.total else None
-                    announce(what, state.status or "", share)
+                    announce(task, state.status or "", share)
         finally:
-            announce(what, over=True)
+            announce(task, over=True)

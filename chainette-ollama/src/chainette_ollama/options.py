@@ -1,4 +1,4 @@
-"""The sampling parameters."""
+"""Names of the sampling parameters."""
 
 OPTIONS = {
     "temperature": "temperature",

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from chainette.capabilities import CHAT_SAMPLING, Capabilities
-from chainette.plugins.backend import Backend
-from chainette.plugins.hookspecs import hookimpl
+from chainette.backend import CHAT_SAMPLING, Backend, Capabilities, hookimpl
 
 
 @hookimpl

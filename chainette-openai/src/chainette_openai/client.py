@@ -5,20 +5,19 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from chainette.capabilities import Capabilities
-from chainette.engine.client.per_loop import PerLoop
-from chainette.engine.client.request import Request, with_instruction
-from chainette.engine.http.openai_chat import OpenAIChatClient, unreadable
-from chainette.engine.http.transport import NO_PROXY
-from chainette.engine.structured.schema import OutputSchema
-from chainette.errors import (
-    EngineConnectionError,
-    EngineTimeoutError,
-    EngineUnreachableError,
+from chainette.backend import (
+    NO_PROXY,
+    Capabilities,
+    Completion,
+    LLMOutput,
+    OpenAIChatClient,
+    OutputSchema,
+    PerLoop,
+    Request,
     ServerError,
+    Usage,
+    unreadable,
 )
-from chainette.types import Completion, LLMOutput
-from chainette.usage import Usage
 from pydantic import BaseModel
 
 from chainette_openai.config import OpenAIConfig
@@ -32,14 +31,14 @@ RESPONSES_SAMPLING = frozenset({"temperature", "top_p", "max_tokens"})
 
 
 class OpenAIClient(OpenAIChatClient):
-    """Speaks the Responses API through OpenAI's SDK, or chat completions through the core."""
+    """A client of the Responses API, through OpenAI's SDK, or of chat completions."""
 
     config: OpenAIConfig
 
     def __init__(self, config: OpenAIConfig, capabilities: Capabilities | None = None) -> None:
         if config.protocol == "responses":
             capabilities = Capabilities(json_schema=True, sampling=RESPONSES_SAMPLING)
-        # A key that is meant for one server is not sent to another one that a file names.
+        # The key of the environment is not sent to another server that a file names.
         from_environment = config.endpoint is None or config.is_openai
         self.api_key_envs = ("OPENAI_API_KEY",) if from_environment else ()
         self.needs_api_key = config.is_openai
@@ -67,49 +66,42 @@ class OpenAIClient(OpenAIChatClient):
         try:
             return await self._sdk.get().responses.parse(**self._arguments(request))
         except openai.APIStatusError as error:
-            said = error.response
-            raise self._status_error(said.status_code, said.content, url, said.headers) from None
+            answer = error.response
+            raise self.status_error(
+                answer.status_code, answer.content, url, answer.headers
+            ) from None
         except openai.APIConnectionError as error:
-            cause = error.__cause__ or error
-            what = f"{url}: {str(cause) or type(cause).__name__}"
-            if type(cause).__name__ in ("ConnectError", "ConnectTimeout"):
-                raise EngineUnreachableError(f"cannot connect to {what}") from None
-            if isinstance(error, openai.APITimeoutError):
-                raise EngineTimeoutError(f"no answer in time: {what}") from None
-            raise EngineConnectionError(f"the connection failed: {what}") from None
-        except ValueError as error:  # no JSON
+            raise self.connection_error(error.__cause__ or error, url) from None
+        except ValueError as error:  # not JSON
             raise ServerError(f"{url}: the answer cannot be read: {error}") from None
 
     def _make_sdk(self) -> AsyncOpenAI:
-        """A client of the SDK; retries are the core's business."""
+        """A client of the SDK, without retries, which the core does."""
         import openai
 
         config = self.config
         return openai.AsyncOpenAI(
-            api_key=self._key or "none",
+            api_key=self.api_key or "none",
             base_url=self.base_url,
             timeout=openai.Timeout(config.timeout, connect=config.connect_timeout),
             max_retries=0,
-            default_headers=self._headers(),
+            default_headers=self.headers(),
             http_client=openai.DefaultAsyncHttpxClient(follow_redirects=False, mounts=NO_PROXY),
         )
 
     def _arguments(self, request: Request) -> dict[str, Any]:
-        arguments: dict[str, Any] = self._sampling(request.sampling)
+        arguments: dict[str, Any] = self.sampling_fields(request.sampling)
         if (limit := request.sampling.max_tokens) is not None:
             del arguments[self.max_tokens_field]
             arguments["max_output_tokens"] = limit
-        messages = request.messages
         if request.output is not None and request.mode == "json_schema":
             # text_format sets the schema; the core parses, so that no answer is ever lost.
             arguments |= {"text_format": schema_carrier(request.output), "parse_as": None}
-        elif request.output is not None:
-            messages = with_instruction(messages, request.output.instruction)
-            if request.mode == "json_object":
-                arguments["text"] = {"format": {"type": "json_object"}}
+        elif request.output is not None and request.mode == "json_object":
+            arguments["text"] = {"format": {"type": "json_object"}}
         return {
             "model": self.config.model,
-            "input": messages,
+            "input": self.messages(request),
             "store": False,
             "extra_body": self.config.extra_body or None,
             **arguments,
@@ -133,11 +125,11 @@ def read_response(response: ParsedResponse[Any]) -> LLMOutput:
     """Read a response of the Responses API.
 
     Raises:
-        ServerError: It failed, or holds no output and no reason why.
+        ServerError: It failed, or has neither an output nor a reason.
     """
     if response.status in ("failed", "cancelled"):
-        said = response.error.message if response.error else "the server does not say why"
-        raise ServerError(f"the response was {response.status}: {said}")
+        reason = response.error.message if response.error else "the server gives no reason"
+        raise ServerError(f"the response was {response.status}: {reason}")
     if not response.output and response.incomplete_details is None:
         raise unreadable("response", response.to_dict())
     texts: list[str] = []
@@ -171,7 +163,7 @@ def _usage(response: ParsedResponse[Any]) -> Usage | None:
     return Usage(
         prompt_tokens=usage.input_tokens,
         completion_tokens=usage.output_tokens,
-        # Compatible servers leave the details out.
+        # Compatible servers leave out the details.
         reasoning_tokens=getattr(usage.output_tokens_details, "reasoning_tokens", None) or 0,
         cached_tokens=getattr(usage.input_tokens_details, "cached_tokens", None) or 0,
     )

@@ -6,7 +6,7 @@ import os
 from typing import Literal
 from urllib.parse import urlsplit
 
-from chainette.engine.config import EngineConfig
+from chainette.backend import EngineConfig
 from pydantic import Field
 
 OPENAI = "https://api.openai.com/v1"
@@ -20,9 +20,10 @@ class OpenAIConfig(EngineConfig):
         model: Name of the model.
         api: `responses` is OpenAI's own API (the default at api.openai.com), `chat` is chat
             completions, which every compatible server speaks (the default elsewhere).
-        strict: Send schemas in the subset that OpenAI's strict mode demands (the default for
+        strict: Send schemas in the subset that OpenAI's strict mode requires (the default for
             OpenAI's and Azure's hosts). Other servers enforce more of a schema, such as the
-            lengths of texts, so by default they get all of it. The Responses API is always strict.
+            lengths of texts, so by default they receive all of it. The Responses API is always
+            strict.
     """
 
     model: str = Field(min_length=1)
@@ -49,5 +50,5 @@ class OpenAIConfig(EngineConfig):
 
     @property
     def protocol(self) -> str:
-        """The API that is spoken: `responses` or `chat`."""
+        """Name of the API: `responses` or `chat`."""
         return self.api or ("responses" if self.is_openai else "chat")

@@ -7,21 +7,24 @@ import atexit
 import threading
 
 import anyio.to_thread
-from chainette.capabilities import Capabilities
-from chainette.engine.client.base import BaseClient
-from chainette.engine.client.request import Request
-from chainette.errors import EngineError, EngineStartError
-from chainette.types import LLMOutput
+from chainette.backend import (
+    BaseClient,
+    Capabilities,
+    EngineError,
+    EngineStartError,
+    LLMOutput,
+    Request,
+)
 
 from chainette_vllm_local.config import VLLMLocalConfig
 from chainette_vllm_local.engine import LocalEngine
 
 
 class VLLMLocalClient(BaseClient):
-    """Hands rows to vLLM's asynchronous engine, which batches them as they come.
+    """A client of vLLM's asynchronous engine, which batches rows as they come.
 
-    The engine starts with the first request and lives in an event loop of its own, so that it
-    serves every thread and loop of the process. `release` frees its memory.
+    The engine starts with the first request and runs in its own event loop, so that it serves
+    every thread and loop of the process. `release` frees its memory.
     """
 
     config: VLLMLocalConfig
@@ -32,12 +35,12 @@ class VLLMLocalClient(BaseClient):
         self._engine: LocalEngine | None = None
 
     async def start(self) -> None:
-        """Load the model, if that has not been done."""
+        """Load the model, unless it is loaded."""
         if self._engine is None:
             await anyio.to_thread.run_sync(self._ensure_engine)
 
     def release(self) -> None:
-        """End the engine and its processes; they start anew when they are needed again."""
+        """End the engine and its processes; they start again when they are next needed."""
         with self._lock:
             engine, self._engine = self._engine, None
         if engine is not None:

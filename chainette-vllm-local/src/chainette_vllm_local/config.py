@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from chainette.engine.config import EngineConfig
+from chainette.backend import EngineConfig
 from pydantic import Field
 
 
 class VLLMLocalConfig(EngineConfig):
-    """A model that vLLM runs in this process.
+    """An engine that vLLM runs in this process.
 
     Attributes:
         model: Name of the model at its hub, or its folder.
-        max_concurrency: Most rows in the engine at a time; it batches them continuously.
-        timeout: Most seconds for one row, from handing it to the engine to the whole answer.
+        max_concurrency: Maximum number of rows in the engine, which batches them continuously.
+        timeout: Maximum seconds for one row, from its start to the whole answer.
         dtype: Type of the weights, such as `bfloat16`; `auto` takes the model's own.
         max_model_len: Tokens of context; the model's own limit by default.
         gpu_memory_utilization: Share of the GPU's memory to take.

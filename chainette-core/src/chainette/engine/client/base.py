@@ -1,4 +1,4 @@
-"""What every engine's client does, whatever it speaks to."""
+"""Base class of the engines' clients, whatever they speak to."""
 
 from __future__ import annotations
 
@@ -15,11 +15,12 @@ import anyio
 from chainette.capabilities import Capabilities
 from chainette.engine.client.identity_cache import IdentityCache
 from chainette.engine.client.limits import Limits
-from chainette.engine.client.request import Request, with_instruction
+from chainette.engine.client.request import Request, supported, with_instruction
 from chainette.engine.client.retry import OnRetry, Retry
 from chainette.engine.client.secrets import Secrets
 from chainette.engine.client.sync import run_sync, timeout
 from chainette.engine.config import EngineConfig
+from chainette.engine.server.owner import ServerOwner
 from chainette.engine.structured.answer import parse_answer
 from chainette.engine.structured.fallback import OutputModeFallback
 from chainette.engine.structured.schema import output_schema
@@ -39,8 +40,6 @@ from chainette.usage import Usage
 
 if TYPE_CHECKING:
     from chainette.engine.client.cache import ResponseCache
-    from chainette.engine.server.docker import Container
-    from chainette.engine.server.process import ServerProcess
 
 logger = logging.getLogger(__name__)
 
@@ -50,95 +49,81 @@ requests_are_forbidden = False
 """Set by `chainette.testing.forbid_requests`."""
 
 
-class BaseClient(ABC):
+class BaseClient(ServerOwner, ABC):
     """A light, stateless client of one engine; safe to share between tasks and threads.
 
-    A backend implements `_chat`. It may also override `start` (called before every request),
-    `list_models` and `aclose`.
+    A backend implements `_chat`; the other methods that it may override say so.
 
     Args:
         config: The engine's configuration.
-        capabilities: What the backend can do.
+        capabilities: What the backend can do; nothing by default.
 
     Attributes:
-        base_url: Start of the requests' URLs; empty where there is no server.
+        config: The engine's configuration; a subclass annotates it with its own class.
+        capabilities: What the backend can do.
+        base_url: Start of the requests' URLs, without a slash at the end; empty where there is no
+            server.
         model: Name of the model to ask for, or `None`.
+        secrets: Texts that are kept out of messages and logs; `secrets.keep(text)` adds one.
     """
 
     offline: bool = False
     """Whether requests stay inside this process and need no model: the engine of a test."""
     strict_schema: bool = False
-    """Whether the server is sent strict schemas, and answers by them."""
+    """Whether schemas are sent in OpenAI's strict subset, `request.output.strict.schema`, and
+    answers are read accordingly (OpenAI docs, "Structured model outputs")."""
 
     def __init__(self, config: EngineConfig, capabilities: Capabilities | None = None) -> None:
-        self.config = config
+        super().__init__(config)
         self.base_url = config.endpoint or ""
         self.model = config.model
         self.capabilities = capabilities or Capabilities()
-        self._secrets = Secrets()
-        self._secrets.keep(*(value.get_secret_value() for value in config.headers.values()))
+        self.secrets = Secrets(*(value.get_secret_value() for value in config.headers.values()))
         self._warned: set[str] = set()
         self._sampling_params: IdentityCache[SamplingParams] = IdentityCache()
-        self._server: ServerProcess | None = None
         self.limits = Limits(config)
         self._retry = Retry(config, self.limits)
         self._fallback = OutputModeFallback(config)
 
     @abstractmethod
     async def _chat(self, request: Request) -> LLMOutput:
-        """Send one request and return its completions, not yet validated.
+        """Send one request and return its completions; a backend implements it.
+
+        The core waits for the engine's limits before, and retries and validates after it. Nothing
+        may be kept on the client: requests run side by side in several threads.
+
+        Args:
+            request: The conversation, the sampling parameters and the type of the answer.
+
+        Returns:
+            A completion with its text, or `parsed`, for each of `request.sampling.n`, and the
+            usage.
 
         Raises:
-            EngineError: The request failed.
+            EngineError: The request failed; its class tells whether it is sent again.
         """
 
     async def start(self) -> None:
-        """Make the engine ready, for instance by starting its server; must be idempotent."""
-        return
+        """Make the engine ready, for instance start its server; a backend may override it.
 
-    def server(self) -> ServerProcess | None:
-        """The server that the engine starts, started or not; `None` where it needs none.
+        Called before every request, so it must be quick and do nothing the second time.
 
         Raises:
-            EngineStartError: It cannot be started here.
+            EngineError: The engine cannot be started or reached.
         """
-        return None
-
-    def container(self) -> Container | None:
-        """The engine's server as a Docker container, where there is an official image."""
-        return None
-
-    def server_address(self) -> str:
-        """Base URL of the engine's server: a warm one of the same options, else its own.
-
-        Blocks until it runs.
-
-        Raises:
-            EngineStartError: It did not start.
-        """
-        from chainette.engine.server import warm as warm_server
-
-        if self._server is None or not self._server.running:
-            if warm := warm_server.find(self.config):
-                return warm.url
-            self._server = self.server()
-            assert self._server is not None
-        self._server.users.add(self)
-        return self._server.ensure_running()
 
     async def aclose(self) -> None:
-        """Release what the client holds in the running event loop; it can be used again."""
+        """Close what the client holds in the running event loop; a backend may extend it.
+
+        The client can be used again afterwards.
+        """
         return
 
-    def release(self) -> None:
-        """Free what the engine holds on this machine; it starts anew when it is needed again."""
-        if self._server is not None:
-            self._server.users.discard(self)
-            if not self._server.users:  # engines of the same options share a server
-                self._server.stop()
-
     async def list_models(self) -> list[str] | None:
-        """Names of the models that the server offers, or `None` when it cannot say.
+        """Names of the models that the server offers; a backend may override it.
+
+        Returns:
+            The names, or `None` where the server does not list them.
 
         Raises:
             EngineError: The server cannot be reached or refuses.
@@ -152,12 +137,12 @@ class BaseClient(ABC):
         *,
         output_model: Any = None,
     ) -> list[LLMOutput]:
-        """Complete prompts; a shim around `agenerate` that also works inside a running loop.
+        """Complete prompts; like `agenerate`, for code without `await` and for notebooks.
 
         Args:
             prompts: Texts, or lists of messages.
             sampling_params: How to sample.
-            output_model: The Pydantic type that every answer must fit.
+            output_model: The type of the answers, any that Pydantic validates; `None` is text.
 
         Returns:
             One output for each prompt, in their order. A prompt that failed has `error` set.
@@ -204,14 +189,14 @@ class BaseClient(ABC):
         cache: ResponseCache | None = None,
         on_retry: OnRetry = lambda error, seconds: None,
     ) -> LLMOutput:
-        """Complete one prompt; whatever goes wrong with it is in the output's `error`.
+        """Complete one prompt; a failure is the output's `error` and is not raised.
 
         Args:
             prompt: A text, or a list of messages.
             sampling_params: How to sample.
-            output_model: The Pydantic type that the answer must fit.
-            cache: Answers that were given before.
-            on_retry: Is told when the request is sent again: why, and in how many seconds.
+            output_model: The type of the answer, any that Pydantic validates; `None` is text.
+            cache: Earlier answers.
+            on_retry: Called with the reason and the delay in seconds when a request is sent again.
         """
         if requests_are_forbidden and not self.offline:
             raise RuntimeError(f"engine {self.config.name!r}: real requests are forbidden here")
@@ -247,7 +232,7 @@ class BaseClient(ABC):
         return LLMOutput.failed(self._named(failed), perf_counter() - begun)
 
     async def _ask(self, request: Request, on_retry: OnRetry) -> LLMOutput:
-        """Ask in the first way that the server takes, and validate what it answers."""
+        """Ask in the first output mode that the server accepts, and validate the answer."""
         try:
             output = await self._retry(lambda: self._attempt(request), on_retry)
         except RequestError as refused:
@@ -264,13 +249,13 @@ class BaseClient(ABC):
         return output
 
     async def _ask_again(self, request: Request, first: LLMOutput, on_retry: OnRetry) -> LLMOutput:
-        """Ask once more, with the schema and what was wrong with the first answer in words."""
+        """Ask once more, with the schema and the problem of the first answer in words."""
         assert request.output is not None
         assert first.error is not None
-        wrong = f"{request.output.instruction}\nYour last answer was wrong: {first.error}"
+        correction = f"{request.output.instruction}\nYour last answer was wrong: {first.error}"
         on_retry(first.error, 0.0)
         try:
-            messages = with_instruction(request.messages, wrong)
+            messages = with_instruction(request.messages, correction)
             second = await self._ask(replace(request, messages=messages), on_retry)
         except EngineError:
             return first
@@ -281,24 +266,24 @@ class BaseClient(ABC):
     async def _attempt(self, request: Request) -> LLMOutput:
         """Send a request once, within the engine's limits and timeout."""
         limits = self.limits
-        await limits.places.acquire()
+        await limits.slots.acquire()
         try:
-            booked = await limits.wait(request.messages, request.sampling.max_tokens)
+            reserved = await limits.wait(request.messages, request.sampling.max_tokens)
             await self.start()
             begun = perf_counter()
             output = await self._send_one(request)
         except EngineError as error:
             limits.failed(error)
             raise
-        except asyncio.TimeoutError:  # in Python 3.10 it is none of the built-in ones
+        except asyncio.TimeoutError:  # in Python 3.10 it is not the built-in class
             limit = f"{self.config.timeout:g} s"
             late = EngineTimeoutError(f"no whole answer within {limit} (timeout={limit})")
             limits.failed(late)
             raise late from None
         finally:
-            limits.places.release()
+            limits.slots.release()
         output.latency = perf_counter() - begun
-        limits.answered(booked, output.usage)
+        limits.answered(reserved, output.usage)
         return output
 
     async def _send_one(self, request: Request) -> LLMOutput:
@@ -329,36 +314,42 @@ class BaseClient(ABC):
         messages: list[Message] = (
             [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
         )
-        given = sampling_params or _DEFAULT
-        sampling = self._sampling_params.get((given,), lambda: self._supported(given))
+        params = sampling_params or _DEFAULT
+        sampling = self._sampling_params.get((params,), lambda: self._supported(params))
         output = output_schema(output_model) if output_model else None
         return Request(messages, sampling, output, self._fallback.mode(output))
 
     def _supported(self, sampling: SamplingParams) -> SamplingParams:
-        """Drop the parameters that the backend has not, with one warning for each."""
-        missing = sampling.model_fields_set - self.capabilities.sampling - {"n"}
-        dropped = {name for name in missing if getattr(sampling, name) is not None}
-        if sampling.n > 1 and "n" not in self.capabilities.sampling:
-            dropped.add("n")
-        if not dropped:
-            return sampling
+        """Drop the parameters that the backend does not know, with one warning for each."""
+        kept, dropped = supported(sampling, self.capabilities.sampling)
         if new := dropped - self._warned:
             self._warned |= new
-            logger.warning(
-                "engine %r: backend %r has no sampling parameter %s; ignored",
-                self.config.name,
-                self.config.backend,
-                ", ".join(sorted(new)),
-            )
-        kept = {name: getattr(sampling, name) for name in sampling.model_fields_set - dropped}
-        return SamplingParams.model_construct(**kept)
+            names = ", ".join(sorted(new))
+            backend = self.config.backend
+            self._warn("backend %r has no sampling parameter %s; ignored", backend, names)
+        return kept
+
+    def warn_once(self, topic: str, message: str, *values: object) -> None:
+        """Log a warning that names the engine, unless it had one of this topic before.
+
+        Args:
+            topic: Name of the problem, such as that of a field.
+            message: The text, with `%s` and the like in the place of the values.
+            *values: The values.
+        """
+        if topic not in self._warned:
+            self._warned.add(topic)
+            self._warn(message, *values)
+
+    def _warn(self, message: str, *values: object) -> None:
+        logger.warning(f"engine %r: {message}", self.config.name, *values)
 
     def sends_strict(self, request: Request) -> bool:
-        """Whether a typed answer is asked for by its strict schema."""
+        """Whether a typed answer is asked for with its strict schema; see `strict_schema`."""
         return self.strict_schema and request.mode == "json_schema"
 
     def _parse(self, output: LLMOutput, request: Request) -> OutputError | None:
-        """Parse the completions into the output type, or say why one cannot be parsed."""
+        """Parse the completions into the output type; return the reason where one does not fit."""
         assert request.output is not None
         error = parse_answer(
             output.outputs,
@@ -381,8 +372,8 @@ class BaseClient(ABC):
         return error
 
     def scrub(self, text: str) -> str:
-        """Replace the engine's secrets in a text by asterisks."""
-        return self._secrets.scrub(text)
+        """Replace the engine's secrets in a text with asterisks."""
+        return self.secrets.scrub(text)
 
     def __repr__(self) -> str:
         """Name, backend and model; no secrets."""

@@ -1,7 +1,8 @@
-"""One request, as a backend gets it."""
+"""The request that a backend receives, and what a conversation needs to be sent."""
 
 from __future__ import annotations
 
+from collections.abc import Set
 from dataclasses import dataclass
 
 from chainette.engine.structured.schema import OutputSchema
@@ -10,13 +11,14 @@ from chainette.types import Message, SamplingParams
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One request, as a backend gets it.
+    """One request, as a backend receives it.
 
     Attributes:
         messages: The conversation.
-        sampling: How to sample; the parameters that the backend has not are already gone.
+        sampling: The sampling parameters; those that the backend does not know are left out.
         output: The type of the answer, or `None` for plain text.
-        mode: How a typed answer is asked for: `json_schema`, `json_object` or `prompt`.
+        mode: The output mode of a typed answer: `json_schema` (send the schema), `json_object`
+            (ask for any JSON) or `prompt` (ask in words); the last two need the instruction.
     """
 
     messages: list[Message]
@@ -26,8 +28,36 @@ class Request:
 
 
 def with_instruction(messages: list[Message], instruction: str) -> list[Message]:
-    """The conversation with an instruction at the end of its system message."""
+    """Add an instruction to the end of a conversation's system message.
+
+    Args:
+        messages: The conversation; it is not changed.
+        instruction: The text, such as `request.output.instruction`.
+
+    Returns:
+        The new conversation, with a system message in front where there was none.
+    """
     if messages and messages[0]["role"] == "system":
         system = f"{messages[0]['content']}\n\n{instruction}"
         return [{"role": "system", "content": system}, *messages[1:]]
     return [{"role": "system", "content": instruction}, *messages]
+
+
+def supported(sampling: SamplingParams, known: Set[str]) -> tuple[SamplingParams, set[str]]:
+    """Split sampling parameters into those that a backend knows and the others.
+
+    Args:
+        sampling: The parameters.
+        known: Names of those that the backend knows.
+
+    Returns:
+        The parameters that are known, and the names of the others.
+    """
+    missing = sampling.model_fields_set - known - {"n"}
+    dropped = {name for name in missing if getattr(sampling, name) is not None}
+    if sampling.n > 1 and "n" not in known:
+        dropped.add("n")
+    if not dropped:
+        return sampling, dropped
+    kept = {name: getattr(sampling, name) for name in sampling.model_fields_set - dropped}
+    return SamplingParams.model_construct(**kept), dropped

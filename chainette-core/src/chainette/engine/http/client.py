@@ -1,4 +1,4 @@
-"""What every engine behind HTTP shares."""
+"""Base class of clients that speak HTTP."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from chainette.engine.client.base import BaseClient
 from chainette.engine.client.per_loop import PerLoop
 from chainette.engine.client.retry import retry_after
 from chainette.engine.config import EngineConfig, public_url
-from chainette.engine.http.transport import LOOPBACK, HttpxTransport, Transport
+from chainette.engine.http.transport import LOOPBACK, HttpxTransport, Transport, connection_error
 from chainette.errors import (
     AuthenticationError,
     EngineConnectionError,
@@ -44,19 +44,22 @@ class BaseHTTPClient(BaseClient):
     Args:
         config: The engine's configuration.
         capabilities: What the backend can do.
-        http: An `httpx.AsyncClient` to send with, for proxies or authentication of one's own.
+        http: An `httpx.AsyncClient` to send with, for a proxy or authentication that it knows.
 
     Attributes:
-        base_url: Where the paths of requests start.
-        model: Name of the model to ask for.
+        api_key: The API key without white space around it, or `None`.
+        http: The `httpx.AsyncClient` that was passed, or `None`.
+
+    Raises:
+        MissingAPIKeyError: `needs_api_key` is set and there is no key.
     """
 
     default_endpoint: str = ""
-    """Base URL for configurations that name none."""
+    """Base URL of the server, where the configuration has no `endpoint`."""
     api_key_envs: tuple[str, ...] = ()
-    """Environment variables that hold the API key when none is configured."""
+    """Environment variables of the API key, where the configuration has none."""
     needs_api_key: bool = False
-    """Whether a request without a key is sure to fail."""
+    """Whether the server refuses every request without a key."""
 
     def __init__(
         self,
@@ -67,10 +70,10 @@ class BaseHTTPClient(BaseClient):
     ) -> None:
         super().__init__(config, capabilities)
         self.base_url, self._login = _without_login(config.endpoint or self.default_endpoint)
-        self._key = self._find_key()
+        self.api_key = self._find_key()
         login = self._login or ""
-        self._secrets.keep(self._key or "", login, login.partition(":")[2], _basic(login))
-        self._http = http
+        self.secrets.keep(self.api_key or "", login, login.partition(":")[2], _basic(login))
+        self.http = http
         self._transport = PerLoop(self._make_transport, lambda it: it.aclose())
 
     def _find_key(self) -> str | None:
@@ -90,27 +93,40 @@ class BaseHTTPClient(BaseClient):
         return secret.get_secret_value() if secret else None
 
     def _is_open(self) -> bool:
-        """Whether anybody on the way to the server can read what is sent."""
+        """Whether requests leave this machine unencrypted."""
         parts = urlsplit(self.base_url)
         return parts.scheme == "http" and parts.hostname not in LOOPBACK
 
     @cached_property
     def _sent_headers(self) -> dict[str, str]:
-        return self._headers()
+        return self.headers()
 
-    def _headers(self) -> dict[str, str]:
-        """Headers of every request; asked for once."""
+    def headers(self) -> dict[str, str]:
+        """Headers of every request; a backend may extend them.
+
+        Called once for each client: for content types, the key or the login in the endpoint, and
+        the headers of the configuration, which replace the others.
+
+        Returns:
+            The headers by their names in title case, secrets included: never log them.
+        """
         headers = {"Content-Type": "application/json", "Accept": "application/json"}
         if self._login:
             headers["Authorization"] = f"Basic {_basic(self._login)}"
-        elif self._key:
-            headers |= self._key_headers(self._key)
+        elif self.api_key:
+            headers |= self.key_headers(self.api_key)
         # Names of headers ignore case; two of one name would both be sent.
         own = self.config.headers.items()
         return headers | {name.title(): value.get_secret_value().strip() for name, value in own}
 
-    def _key_headers(self, key: str) -> dict[str, str]:
-        """Headers that carry the API key; servers that want another one than this override it."""
+    def key_headers(self, key: str) -> dict[str, str]:
+        """Headers that carry the API key; a backend may override it.
+
+        A bearer token by default (RFC 6750, section 2.1), as OpenAI's API takes it.
+
+        Args:
+            key: The API key.
+        """
         return {"Authorization": f"Bearer {key}"}
 
     async def aclose(self) -> None:
@@ -119,63 +135,93 @@ class BaseHTTPClient(BaseClient):
 
     def _make_transport(self) -> Transport:
         config = self.config
-        if self._http is None:
+        if self.http is None:
             from chainette.engine.http.aiohttp import AiohttpTransport
 
             return AiohttpTransport(timeout=config.timeout, connect_timeout=config.connect_timeout)
         return HttpxTransport(
-            self._http, timeout=config.timeout, connect_timeout=config.connect_timeout
+            self.http, timeout=config.timeout, connect_timeout=config.connect_timeout
         )
 
-    async def _send(self, method: str, path: str, body: Any = None) -> Any:
-        """Send JSON and return the JSON of the answer.
+    async def send(self, method: str, path: str, body: Any = None) -> Any:
+        """Send a request with JSON and return the JSON of the answer.
+
+        The headers, connections and timeouts are the engine's; redirects are refused, since they
+        would take prompts and keys to another server.
 
         Args:
             method: `GET` or `POST`.
-            path: Path below the base URL.
-            body: JSON value to send, or its bytes.
+            path: Path below `base_url`, with a slash in front.
+            body: JSON value to send, or its bytes; `None` sends no body.
 
         Raises:
-            EngineError: There was no answer, or it was not a success.
+            EngineConnectionError: The connection failed.
+            EngineTimeoutError: The server did not answer in time.
+            ServerError: The answer is not JSON.
+            EngineError: The status is not 200; see `status_error`.
         """
         url = self.base_url + path
         content = body if body is None or isinstance(body, bytes) else encode(body)
         try:
             response = await self._transport.get().send(method, url, self._sent_headers, content)
         except (EngineConnectionError, EngineTimeoutError) as error:
-            hint = "; is the server running, and is the endpoint right?" if error.unusable else ""
-            error.args = (f"{public_url(url)}: {error}{hint}",)
-            raise
+            raise _with_url(error, url) from None
         if logger.isEnabledFor(logging.DEBUG):
             logger.debug("%s %s: %d", method, public_url(url), response.status)
         if response.status != 200:
-            raise self._status_error(
+            raise self.status_error(
                 response.status, response.body, public_url(url), response.headers
             )
         self._obey(response.headers)
         try:
             return decode(response.body)
         except ValueError:
-            raise self._no_json(response.body, public_url(url)) from None
+            raise self._not_json(response.body, public_url(url)) from None
 
-    def _no_json(self, body: bytes, url: str) -> ServerError:
-        """The exception for an answer that cannot be read."""
-        said = _excerpt(self.scrub(body.decode(errors="replace")))
-        error = ServerError(f"{url} answered 200 with something that is no JSON: {said}")
-        cut = body.lstrip()[:1] in (b"{", b"[")
-        # A server that never said anything else is no such API.
-        error.transient = cut or self.limits.answered_at is not None
+    def connection_error(self, error: BaseException, url: str) -> EngineError:
+        """The exception for a request that an SDK could not send.
+
+        Args:
+            error: The exception of the HTTP library below the SDK: httpx, httpx2 or aiohttp.
+            url: The request's URL, for the message.
+
+        Returns:
+            `EngineUnreachableError`, `EngineTimeoutError` or `EngineConnectionError`.
+        """
+        limits = {"timeout": self.config.timeout, "connect_timeout": self.config.connect_timeout}
+        return _with_url(connection_error(error, **limits), url)
+
+    def _not_json(self, body: bytes, url: str) -> ServerError:
+        """The exception for a body that is not JSON."""
+        excerpt = _excerpt(self.scrub(body.decode(errors="replace")))
+        error = ServerError(f"{url} answered 200 with a body that is not JSON: {excerpt}")
+        is_cut = body.lstrip()[:1] in (b"{", b"[")
+        # A server that has never sent anything else does not have this API.
+        error.transient = is_cut or self.limits.answered_at is not None
         return error
 
     def _obey(self, headers: Mapping[str, str]) -> None:
-        """Pause when the server says that its limit is reached."""
+        """Pause when the server's limit is reached (OpenAI docs, "Rate limits", headers)."""
         if "0" in (headers.get(f"x-ratelimit-remaining-{kind}") for kind in ("requests", "tokens")):
             self.limits.pause(retry_after(headers) or 0.0)
 
-    def _status_error(
+    def status_error(
         self, status: int, body: bytes, url: str, headers: Mapping[str, str]
     ) -> EngineError:
-        """The exception for an answer that is no success."""
+        """The exception for a status other than 200; a backend may override it.
+
+        Args:
+            status: The HTTP status.
+            body: The answer's body.
+            url: The request's URL, without user, password and query.
+            headers: The answer's headers, for `Retry-After` and the like; names in lower case.
+
+        Returns:
+            `AuthenticationError` for 401 and 403, `NotFoundError` for 404, `QuotaError` for 402
+            and for 429 with the code `insufficient_quota` (OpenAI docs, "Error codes"),
+            `RateLimitError` for 429, `ServerError` for 408 and 5xx, else `RequestError`; its
+            `transient` decides whether the request is sent again, after `retry_after` seconds.
+        """
         error = self._status_class(status, body, url)
         if error.transient:
             error.retry_after = retry_after(headers)
@@ -185,8 +231,8 @@ class BaseHTTPClient(BaseClient):
         if 300 <= status < 400:
             return RequestError(f"{url} redirects ({status}), which is refused", status=status)
         # Scrubbed before it is shortened: half a secret would not be found.
-        said = _server_message(self.scrub(body.decode(errors="replace")))
-        message = f"{url} answered {status}: {said}"
+        reason = _server_message(self.scrub(body.decode(errors="replace")))
+        message = f"{url} answered {status}: {reason}"
         if status in (401, 403):
             hint = "check the engine's API key (api_key_env)"
             return AuthenticationError(f"{message}; {hint}", status=status)
@@ -204,8 +250,14 @@ class BaseHTTPClient(BaseClient):
         return error
 
 
+def _with_url(error: EngineError, url: str) -> EngineError:
+    hint = "; is the server running, and is the endpoint right?" if error.unusable else ""
+    error.args = (f"{public_url(url)}: {error}{hint}",)
+    return error
+
+
 def _without_login(url: str) -> tuple[str, str | None]:
-    """A URL without `user:password@`, which HTTP libraries log, and what stood there."""
+    """A URL without `user:password@`, which HTTP libraries log, and the login itself."""
     parts = urlsplit(url)
     login, _, host = parts.netloc.rpartition("@")
     return urlunsplit(parts._replace(netloc=host)), unquote(login) or None
@@ -216,7 +268,7 @@ def _basic(login: str) -> str:
 
 
 def _server_message(body: str) -> str:
-    """The server's own words, from the shapes of error bodies that servers use."""
+    """The server's message, from the forms of error bodies that servers use."""
     try:
         answer = json.loads(body)
     except (ValueError, RecursionError):
@@ -224,7 +276,7 @@ def _server_message(body: str) -> str:
     for key in ("error", "message", "detail"):
         if isinstance(answer, dict) and key in answer:
             answer = answer[key]
-    return _shortened(answer if isinstance(answer, str) else json.dumps(answer), most=1000)
+    return _shortened(answer if isinstance(answer, str) else json.dumps(answer), limit=1000)
 
 
 def _codes(body: bytes) -> tuple[Any, ...]:
@@ -240,6 +292,6 @@ def _excerpt(body: str) -> str:
     return _shortened(re.sub(r"<(script|style).*?</\1>|<[^>]*>", " ", body[:20_000]))
 
 
-def _shortened(text: str, most: int = 300) -> str:
+def _shortened(text: str, limit: int = 300) -> str:
     text = printable(text)
-    return text[:most] + "…" if len(text) > most else text or "(an empty body)"
+    return text[:limit] + "…" if len(text) > limit else text or "(an empty body)"
