@@ -6,18 +6,25 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from chainette import backend as backend_names
+from chainette import register_engine
+from chainette.backend import (
+    Backend,
+    BaseClient,
+    Completion,
+    EngineConfig,
+    LLMOutput,
+    Request,
+    register_backend,
+)
 from chainette.errors import PluginError, UnknownBackendError
 from chainette.plugins import discovery
-from chainette.plugins.discovery import installed, load, not_installed, survey
+from chainette.plugins.discovery import installed, load, names, not_installed, survey
 
 Make = Callable[..., str]
 
 GOOD = """
-from chainette.engine.client.base import BaseClient
-from chainette.engine.config import EngineConfig
-from chainette.plugins.backend import Backend
-from chainette.capabilities import Capabilities
-from chainette.plugins.hookspecs import hookimpl
+from chainette.backend import Backend, BaseClient, EngineConfig, hookimpl
 
 class Client(BaseClient):
     async def _chat(self, request):
@@ -111,8 +118,8 @@ def test_a_broken_plugin_is_listed_with_its_reason_and_hurts_no_other(
     ("wrong", "said"),
     [
         ("Backend(name, EngineConfig, Client, api_version=99)", "plugin API version 99"),
-        ("Backend(name, dict, Client)", "no subclass of EngineConfig"),
-        ("Backend(name, EngineConfig, EngineConfig)", "no subclass of BaseClient"),
+        ("Backend(name, dict, Client)", "not a subclass of EngineConfig"),
+        ("Backend(name, EngineConfig, EngineConfig)", "not a subclass of BaseClient"),
     ],
 )
 def test_a_plugin_that_does_not_fit_is_incompatible(
@@ -244,8 +251,7 @@ def test_an_implementation_that_raises_is_broken_with_its_reason(make_plugin: Ma
 
 
 NAMED = """
-from chainette.plugins.backend import Backend
-from chainette.plugins.hookspecs import hookimpl
+from chainette.backend import Backend, hookimpl
 
 @hookimpl
 def chainette_backends():
@@ -282,3 +288,90 @@ def test_a_class_that_cannot_be_there_makes_the_plugin_unusable(
     assert not set(state("good").values()) & {"ok"}
     with pytest.raises(PluginError, match=r"not_there|this"):
         load("good")
+
+
+class Echo(BaseClient):
+    async def _chat(self, request: Request) -> LLMOutput:
+        return LLMOutput([Completion(request.messages[-1]["content"])])
+
+
+@pytest.fixture
+def registered(monkeypatch: pytest.MonkeyPatch) -> Backend:
+    """A backend that has no distribution."""
+    monkeypatch.setattr(discovery, "_registered", {})
+    backend = Backend("mine", EngineConfig, Echo, summary="mine alone")
+    register_backend(backend)
+    return backend
+
+
+def test_a_registered_backend_is_used_and_listed_without_a_distribution(
+    registered: Backend, make_plugin: Make
+) -> None:
+    make_plugin(GOOD, "good")
+    assert register_engine("e", backend="mine").engine.generate(["hi"])[0].error is None
+    (info,) = [info for info in survey() if info.name == "mine"]
+    assert (info.distribution, info.version, info.state) == ("registered in this process", "", "ok")
+    assert info.backend is registered
+    assert [info.name for info in survey()] == sorted(names())
+    with pytest.raises(UnknownBackendError, match=r"did you mean 'mine'.*installed.*good, .*mine"):
+        load("mina")
+
+
+def test_a_registered_backend_takes_precedence_over_an_installed_one(
+    registered: Backend, make_plugin: Make
+) -> None:
+    make_plugin("raise RuntimeError('imported')", "mine")
+    assert load("mine") is registered
+    assert state("mine") == {"registered in this process": "ok"}
+
+
+@pytest.mark.parametrize(
+    ("backend", "message"),
+    [
+        (Backend("mine", dict, Echo), "not a subclass of EngineConfig"),  # type: ignore[arg-type]
+        (Backend("mine", EngineConfig, "this:Client"), "AttributeError"),
+        (Backend("mine", EngineConfig, Echo, api_version=99), "plugin API version 99"),
+    ],
+)
+def test_a_backend_that_does_not_fit_is_not_registered(backend: Backend, message: str) -> None:
+    with pytest.raises(PluginError, match=message):
+        register_backend(backend)
+    assert "mine" not in names()
+
+
+def test_a_plugin_that_describes_a_backend_loads_neither_pydantic_nor_an_http_library() -> None:
+    code = (
+        "import sys; from chainette.backend import CHAT_SAMPLING, Backend, Capabilities, hookimpl\n"
+        "print(sorted(sys.modules))"
+    )
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    for name in ("pydantic", "httpx", "aiohttp", "anyio"):
+        assert f"'{name}'" not in shown.stdout
+
+
+def test_the_names_for_plugin_authors_are_these() -> None:
+    assert backend_names.__all__ == [
+        "API_VERSION", "CHAT_SAMPLING", "NO_PROXY", "AuthenticationError", "Backend", "BaseClient",
+        "BaseHTTPClient", "Capabilities", "Completion", "Container", "EngineConfig",
+        "EngineConnectionError", "EngineError", "EngineStartError", "EngineTimeoutError",
+        "EngineUnreachableError", "LLMOutput", "Message", "NotFoundError", "OpenAIChatClient",
+        "OutputSchema", "PerLoop", "QuotaError", "RateLimitError", "Request", "RequestError",
+        "SamplingParams", "ServerError", "ServerProcess", "Usage", "announce", "free_port",
+        "hookimpl", "model_names", "register_backend", "server_process", "unreadable",
+        "with_instruction",
+    ]  # fmt: skip
+    assert all(getattr(backend_names, name) is not None for name in backend_names.__all__)
+    assert {*backend_names.__all__} <= {*dir(backend_names)}
+    with pytest.raises(AttributeError, match=r"chainette\.backend"):
+        _ = backend_names.Nothing
+
+
+def test_a_configuration_of_a_plugin_alone_has_its_client() -> None:
+    """The registry hands down the factory, whichever module is imported first."""
+    code = (
+        "from chainette.backend import EngineConfig\n"
+        "try: EngineConfig(name='e', backend='none').engine\n"
+        "except Exception as error: print(type(error).__name__)"
+    )
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert shown.stdout.strip() == "UnknownBackendError"

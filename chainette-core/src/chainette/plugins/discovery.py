@@ -38,6 +38,9 @@ OURS = {
 }
 """Backends of this project and the distributions that bring them."""
 
+IN_PROCESS = "registered in this process"
+"""Distribution that is shown for a backend that has none."""
+
 Listener: TypeAlias = tuple[str, Callable[..., Any]]
 """Name of a plugin, and its hook."""
 State: TypeAlias = Literal["ok", "conflict", "broken", "incompatible"]
@@ -45,16 +48,16 @@ State: TypeAlias = Literal["ok", "conflict", "broken", "incompatible"]
 
 @dataclass(frozen=True, slots=True)
 class PluginInfo:
-    """One entry point, and after loading it, its backend.
+    """A backend's entry point, and the backend where it could be loaded.
 
     Attributes:
         name: Name of the backend.
-        distribution: Name of the distribution that brings it.
-        version: Version of that distribution.
-        entry_point: What the entry point refers to, `module` or `module:object`.
-        state: Whether the backend can be used.
-        reason: Why it cannot, else empty.
-        backend: The backend, when it can.
+        distribution: Name of the distribution that brings it, or `IN_PROCESS`.
+        version: Version of that distribution; empty for a registered backend.
+        entry_point: Target of the entry point, `module` or `module:object`; empty likewise.
+        state: Whether the backend can be used: `ok`, `conflict`, `broken` or `incompatible`.
+        reason: Why it cannot be used, else empty.
+        backend: The backend, if it can be used.
     """
 
     name: str
@@ -89,7 +92,8 @@ def installed(group: str = GROUP) -> dict[str, list[Installed]]:
             entry_points = distribution.entry_points.select(group=group)
             if not entry_points:
                 continue
-            brought_by, version = _name_and_version(distribution)
+            metadata = distribution.metadata
+            brought_by, version = metadata["Name"], metadata["Version"]
         except Exception as error:  # half removed, or damaged: it hides no other
             logger.debug("a distribution is left out, its metadata cannot be read: %r", error)
             continue
@@ -101,26 +105,11 @@ def installed(group: str = GROUP) -> dict[str, list[Installed]]:
     return {name: list(owners.values()) for name, owners in sorted(found.items())}
 
 
-def _name_and_version(distribution: Any) -> tuple[str, str]:
-    """From the first lines of the metadata; all of it would take a parser of mails (10 ms).
-
-    Raises:
-        ValueError: They are not there.
-    """
-    text = distribution.read_text("METADATA") or distribution.read_text("PKG-INFO") or ""
-    name, version = (
-        re.search(rf"^{field}:[ \t]*(\S+)", text, re.MULTILINE | re.IGNORECASE)
-        for field in ("Name", "Version")
-    )
-    if name is None or version is None:
-        raise ValueError("no name or no version")
-    return name[1], version[1]
-
-
 def register_backend(backend: Backend) -> None:
-    """Make a backend usable in this process without a distribution, as in a notebook.
+    """Make a backend usable in this process without a distribution, as in a script or notebook.
 
-    It comes before an installed backend of the same name, and replaces one registered earlier.
+    It takes precedence over an installed backend of the same name, and replaces one that was
+    registered before. Engines that have a client already keep it.
 
     Args:
         backend: The backend.
@@ -153,11 +142,27 @@ def load(name: str) -> Backend:
 
 
 def survey() -> list[PluginInfo]:
-    """Describe every installed backend and say how it is; a broken one disturbs no other.
+    """Describe every backend, installed or registered, with its state; a broken one hurts no other.
 
     The modules of configurations and clients that are given by name are looked for, not imported.
     """
-    return [info for name, points in installed().items() for info in _describe(name, points)]
+    registered = dict(_registered)
+    infos = [
+        info
+        for name, points in installed().items()
+        if name not in registered
+        for info in _describe(name, points)
+    ]
+    infos += [
+        PluginInfo(printable(name), IN_PROCESS, "", "", backend=backend)
+        for name, backend in registered.items()
+    ]
+    return sorted(infos, key=lambda info: info.name)
+
+
+def names() -> list[str]:
+    """Names of the backends that are installed or registered; nothing is imported."""
+    return sorted({*installed(), *_registered})
 
 
 @cache
@@ -175,8 +180,9 @@ def listeners() -> list[Listener]:
 
 
 def not_installed() -> dict[str, str]:
-    """Backends of this project that are not installed, and the distributions that bring them."""
-    return {name: distribution for name, distribution in OURS.items() if name not in installed()}
+    """Backends of this project that are missing, and the distributions that bring them."""
+    known = names()
+    return {name: distribution for name, distribution in OURS.items() if name not in known}
 
 
 def _describe(name: str, points: list[Installed]) -> list[PluginInfo]:
@@ -264,26 +270,26 @@ def _mismatch(backend: Backend) -> str:
     except (Exception, SystemExit) as error:  # whatever a plugin does stays its own
         return printable(f"{type(error).__name__}: {error}")
     if not (isinstance(config, type) and issubclass(config, EngineConfig)):
-        return f"its config {config!r} is no subclass of EngineConfig"
+        return f"its config {config!r} is not a subclass of EngineConfig"
     if not (isinstance(client, type) and issubclass(client, BaseClient)):
-        return f"its client {client!r} is no subclass of BaseClient"
+        return f"its client {client!r} is not a subclass of BaseClient"
     return ""
 
 
-def _info(name: str, point: Installed, **found: Any) -> PluginInfo:
+def _info(name: str, point: Installed, **fields: Any) -> PluginInfo:
     return PluginInfo(
         name,
         printable(point.distribution),
         printable(point.version),
         printable(point.entry_point.value),
-        **found,
+        **fields,
     )
 
 
 def _missing(name: str) -> str:
-    known = ", ".join(installed()) or "none"
+    known = ", ".join(names()) or "none"
     if name in OURS:
         what = f"backend {name!r} is not installed (pip install {OURS[name]})"
     else:
-        what = f"unknown backend {name!r}{did_you_mean(name, {*installed(), *OURS})}"
+        what = f"unknown backend {name!r}{did_you_mean(name, {*names(), *OURS})}"
     return f"{what}; installed backends: {known}"
