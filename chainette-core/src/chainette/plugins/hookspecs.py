@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 import pluggy
 
-from chainette.events import Event
-from chainette.plugins.backend import Backend
+if TYPE_CHECKING:
+    from chainette.events import Event
+    from chainette.plugins.backend import Backend
 
 PROJECT = "chainette"
 
