@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterable, Iterable
 from contextlib import aclosing
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 from chainette.pipeline.pipeline import Pipeline
-from chainette.run.options import RunOptions, StreamOptions, known, takes
+from chainette.run.options import Help, RunOptions, known, takes
 
 if TYPE_CHECKING:
     from chainette.reports.result import Result
@@ -16,6 +17,15 @@ if TYPE_CHECKING:
 
 Inputs: TypeAlias = Iterable[Any] | AsyncIterable[Any] | str | Path
 """Models or dicts, or the path of a file of them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamOptions(RunOptions):
+    """The options of a run whose results are streamed."""
+
+    in_order: Annotated[
+        bool, Help("Yield results in the order of the inputs, not in that of completion.")
+    ] = False
 
 
 class Chain(Pipeline):

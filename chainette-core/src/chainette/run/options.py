@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-import re
-import textwrap
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import (
     Annotated,
     Any,
     Concatenate,
     Literal,
+    NamedTuple,
     ParamSpec,
     TypeVar,
     get_args,
@@ -33,8 +33,7 @@ InputsT = TypeVar("InputsT")
 ReturnT = TypeVar("ReturnT")
 
 
-@dataclass(frozen=True, slots=True)
-class Help:
+class Help(NamedTuple):
     """The description of an option.
 
     Attributes:
@@ -118,17 +117,7 @@ class RunOptions:
         return self.resume or self.retry_errors
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StreamOptions(RunOptions):
-    """The options of a run whose results are streamed."""
-
-    in_order: Annotated[
-        bool, Help("Yield results in the order of the inputs, not in that of completion.")
-    ] = False
-
-
-@dataclass(frozen=True, slots=True)
-class Option:
+class Option(NamedTuple):
     """One option.
 
     Attributes:
@@ -149,16 +138,17 @@ class Option:
         return Path in get_args(self.type)
 
 
-def options_of(options: Callable[..., Any] = RunOptions) -> list[Option]:
+@cache
+def options_of(options: Callable[..., Any] = RunOptions) -> tuple[Option, ...]:
     """The options that a class has as its fields."""
     assert isinstance(options, type)
     hints = get_type_hints(options, include_extras=True)
-    return [
-        Option(
-            field.name, hints[field.name].__origin__, field.default, *hints[field.name].__metadata__
-        )
-        for field in dataclasses.fields(options)
-    ]
+    return tuple(_option(field, hints[field.name]) for field in dataclasses.fields(options))
+
+
+def _option(field: dataclasses.Field[Any], hint: Any) -> Option:
+    (help,) = hint.__metadata__
+    return Option(field.name, hint.__origin__, field.default, help)
 
 
 def takes(
@@ -196,18 +186,14 @@ def takes(
     return describe
 
 
-def _described(docstring: str, fields: list[Option]) -> str:
-    """A docstring with a line for each option in place of the one for `**options`."""
-
-    def entry(indent: str, option: Option) -> str:
-        text = f"{option.name}: {option.help.text} {option.help.more}"
-        further = f"{indent}    "
-        return textwrap.fill(text, 100, initial_indent=indent, subsequent_indent=further)
-
-    def entries(match: re.Match[str]) -> str:
-        return "\n".join(entry(match[1], option) for option in fields)
-
-    return re.sub(r"^( *)\*\*options:.*$", entries, docstring, count=1, flags=re.MULTILINE)
+def _described(docstring: str, fields: Sequence[Option]) -> str:
+    """A docstring with an entry for each option in place of the one for `**options`."""
+    before, entry, after = docstring.partition("**options:")
+    if not entry:
+        return docstring
+    indent = " " * (len(before) - len(before.rstrip(" ")))
+    texts = (f"{it.name}: {it.help.text} {it.help.more}".rstrip() for it in fields)
+    return before + f"\n{indent}".join(texts) + "\n" + after.partition("\n")[2]
 
 
 def known(keywords: dict[str, Any], options: type[RunOptions] = RunOptions) -> dict[str, Any]:
