@@ -226,7 +226,7 @@ def llama_cpp(alias: str) -> ServerProcess:
 
     command = [sys.executable, "-m", "chainette_llamacpp.server", "--alias", alias]
     command += ["--model-path", str(default_model_path()), "--address-file", "{address_file}"]
-    return server_process(command, name=alias)
+    return server_process([*command, "--threads", "1"], name=alias)
 
 
 SHARED = pytest.StashKey[Shared]()
@@ -269,6 +269,20 @@ def wheels(shared: Shared) -> Path:
 
 
 @pytest.fixture
+def examples(tmp_path: Path) -> Path:
+    """The examples of a clone, whose model has one thread.
+
+    Two servers with a thread for each processor take four times as long: their threads wait for
+    each other without letting others work.
+    """
+    folder = tmp_path / "clone/examples"
+    shutil.copytree(ROOT / "examples", folder, ignore=shutil.ignore_patterns("chainette-llamacpp"))
+    with (folder / "engines.llamacpp.yml").open("a") as engines:
+        engines.write("  threads: 1\n")
+    return folder
+
+
+@pytest.fixture
 def chainette(tmp_path: Path) -> Chainette:
     """Runs the command line in a folder of its own."""
 
@@ -306,6 +320,7 @@ def in_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Chainette:
                 patch.setenv(name, value)
             patch.chdir(tmp_path)
             patch.setattr(sys, "argv", words)
+            patch.setattr(sys.modules["__main__"], "__package__", None)  # not `python -m pytest`
             patch.setattr(sys, "path", [*sys.path])
             patch.setattr(sys, "stdin", TextIOWrapper(BytesIO(input.encode())))
             for name, stream in streams.items():
