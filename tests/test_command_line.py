@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -36,45 +37,45 @@ def test_a_run_prints_answers_on_stdout_and_all_else_on_stderr(
     assert json.loads((project / "out/run.json").read_text())["inputs"]["path"] == "rows.jsonl"
 
 
-def test_rows_come_from_standard_input_too(chainette: Any, project: Path) -> None:
-    done = chainette(*RUN[:3], "-", *RUN[4:], input='{"number": 7}\n')
+def test_rows_come_from_standard_input_too(in_process: Any, project: Path) -> None:
+    done = in_process(*RUN[:3], "-", *RUN[4:], input='{"number": 7}\n')
     assert done.returncode == 0
     assert "Say 7" in done.stdout
 
 
-def test_limit_and_overwrite(chainette: Any, project: Path) -> None:
-    assert "2 ok" in chainette(*RUN, "--limit", "2").stderr
-    refused = chainette(*RUN)
+def test_limit_and_overwrite(in_process: Any, project: Path) -> None:
+    assert "2 ok" in in_process(*RUN, "--limit", "2").stderr
+    refused = in_process(*RUN)
     assert refused.returncode == 2
     assert "--overwrite" in clean(refused)
-    assert "5 ok" in chainette(*RUN, "--overwrite").stderr
+    assert "5 ok" in in_process(*RUN, "--overwrite").stderr
 
 
-def test_without_an_output_dir_a_new_one_is_made(chainette: Any, project: Path) -> None:
-    done = chainette(*RUN[:-2])
+def test_without_an_output_dir_a_new_one_is_made(in_process: Any, project: Path) -> None:
+    done = in_process(*RUN[:-2])
     assert done.returncode == 0
     assert len(list((project / "runs/numbers").iterdir())) == 1
 
 
-def test_rows_that_fail_are_shown_and_the_exit_code_is_1(chainette: Any, project: Path) -> None:
+def test_rows_that_fail_are_shown_and_the_exit_code_is_1(in_process: Any, project: Path) -> None:
     (project / "rows.jsonl").write_text('{"number": 1}\nnot json\n{"numbr": 3}\n')
-    done = chainette(*RUN)
+    done = in_process(*RUN)
     assert done.returncode == 1
     assert "rows.jsonl:2: not JSON" in clean(done)
     assert "rows.jsonl:3: 'number' is missing" in done.stderr
     assert "1 ok, 2 failed" in done.stderr
 
 
-def test_when_no_row_can_be_read_the_exit_code_is_2(chainette: Any, project: Path) -> None:
+def test_when_no_row_can_be_read_the_exit_code_is_2(in_process: Any, project: Path) -> None:
     (project / "rows.jsonl").write_text('not json\n{"numbr": 3}\n')
-    done = chainette(*RUN)
+    done = in_process(*RUN)
     assert done.returncode == 2
     assert "rows.jsonl:1" in clean(done)
 
 
-def test_an_empty_input_is_said_to_be_empty(chainette: Any, project: Path) -> None:
+def test_an_empty_input_is_said_to_be_empty(in_process: Any, project: Path) -> None:
     (project / "rows.jsonl").write_text("")
-    done = chainette(*RUN)
+    done = in_process(*RUN)
     assert done.returncode == 0
     assert "the input has no rows" in clean(done)
 
@@ -96,7 +97,7 @@ def test_an_empty_input_is_said_to_be_empty(chainette: Any, project: Path) -> No
     ],
 )
 def test_what_cannot_start_is_one_message_and_exit_code_2(
-    chainette: Any, project: Path, change: tuple[str, str], said: str
+    in_process: Any, project: Path, change: tuple[str, str], said: str
 ) -> None:
     for name, text in {
         "bad": "- name: e\n   backend: x\n",
@@ -108,29 +109,29 @@ def test_what_cannot_start_is_one_message_and_exit_code_2(
         (project / f"{name}.yml").write_text(text)
     arguments = list(RUN)
     arguments[arguments.index(change[0]) + 1] = change[1]
-    done = chainette(*arguments)
+    done = in_process(*arguments)
     assert done.returncode == 2
     assert said in clean(done)
     assert done.stderr.count("error: ") == 1
     assert done.stdout == ""
 
 
-def test_engines_yml_in_the_folder_supplies_what_is_missing(chainette: Any, project: Path) -> None:
+def test_engines_yml_in_the_folder_supplies_what_is_missing(in_process: Any, project: Path) -> None:
     (project / "other.yml").write_text("- {name: f, backend: openai, model: m, api_key: x}\n")
     said = "engines from ./engines.yml: e\n"
     for engines in ((), ("-e", "other.yml")):
-        done = chainette(*RUN[:4], *engines, "-o", "out", "--overwrite")
+        done = in_process(*RUN[:4], *engines, "-o", "out", "--overwrite")
         assert done.returncode == 0
         assert done.stderr.count(said) == 1
-    logs = chainette(*RUN[:4], "-o", "out", "--overwrite", "--json-logs").stderr.splitlines()
+    logs = in_process(*RUN[:4], "-o", "out", "--overwrite", "--json-logs").stderr.splitlines()
     assert json.loads(logs[0]) == {"event": "engines", "file": "./engines.yml", "names": ["e"]}
     for command in (("check", "e"), ("list",), ("warmup", "e")):
-        assert said in chainette("engines", *command, "-e", "other.yml").stderr
-        assert "engines from" not in chainette("engines", *command, "-e", "engines.yml").stderr
-    assert said in chainette("warmup", "numbers_chain.py").stderr
+        assert said in in_process("engines", *command, "-e", "other.yml").stderr
+        assert "engines from" not in in_process("engines", *command, "-e", "engines.yml").stderr
+    assert said in in_process("warmup", "numbers_chain.py").stderr
     (project / "engines.yml").rename(project / "moved.yml")
-    assert chainette(*RUN[:4], env={"CHAINETTE_ENGINES": "moved.yml"}).returncode == 0
-    refused = chainette(*RUN[:4], "-e", "other.yml", "-o", "new")
+    assert in_process(*RUN[:4], env={"CHAINETTE_ENGINES": "moved.yml"}).returncode == 0
+    refused = in_process(*RUN[:4], "-e", "other.yml", "-o", "new")
     assert "unknown engine 'e'; registered engines: f" in clean(refused)
 
 
@@ -144,7 +145,7 @@ steps: [{use: "numbers_chain:chain"}]
 
 
 def test_the_command_line_overrides_the_environment_and_that_the_yaml_file(
-    chainette: Any, project: Path
+    in_process: Any, project: Path
 ) -> None:
     (project / "sub").mkdir()
     for name in ("numbers_chain.py", "rows.jsonl"):
@@ -152,27 +153,27 @@ def test_the_command_line_overrides_the_environment_and_that_the_yaml_file(
     (project / "sub/chain.yaml").write_text(CHAIN_YAML)
     run = ("run", "sub/chain.yaml", "-e", "engines.yml")  # whose engine replaces the chain's own
     for _ in range(2):
-        assert "3 ok, 0 failed" in chainette(*run).stderr
+        assert "3 ok, 0 failed" in in_process(*run).stderr
         assert (project / "sub/from_yaml/run.json").exists()
     environment = {"CHAINETTE_LIMIT": "2", "CHAINETTE_OUTPUT_DIR": "from_env"}
-    assert "2 ok, 0 failed" in chainette(*run, env=environment).stderr
+    assert "2 ok, 0 failed" in in_process(*run, env=environment).stderr
     assert (project / "from_env/run.json").exists()
-    done = chainette("run-yaml", *run[1:], "--limit", "1", "-o", "from_flag", env=environment)
+    done = in_process("run-yaml", *run[1:], "--limit", "1", "-o", "from_flag", env=environment)
     assert "1 ok, 0 failed" in done.stderr
     assert (project / "from_flag/run.json").exists()
-    assert "exclude each other" in clean(chainette(*run, "--resume"))
-    assert chainette(*run, "--resume", "--no-overwrite").returncode == 0
-    assert "--overwrite" in clean(chainette(*run, env={"CHAINETTE_OVERWRITE": "0"}))
+    assert "exclude each other" in clean(in_process(*run, "--resume"))
+    assert in_process(*run, "--resume", "--no-overwrite").returncode == 0
+    assert "--overwrite" in clean(in_process(*run, env={"CHAINETTE_OVERWRITE": "0"}))
 
 
-def test_every_option_of_a_run_is_a_flag_with_its_description(chainette: Any) -> None:
-    text = " ".join(chainette("run", "--help").stdout.split())
+def test_every_option_of_a_run_is_a_flag_with_its_description(in_process: Any) -> None:
+    text = " ".join(in_process("run", "--help").stdout.split())
     for option in options_of():
         assert f"--{option.name.replace('_', '-')}" in text
         assert option.help.text in text
-    assert "Alias of `chainette run`." in chainette("run-yaml", "--help").stdout
-    assert chainette(*RUN, "--limit", "0").returncode == 2
-    assert "'csv' is not" in clean(chainette(*RUN, "--fmt", "csv"))
+    assert "Alias of `chainette run`." in in_process("run-yaml", "--help").stdout
+    assert in_process(*RUN, "--limit", "0").returncode == 2
+    assert "'csv' is not" in clean(in_process(*RUN, "--fmt", "csv"))
 
 
 @pytest.mark.parametrize(
@@ -185,36 +186,36 @@ def test_every_option_of_a_run_is_a_flag_with_its_description(chainette: Any) ->
     ],
 )
 def test_a_target_that_is_not_there_is_one_message(
-    chainette: Any, project: Path, target: str, said: str
+    in_process: Any, project: Path, target: str, said: str
 ) -> None:
     for command in ("run", "inspect"):
-        done = chainette(command, target, *(RUN[2:] if command == "run" else ()))
+        done = in_process(command, target, *(RUN[2:] if command == "run" else ()))
         assert done.returncode == 2
         assert said in clean(done)
 
 
-def test_a_run_without_inputs_says_which_option_is_missing(chainette: Any, project: Path) -> None:
-    done = chainette(*RUN[:2])
+def test_a_run_without_inputs_says_which_option_is_missing(in_process: Any, project: Path) -> None:
+    done = in_process(*RUN[:2])
     assert done.returncode == 2
     assert "--inputs" in clean(done)
 
 
 def test_a_model_that_the_server_has_not_ends_the_run(
-    chainette: Any, project: Path, openai_server: Any
+    in_process: Any, project: Path, openai_server: Any
 ) -> None:
     openai_server.reply = lambda body: (404, {"error": {"message": "The model 'm' is unknown"}})
-    done = chainette(*RUN)
+    done = in_process(*RUN)
     assert done.returncode == 2
     assert "The model 'm' is unknown" in clean(done)
     assert "check the engine's model" in done.stderr
 
 
 def test_answers_that_do_not_fit_are_failed_rows(
-    chainette: Any, project: Path, openai_server: Any
+    in_process: Any, project: Path, openai_server: Any
 ) -> None:
     message = {"message": {"content": "no json"}, "finish_reason": "stop"}
     openai_server.reply = lambda body: (200, {"choices": [message]})
-    done = chainette(*RUN)
+    done = in_process(*RUN)
     assert done.returncode == 1
     assert "not a valid Answer" in clean(done)
     errors = (project / "out/errors.jsonl").read_text().splitlines()
@@ -259,19 +260,19 @@ def test_ctrl_c_writes_what_is_done_and_exits_with_130(
     assert len(finished) < 5 if times == 1 else len(finished) == 1
 
 
-def test_inspect_shows_the_chain(chainette: Any, project: Path) -> None:
-    assert "Row → Answer  engine e" in chainette("inspect", "numbers_chain.py").stdout
-    assert "flowchart TD" in chainette("inspect", "numbers_chain.py", "--mermaid").stdout
-    shown = json.loads(chainette("inspect", "numbers_chain.py", "--json").stdout)
+def test_inspect_shows_the_chain(in_process: Any, project: Path) -> None:
+    assert "Row → Answer  engine e" in in_process("inspect", "numbers_chain.py").stdout
+    assert "flowchart TD" in in_process("inspect", "numbers_chain.py", "--mermaid").stdout
+    shown = json.loads(in_process("inspect", "numbers_chain.py", "--json").stdout)
     assert shown["nodes"][0]["id"] == "say"
 
 
-def test_engines_are_listed_with_their_backends(chainette: Any, project: Path) -> None:
-    done = chainette("engines", "list", "-e", "engines.yml")
+def test_engines_are_listed_with_their_backends(in_process: Any, project: Path) -> None:
+    done = in_process("engines", "list", "-e", "engines.yml")
     assert done.returncode == 0
     assert "chainette_openai" in done.stdout
     assert "vllm_local" in done.stdout
-    shown = json.loads(chainette("engines", "list", "-e", "engines.yml", "--json").stdout)
+    shown = json.loads(in_process("engines", "list", "-e", "engines.yml", "--json").stdout)
     by_name = {backend["name"]: backend for backend in shown["backends"]}
     assert set(by_name["openai"]) == {
         "name", "distribution", "version", "entry_point", "capabilities", "sampling", "summary",
@@ -283,24 +284,61 @@ def test_engines_are_listed_with_their_backends(chainette: Any, project: Path) -
 
 
 def test_engines_check_says_what_works_and_what_it_took(
-    chainette: Any, project: Path, openai_server: Any
+    in_process: Any, project: Path, openai_server: Any
 ) -> None:
     text = '{"city": "Paris", "continent": "Europe"}'
     choice = {"message": {"content": text}, "finish_reason": "stop"}
     usage = {"prompt_tokens": 9, "completion_tokens": 4}
     openai_server.reply = lambda body: (200, {"choices": [choice], "usage": usage})
-    done = chainette("engines", "check", "e", "-e", "engines.yml")
+    done = in_process("engines", "check", "e", "-e", "engines.yml")
     assert done.returncode == 0, done.stderr
     for words in ("structured output yes", "m is one of 1", "9 in, 4 out"):
         assert words in done.stdout
     choice["message"] = {"content": "Paris"}
-    done = chainette("engines", "check", "e", "-e", "engines.yml")
+    done = in_process("engines", "check", "e", "-e", "engines.yml")
     assert done.returncode == 1
     assert "no: " in done.stdout
-    done = chainette("engines", "check", "x", "-e", "engines.yml")
+    done = in_process("engines", "check", "x", "-e", "engines.yml")
     assert done.returncode == 2
     assert "unknown engine 'x'" in clean(done)
 
 
-def test_the_version_is_shown(chainette: Any) -> None:
-    assert chainette("--version").stdout.strip()[0].isdigit()
+def test_the_version_is_shown(in_process: Any) -> None:
+    assert in_process("--version").stdout.strip()[0].isdigit()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        RUN,
+        ("run-yaml", *RUN[1:]),
+        ("inspect", "numbers_chain.py"),
+        ("schema",),
+        ("warmup", "numbers_chain.py"),
+        ("engines", "list"),
+        ("engines", "check", "e"),
+        ("engines", "warmup", "e"),
+        ("engines", "stop", "e"),
+        ("plugins", "new", "Ac-me"),
+        ("plugins", "check", "nothing"),
+        ("--version",),
+        ("--help",),
+    ],
+    ids=" ".join,
+)
+def test_the_program_says_what_these_tests_hear_in_process(
+    chainette: Any, in_process: Any, project: Path, words: tuple[str, ...]
+) -> None:
+    again = ("--overwrite",) if "out" in words else ()
+    state = {"XDG_STATE_HOME": str(project / "state")}
+    there, here = (run(*words, *again, env=state) for run in (chainette, in_process))
+    assert there.returncode == here.returncode
+    assert without_times(there.stdout) == without_times(here.stdout)
+    # A slow run says more than once how far it is.
+    last = [without_times(done.stderr).splitlines()[-1:] for done in (there, here)]
+    assert last[0] == last[1]
+    assert there.stdout + there.stderr
+
+
+def without_times(text: str) -> str:
+    return re.sub(r"[\d.]+ (ms|s)\b", "TIME", text)

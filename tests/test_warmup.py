@@ -78,69 +78,69 @@ def test_an_engine_of_other_options_starts_its_own_server(
 
 
 def test_the_record_of_a_server_that_is_gone_is_forgotten(
-    chainette: Chainette, state: dict[str, str]
+    in_process: Chainette, state: dict[str, str]
 ) -> None:
     folder = Path(state["XDG_STATE_HOME"]) / "chainette/servers"
     folder.mkdir(parents=True)
     gone = {"name": "old", "backend": "b", "key": "k", "url": "http://127.0.0.1:1", "pid": 1}
     (folder / "old.json").write_text(json.dumps(gone | {"created": 1.0}))
     (folder / "half.json").write_text('{"name": "ha')
-    listed = chainette("engines", "list", env=state)
+    listed = in_process("engines", "list", env=state)
     assert "http://127.0.0.1:1" not in listed.stdout
     assert not (folder / "old.json").exists()
     assert psutil.pid_exists(1)
     (folder / "half.json").unlink()
 
 
-def test_stop_says_when_nothing_runs(chainette: Chainette, state: dict[str, str]) -> None:
-    stopped = chainette("engines", "stop", "--all", env=state)
+def test_stop_says_when_nothing_runs(in_process: Chainette, state: dict[str, str]) -> None:
+    stopped = in_process("engines", "stop", "--all", env=state)
     assert (stopped.returncode, stopped.stderr) == (0, "no server is running\n")
-    unknown = chainette("engines", "stop", "other", env=state)
+    unknown = in_process("engines", "stop", "other", env=state)
     assert unknown.returncode == 2
     assert "no server named 'other' is running; running: none" in unknown.stderr
-    assert chainette("engines", "stop", env=state).returncode == 2
+    assert in_process("engines", "stop", env=state).returncode == 2
 
 
 def test_a_dry_run_prints_the_command_and_starts_nothing(
-    chainette: Chainette, state: dict[str, str]
+    in_process: Chainette, state: dict[str, str]
 ) -> None:
-    shown = chainette("engines", "warmup", "llamacpp", "--dry-run", env=state)
+    shown = in_process("engines", "warmup", "llamacpp", "--dry-run", env=state)
     assert shown.returncode == 0
     assert "-m chainette_llamacpp.server" in shown.stdout
     assert records(state) == []
 
 
 def test_a_dry_run_of_a_chain_prints_the_commands_of_its_engines(
-    chainette: Chainette, state: dict[str, str], project: Path
+    in_process: Chainette, state: dict[str, str], project: Path
 ) -> None:
     (project / "engines.yml").write_text("- {name: e, backend: llamacpp}\n")
-    shown = chainette("warmup", "numbers_chain.py", "--dry-run", env=state)
+    shown = in_process("warmup", "numbers_chain.py", "--dry-run", env=state)
     assert "-m chainette_llamacpp.server" in shown.stdout
-    refused = chainette("warmup", "numbers_chain.py", "--dry-run", "--docker", env=state)
+    refused = in_process("warmup", "numbers_chain.py", "--dry-run", "--docker", env=state)
     assert "nothing to start, the backend llamacpp has no official image" in refused.stderr
 
 
 def test_an_engine_with_an_endpoint_is_only_checked(
-    chainette: Chainette, state: dict[str, str], project: Path, openai_server: Any
+    in_process: Chainette, state: dict[str, str], project: Path, openai_server: Any
 ) -> None:
-    warmed = chainette("engines", "warmup", "e", env=state)
+    warmed = in_process("engines", "warmup", "e", env=state)
     assert warmed.returncode == 0, warmed.stderr
     assert "nothing to start, it has the endpoint" in warmed.stderr
     assert "models: m" in warmed.stdout
-    chain = chainette("warmup", "numbers_chain.py", "-e", "engines.yml", env=state)
+    chain = in_process("warmup", "numbers_chain.py", "-e", "engines.yml", env=state)
     assert chain.returncode == 0, chain.stderr
     assert "models: m" in chain.stdout
     openai_server.shutdown()
     openai_server.server_close()
-    gone = chainette("engines", "warmup", "e", "llamacpp", "--dry-run", env=state)
+    gone = in_process("engines", "warmup", "e", "llamacpp", "--dry-run", env=state)
     assert gone.returncode == 0
-    assert chainette("engines", "warmup", "e", env=state).returncode == 2
+    assert in_process("engines", "warmup", "e", env=state).returncode == 2
 
 
 def test_what_is_no_engine_and_no_backend_is_refused(
-    chainette: Chainette, state: dict[str, str]
+    in_process: Chainette, state: dict[str, str]
 ) -> None:
-    refused = chainette("engines", "warmup", "vlm_api", env=state)
+    refused = in_process("engines", "warmup", "vlm_api", env=state)
     assert refused.returncode == 2
     assert "is neither an engine nor a backend" in refused.stderr
     assert "vllm_api" in refused.stderr
@@ -196,14 +196,14 @@ def test_a_container_that_does_not_start_says_why(
 
 
 def test_without_docker_the_error_says_so(
-    chainette: Chainette, state: dict[str, str], tmp_path: Path
+    in_process: Chainette, state: dict[str, str], tmp_path: Path
 ) -> None:
     arguments = ("engines", "warmup", "vllm_api", "--model", "m", "--docker")
     nowhere = state | {"PATH": str(tmp_path)}
-    failed = chainette(*arguments, env=nowhere)
+    failed = in_process(*arguments, env=nowhere)
     assert failed.returncode == 2
     assert "the program `docker` is not on PATH: install Docker" in failed.stderr
-    assert "docker run" in chainette(*arguments, "--dry-run", env=nowhere).stdout
+    assert "docker run" in in_process(*arguments, "--dry-run", env=nowhere).stdout
 
 
 def test_a_warm_up_that_is_interrupted_leaves_nothing(
