@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from chainette.testing.contract import BackendContract
+from chainette.testing.contract.structured import StructuredChecks
 from chainette.testing.servers import FakeOpenAI
 
 
@@ -10,7 +11,7 @@ class TestChat(BackendContract):
     server_class = FakeOpenAI
 
 
-class TestChatInStrictSchemas(BackendContract):
+class TestChatInStrictSchemas(StructuredChecks):  # nothing else of a request differs
     backend = "openai"
     fields = {"model": "m", "api": "chat", "strict": True}
     server_class = FakeOpenAI
