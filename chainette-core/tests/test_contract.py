@@ -9,6 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import pytest
+from chainette.engine.client import retry
+from chainette.testing.contract import checks, concurrency, failures
 
 BACKEND = """
 import asyncio
@@ -46,10 +48,8 @@ def chainette_backends():
     return [Backend("toy", Config, Client, capabilities, summary={summary!r})]
 """
 CONTRACT = """
-from chainette.testing.contract import BackendContract, concurrency, failures
+from chainette.testing.contract import BackendContract
 from chainette.testing.servers import FakeOpenAI
-
-concurrency.PATIENCE = failures.PATIENCE = 3
 
 
 class TestToy(BackendContract):
@@ -470,9 +470,13 @@ MUTATIONS = {
 
 @pytest.fixture
 def outcome(
-    make_plugin: Callable[..., str], pytester: pytest.Pytester
+    make_plugin: Callable[..., str], pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[..., dict[str, int]]:
     """Runs the checks on a backend with a mutation; how many passed and failed."""
+
+    for module in (checks, concurrency, failures):
+        monkeypatch.setattr(module, "PATIENCE", 3.0)
+    monkeypatch.setattr(retry, "FIRST", 0.01)
 
     def run(mutation: Mutation, *options: str) -> dict[str, int]:
         source = BACKEND.format(

@@ -15,6 +15,7 @@ import pytest
 import respx
 from chainette import LLMOutput, SamplingParams
 from chainette.capabilities import CHAT_SAMPLING, Capabilities
+from chainette.engine.client import identity_cache
 from chainette.engine.config import EngineConfig
 from chainette.engine.http import aiohttp as aiohttp_transport
 from chainette.engine.http.aiohttp import AiohttpTransport
@@ -573,14 +574,16 @@ def full_backlog() -> Iterator[int]:
 
 
 @respx.mock
-def test_every_request_has_its_own_parameters_and_type() -> None:
+def test_every_request_has_its_own_parameters_and_type(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(identity_cache, "MOST", 8)
+
     class Town(BaseModel):
         mayor: str
 
     route = respx.post(f"{URL}/chat/completions").respond(json=completion("{}"))
     client = make_client(extra_body={"user": "u"})
     wanted = []
-    for n in range(200):  # more than are remembered, and no two objects the same
+    for n in range(30):  # more than are remembered, and no two objects the same
         output = (None, City, Town)[n % 3]
         one(client, SamplingParams(max_tokens=n + 1, seed=n % 7), output_model=output)
         wanted.append((n + 1, n % 7, output and output.__name__))
