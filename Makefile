@@ -59,14 +59,15 @@ format: $(READY)
 # Writes tables and the commands' reference into the pages, then builds docs/_build/html.
 COG := $(BIN)/cog -P -I docs -p "from tables import *"
 COGGED := docs/engines.md docs/runs.md docs/backends/*.md docs/reference/cli.md
+SITE := docs/_build/html
 docs: $(READY)
 	$(COG) -r $(COGGED)
-	$(BIN)/sphinx-build -W --keep-going --quiet -b html docs docs/_build/html
+	$(BIN)/sphinx-build -W --keep-going --quiet -b html docs $(SITE)
 
 # What `make docs` would change is stale, and a page with a warning is not built.
 docs-check: $(READY)
 	$(COG) --check $(COGGED)
-	$(BIN)/sphinx-build -W --keep-going --quiet -E -b html docs docs/_build/html
+	$(BIN)/sphinx-build -W --keep-going --quiet -E -b html docs $(SITE)
 
 # Asks every address that the pages link to; needs the internet.
 docs-links: $(READY)
