@@ -1,4 +1,4 @@
-"""JSON in the texts of models that cannot help saying something around it."""
+"""JSON in answers that have other text around it."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ PRETTY = json.dumps(json.loads(OSLO), indent=2)
         'It is {"name": "Oslo", "inhabitants": 700000, "more": "</think>"}.',
     ],
 )
-def test_the_answer_is_found(text: str) -> None:
+def test_json_is_found_in_the_answer(text: str) -> None:
     parsed = output_schema(City).parse(text)
     assert parsed == City(name="Oslo", inhabitants=700000)
 
@@ -55,10 +55,10 @@ def test_the_answer_is_found(text: str) -> None:
         ('The answer is {"name": "Oslo", "inhabitants": "many"}.', "int_parsing"),
     ],
 )
-def test_what_is_wrong_is_said_of_the_json_that_is_there(text: str, kind: str) -> None:
-    with pytest.raises(ValidationError) as caught:
+def test_the_error_describes_the_json_in_the_answer(text: str, kind: str) -> None:
+    with pytest.raises(ValidationError) as exc_info:
         output_schema(City).parse(text)
-    assert caught.value.errors()[0]["type"] == kind
+    assert exc_info.value.errors()[0]["type"] == kind
 
 
 JSON = st.recursive(
@@ -73,18 +73,18 @@ JSON = st.recursive(
     st.text(alphabet=st.characters(exclude_characters="[{`")),
     st.text(alphabet=st.characters(exclude_characters="`")),
 )
-def test_json_is_found_between_any_words(value: Any, before: str, after: str) -> None:
+def test_json_is_found_between_any_texts(value: Any, before: str, after: str) -> None:
     after = after.replace("</think>", "")
-    found = list(embedded(f"{before}{json.dumps(value)}{after}"))
-    assert json.dumps(value) in found
+    candidates = list(embedded(f"{before}{json.dumps(value)}{after}"))
+    assert json.dumps(value) in candidates
 
 
 @given(st.text() | st.text(alphabet='[]{}"\\`<think/>ab:,1 \n'))
-def test_any_text_is_looked_through_in_finite_steps(text: str) -> None:
+def test_any_text_has_a_bounded_number_of_candidates(text: str) -> None:
     assert len(list(embedded(text))) <= 2 * 64 + 1 + text.count("```")
 
 
 @pytest.mark.parametrize("text", ["[" * 100_000, "{" * 100_000, '{"a":' * 50_000, "```" * 10_000])
-def test_texts_without_an_end_are_no_answer(text: str) -> None:
+def test_unterminated_json_is_not_an_answer(text: str) -> None:
     with pytest.raises(ValidationError):
         output_schema(City).parse(text)

@@ -1,4 +1,4 @@
-"""Strict schemas: accepted by OpenAI's rules, and answers come back as the types they were for."""
+"""Strict schemas follow OpenAI's rules, and their answers are restored to the original types."""
 
 import copy
 import datetime as dt
@@ -232,7 +232,7 @@ class Free(BaseModel):
     bare_list: list  # type: ignore[type-arg]
     bare_dict: dict  # type: ignore[type-arg]
     bare_tuple: tuple  # type: ignore[type-arg]
-    mapping: Mapping[str, Any] = Field(description="Whatever was said.")
+    mapping: Mapping[str, Any] = Field(description="Any values.")
 
 
 class Maps(BaseModel):
@@ -295,7 +295,7 @@ CAT = {"kind": "cat", "lives": 7}
 DOG = {"kind": "dog", "name": "Rex"}
 FREE = {"a": [1, 2.5, None, True, "x", {"entries": [{"key": "k", "value": 1}], "": {}}], "b": []}
 
-# Each type with JSON values, in its own shape, that it validates.
+# Each type with JSON values that it accepts, in their original shape.
 CORPUS: list[tuple[str, Any, list[Any]]] = [
     (
         "plain model",
@@ -539,16 +539,16 @@ PYTHON_TYPES: dict[str, Any] = {
 
 
 def broken_rules(schema: dict[str, Any]) -> Iterator[str]:
-    """Every breach of strict mode's rules, found without the code under test."""
+    """Violations of strict mode's rules, independently of the code under test."""
     if schema.get("type") != "object" or "anyOf" in schema:
         yield "the root is not an object"
     defs = schema.get("$defs", {})
-    yield from node_breaches({k: v for k, v in schema.items() if k != "$defs"}, defs, "#")
+    yield from node_violations({k: v for k, v in schema.items() if k != "$defs"}, defs, "#")
     for name, node in defs.items():
-        yield from node_breaches(node, defs, f"#/$defs/{name}")
+        yield from node_violations(node, defs, f"#/$defs/{name}")
 
 
-def node_breaches(node: Any, defs: Any, at: str) -> Iterator[str]:
+def node_violations(node: Any, defs: Any, at: str) -> Iterator[str]:
     if not isinstance(node, dict):
         yield f"{at}: {node!r} is not an object"
         return
@@ -556,13 +556,13 @@ def node_breaches(node: Any, defs: Any, at: str) -> Iterator[str]:
         if set(node) != {"$ref"}:
             yield f"{at}: $ref has siblings"
         if node["$ref"].removeprefix("#/$defs/") not in defs:
-            yield f"{at}: {node['$ref']} leads nowhere"
+            yield f"{at}: {node['$ref']} does not exist"
         return
     if "anyOf" in node:
         if set(node) - {"anyOf", "description"} or not node["anyOf"]:
             yield f"{at}: anyOf with {set(node)}"
         for number, branch in enumerate(node["anyOf"]):
-            yield from node_breaches(branch, defs, f"{at}/anyOf/{number}")
+            yield from node_violations(branch, defs, f"{at}/anyOf/{number}")
         return
     if node.get("type") not in KEYWORDS:
         yield f"{at}: type {node.get('type')!r}"
@@ -570,10 +570,10 @@ def node_breaches(node: Any, defs: Any, at: str) -> Iterator[str]:
     unknown = set(node) - KEYWORDS[node["type"]] - {"type", "description"}
     if unknown:
         yield f"{at}: {unknown} is not for type {node['type']}"
-    yield from typed_breaches(node, defs, at)
+    yield from typed_violations(node, defs, at)
 
 
-def typed_breaches(node: dict[str, Any], defs: Any, at: str) -> Iterator[str]:
+def typed_violations(node: dict[str, Any], defs: Any, at: str) -> Iterator[str]:
     for value in node.get("enum", ()):
         if not isinstance(value, PYTHON_TYPES[node["type"]]):
             yield f"{at}: {value!r} is not a {node['type']}"
@@ -582,18 +582,18 @@ def typed_breaches(node: dict[str, Any], defs: Any, at: str) -> Iterator[str]:
     if "(?" in node.get("pattern", "").replace("(?:", ""):
         yield f"{at}: pattern {node['pattern']}"
     if node["type"] == "array":
-        yield from node_breaches(node.get("items"), defs, f"{at}/items")
+        yield from node_violations(node.get("items"), defs, f"{at}/items")
     if node["type"] == "object":
-        yield from object_breaches(node, defs, at)
+        yield from object_violations(node, defs, at)
 
 
-def object_breaches(node: dict[str, Any], defs: Any, at: str) -> Iterator[str]:
+def object_violations(node: dict[str, Any], defs: Any, at: str) -> Iterator[str]:
     if node.get("additionalProperties") is not False:
         yield f"{at}: open object"
     if node.get("required") != list(node.get("properties", ())):
         yield f"{at}: not all required"
     for name, child in node.get("properties", {}).items():
-        yield from node_breaches(child, defs, f"{at}/properties/{name}")
+        yield from node_violations(child, defs, f"{at}/properties/{name}")
 
 
 class Encoder:
@@ -677,7 +677,7 @@ def round_trip(tp: Any, value: Any, entries: str = "entries", item: str = "item_
 
 
 @pytest.mark.parametrize("tp", TYPES)
-def test_schema_keeps_every_rule_of_strict_mode(tp: Any) -> None:
+def test_schema_follows_every_rule_of_strict_mode(tp: Any) -> None:
     assert list(broken_rules(to_strict(schema_of(tp)).schema)) == []
 
 
@@ -697,15 +697,15 @@ def test_input_is_not_changed(tp: Any) -> None:
 
 
 @pytest.mark.parametrize("tp", TYPES)
-def test_openai_sdk_finds_nothing_to_change(tp: Any) -> None:
+def test_openai_sdk_does_not_change_the_schema(tp: Any) -> None:
     sdk = pytest.importorskip("openai.lib._pydantic")
     strict = to_strict(schema_of(tp)).schema
-    theirs = copy.deepcopy(strict)
-    assert sdk._ensure_strict_json_schema(theirs, path=(), root=theirs) == strict
+    result = copy.deepcopy(strict)
+    assert sdk._ensure_strict_json_schema(result, path=(), root=result) == strict
 
 
 @pytest.mark.parametrize(("tp", "value"), SAMPLES)
-def test_answer_comes_back_as_the_instance(tp: Any, value: Any) -> None:
+def test_answer_is_restored_to_the_instance(tp: Any, value: Any) -> None:
     names = ("entries__", "item___") if tp is Clash else ("entries", "item_")
     round_trip(tp, value, *names)
 
@@ -714,7 +714,7 @@ def test_answer_comes_back_as_the_instance(tp: Any, value: Any) -> None:
     "tp",
     [Plain, Node, Dates, Texts, Numbers, Left, Cat, Aliased, Empty, Open, Box[int]],
 )
-def test_plain_models_need_no_restoring(tp: Any) -> None:
+def test_plain_models_do_not_need_restoring(tp: Any) -> None:
     strict = to_strict(schema_of(tp))
     answer = {"any": [1]}
     assert strict.identity
@@ -730,7 +730,7 @@ def property_of(tp: Any, name: str) -> Any:
     return to_strict(schema_of(tp)).schema["properties"][name]
 
 
-def test_mapping_is_written_as_entries() -> None:
+def test_mapping_is_encoded_as_entries() -> None:
     strict = to_strict(schema_of(dict[str, int]))
     pair = {
         "type": "object",
@@ -747,7 +747,7 @@ def test_mapping_is_written_as_entries() -> None:
     assert strict.restore({"entries": [{"key": "a", "value": 1}]}) == {"a": 1}
 
 
-def test_sizes_of_a_mapping_bound_its_entries() -> None:
+def test_size_limits_of_a_mapping_apply_to_its_entries() -> None:
     entries = property_of(Constrained, "table")["properties"]["entries"]
     assert (entries["minItems"], entries["maxItems"]) == (1, 2)
 
@@ -762,12 +762,12 @@ def test_sizes_of_a_mapping_bound_its_entries() -> None:
         ("short_keys", {"type": "string", "description": "At most 2 characters."}),
     ],
 )
-def test_keys_keep_what_is_known_of_them(name: str, key: Any) -> None:
+def test_keys_keep_their_constraints(name: str, key: Any) -> None:
     entries = property_of(Maps, name)["properties"]["entries"]
     assert entries["items"]["properties"]["key"] == key
 
 
-def test_patterns_of_keys_each_have_their_values() -> None:
+def test_each_key_pattern_has_its_own_values() -> None:
     strict = to_strict(
         {
             "type": "object",
@@ -786,17 +786,17 @@ def test_tuple_has_a_property_for_each_position() -> None:
     assert strict.restore({"item_2": "a", "item_1": 1}) == [1, "a"]
 
 
-def test_tuple_of_one_type_is_a_list_of_that_length() -> None:
+def test_tuple_of_one_type_is_a_list_of_fixed_length() -> None:
     strict = to_strict(schema_of(Sequences)).schema["properties"]["same"]
     assert strict == {"type": "array", "items": {"type": "number"}, "minItems": 2, "maxItems": 2}
 
 
-def test_named_tuple_says_the_names_of_its_positions() -> None:
+def test_named_tuple_describes_its_positions_by_name() -> None:
     positions = to_strict(schema_of(Point)).schema["properties"]
     assert [position["description"] for position in positions.values()] == ["X", "Y"]
 
 
-def test_root_that_is_no_object_is_wrapped() -> None:
+def test_root_that_is_not_an_object_is_wrapped() -> None:
     strict = to_strict(schema_of(list[int]))
     assert list(strict.schema["properties"]) == ["value"]
     assert strict.restore({"value": [1]}) == [1]
@@ -809,10 +809,10 @@ def test_recursive_root_is_inlined_and_its_definition_kept() -> None:
     assert strict["$defs"]["Node"]["description"] == "A tree."
 
 
-def test_reference_with_words_of_its_own_is_wrapped() -> None:
+def test_reference_with_its_own_description_is_wrapped() -> None:
     best = property_of(Owner, "best")
-    words = 'The best of them. Default: {"kind": "cat", "lives": 9}.'
-    assert best == {"anyOf": [{"$ref": "#/$defs/Cat"}], "description": words}
+    description = 'The best of them. Default: {"kind": "cat", "lives": 9}.'
+    assert best == {"anyOf": [{"$ref": "#/$defs/Cat"}], "description": description}
 
 
 @pytest.mark.parametrize(
@@ -851,11 +851,11 @@ def test_reference_with_words_of_its_own_is_wrapped() -> None:
         ),
     ],
 )
-def test_constraints_are_kept_or_put_in_words(name: str, schema: Any) -> None:
+def test_constraints_are_kept_or_described(name: str, schema: Any) -> None:
     assert property_of(Constrained, name) == schema
 
 
-def test_default_is_told_and_the_property_required() -> None:
+def test_default_is_described_and_the_property_required() -> None:
     strict = to_strict(schema_of(Defaults)).schema
     assert strict["properties"]["count"] == {"type": "integer", "description": "Default: 5."}
     assert strict["required"] == list(Defaults.model_fields)
@@ -865,14 +865,14 @@ def test_default_is_told_and_the_property_required() -> None:
     "pattern",
     [r"^(?!^[-+.]*$)[+-]?0*\d*\.?\d*$", r"(?<=a)b", r"(?P<n>a)", r"\Aa\Z", r"(a)\1", r"a++"],
 )
-def test_pattern_that_servers_refuse_is_put_in_words(pattern: str) -> None:
+def test_pattern_that_servers_refuse_is_described(pattern: str) -> None:
     node = {"type": "object", "properties": {"a": {"type": "string", "pattern": pattern}}}
     converted = to_strict({**node, "required": ["a"]}).schema["properties"]["a"]
     assert "pattern" not in converted
     assert f"`{pattern}`" in converted["description"]
 
 
-def test_mixed_values_are_told_apart_by_type() -> None:
+def test_mixed_values_are_grouped_by_type() -> None:
     assert to_strict(schema_of(Literal[1, "a", None, True])).schema["properties"]["value"] == {
         "anyOf": [
             {"type": "integer", "enum": [1]},
@@ -883,12 +883,12 @@ def test_mixed_values_are_told_apart_by_type() -> None:
     }
 
 
-def test_values_that_are_lists_are_free_form_with_the_choice_in_words() -> None:
+def test_list_values_of_an_enum_are_free_form_and_described() -> None:
     value = to_strict({"enum": [[1, 2], [3]]}).schema["properties"]["value"]
     assert value["description"] == "One of: [[1, 2], [3]]."
 
 
-def test_left_out_key_may_be_null_where_null_means_nothing_else() -> None:
+def test_optional_key_may_be_null_if_null_is_not_a_value_of_that_name() -> None:
     strict = to_strict(schema_of(Options))
     assert strict.schema["properties"]["name"] == {
         "anyOf": [{"type": "string"}, {"type": "null"}],
@@ -897,13 +897,13 @@ def test_left_out_key_may_be_null_where_null_means_nothing_else() -> None:
     assert strict.restore({"depth": 1, "name": None, "limit": None}) == {"depth": 1, "limit": None}
 
 
-def test_left_out_key_is_required_where_null_is_a_value_of_that_name() -> None:
+def test_optional_key_is_required_if_null_is_a_value_of_that_name() -> None:
     strict = to_strict(schema_of(Clashing))
     assert strict.identity
     assert strict.schema["properties"]["name"] == {"type": "string"}
 
 
-def test_null_within_free_form_values_is_never_dropped() -> None:
+def test_null_in_free_form_values_is_kept() -> None:
     class Both(TypedDict):
         name: NotRequired[str]
         free: dict[str, Any]
@@ -938,14 +938,14 @@ def test_all_of_is_merged() -> None:
     assert strict["properties"]["one"]["anyOf"] == [{"$ref": "#/$defs/Base"}]
 
 
-def test_rules_without_an_equivalent_are_put_in_words() -> None:
+def test_rules_without_an_equivalent_are_described() -> None:
     node = {"type": "string", "not": {"const": "x"}, "if": {"minLength": 3}, "then": False}
     value = to_strict(node).schema["properties"]["value"]
     assert value == {"type": "string", "description": 'not: {"const": "x"}. if: {"minLength": 3}.'}
 
 
 @pytest.mark.parametrize("ref", ["#/$defs/Missing", "#/properties/a", "#", "other.json"])
-def test_reference_to_nothing_is_an_error(ref: str) -> None:
+def test_reference_without_a_definition_is_an_error(ref: str) -> None:
     with pytest.raises(ValueError, match=re.escape(repr(ref))):
         to_strict({"type": "array", "items": {"$ref": ref}})
 
@@ -982,37 +982,37 @@ JSON = st.recursive(
 
 
 @given(JSON)
-def test_every_json_value_survives(value: Any) -> None:
+def test_every_json_value_round_trips(value: Any) -> None:
     round_trip(Any, value)
 
 
 @given(st.dictionaries(st.text() | st.just("entries"), st.integers()))
-def test_every_mapping_survives(value: Any) -> None:
+def test_every_mapping_round_trips(value: Any) -> None:
     round_trip(dict[str, int], value)
 
 
-Drawn = tuple[Any, st.SearchStrategy[Any]]
+Case = tuple[Any, st.SearchStrategy[Any]]
 FIELD_NAMES = ["entries", "item_1", "key", "value", "a", "properties", "type"]
 
 
-def models_of(members: list[tuple[str, Drawn, bool]]) -> Drawn:
+def models_of(members: list[tuple[str, Case, bool]]) -> Case:
     fields: dict[str, Any] = {name: (tp, ...) for name, (tp, _), _ in members}
-    model = create_model("Drawn", **fields)
+    model = create_model("Generated", **fields)
     return model, st.fixed_dictionaries({name: values for name, (_, values), _ in members})
 
 
-def typed_dicts_of(members: list[tuple[str, Drawn, bool]]) -> Drawn:
+def typed_dicts_of(members: list[tuple[str, Case, bool]]) -> Case:
     fields = {n: tp if required else NotRequired[tp] for n, (tp, _), required in members}
     values = {name: inner for name, (_, inner), _ in members}
-    return TypedDict("Drawn", fields), st.fixed_dictionaries(values)  # type: ignore[operator]
+    return TypedDict("Generated", fields), st.fixed_dictionaries(values)  # type: ignore[operator]
 
 
-def pairs_of(two: tuple[Drawn, Drawn]) -> Drawn:
+def pairs_of(two: tuple[Case, Case]) -> Case:
     (one, values), (other, more) = two
     return GenericAlias(tuple, (one, other)), st.tuples(values, more).map(list)
 
 
-def wider(inner: st.SearchStrategy[Drawn]) -> st.SearchStrategy[Drawn]:
+def wider(inner: st.SearchStrategy[Case]) -> st.SearchStrategy[Case]:
     members = st.lists(
         st.tuples(st.sampled_from(FIELD_NAMES), inner, st.booleans()),
         max_size=3,
@@ -1028,7 +1028,7 @@ def wider(inner: st.SearchStrategy[Drawn]) -> st.SearchStrategy[Drawn]:
     )
 
 
-TYPES_DRAWN = st.recursive(
+GENERATED_TYPES = st.recursive(
     st.sampled_from(
         [(int, st.integers(-9, 9)), (str, st.text(max_size=3)), (bool, st.booleans()), (Any, JSON)]
     ),
@@ -1048,9 +1048,9 @@ def names_in(schema: Any) -> set[str]:
 
 
 @settings(max_examples=150, deadline=None)
-@given(TYPES_DRAWN, st.data())
-def test_every_drawn_type_and_value_survives(drawn: Drawn, data: st.DataObject) -> None:
-    tp, values = drawn
+@given(GENERATED_TYPES, st.data())
+def test_every_generated_type_and_value_round_trips(case: Case, data: st.DataObject) -> None:
+    tp, values = case
     schema = schema_of(tp)
     strict = to_strict(schema)
     assert list(broken_rules(strict.schema)) == []

@@ -14,7 +14,7 @@ class Row(BaseModel):
 
 
 @pytest.fixture(autouse=True)
-def usual() -> Iterator[None]:
+def default_thresholds() -> Iterator[None]:
     before = gc.get_threshold()
     gc.set_threshold(700, 10, 10)
     yield
@@ -25,7 +25,7 @@ def threshold() -> int:
     return gc.get_threshold()[0]
 
 
-def test_the_collector_looks_less_often_while_rows_run_and_as_before_afterwards() -> None:
+def test_the_threshold_is_raised_during_a_run_and_restored_afterwards() -> None:
     def look(row: Row) -> Row:
         return Row(threshold=threshold())
 
@@ -34,7 +34,7 @@ def test_the_collector_looks_less_often_while_rows_run_and_as_before_afterwards(
     assert gc.get_threshold() == (700, 10, 10)
 
 
-def test_the_last_of_several_runs_puts_back_what_was_set() -> None:
+def test_the_last_of_several_runs_restores_the_threshold() -> None:
     with relaxed():
         with relaxed():
             assert threshold() == OBJECTS
@@ -42,15 +42,15 @@ def test_the_last_of_several_runs_puts_back_what_was_set() -> None:
     assert threshold() == 700
 
 
-@pytest.mark.parametrize("own", [0, OBJECTS + 1])
-def test_a_collector_that_is_off_or_slower_is_left_alone(own: int) -> None:
-    gc.set_threshold(own)
+@pytest.mark.parametrize("value", [0, OBJECTS + 1])
+def test_a_disabled_or_slower_collector_is_not_changed(value: int) -> None:
+    gc.set_threshold(value)
     with relaxed():
-        assert threshold() == own
-    assert threshold() == own
+        assert threshold() == value
+    assert threshold() == value
 
 
-def test_a_change_of_somebody_else_is_left_alone() -> None:
+def test_a_threshold_changed_by_other_code_is_kept() -> None:
     with relaxed():
         gc.set_threshold(5)
     assert threshold() == 5
