@@ -21,16 +21,16 @@ MakePlugin = Callable[..., str]
 
 @pytest.fixture(autouse=True)
 def _own_registry(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Every test has a registry, and loaded plugins, of its own."""
+    """Give every test its own registry and its own loaded plugins."""
     monkeypatch.setattr(registry, "_configs", {})
     monkeypatch.setattr(registry, "_clients", {})
     monkeypatch.setattr(discovery, "_loaded", {})
-    _forget()
+    _clear_caches()
     yield
-    _forget()
+    _clear_caches()
 
 
-def _forget() -> None:
+def _clear_caches() -> None:
     discovery.installed.cache_clear()
     discovery.listeners.cache_clear()
 
@@ -38,7 +38,7 @@ def _forget() -> None:
 @pytest.fixture
 def make_plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[MakePlugin]:
     """Installs a distribution with entry points into a folder on sys.path."""
-    made: list[str] = []
+    modules: list[str] = []
 
     def make(
         source: str,
@@ -51,7 +51,7 @@ def make_plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Mak
     ) -> str:
         number = next(_numbers)
         module, distribution = f"plugin_{number}", distribution or f"plugin-{number}"
-        made.append(module)
+        modules.append(module)
         folder = tmp_path / module
         info = folder / f"{distribution.replace('-', '_')}-1.2.dist-info"
         info.mkdir(parents=True)
@@ -63,17 +63,17 @@ def make_plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Mak
         points = "".join(f"{name} = {value.format(module=module)}\n" for name in names)
         (info / "entry_points.txt").write_bytes(entry_points or f"[{group}]\n{points}".encode())
         monkeypatch.syspath_prepend(str(folder))
-        _forget()
+        _clear_caches()
         return module
 
     yield make
-    for module in made:
+    for module in modules:
         sys.modules.pop(module, None)
 
 
 @pytest.fixture
 def scripted(make_plugin: MakePlugin) -> MakePlugin:
-    """Installs the backend `scripted`, whose answers are what a test's function returns."""
+    """Installs the backend `scripted`, which answers with the return value of a test's function."""
     make_plugin(
         """
         from chainette.engine.client.base import BaseClient

@@ -28,12 +28,18 @@ class Row(BaseModel):
     n: int
 
 
-def step(id: str, prompt: str, takes: Any = Row, gives: Any = Row) -> Step:
-    return Step(id=id, input_model=takes, output_model=gives, engine_name="e", user_prompt=prompt)
+def step(id: str, prompt: str, input_model: Any = Row, output_model: Any = Row) -> Step:
+    return Step(
+        id=id,
+        input_model=input_model,
+        output_model=output_model,
+        engine_name="e",
+        user_prompt=prompt,
+    )
 
 
 def number(messages: Any) -> Row:
-    """The engine: adds up the numbers of the prompt."""
+    """Answer with the sum of the numbers in the prompt."""
     return Row(n=sum(int(word) for word in messages[-1]["content"].split()))
 
 
@@ -56,7 +62,7 @@ def add(amount: int, id: str, **options: Any) -> Any:
     return apply(function, id=id, **options)
 
 
-def test_branches_run_beside_the_flow_and_join_under_their_alias() -> None:
+def test_branches_run_in_parallel_and_join_under_their_alias() -> None:
     left = Branch(name="left", steps=[step("ten", "{{ n }} 10"), add(1, "one")]).join("l")
     right = Branch(name="right", steps=[step("hundred", "{{ n }} 100")]).join("r")
     flow = (
@@ -69,7 +75,7 @@ def test_branches_run_beside_the_flow_and_join_under_their_alias() -> None:
     assert list(run.results[0].outputs) == ["same", "ten", "one", "hundred", "sum"]
 
 
-def test_a_branch_that_is_not_joined_leaves_its_outputs(tmp_path: Path) -> None:
+def test_outputs_of_a_branch_that_is_not_joined_are_kept(tmp_path: Path) -> None:
     chain = Chain(name="c", steps=[add(0, "a"), Branch(name="b", steps=[add(5, "side")])])
     run = chain.run(rows(2), output_dir=tmp_path / "run")
     assert [value.n for value in values(run)] == [0, 1]
@@ -80,7 +86,7 @@ def test_a_branch_that_is_not_joined_leaves_its_outputs(tmp_path: Path) -> None:
     assert [line["row_id"] for line in lines(tmp_path / "run/steps/side")] == [0, 1]
 
 
-def test_a_chain_of_functions_needs_no_engine() -> None:
+def test_a_chain_of_functions_does_not_need_an_engine() -> None:
     async def wait(row: Row) -> Row:
         await anyio.sleep(0.01 if row.n % 2 else 0)
         return row
@@ -135,7 +141,7 @@ def test_a_branch_that_splits_joins_with_all_its_items(tmp_path: Path) -> None:
     assert lines(tmp_path / "run/steps/one")[-1]["item"] in ("0", "1", "2")
 
 
-def test_a_failing_function_fails_its_row_alone(tmp_path: Path) -> None:
+def test_a_failing_function_fails_only_its_row(tmp_path: Path) -> None:
     def picky(row: Row) -> Row:
         if row.n == 1:
             raise ValueError("not one")
@@ -152,7 +158,7 @@ def lines_of(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
-def test_what_a_function_returns_is_validated() -> None:
+def test_return_values_of_functions_are_validated() -> None:
     def wrong(row: Row) -> Row:
         return {"n": "x"}  # type: ignore[return-value]
 
@@ -161,7 +167,7 @@ def test_what_a_function_returns_is_validated() -> None:
     assert "n: Input should be a valid integer" in str(result.error)
 
 
-def test_a_failed_branch_fails_what_needs_it_and_nothing_else(tmp_path: Path) -> None:
+def test_a_failed_branch_fails_only_the_steps_that_need_it(tmp_path: Path) -> None:
     def fail(row: Row) -> Row:
         raise ValueError("no")
 
@@ -179,7 +185,7 @@ def test_a_failed_branch_fails_what_needs_it_and_nothing_else(tmp_path: Path) ->
     assert error["step_id"] == "fail"
 
 
-def test_an_items_failure_leaves_its_siblings_going(tmp_path: Path) -> None:
+def test_a_failed_item_does_not_stop_its_siblings(tmp_path: Path) -> None:
     def split(row: Row) -> list[Row]:
         return [Row(n=n) for n in range(3)]
 
@@ -195,7 +201,7 @@ def test_an_items_failure_leaves_its_siblings_going(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("size", [1, 3, 4, 1000])
-def test_a_batch_takes_many_items_and_gives_back_as_many(size: int) -> None:
+def test_a_batch_returns_as_many_items_as_it_takes(size: int) -> None:
     sizes = []
 
     def batched(items: list[Row]) -> list[Row]:
@@ -208,33 +214,33 @@ def test_a_batch_takes_many_items_and_gives_back_as_many(size: int) -> None:
     assert max(sizes) == min(size, 10)
 
 
-def test_a_batch_may_be_larger_than_what_is_in_flight() -> None:
-    seen = []
+def test_a_batch_may_be_larger_than_the_number_of_rows_in_flight() -> None:
+    batches = []
 
     def everything(items: list[Row]) -> list[Row]:
-        seen.append([item.n for item in items])
+        batches.append([item.n for item in items])
         return items
 
     steps = [add(0, "a"), apply(everything, batch="all"), add(1, "b")]
     run = Chain(name="c", steps=steps).run(rows(1000))
-    assert seen == [list(range(1000))]
+    assert batches == [list(range(1000))]
     assert [value.n for value in values(run)] == list(range(1, 1001))
 
 
-def test_batches_after_one_another_wait_for_all_rows() -> None:
-    seen = []
+def test_consecutive_batches_wait_for_all_rows() -> None:
+    calls = []
 
     def first(items: list[Row]) -> list[Any]:
-        seen.append(("first", len(items)))
+        calls.append(("first", len(items)))
         return [None if item.n == 0 else [item, item] for item in items]
 
     def second(items: list[Row]) -> list[Row]:
-        seen.append(("second", len(items)))
+        calls.append(("second", len(items)))
         return items
 
     steps = [apply(first, batch="all"), apply(second, batch="all")]
     run = Chain(name="c", steps=steps).run(rows(4))
-    assert seen == [("first", 4), ("second", 6)]
+    assert calls == [("first", 4), ("second", 6)]
     assert values(run)[:2] == [None, [Row(n=1), Row(n=1)]]
 
 
@@ -248,7 +254,7 @@ def test_a_batch_of_the_wrong_length_fails_its_rows() -> None:
     }
 
 
-# What the executor does, said by recursion: one row at a time, nothing beside anything.
+# A reference implementation of the executor: recursive, one row at a time, without concurrency.
 
 Plan = list[Any]
 
@@ -269,23 +275,23 @@ def plans(depth: int = 2) -> st.SearchStrategy[Plan]:
 def build(plan: Plan, numbers: Any) -> list[Any]:
     nodes: list[Any] = []
     aliases: list[str] = []
-    for kind, *what in plan:
+    for kind, *args in plan:
         id = f"x{next(numbers)}"
         if kind == "branch":
-            branch = Branch(name=id, steps=build(what[0], numbers))
-            if what[1]:
+            branch = Branch(name=id, steps=build(args[0], numbers))
+            if args[1]:
                 aliases.append(id)
                 branch.join(id)
             nodes.append(branch)
         elif kind == "step":
-            seen = " ".join(f"{{{{ {a} | string | length }}}}" for a in aliases)
-            nodes.append(step(id, f"{{{{ n }}}} {what[0]} {seen}"))
+            lengths = " ".join(f"{{{{ {a} | string | length }}}}" for a in aliases)
+            nodes.append(step(id, f"{{{{ n }}}} {args[0]} {lengths}"))
         elif kind == "add":
-            nodes.append(add(what[0], id))
+            nodes.append(add(args[0], id))
         elif kind == "split":
-            nodes.append(apply(splitter(what[0]), id=id))
+            nodes.append(apply(splitter(args[0]), id=id))
         else:
-            nodes.append(apply(tens, id=id, batch=what[0]))
+            nodes.append(apply(tens, id=id, batch=args[0]))
     return nodes
 
 
@@ -308,16 +314,16 @@ def tens(items: list[Row]) -> list[Row]:
 
 
 def reference(nodes: list[Any], plan: Plan, row: Row, joined: dict[str, Any]) -> Any:
-    """The last outputs of a row: a value, `None` for a dropped one, or a list of a split one."""
+    """The last outputs of a row: a value, `None` if it was dropped, or a list if it was split."""
     joined = dict(joined)
-    for index, (node, (kind, *what)) in enumerate(zip(nodes, plan, strict=True)):
+    for index, (node, (kind, *args)) in enumerate(zip(nodes, plan, strict=True)):
         if kind == "branch":
-            made = reference(node.steps, what[0], row, joined)
+            result = reference(node.steps, args[0], row, joined)
             if node.alias:
-                joined[node.alias] = flat(made) if isinstance(made, list) else made
+                joined[node.alias] = flat(result) if isinstance(result, list) else result
         elif kind == "split":
-            items = split_by_hand(row, what[0])
-            if row.n % what[0] > 1:
+            items = split_by_hand(row, args[0])
+            if row.n % args[0] > 1:
                 rest = nodes[index + 1 :], plan[index + 1 :]
                 return [reference(*rest, item, joined) for item in items]
             if not items:
@@ -325,7 +331,7 @@ def reference(nodes: list[Any], plan: Plan, row: Row, joined: dict[str, Any]) ->
             row = items[0]
         else:
             lengths = sum(len(str(joined[a])) for a in joined if f"{{ {a} |" in prompt(node))
-            row = Row(n=row.n + (10 if kind == "batch" else what[0]) + lengths)
+            row = Row(n=row.n + (10 if kind == "batch" else args[0]) + lengths)
     return row
 
 
@@ -333,60 +339,60 @@ def prompt(node: Any) -> str:
     return getattr(node, "user_prompt", "")
 
 
-def flat(made: Any) -> Any:
-    if not isinstance(made, list):
-        return [] if made is None else [made]
-    return [item for part in made for item in flat(part)]
+def flat(output: Any) -> Any:
+    if not isinstance(output, list):
+        return [] if output is None else [output]
+    return [item for part in output for item in flat(part)]
 
 
 @given(plans(), st.integers(0, 12))
 @settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
-def test_any_graph_gives_what_a_plain_recursion_gives(plan: Plan, count: int) -> None:
+def test_any_graph_gives_the_results_of_the_reference(plan: Plan, count: int) -> None:
     nodes = build(plan, itertools.count())
     chain = Chain(name="c", steps=nodes)
     with fake_engine("e", number, max_concurrency=3):
         run = chain.run(rows(count))
     for n, result in enumerate(run.results):
-        wanted = reference(nodes, plan, Row(n=n), {})
+        expected = reference(nodes, plan, Row(n=n), {})
         if not chain.main_ids:
             continue
-        assert result.unwrap() == (flat(wanted) if isinstance(wanted, list) else wanted)
+        assert result.unwrap() == (flat(expected) if isinstance(expected, list) else expected)
 
 
-def clean_or_torn(chance: random.Random, path: Path) -> None:
-    """Leave the files as a kill would: perhaps with the beginning of a line at an end."""
+def truncate_some_files(rng: random.Random, path: Path) -> None:
+    """Damage files as a kill would: some may end with an incomplete line."""
     for file in [*sorted(path.glob("steps/*/*.jsonl")), path / "errors.jsonl"]:
-        if chance.random() < 0.5:
-            whole = file.read_bytes().splitlines(keepends=True)
-            if whole:
-                cut = chance.randrange(len(whole[-1]))
-                file.write_bytes(b"".join(whole[:-1]) + whole[-1][:cut])
+        if rng.random() < 0.5:
+            complete = file.read_bytes().splitlines(keepends=True)
+            if complete:
+                cut = rng.randrange(len(complete[-1]))
+                file.write_bytes(b"".join(complete[:-1]) + complete[-1][:cut])
 
 
 def finished(path: Path) -> set[tuple[str, int, str]]:
-    """Steps that have finished, well or not, with rows and items."""
+    """Steps that have finished, successfully or not, with their rows and items."""
     done = [
         (file.parent.name, line["row_id"], line.get("item", ""))
         for file in path.glob("steps/*/*.jsonl")
-        for line in whole_lines(file)
+        for line in complete_lines(file)
     ]
-    assert len(done) == len(set(done)), "a finished step was done again"
+    assert len(done) == len(set(done)), "a finished step was repeated"
     failed = [
         (line["step_id"], line["row_id"], line.get("item", ""))
-        for line in whole_lines(path / "errors.jsonl")
+        for line in complete_lines(path / "errors.jsonl")
     ]
     assert len(failed) == len(set(failed)), "an error was recorded twice"
     return {*done, *failed}
 
 
-def whole_lines(path: Path) -> list[dict[str, Any]]:
+def complete_lines(path: Path) -> list[dict[str, Any]]:
     lines = path.read_bytes().splitlines(keepends=True)
     return [json.loads(line) for line in lines if line.endswith(b"\n")]
 
 
 @given(plans(), st.integers(1, 12), st.lists(st.integers(1, 15), max_size=3), st.integers(0, 99))
 @settings(deadline=None, max_examples=60, suppress_health_check=list(HealthCheck))
-def test_an_interrupted_run_ends_as_one_that_was_not(
+def test_an_interrupted_run_ends_with_the_results_of_an_uninterrupted_one(
     tmp_path_factory: pytest.TempPathFactory,
     plan: Plan,
     count: int,
@@ -397,17 +403,17 @@ def test_an_interrupted_run_ends_as_one_that_was_not(
     chain = Chain(name="c", steps=nodes)
     folder = tmp_path_factory.mktemp("runs")
     steps = {node.id for node in chain.prompted}
-    left, chance = [0], random.Random(seed)
+    answers_left, rng = [0], random.Random(seed)
 
-    async def killed(path: Path, after: int) -> None:
-        left[0] = after
+    async def run_until_killed(path: Path, after: int) -> None:
+        answers_left[0] = after
         with anyio.CancelScope() as scope:
             scopes.append(scope)
             await chain.arun(rows(count), output_dir=path, resume=True)
 
     def answer(messages: Any) -> Any:
-        left[0] -= 1
-        if left[0] == 0:
+        answers_left[0] -= 1
+        if answers_left[0] == 0:
             scopes[-1].cancel()
         row = number(messages)
         return RateLimitError("too many") if row.n % 7 == 3 else row
@@ -415,23 +421,23 @@ def test_an_interrupted_run_ends_as_one_that_was_not(
     scopes: list[anyio.CancelScope] = []
     with fake_engine("e", answer, max_concurrency=3) as engine:
         clean = chain.run(rows(count), output_dir=folder / "clean")
-        for kill in kills:
-            anyio.run(killed, folder / "run", kill)
-            clean_or_torn(chance, folder / "run")
+        for answers_before_kill in kills:
+            anyio.run(run_until_killed, folder / "run", answers_before_kill)
+            truncate_some_files(rng, folder / "run")
         before = finished(folder / "run") if kills else set()
-        asked = len(engine.requests)
-        left[0] = 0
+        requests = len(engine.requests)
+        answers_left[0] = 0
         run = chain.run(rows(count), output_dir=folder / "run", resume=True)
     after = finished(folder / "run")
     assert after == finished(folder / "clean")
-    assert len(engine.requests) - asked == len({d for d in after - before if d[0] in steps})
+    assert len(engine.requests) - requests == len({d for d in after - before if d[0] in steps})
     assert run.counts == clean.counts
     assert lines(folder / "run/flattened") == lines(folder / "clean/flattened")
     assert [r.outputs for r in run.results] == [r.outputs for r in clean.results]
     assert run.usage == clean.usage
 
 
-def test_errors_are_tried_again_when_asked(tmp_path: Path) -> None:
+def test_errors_are_retried_on_request(tmp_path: Path) -> None:
     chain = Chain(name="c", steps=[step("a", "{{ n }} 1"), step("b", "{{ n }} 1")])
     script: dict[str, Any] = {"10 1": Row(n=5), "0 1": Row(n=10), "1 1": RateLimitError("too many")}
     with fake_engine("e", script):
@@ -452,12 +458,12 @@ def test_errors_are_tried_again_when_asked(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("changed", ["chain", "model", "engine", "inputs", "function"])
-def test_a_run_of_something_else_is_not_gone_on_with(changed: str, tmp_path: Path) -> None:
+def test_a_run_whose_definition_changed_is_not_resumed(changed: str, tmp_path: Path) -> None:
     class Changed(Row):
         more: int = 0
 
     def chain(prompt: str, model: Any, function: Any) -> Chain:
-        return Chain(name="c", steps=[step("a", prompt, gives=model), function])
+        return Chain(name="c", steps=[step("a", prompt, output_model=model), function])
 
     source = tmp_path / "rows.jsonl"
     source.write_text('{"n": 1}\n')
@@ -471,9 +477,9 @@ def test_a_run_of_something_else_is_not_gone_on_with(changed: str, tmp_path: Pat
         Changed if changed == "model" else Row,
         apply(tens_of_one, id="f") if changed == "function" else add(1, "f"),
     )
-    said = {"engine": "engine 'e'", "inputs": "the inputs"}.get(changed, "the chain")
+    message = {"engine": "engine 'e'", "inputs": "the inputs"}.get(changed, "the chain")
     with fake_engine("e", number, model="other" if changed == "engine" else "m"):
-        with pytest.raises(OutputDirError, match=rf"changed since: {said}.*--force"):
+        with pytest.raises(OutputDirError, match=rf"changed since: {message}.*--force"):
             other.run(source, resume=True, **options)
         assert other.run(source, resume=True, force=True, **options).counts.ok == 1
     with fake_engine("e", number, model="m", timeout=5, max_concurrency=1):
@@ -484,7 +490,7 @@ def tens_of_one(row: Row) -> Row:
     return Row(n=row.n * 10)
 
 
-def test_to_resume_what_was_never_begun_is_to_begin(tmp_path: Path) -> None:
+def test_resuming_without_an_earlier_run_starts_a_new_one(tmp_path: Path) -> None:
     chain = Chain(name="c", steps=[add(1, "a")])
     assert chain.run(rows(2), output_dir=tmp_path / "new", resume=True).counts.ok == 2
     with pytest.raises(OutputDirError, match="give the output directory"):
@@ -499,19 +505,19 @@ async def late_first(row: Row) -> Row:
 
 
 @pytest.mark.parametrize("in_order", [True, False])
-def test_a_stream_yields_each_row_as_soon_as_it_is_there(in_order: bool, tmp_path: Path) -> None:
+def test_a_stream_yields_each_row_as_soon_as_it_is_ready(in_order: bool, tmp_path: Path) -> None:
     async def collect() -> list[int]:
         chain = Chain(name="c", steps=[apply(late_first)])
         options = {"in_order": in_order, "output_dir": tmp_path / "run"}
         return [result.row_id async for result in chain.stream(rows(10), **options)]
 
-    found = anyio.run(collect)
-    assert sorted(found) == list(range(10))
-    assert (found == list(range(10))) is in_order
+    row_ids = anyio.run(collect)
+    assert sorted(row_ids) == list(range(10))
+    assert (row_ids == list(range(10))) is in_order
     assert len(lines(tmp_path / "run/flattened")) == 10
 
 
-def test_a_stream_reads_no_further_ahead_than_it_is_taken() -> None:
+def test_a_stream_reads_a_bounded_number_of_rows_ahead() -> None:
     read = 0
 
     def source() -> Any:
@@ -520,28 +526,28 @@ def test_a_stream_reads_no_further_ahead_than_it_is_taken() -> None:
             read = n
             yield {"n": n}
 
-    async def take_some() -> None:
+    async def consume_some() -> None:
         chain = Chain(name="c", steps=[add(1, "a")])
-        taken = 0
+        count = 0
         async for result in chain.stream(source(), in_order=True):
-            assert result.value.n == taken + 1
-            taken += 1
-            if taken == 300:
+            assert result.value.n == count + 1
+            count += 1
+            if count == 300:
                 await anyio.sleep(0.05)
                 break
 
-    async def whole() -> None:
+    async def main() -> None:
         before.update(task.get_name() for task in asyncio.all_tasks())
-        await take_some()
+        await consume_some()
         await anyio.sleep(0.05)
         assert {task.get_name() for task in asyncio.all_tasks()} == before
 
     before: set[str] = set()
-    anyio.run(whole)
+    anyio.run(main)
     assert read < 1500
 
 
-def test_what_ends_a_run_ends_its_stream() -> None:
+def test_an_error_that_ends_a_run_ends_its_stream() -> None:
     def broken() -> Any:
         yield {"n": 1}
         raise ValueError("the source broke")
@@ -554,7 +560,7 @@ def test_what_ends_a_run_ends_its_stream() -> None:
         anyio.run(collect)
 
 
-def test_a_dry_run_renders_the_first_prompts_and_sends_none() -> None:
+def test_a_dry_run_renders_the_first_prompts_without_sending_them() -> None:
     chain = Chain(name="c", steps=[
         add(1, "more"),
         Branch(name="b", steps=[step("side", "side {{ n }}")]),
@@ -563,34 +569,34 @@ def test_a_dry_run_renders_the_first_prompts_and_sends_none() -> None:
     ])  # fmt: skip
     source = [{"n": 1}, {"n": "x"}, {"n": 3}]
     with fake_engine("e", number) as engine:
-        *shown, error = anyio.run(dry_run, chain, source)
+        *prompts, error = anyio.run(dry_run, chain, source)
     assert engine.requests == []
-    assert sorted((p.row_id, p.step_id, p.messages[0]["content"]) for p in shown) == [
+    assert sorted((p.row_id, p.step_id, p.messages[0]["content"]) for p in prompts) == [
         (0, "first", "say 2"), (0, "side", "side 2"), (2, "first", "say 4"), (2, "side", "side 4"),
     ]  # fmt: skip
     assert isinstance(error, InputError)
 
 
-def test_costs_are_known_unknown_or_none(tmp_path: Path) -> None:
+def test_costs_are_known_unknown_or_zero(tmp_path: Path) -> None:
     class Priced(FakeClient):
         offline = False
 
     address = "https://api.openai.com/v1"
     answer = LLMOutput([Completion('{"n": 1}', finish_reason="stop")], usage=Usage(1100, 100))
     chain = Chain(name="c", steps=[step("a", "{{ n }}")])
-    for model, wanted in (("gpt-4.1-mini", Decimal("0.0006")), ("no-such-model", None)):
+    for model, expected in (("gpt-4.1-mini", Decimal("0.0006")), ("no-such-model", None)):
         config = EngineConfig(name="e", backend="fake", model=model, endpoint=address)
         client = Priced(config, lambda _: answer)
         with registry.replaced(client):
             run = chain.run(rows(1), output_dir=tmp_path / model)
-        assert run.cost == wanted
+        assert run.cost == expected
         manifest = json.loads((tmp_path / model / "run.json").read_text())
-        assert manifest["cost_usd"] == (None if wanted is None else float(wanted))
+        assert manifest["cost_usd"] == (None if expected is None else float(expected))
     with fake_engine("e", number):
         assert chain.run(rows(1)).cost == 0
 
 
-def test_a_sample_is_random_in_order_and_always_the_same(tmp_path: Path) -> None:
+def test_a_sample_is_random_ordered_and_reproducible(tmp_path: Path) -> None:
     chain = Chain(name="c", steps=[add(0, "a")])
     source = tmp_path / "rows.jsonl"
     source.write_text("".join(f'{{"n": {n}}}\n' for n in range(100)))
@@ -610,15 +616,15 @@ def test_a_sample_is_random_in_order_and_always_the_same(tmp_path: Path) -> None
         chain.run(iter(rows(3)), sample=1)
 
 
-def test_columns_are_taken_under_the_fields_they_become() -> None:
+def test_columns_are_mapped_to_fields() -> None:
     chain = Chain(name="c", steps=[add(0, "a")])
     run = chain.run([{"other": 3, "n": "no number"}, {"n": 1}], columns={"n": "other"})
     assert run.results[0].value == Row(n=3)
     assert "no column 'other'; the columns are: n" in str(run.results[1].error)
 
 
-class Watched(FakeClient):
-    """Notes when it is asked and when it is released."""
+class RecordingClient(FakeClient):
+    """Logs its requests and its release."""
 
     log: list[str]
 
@@ -630,8 +636,8 @@ class Watched(FakeClient):
         self.log.append(f"{self.config.name} released")
 
 
-def watched(log: list[str], name: str, **fields: Any) -> Watched:
-    client = Watched(EngineConfig(name=name, backend="fake", **fields), number)
+def recording_client(log: list[str], name: str, **fields: Any) -> RecordingClient:
+    client = RecordingClient(EngineConfig(name=name, backend="fake", **fields), number)
     client.log = log
     return client
 
@@ -647,8 +653,8 @@ def test_an_engine_is_released_after_its_last_step() -> None:
     several = apply(lambda row: [row, row], id="two", input_model=Row, output_model=Row)
     chain = Chain(name="c", steps=[several, side, on("first", "a"), together, on("second", "b")])
     with (
-        registry.replaced(watched(log, "first")),
-        registry.replaced(watched(log, "second")),
+        registry.replaced(recording_client(log, "first")),
+        registry.replaced(recording_client(log, "second")),
     ):
         assert not list(chain.run(rows(20)).errors)
         assert log == ["first asked"] * 80 + ["first released"] + ["second asked"] * 40 + [
@@ -656,10 +662,10 @@ def test_an_engine_is_released_after_its_last_step() -> None:
         ]
 
 
-def test_an_engine_that_is_not_lazy_or_runs_elsewhere_is_kept() -> None:
+def test_an_engine_that_is_not_lazy_or_is_in_use_by_another_run_is_kept() -> None:
     log: list[str] = []
     chain = Chain(name="c", steps=[on("e", "a")])
-    with registry.replaced(watched(log, "e", lazy=False)):
+    with registry.replaced(recording_client(log, "e", lazy=False)):
         chain.run(rows(2))
     assert log == ["e asked"] * 2
     log.clear()
@@ -669,15 +675,15 @@ def test_an_engine_that_is_not_lazy_or_runs_elsewhere_is_kept() -> None:
             tasks.start_soon(chain.arun, rows(1))
             await chain.arun(rows(500))
 
-    with registry.replaced(watched(log, "e")):
+    with registry.replaced(recording_client(log, "e")):
         anyio.run(both)
     assert log == ["e asked"] * 501 + ["e released"]
 
 
-def test_an_engine_is_released_when_rows_fail_or_the_run_does() -> None:
+def test_an_engine_is_released_when_rows_or_the_run_fail() -> None:
     log: list[str] = []
     chain = Chain(name="c", steps=[on("e", "a", "{{ n }} {{ 1 // n }}")])
-    with registry.replaced(watched(log, "e")):
+    with registry.replaced(recording_client(log, "e")):
         run = chain.run([{"n": 1}, {"n": "x"}, {"n": 0}])
         assert [result.ok for result in run.results] == [True, False, False]
         assert log == ["e asked", "e released"]
@@ -691,17 +697,17 @@ def test_an_engine_is_released_when_rows_fail_or_the_run_does() -> None:
     assert log[-1] == "e released"
 
 
-def test_tokens_of_failures_are_counted_after_a_resume_too(tmp_path: Path) -> None:
+def test_tokens_of_failed_rows_are_still_counted_after_a_resume(tmp_path: Path) -> None:
     def answer(messages: Any) -> Any:
-        spent = Usage(10, 5)
-        bad = "9" in messages[-1]["content"]
+        usage = Usage(10, 5)
+        fails = "9" in messages[-1]["content"]
         return LLMOutput(
-            [Completion("no JSON" if bad else '{"n": 1}', finish_reason="stop")], spent
+            [Completion("no JSON" if fails else '{"n": 1}', finish_reason="stop")], usage
         )
 
     chain = Chain(name="c", steps=[step("a", "{{ n }}")])
     with fake_engine("e", answer):
         run = chain.run(rows(10), output_dir=tmp_path / "run")
         again = chain.run(rows(10), output_dir=tmp_path / "run", resume=True)
-    assert run.usage == again.usage == {"a": Usage(110, 55)}  # the bad one is asked twice
+    assert run.usage == again.usage == {"a": Usage(110, 55)}  # the failing row makes two requests
     assert lines_of(tmp_path / "run/errors.jsonl")[0]["usage"]["prompt_tokens"] == 20

@@ -1,4 +1,4 @@
-"""Branches, functions and operators: what fits together, and what is refused when it is built."""
+"""Branches, functions and operators, and the errors raised when a chain is built."""
 
 from __future__ import annotations
 
@@ -23,9 +23,16 @@ class Other(BaseModel):
     other: str
 
 
-def step(id: str, takes: Any = Row, gives: Any = Text, prompt: str = "hi", **options: Any) -> Step:
+def step(
+    id: str, input_model: Any = Row, output_model: Any = Text, prompt: str = "hi", **options: Any
+) -> Step:
     return Step(
-        id=id, input_model=takes, output_model=gives, engine_name="e", user_prompt=prompt, **options
+        id=id,
+        input_model=input_model,
+        output_model=output_model,
+        engine_name="e",
+        user_prompt=prompt,
+        **options,
     )
 
 
@@ -41,26 +48,26 @@ def chain(*nodes: Any) -> Chain:
     return Chain(name="c", steps=list(nodes))
 
 
-def test_operators_put_nodes_in_a_row() -> None:
-    made = Chain(name="ops", steps=step("a") >> apply(words) >> step("b", Text), emoji="🔗")
-    assert list(made.nodes) == ["a", "words", "b"]
-    assert (made.name, made.emoji) == ("ops", "🔗")
-    piped = Chain(name="x", steps=pipe(apply(double), [step("a")]))
-    assert list(piped.nodes) == ["double", "a"]
+def test_operators_connect_nodes_in_sequence() -> None:
+    operators = Chain(name="ops", steps=step("a") >> apply(words) >> step("b", Text), emoji="🔗")
+    assert list(operators.nodes) == ["a", "words", "b"]
+    assert (operators.name, operators.emoji) == ("ops", "🔗")
+    pipeline = Chain(name="x", steps=pipe(apply(double), [step("a")]))
+    assert list(pipeline.nodes) == ["double", "a"]
 
 
-def test_a_bar_puts_branches_beside_each_other() -> None:
+def test_a_bar_makes_parallel_branches() -> None:
     french = Branch(name="french", steps=[step("fr", Text)]).join("french_text")
-    beside = french | step("es", Text) | (step("x", Text) >> step("y", Text))
+    parallel = french | step("es", Text) | (step("x", Text) >> step("y", Text))
     end = step("end", Text, prompt="{{ french_text.text }}")
-    made = Chain(name="b", steps=step("a") >> beside >> end)
-    assert [branch.name for branch in made.steps if isinstance(branch, Branch)] == [
+    result = Chain(name="b", steps=step("a") >> parallel >> end)
+    assert [branch.name for branch in result.steps if isinstance(branch, Branch)] == [
         "french",
         "es",
         "y",
     ]
-    assert made.main_ids == ["a", "end"]
-    assert list(made.nodes) == ["a", "fr", "es", "x", "y", "end"]
+    assert result.main_ids == ["a", "end"]
+    assert list(result.nodes) == ["a", "fr", "es", "x", "y", "end"]
 
 
 def test_types_of_functions_come_from_their_annotations() -> None:
@@ -78,7 +85,7 @@ def test_types_of_functions_come_from_their_annotations() -> None:
 
 
 @pytest.mark.parametrize(
-    ("build", "said"),
+    ("build", "message"),
     [
         (lambda: chain(), "has no steps"),
         (lambda: Branch(name="b", steps=[]), "branch 'b' has no steps"),
@@ -131,39 +138,39 @@ def test_types_of_functions_come_from_their_annotations() -> None:
         (lambda: apply(double, id="row_id"), "but not"),
     ],
 )  # fmt: skip
-def test_what_does_not_fit_is_refused(build: Any, said: str) -> None:
-    with pytest.raises(ChainError, match=said.replace("(", r"\(").replace("…", ".")):
+def test_nodes_that_do_not_fit_are_refused(build: Any, message: str) -> None:
+    with pytest.raises(ChainError, match=message.replace("(", r"\(").replace("…", ".")):
         build()
 
 
-def test_a_branch_sees_what_came_before_it_and_its_own_steps() -> None:
+def test_a_branch_can_use_earlier_outputs_and_its_own_steps() -> None:
     inner = Branch(name="inner", steps=[step("deep", Text, prompt="{{ a.text }}{{ b.text }}")])
     outer = Branch(name="outer", steps=[step("b", Text, prompt="{{ j.text }}"), inner.join("k"),
                                         step("c", Text, prompt="{{ k.text }}")])  # fmt: skip
     first = Branch(name="first", steps=[step("f", Text)]).join("j")
-    made = chain(step("a"), first, outer.join("z"), step("end", Text, prompt="{{ z.text }}"))
-    assert list(made.nodes) == ["a", "f", "b", "deep", "c", "end"]
+    result = chain(step("a"), first, outer.join("z"), step("end", Text, prompt="{{ z.text }}"))
+    assert list(result.nodes) == ["a", "f", "b", "deep", "c", "end"]
 
 
 def test_the_graph_has_branches_functions_and_joins() -> None:
     branch = Branch(name="side", steps=[apply(words)]).join("all")
-    drawn = graph(chain(step("a"), branch, step("end", Text, prompt="{{ all }}")))
-    assert [(node["id"], node["kind"], node["branch"]) for node in drawn["nodes"]] == [
+    result = graph(chain(step("a"), branch, step("end", Text, prompt="{{ all }}")))
+    assert [(node["id"], node["kind"], node["branch"]) for node in result["nodes"]] == [
         ("a", "step", None),
         ("words", "apply", "side"),
         ("end", "step", None),
     ]
-    assert drawn["edges"] == [
+    assert result["edges"] == [
         {"from": "chain_input", "to": "a"},
         {"from": "a", "to": "words"},
         {"from": "a", "to": "end"},
         {"from": "words", "to": "end", "join": "all"},
     ]
-    text = mermaid(chain(step("a"), Branch(name="side", steps=[apply(words)]), step("e", Text)))
-    assert 'subgraph "side"' in text
-    assert "a --> words" in text
+    diagram = mermaid(chain(step("a"), Branch(name="side", steps=[apply(words)]), step("e", Text)))
+    assert 'subgraph "side"' in diagram
+    assert "a --> words" in diagram
 
 
-def test_nodes_are_shown_by_their_types() -> None:
+def test_repr_shows_the_types_of_nodes() -> None:
     assert repr(ApplyNode(words)) == "ApplyNode('words', Text -> Text)"
     assert repr(chain(step("a"), apply(words))) == "Chain('c', a >> words)"

@@ -1,4 +1,4 @@
-"""Files and names that somebody made to do harm, or that something went wrong with."""
+"""Malicious and damaged files and names."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def same() -> Chain:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         (
             "a: &a [x, x]\n"
@@ -42,16 +42,18 @@ def same() -> Chain:
         ("!!python/object/apply:os.system ['true']", "not valid YAML"),
         ("a: &a [*a]", "not valid YAML"),
     ],
-    ids=["aliases", "depth", "size", "objects", "itself"],
+    ids=["aliases", "depth", "size", "objects", "recursion"],
 )
-def test_a_yaml_file_that_is_a_bomb_is_refused(tmp_path: Path, text: str, said: str) -> None:
+def test_a_yaml_bomb_is_refused(tmp_path: Path, text: str, message: str) -> None:
     file = tmp_path / "engines.yml"
     file.write_text(text)
-    with pytest.raises(ConfigError, match=said):
+    with pytest.raises(ConfigError, match=message):
         load_engines(file)
 
 
-def test_a_line_without_end_fails_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_overlong_line_fails_only_its_row(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(inputs, "MAX_CHARACTERS", 1_000_000)
     file = tmp_path / "rows.jsonl"
     long = '{"text": "' + "x" * 3_500_000 + '"}'
@@ -62,7 +64,7 @@ def test_a_line_without_end_fails_alone(tmp_path: Path, monkeypatch: pytest.Monk
     assert inputs.count_rows(file) == 4
 
 
-def test_two_columns_of_one_name_are_refused(tmp_path: Path) -> None:
+def test_two_columns_with_the_same_name_are_refused(tmp_path: Path) -> None:
     table = tmp_path / "rows.csv"
     table.write_text("text,other,text\na,b,c\n")
     with pytest.raises(InputError, match="two columns have the name 'text'"):
@@ -75,7 +77,7 @@ def test_two_columns_of_one_name_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("header", ["text,\x1b[2J", "text,__class__", "text,row_id", "text,a.b"])
-def test_odd_columns_are_values_like_any_other(tmp_path: Path, header: str) -> None:
+def test_unusual_column_names_are_accepted(tmp_path: Path, header: str) -> None:
     table = tmp_path / "rows.csv"
     table.write_text(f"{header}\nhello,x\n")
     run = same().run(table, output_dir=tmp_path / "run")
@@ -83,12 +85,12 @@ def test_odd_columns_are_values_like_any_other(tmp_path: Path, header: str) -> N
 
 
 @pytest.mark.parametrize("id", ["../up", "/etc/x", "a/b", "..", "a\\b", "a\0b", "c:x", ""])
-def test_no_step_leaves_the_output_folder(id: str) -> None:
+def test_step_ids_cannot_leave_the_output_folder(id: str) -> None:
     with pytest.raises(ChainError):
         Step(id=id, input_model=Row, output_model=Row, engine_name="e", user_prompt="x")
 
 
-def test_what_a_model_says_is_never_a_template() -> None:
+def test_answers_are_never_rendered_as_templates() -> None:
     evil = "{{ ''.__class__.__mro__ }}{% for x in range(10**9) %}{% endfor %}"
     first = Step(id="a", input_model=Row, output_model=Row, engine_name="e", user_prompt="say")
     second = Step(
@@ -114,14 +116,14 @@ def test_a_template_cannot_leave_its_sandbox() -> None:
     assert not engine.requests
 
 
-@pytest.mark.skipif(os.name == "nt", reason="files have no such modes")
-def test_a_key_in_a_file_that_others_can_read_is_warned_of(
+@pytest.mark.skipif(os.name == "nt", reason="needs POSIX file modes")
+def test_a_key_in_a_file_that_others_can_read_causes_a_warning(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("KEY", "sk-from-the-environment")
     file = tmp_path / "engines.yml"
     engine = "- {name: e, backend: openai, model: m, api_key: %s}\n"
-    for text, mode, warned in [
+    for text, mode, warns in [
         (engine % "sk-SENTINEL-0123", 0o644, True),
         (engine % "sk-SENTINEL-0123", 0o640, True),
         (engine % "sk-SENTINEL-0123", 0o600, False),
@@ -131,12 +133,12 @@ def test_a_key_in_a_file_that_others_can_read_is_warned_of(
         file.write_text(text)
         file.chmod(mode)
         load_engines(file)
-        assert ("others can read it" in caplog.text) is warned
+        assert ("others can read it" in caplog.text) is warns
         assert "SENTINEL" not in caplog.text
 
 
 @pytest.mark.parametrize(
-    ("endpoint", "key", "warned"),
+    ("endpoint", "key", "warns"),
     [
         ("http://model.example/v1", "sk-SENTINEL-0123", True),
         ("https://model.example/v1", "sk-SENTINEL-0123", False),
@@ -147,18 +149,18 @@ def test_a_key_in_a_file_that_others_can_read_is_warned_of(
         ("http://me:secret-word@model.example/v1", None, True),
     ],
 )
-def test_a_key_that_would_be_sent_in_the_clear_is_warned_of(
-    endpoint: str, key: str | None, warned: bool, caplog: pytest.LogCaptureFixture
+def test_a_key_that_would_be_sent_unencrypted_causes_a_warning(
+    endpoint: str, key: str | None, warns: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.WARNING):
         _ = register_engine("e", backend="openai", model="m", endpoint=endpoint, api_key=key).engine
-    assert ("unencrypted to model.example" in caplog.text) is warned
+    assert ("unencrypted to model.example" in caplog.text) is warns
     assert "SENTINEL" not in caplog.text
     assert "secret-word" not in caplog.text
 
 
-@pytest.mark.skipif(os.name == "nt", reason="files have no such modes")
-def test_files_of_a_run_have_the_users_mask(tmp_path: Path) -> None:
+@pytest.mark.skipif(os.name == "nt", reason="needs POSIX file modes")
+def test_files_of_a_run_respect_the_umask(tmp_path: Path) -> None:
     before = os.umask(0o077)
     try:
         same().run([{"text": "x"}, {}], output_dir=tmp_path / "run")

@@ -1,4 +1,4 @@
-"""Plugins that are told what happens in runs."""
+"""Plugins that receive the events of runs."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ GROUP = "chainette.listeners"
 LISTENER = """
 from chainette import hookimpl
 
-heard = []
+events = []
 
 @hookimpl
 def chainette_event(event):
-    heard.append(event)
+    events.append(event)
 """
 
 
@@ -37,11 +37,11 @@ def run() -> Any:
         return Chain(name="c", steps=[step]).run([{"n": 1}, {"n": 2}])
 
 
-def test_a_listener_hears_of_everything(make_plugin: Make) -> None:
+def test_a_listener_receives_all_events(make_plugin: Make) -> None:
     module = make_plugin(LISTENER, "ear", group=GROUP)
     run()
-    heard = sys.modules[module].heard
-    assert [type(event).__name__ for event in heard] == [
+    events = sys.modules[module].events
+    assert [type(event).__name__ for event in events] == [
         "RunStarted",
         "RowStarted",
         "NodeStarted",
@@ -54,24 +54,24 @@ def test_a_listener_hears_of_everything(make_plugin: Make) -> None:
         "RowFinished",
         "RunClosed",
     ]
-    failed = next(event for event in heard if isinstance(event, NodeFailed))
+    failed = next(event for event in events if isinstance(event, NodeFailed))
     assert failed.row_id == 1
     assert isinstance(failed.error, RequestError)
 
 
-def test_a_listener_that_raises_hurts_neither_run_nor_other_listeners(
+def test_a_failing_listener_does_not_affect_the_run_or_other_listeners(
     make_plugin: Make, caplog: pytest.LogCaptureFixture
 ) -> None:
     make_plugin(
-        LISTENER.replace("heard.append(event)", "raise OSError('deaf')"), "deaf", group=GROUP
+        LISTENER.replace("events.append(event)", "raise OSError('deaf')"), "deaf", group=GROUP
     )
     make_plugin("raise ImportError('gone')", "gone", group=GROUP)
     module = make_plugin(LISTENER, "ear", group=GROUP)
     assert run().counts.ok == 1
-    assert len(sys.modules[module].heard) == 11
+    assert len(sys.modules[module].events) == 11
     assert caplog.text.count("listener 'deaf' failed") == 1
     assert caplog.text.count("listener 'gone' is broken") == 1
 
 
-def test_without_listeners_nothing_is_told() -> None:
+def test_a_run_works_without_listeners() -> None:
     assert run().counts.rows == 2

@@ -1,4 +1,4 @@
-"""Traces and metrics by the conventions for generative AI."""
+"""Traces and metrics that follow the conventions for generative AI."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def chain(server: FakeOpenAI, **fields: Any) -> Chain:
     return Chain(name="talk", steps=[side, step])
 
 
-def named(spans: InMemorySpanExporter, start: str) -> list[ReadableSpan]:
+def find(spans: InMemorySpanExporter, start: str) -> list[ReadableSpan]:
     return [span for span in spans.get_finished_spans() if span.name.startswith(start)]
 
 
@@ -84,11 +84,11 @@ def test_a_row_has_a_span_with_its_steps_and_their_requests(
 ) -> None:
     instrument()
     assert chain(server).run([{"text": "a"}, {"text": "b"}]).counts.ok == 2
-    rows, steps, requests = named(spans, "row"), named(spans, "step say"), named(spans, "chat m")
+    rows, steps, requests = find(spans, "row"), find(spans, "step say"), find(spans, "chat m")
     assert len(rows) == len(steps) == len(requests) == 2
     assert {parent(step) for step in steps} == {row.context.span_id for row in rows}
     assert {parent(request) for request in requests} == {step.context.span_id for step in steps}
-    sides = named(spans, "step side")
+    sides = find(spans, "step side")
     assert {parent(side) for side in sides} == {row.context.span_id for row in rows}
     attributes = dict(requests[0].attributes or {})
     assert requests[0].kind is trace.SpanKind.CLIENT
@@ -102,37 +102,35 @@ def test_a_row_has_a_span_with_its_steps_and_their_requests(
     assert attributes["gen_ai.usage.input_tokens"] == 3
     assert attributes["server.address"] == "127.0.0.1"
     assert attributes["server.port"] == server.port
-    found = reader.get_metrics_data()
-    assert found is not None
+    data = reader.get_metrics_data()
+    assert data is not None
     by_name = {
         metric.name: metric.data.data_points
-        for metric in found.resource_metrics[0].scope_metrics[0].metrics
+        for metric in data.resource_metrics[0].scope_metrics[0].metrics
     }
     assert sum(point.count for point in by_name["gen_ai.client.operation.duration"]) == 2
     kinds = {dict(p.attributes)["gen_ai.token.type"] for p in by_name["gen_ai.client.token.usage"]}
     assert kinds == {"input", "output"}
 
 
-def test_content_is_recorded_only_on_demand(
+def test_content_is_recorded_only_on_request(
     spans: InMemorySpanExporter, server: FakeOpenAI
 ) -> None:
-    def shown() -> str:
+    def exported_text() -> str:
         return "".join(span.to_json() for span in spans.get_finished_spans())
 
     instrument()
     chain(server).run([{"text": "a"}])
-    assert "secret prompt" not in shown()
+    assert "secret prompt" not in exported_text()
     instrument(record_content=True)
     chain(server).run([{"text": "a"}])
-    (request,) = [
-        s for s in named(spans, "chat") if "gen_ai.input.messages" in (s.attributes or {})
-    ]
+    (request,) = [s for s in find(spans, "chat") if "gen_ai.input.messages" in (s.attributes or {})]
     messages = json.loads(str((request.attributes or {})["gen_ai.input.messages"]))
     assert messages[-1]["content"] == "secret prompt a"
     assert "gen_ai.output.messages" in (request.attributes or {})
 
 
-def test_every_attempt_and_its_failure_is_a_span_without_the_key(
+def test_every_failed_attempt_is_a_span_without_the_key(
     spans: InMemorySpanExporter, server: FakeOpenAI, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from chainette.engine.client import retry
@@ -141,18 +139,18 @@ def test_every_attempt_and_its_failure_is_a_span_without_the_key(
     server.set_answers(lambda _: faults.status(500, f"no {SENTINEL} here"))
     instrument()
     chain(server, max_retries=2).run([{"text": "a"}])
-    requests = named(spans, "chat")
+    requests = find(spans, "chat")
     assert len(requests) == 3
     assert all((span.attributes or {})["error.type"] == "ServerError" for span in requests)
     assert all(span.status.status_code is trace.StatusCode.ERROR for span in requests)
-    (step,) = named(spans, "step say")
+    (step,) = find(spans, "step say")
     assert (step.attributes or {})["error.type"] == "ServerError"
-    shown = "".join(span.to_json() for span in spans.get_finished_spans())
-    assert "500" in shown
-    assert SENTINEL not in shown
+    text = "".join(span.to_json() for span in spans.get_finished_spans())
+    assert "500" in text
+    assert SENTINEL not in text
 
 
-def test_without_the_extra_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "opentelemetry.trace", None)
     with pytest.raises(ConfigError, match=r"chainette\[otel\]"):
         instrument()

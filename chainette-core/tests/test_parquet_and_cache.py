@@ -1,4 +1,4 @@
-"""Tables as Parquet files, and answers that were given before."""
+"""Tables as Parquet files, other inputs, and cached answers."""
 
 from __future__ import annotations
 
@@ -29,8 +29,14 @@ class Answer(BaseModel):
     extra: dict[str, int] | None = None
 
 
-def step(id: str = "a", prompt: str = "{{ n }}", takes: Any = Row) -> Step:
-    return Step(id=id, input_model=takes, output_model=Answer, engine_name="e", user_prompt=prompt)
+def step(id: str = "a", prompt: str = "{{ n }}", input_model: Any = Row) -> Step:
+    return Step(
+        id=id,
+        input_model=input_model,
+        output_model=Answer,
+        engine_name="e",
+        user_prompt=prompt,
+    )
 
 
 def answer(messages: Any) -> Answer:
@@ -40,7 +46,7 @@ def answer(messages: Any) -> Answer:
     return Answer(text=f"t{n}", tags=["x"] * (n % 3), extra={"k": n} if n % 2 else None)
 
 
-def test_the_tables_of_a_run_are_written_as_parquet(tmp_path: Path) -> None:
+def test_tables_of_a_run_are_written_as_parquet(tmp_path: Path) -> None:
     def split(row: Row) -> list[Row]:
         return [row] * 2
 
@@ -63,7 +69,7 @@ def test_the_tables_of_a_run_are_written_as_parquet(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("on_disk", [True, False])
-def test_a_run_becomes_an_arrow_table(on_disk: bool, tmp_path: Path) -> None:
+def test_a_run_converts_to_an_arrow_table(on_disk: bool, tmp_path: Path) -> None:
     def split(row: Row) -> list[Row]:
         return [row] * 2
 
@@ -74,8 +80,8 @@ def test_a_run_becomes_an_arrow_table(on_disk: bool, tmp_path: Path) -> None:
         )
     table = run.to_arrow()
     assert table.schema.field("a.tags").type == pa.list_(pa.string())
-    places = [(line["row_id"], line["item"]) for line in table.to_pylist()]
-    assert places == [(row, item) for row in range(5) for item in ("0", "1")]
+    keys = [(line["row_id"], line["item"]) for line in table.to_pylist()]
+    assert keys == [(row, item) for row in range(5) for item in ("0", "1")]
     assert table["error.type"].to_pylist().count("RateLimitError") == 2
     with fake_engine("e", answer):
         assert chain.run([]).to_arrow().num_rows == 0
@@ -95,35 +101,35 @@ values = st.recursive(
 
 @given(st.lists(st.dictionaries(st.sampled_from("abc"), values), max_size=6))
 @settings(deadline=None, max_examples=100)
-def test_any_json_comes_back_from_a_table(
+def test_any_json_round_trips_through_a_table(
     tmp_path_factory: pytest.TempPathFactory, lines: list[dict[str, Any]]
 ) -> None:
     target = tmp_path_factory.mktemp("tables") / "t.parquet"
     write_table(lambda: iter([{"row_id": 0, **line} for line in lines]), target)
     table = pq.read_table(target)
     assert table.num_rows == len(lines)
-    for line, read in zip(lines, table.to_pylist(), strict=True):
+    for line, record in zip(lines, table.to_pylist(), strict=True):
         for name, value in line.items():
-            found = read[name]
+            result = record[name]
             field = table.schema.field(name)
-            if isinstance(found, str) and not (isinstance(value, str) and found == value):
-                found = json.loads(found)
-            assert found == value or (value == [] and found == []), field
+            if isinstance(result, str) and not (isinstance(value, str) and result == value):
+                result = json.loads(result)
+            assert result == value or (value == [] and result == []), field
 
 
 def test_rows_are_read_from_parquet(tmp_path: Path) -> None:
     pq.write_table(pa.table({"n": list(range(3000))}), tmp_path / "rows.parquet")
-    seen: list[int] = []
+    numbers: list[int] = []
 
-    def note(row: Row) -> Row:
-        seen.append(row.n)
+    def collect(row: Row) -> Row:
+        numbers.append(row.n)
         return row
 
-    run = Chain(name="c", steps=[apply(note)]).run(tmp_path / "rows.parquet")
-    assert (run.counts.ok, sorted(seen)) == (3000, list(range(3000)))
+    run = Chain(name="c", steps=[apply(collect)]).run(tmp_path / "rows.parquet")
+    assert (run.counts.ok, sorted(numbers)) == (3000, list(range(3000)))
     (tmp_path / "no.parquet").write_text("text")
     with pytest.raises(InputError, match="is not a Parquet file"):
-        Chain(name="c", steps=[apply(note)]).run(tmp_path / "no.parquet")
+        Chain(name="c", steps=[apply(collect)]).run(tmp_path / "no.parquet")
 
 
 def test_rows_are_read_from_datasets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -151,14 +157,14 @@ def test_rows_are_read_from_datasets(tmp_path: Path, monkeypatch: pytest.MonkeyP
             chain.run(tmp_path / "both")
 
 
-def test_answers_that_were_given_before_are_not_asked_for_again(tmp_path: Path) -> None:
+def test_cached_answers_are_not_requested_again(tmp_path: Path) -> None:
     chain = Chain(name="c", steps=[step(), step("b", "{{ chain_input.n }} {{ text }}", Answer)])
     rows = [{"n": n} for n in (1, 2, 3)]
     with fake_engine("e", answer, model="m") as engine:
         first = chain.run(rows, cache=tmp_path / "cache")
         assert len(engine.requests) == 5
         again = chain.run(rows, cache=tmp_path / "cache", output_dir=tmp_path / "run")
-        assert len(engine.requests) == 6, "what failed is asked again"
+        assert len(engine.requests) == 6, "the failed row is requested again"
     assert [r.value for r in again.results] == [r.value for r in first.results]
     assert again.usage == first.usage
     manifest = json.loads((tmp_path / "run/run.json").read_text())
@@ -166,7 +172,7 @@ def test_answers_that_were_given_before_are_not_asked_for_again(tmp_path: Path) 
 
 
 @pytest.mark.parametrize("changed", ["model", "prompt", "sampling", "type", "endpoint"])
-def test_another_request_is_another_answer(changed: str, tmp_path: Path) -> None:
+def test_a_changed_request_is_not_answered_from_the_cache(changed: str, tmp_path: Path) -> None:
     from chainette import SamplingParams
 
     class Other(BaseModel):
@@ -189,7 +195,7 @@ def test_another_request_is_another_answer(changed: str, tmp_path: Path) -> None
     assert [ask(False), ask(True), ask(False), ask(True)] == [1, 1, 0, 0]
 
 
-def test_an_extra_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     chain = Chain(name="c", steps=[apply(lambda row: row, id="same")])
     for name in ("datasets", "diskcache", "pyarrow", "pyarrow.parquet"):
         monkeypatch.setitem(sys.modules, name, None)

@@ -19,7 +19,7 @@ from chainette.testing.script import Reply
 from chainette.testing.servers import FakeOpenAI
 from pydantic import BaseModel
 
-posix = pytest.mark.skipif(sys.platform == "win32", reason="no fork and no SIGINT here")
+posix = pytest.mark.skipif(sys.platform == "win32", reason="needs fork and SIGINT")
 
 
 class Row(BaseModel):
@@ -28,8 +28,10 @@ class Row(BaseModel):
 
 @pytest.fixture
 def server() -> Iterator[FakeOpenAI]:
-    with FakeOpenAI(lambda messages: Reply(json.dumps({"n": int(messages[-1]["content"])}))) as it:
-        yield it
+    with FakeOpenAI(
+        lambda messages: Reply(json.dumps({"n": int(messages[-1]["content"])}))
+    ) as server:
+        yield server
 
 
 def chain(server: FakeOpenAI) -> Chain:
@@ -44,21 +46,21 @@ def numbers(chain: Chain, start: int, count: int = 20) -> list[int]:
 
 
 def test_one_chain_runs_in_eight_threads(server: FakeOpenAI) -> None:
-    one = chain(server)
+    shared = chain(server)
     with ThreadPoolExecutor(8) as threads:
-        found = list(threads.map(lambda t: numbers(one, 100 * t), range(8)))
-    assert found == [list(range(100 * t, 100 * t + 20)) for t in range(8)]
+        results = list(threads.map(lambda t: numbers(shared, 100 * t), range(8)))
+    assert results == [list(range(100 * t, 100 * t + 20)) for t in range(8)]
     assert server.peak <= 4
 
 
 def test_several_runs_share_one_event_loop(server: FakeOpenAI) -> None:
-    one = chain(server)
+    shared = chain(server)
 
     async def call() -> list[int]:
         counts: list[int] = []
 
         async def run(start: int) -> None:
-            run = await one.arun([{"n": n} for n in range(start, start + 30)])
+            run = await shared.arun([{"n": n} for n in range(start, start + 30)])
             counts.append(run.counts.ok)
 
         async with anyio.create_task_group() as tasks:
@@ -73,14 +75,14 @@ def test_several_runs_share_one_event_loop(server: FakeOpenAI) -> None:
 @posix
 @pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
 def test_an_engine_works_in_the_child_of_a_fork(server: FakeOpenAI) -> None:
-    one = chain(server)
-    assert numbers(one, 0) == list(range(20))
+    shared = chain(server)
+    assert numbers(shared, 0) == list(range(20))
     child = os.fork()
     if child == 0:
-        found = numbers(one, 50)
-        os._exit(0 if found == list(range(50, 70)) else 1)
+        results = numbers(shared, 50)
+        os._exit(0 if results == list(range(50, 70)) else 1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-    assert numbers(one, 10) == list(range(10, 30))
+    assert numbers(shared, 10) == list(range(10, 30))
 
 
 NOTEBOOK = """
@@ -95,7 +97,7 @@ register_engine("e", backend="openai", model="m", endpoint=sys.argv[1])
 step = Step(id="a", input_model=Row, output_model=Row, engine_name="e", user_prompt="{{ n }}")
 chain = Chain(name="c", steps=[step])
 
-async def cell():  # a notebook runs its cells in a loop of its own
+async def cell():  # a notebook runs its cells in its own loop
     print("running", flush=True)
     try:
         chain.run([{"n": n} for n in range(100)], output_dir="run")
@@ -108,7 +110,7 @@ asyncio.new_event_loop().run_until_complete(cell())
 
 
 @posix
-def test_ctrl_c_in_a_cell_of_a_notebook_ends_the_run(server: FakeOpenAI, tmp_path: Path) -> None:
+def test_ctrl_c_in_a_notebook_cell_ends_the_run(server: FakeOpenAI, tmp_path: Path) -> None:
     server.set_answers(
         lambda messages: Reply('{"n": 1}', delay=0.0 if "7" in str(messages) else 60)
     )

@@ -44,10 +44,10 @@ class Out(BaseModel):
 
 
 def chain(*, steps: int = 2, engine: str = "e", output: Any = Out, **last: Any) -> Chain:
-    made = []
+    nodes = []
     for index in range(steps):
         is_last = index == steps - 1
-        made.append(
+        nodes.append(
             Step(
                 id=f"s{index}",
                 input_model=Row if index == 0 else Out,
@@ -58,7 +58,7 @@ def chain(*, steps: int = 2, engine: str = "e", output: Any = Out, **last: Any) 
                 **(last if is_last else {}),
             )
         )
-    return Chain(name="c", steps=made)
+    return Chain(name="c", steps=nodes)
 
 
 async def echo(request: Request) -> LLMOutput:
@@ -99,7 +99,7 @@ def test_results_are_in_input_order_and_typed(scripted: Make) -> None:
     assert run.path is None
 
 
-def test_a_run_on_disk_has_the_files_of_the_documentation(scripted: Make, tmp_path: Path) -> None:
+def test_a_run_on_disk_has_the_documented_files(scripted: Make, tmp_path: Path) -> None:
     async def answer(request: Request) -> LLMOutput:
         await anyio.sleep(0.01 if request.messages[-1]["content"] == "0" else 0)
         if [m["content"] for m in request.messages] == ["s1", "1"]:
@@ -139,7 +139,7 @@ def test_a_run_on_disk_has_the_files_of_the_documentation(scripted: Make, tmp_pa
     assert "secret-header" not in (tmp_path / "out/run.json").read_text()
 
 
-def test_results_read_back_know_their_errors(scripted: Make, tmp_path: Path) -> None:
+def test_results_read_from_disk_have_their_errors(scripted: Make, tmp_path: Path) -> None:
     async def answer(request: Request) -> LLMOutput:
         if request.messages[-1]["content"] == "1":
             return LLMOutput([Completion("no json")])
@@ -151,9 +151,9 @@ def test_results_read_back_know_their_errors(scripted: Make, tmp_path: Path) -> 
     assert [r.ok for r in run.results] == [True, False, True, True]
     assert [r.ok for r in run.results] == [True, False, True, True], "can be read twice"
     (failed,) = run.errors
-    with pytest.raises(FailedRowError, match="not a valid Out") as caught:
+    with pytest.raises(FailedRowError, match="not a valid Out") as exc_info:
         failed.unwrap()
-    assert caught.value.type == "StructuredOutputError"
+    assert exc_info.value.type == "StructuredOutputError"
     assert run.results[-1].unwrap() == Out(number=3)
     assert [r.row_id for r in run.results[1:3]] == [1, 2]
     with pytest.raises(IndexError):
@@ -189,16 +189,16 @@ class Listed(RootModel[list[Out]]):
         (int, "3"),
     ],
 )
-def test_what_is_read_back_equals_what_was_answered(
+def test_results_read_from_disk_equal_those_in_memory(
     scripted: Make, tmp_path: Path, output: Any, text: str
 ) -> None:
     async def answer(request: Request) -> LLMOutput:
         return LLMOutput([Completion(text)])
 
     engine(scripted, answer)
-    made = chain(steps=1, output=output)
-    in_memory = made.run(rows(1)).results[0]
-    on_disk = made.run(rows(1), output_dir=tmp_path / "out").results[0]
+    one_step = chain(steps=1, output=output)
+    in_memory = one_step.run(rows(1)).results[0]
+    on_disk = one_step.run(rows(1), output_dir=tmp_path / "out").results[0]
     assert on_disk == in_memory
     assert in_memory.ok
 
@@ -211,13 +211,13 @@ def test_what_is_read_back_equals_what_was_answered(
         ),
     )
 )
-def test_flattening_loses_nothing(outputs: dict[str, Any]) -> None:
+def test_flattening_is_lossless(outputs: dict[str, Any]) -> None:
     assert unflatten(flatten(outputs)) == outputs
 
 
 @settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
-    plan=st.lists(st.sampled_from(["ok", "unread", "s0", "s1", "odd"]), max_size=40),
+    plan=st.lists(st.sampled_from(["ok", "invalid", "s0", "s1", "defect"]), max_size=40),
     cap=st.integers(1, 5),
     delays=st.randoms(use_true_random=False),
 )
@@ -226,15 +226,15 @@ def test_every_row_is_accounted_for_once_and_in_order(
 ) -> None:
     async def answer(request: Request) -> LLMOutput:
         await anyio.sleep(delays.random() / 1000)
-        here, number = request.messages[0]["content"], request.messages[-1]["content"]
-        if plan[int(number)] == here:
+        step_id, number = request.messages[0]["content"], request.messages[-1]["content"]
+        if plan[int(number)] == step_id:
             raise ServerError("boom")
-        if plan[int(number)] == "odd":
+        if plan[int(number)] == "defect":
             raise KeyError("a defect")
         return await echo(request)
 
     engine(scripted, answer, max_concurrency=cap)
-    inputs = [{} if what == "unread" else {"number": i} for i, what in enumerate(plan)]
+    inputs = [{} if outcome == "invalid" else {"number": i} for i, outcome in enumerate(plan)]
     with tempfile.TemporaryDirectory() as folder:
         run = chain().run(inputs, output_dir=Path(folder) / "out", max_lines_per_file=7)
         flat = lines(Path(folder) / "out/flattened")
@@ -243,7 +243,7 @@ def test_every_row_is_accounted_for_once_and_in_order(
             for line in (Path(folder) / "out/errors.jsonl").read_text().splitlines()
         ]
         results = list(run.results)
-    bad = [index for index, what in enumerate(plan) if what != "ok"]
+    bad = [index for index, outcome in enumerate(plan) if outcome != "ok"]
     assert [line["row_id"] for line in flat] == list(range(len(plan)))
     assert Counter(line["row_id"] for line in errors) == Counter(bad)
     assert [result.row_id for result in results if not result.ok] == bad
@@ -251,41 +251,41 @@ def test_every_row_is_accounted_for_once_and_in_order(
 
 
 def test_rows_are_read_lazily_and_a_bounded_number_is_in_flight(scripted: Make) -> None:
-    taken = flying = most = ahead = done = 0
+    read = in_flight = max_in_flight = max_ahead = answered = 0
 
     async def answer(request: Request) -> LLMOutput:
-        nonlocal flying, most, done
-        flying += 1
-        most = max(most, flying)
+        nonlocal in_flight, max_in_flight, answered
+        in_flight += 1
+        max_in_flight = max(max_in_flight, in_flight)
         await anyio.sleep(0.0005)
-        flying -= 1
-        done += 1
+        in_flight -= 1
+        answered += 1
         return await echo(request)
 
     def source() -> Iterator[dict[str, int]]:
-        nonlocal taken, ahead
+        nonlocal read, max_ahead
         for row in rows(300):
-            taken += 1
-            ahead = max(ahead, taken - done)
+            read += 1
+            max_ahead = max(max_ahead, read - answered)
             yield row
 
     engine(scripted, answer, max_concurrency=4)
     run = chain(steps=1).run(source())
     assert run.counts.ok == 300
-    assert most == 4
-    assert ahead <= 10
+    assert max_in_flight == 4
+    assert max_ahead <= 10
 
 
-def test_another_row_takes_the_place_of_one_that_waits_to_be_sent_again(
+def test_another_row_takes_the_slot_of_one_that_waits_for_a_retry(
     scripted: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(retry.random, "uniform", lambda _, longest: 0.3)
-    begun: list[str] = []
+    started: list[str] = []
 
     async def answer(request: Request) -> LLMOutput:
         number = request.messages[-1]["content"]
-        begun.append(number)
-        if begun.count(number) == 1 and number in "01":
+        started.append(number)
+        if started.count(number) == 1 and number in "01":
             raise ServerError("busy")
         await anyio.sleep(0.001)
         return await echo(request)
@@ -293,24 +293,24 @@ def test_another_row_takes_the_place_of_one_that_waits_to_be_sent_again(
     engine(scripted, answer, max_concurrency=2, max_retries=1)
     run = chain(steps=1).run(rows(12))
     assert run.counts.ok == 12
-    assert begun[:2] == ["0", "1"]
-    assert set(begun[-2:]) == {"0", "1"}  # after all the others
+    assert started[:2] == ["0", "1"]
+    assert set(started[-2:]) == {"0", "1"}  # after all the others
 
 
-def test_a_line_is_in_the_journal_when_its_row_goes_on(scripted: Make, tmp_path: Path) -> None:
-    found: list[list[int]] = []
+def test_a_line_is_in_the_journal_before_its_row_continues(scripted: Make, tmp_path: Path) -> None:
+    journals: list[list[int]] = []
 
     async def answer(request: Request) -> LLMOutput:
         if request.messages[0]["content"] == "s1":
-            found.append([line["row_id"] for line in lines(tmp_path / "out/steps/s0")])
+            journals.append([line["row_id"] for line in lines(tmp_path / "out/steps/s0")])
         return await echo(request)
 
     engine(scripted, answer, max_concurrency=1)
     chain().run(rows(5), output_dir=tmp_path / "out")
-    assert [ids[-1] for ids in found] == [0, 1, 2, 3, 4]
+    assert [row_ids[-1] for row_ids in journals] == [0, 1, 2, 3, 4]
 
 
-def test_a_slow_row_holds_back_a_bounded_number_of_others(scripted: Make) -> None:
+def test_a_bounded_number_of_rows_finish_before_a_slow_one(scripted: Make) -> None:
     release = anyio.Event()
     answered = 0
 
@@ -328,15 +328,15 @@ def test_a_slow_row_holds_back_a_bounded_number_of_others(scripted: Make) -> Non
             tasks.start_soon(chain(steps=1).arun, rows(200))
             for _ in range(200):
                 await anyio.sleep(0)
-            held = answered
+            finished_before = answered
             release.set()
-        return held
+        return finished_before
 
     assert asyncio.run(run()) <= 16 + 2
     assert answered == 199
 
 
-def test_async_inputs_and_a_running_loop_are_fine(scripted: Make) -> None:
+def test_async_inputs_and_a_running_loop_are_supported(scripted: Make) -> None:
     engine(scripted)
 
     async def source() -> AsyncIterator[Row]:
@@ -351,13 +351,13 @@ def test_async_inputs_and_a_running_loop_are_fine(scripted: Make) -> None:
     assert asyncio.run(notebook()) == (3, 2)
 
 
-def test_files_roll_and_a_step_may_keep_its_output_to_itself(
+def test_files_roll_over_and_hidden_outputs_are_not_in_the_table(
     scripted: Make, tmp_path: Path
 ) -> None:
     engine(scripted)
-    made = chain()
-    made.steps[0].yield_output = False
-    run = made.run(rows(5), output_dir=tmp_path / "out", max_lines_per_file=2)
+    two_steps = chain()
+    two_steps.steps[0].yield_output = False
+    run = two_steps.run(rows(5), output_dir=tmp_path / "out", max_lines_per_file=2)
     assert len(list((tmp_path / "out/flattened").iterdir())) == 3
     assert lines(tmp_path / "out/flattened")[4] == {"row_id": 4, "s1.number": 4}
     assert len(lines(tmp_path / "out/steps/s0")) == 5
@@ -367,24 +367,24 @@ def test_files_roll_and_a_step_may_keep_its_output_to_itself(
 def test_an_engine_that_never_answers_ends_the_run_with_one_error(
     scripted: Make, tmp_path: Path
 ) -> None:
-    asked = 0
+    requests = 0
 
     async def answer(request: Request) -> LLMOutput:
-        nonlocal asked
-        asked += 1
+        nonlocal requests
+        requests += 1
         await anyio.sleep(0)
         raise AuthenticationError("key refused")
 
     engine(scripted, answer, max_concurrency=3)
     with pytest.raises(AuthenticationError, match="engine 'e': key refused"):
         chain().run(rows(1000), output_dir=tmp_path / "out")
-    assert asked <= 2 * 3
+    assert requests <= 2 * 3
     assert json.loads((tmp_path / "out/run.json").read_text())["status"] == "failed"
-    engine(scripted)  # once it is mended, the same folder can be used
+    engine(scripted)  # once it is fixed, the same folder can be used
     assert chain().run(rows(2), output_dir=tmp_path / "out").counts.ok == 2
 
 
-def test_an_engine_that_fails_later_fails_only_rows(scripted: Make) -> None:
+def test_an_engine_that_fails_later_fails_only_its_rows(scripted: Make) -> None:
     async def answer(request: Request) -> LLMOutput:
         if request.messages[-1]["content"] != "0":
             raise AuthenticationError("key refused")
@@ -395,7 +395,7 @@ def test_an_engine_that_fails_later_fails_only_rows(scripted: Make) -> None:
     assert (run.counts.ok, run.counts.failed) == (1, 3)
 
 
-def test_an_unknown_engine_or_backend_stops_before_anything_is_made(
+def test_an_unknown_engine_or_backend_is_refused_before_anything_is_written(
     scripted: Make, tmp_path: Path
 ) -> None:
     with pytest.raises(UnknownEngineError, match="'e'"):
@@ -405,7 +405,7 @@ def test_an_unknown_engine_or_backend_stops_before_anything_is_made(
     assert not (tmp_path / "out").exists()
 
 
-def test_an_output_dir_that_holds_something_is_refused(scripted: Make, tmp_path: Path) -> None:
+def test_an_output_dir_that_is_not_empty_is_refused(scripted: Make, tmp_path: Path) -> None:
     engine(scripted)
     out = tmp_path / "out"
     chain().run(rows(1), output_dir=out)
@@ -448,7 +448,7 @@ def test_inputs_are_read_from_files(
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "place", "said"),
+    ("name", "content", "location", "message"),
     [
         ("a.jsonl", '{"number": 1}\nnot json\n{"number": 3}\n', "a.jsonl:2", "not JSON"),
         ("a.jsonl", b'{"number": 1}\n\xff\xfe\n{"number": 3}\n', "a.jsonl:2", "not UTF-8"),
@@ -459,36 +459,36 @@ def test_inputs_are_read_from_files(
         ("a.csv", "number,b\n1,2\n,2\n3,2\n", "a.csv:3", "'number' is missing"),
     ],
 )
-def test_a_row_that_cannot_be_read_fails_alone_and_says_where(
-    scripted: Make, tmp_path: Path, name: str, content: str | bytes, place: str, said: str
+def test_only_the_unreadable_row_fails_and_its_location_is_named(
+    scripted: Make, tmp_path: Path, name: str, content: str | bytes, location: str, message: str
 ) -> None:
     engine(scripted)
     run = run_file(tmp_path, name, content)
     assert [result.ok for result in run.results] == [True, False, True]
     error = run.results[1].error
     assert isinstance(error, InputError)
-    assert place in str(error)
-    assert said in str(error)
+    assert location in str(error)
+    assert message in str(error)
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "said"),
+    ("name", "content", "message"),
     [
         ("a.json", "{}", "expected a JSON array"),
         ("a.json", '[{"number": 1},\n oops]', "a.json:2: not JSON"),
         ("a.txt", "", "unknown format '.txt'"),
     ],
 )
-def test_a_file_that_cannot_be_read_at_all_is_one_error(
-    scripted: Make, tmp_path: Path, name: str, content: str, said: str
+def test_an_unreadable_file_is_one_error(
+    scripted: Make, tmp_path: Path, name: str, content: str, message: str
 ) -> None:
     engine(scripted)
-    with pytest.raises(InputError) as caught:
+    with pytest.raises(InputError) as exc_info:
         run_file(tmp_path, name, content)
-    assert said in str(caught.value)
+    assert message in str(exc_info.value)
 
 
-def test_inputs_that_are_nothing_of_the_kind_are_refused(scripted: Make, tmp_path: Path) -> None:
+def test_inputs_of_other_types_are_refused(scripted: Make, tmp_path: Path) -> None:
     engine(scripted)
     with pytest.raises(InputError, match="neither an iterable"):
         chain().run(3)  # type: ignore[arg-type]
@@ -496,7 +496,7 @@ def test_inputs_that_are_nothing_of_the_kind_are_refused(scripted: Make, tmp_pat
         chain().run(tmp_path)
 
 
-def test_an_error_of_the_users_own_generator_is_passed_on(scripted: Make) -> None:
+def test_an_error_in_the_users_generator_is_propagated(scripted: Make) -> None:
     def source() -> Iterator[dict[str, int]]:
         yield {"number": 1}
         raise ZeroDivisionError("mine")

@@ -1,4 +1,4 @@
-"""Server processes: they start once, they say why they did not, and they never outlive us."""
+"""Server processes start once, explain failed starts, and never outlive their parent."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ if mode == "stubborn":
 
 class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
-        self.send_response(200 if mode != "ill" and self.path == "/health" else 503)
+        self.send_response(200 if mode != "unhealthy" and self.path == "/health" else 503)
         self.send_header("Content-Length", "0")
         self.end_headers()
 
@@ -79,15 +79,15 @@ def script(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def make(script: Path) -> Iterator[Callable[..., ServerProcess]]:
-    made = []
+    servers = []
 
-    def make(mode: str = "well", where: str = "{port}", **options: object) -> ServerProcess:
+    def make(mode: str = "healthy", where: str = "{port}", **options: object) -> ServerProcess:
         command = [sys.executable, str(script), mode, where]
-        made.append(ServerProcess(command, **{"name": "toy", **options}))  # type: ignore[arg-type]
-        return made[-1]
+        servers.append(ServerProcess(command, **{"name": "toy", **options}))  # type: ignore[arg-type]
+        return servers[-1]
 
     yield make
-    for server in made:
+    for server in servers:
         server.stop()
 
 
@@ -98,7 +98,7 @@ def pids(script: Path) -> list[int]:
 
 
 def alive(pid: int) -> bool:
-    """Whether a process runs; one that waits to be reaped does not."""
+    """Whether a process is running; a zombie is not."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -153,31 +153,31 @@ def test_a_running_server_is_not_started_again(make, script) -> None:
     assert len(pids(script)) == 1
 
 
-def test_no_proxy_is_asked(make, monkeypatch) -> None:
+def test_health_checks_bypass_proxies(make, monkeypatch) -> None:
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
     assert status(make().ensure_running()) == 200
 
 
-def test_the_server_may_report_the_address_it_chose(make) -> None:
+def test_the_server_may_report_its_own_address(make) -> None:
     server = make(where="{address_file}")
     url = server.ensure_running()
     assert status(url) == 200
     assert [path.suffix for path in server.log_path.parent.iterdir()] == [".log"]
 
 
-def test_a_server_whose_address_cannot_be_known_is_refused(make) -> None:
+def test_a_command_without_a_placeholder_for_the_address_is_refused(make) -> None:
     with pytest.raises(ValueError, match="give a port"):
         make(where="1234")
 
 
 def test_the_same_command_and_environment_share_one_server(script) -> None:
-    command = [sys.executable, str(script), "well", "{port}"]
+    command = [sys.executable, str(script), "healthy", "{port}"]
     server = server_process(command, name="one")
     assert server_process(tuple(command), name="two", env={}) is server
     assert server_process(command, name="one", env={"A": "b"}) is not server
 
 
-def test_threads_that_ask_at_once_get_one_server(make, script) -> None:
+def test_concurrent_threads_share_one_server(make, script) -> None:
     server = make()
     with ThreadPoolExecutor(8) as pool:
         urls = set(pool.map(lambda _: server.ensure_running(), range(8)))
@@ -186,22 +186,22 @@ def test_threads_that_ask_at_once_get_one_server(make, script) -> None:
 
 
 def test_threads_that_wait_for_a_failing_start_fail_with_it(make, script) -> None:
-    server = make("ill", startup_timeout=1)
+    server = make("unhealthy", startup_timeout=1)
 
     def failure(_: int) -> str:
-        with pytest.raises(EngineStartError) as error:
+        with pytest.raises(EngineStartError) as exc_info:
             server.ensure_running()
-        return str(error.value)
+        return str(exc_info.value)
 
     with ThreadPoolExecutor(4) as pool:
         assert len(set(pool.map(failure, range(4)))) == 1
     assert len(pids(script)) == 1
-    with pytest.raises(EngineStartError):  # who comes later tries again
+    with pytest.raises(EngineStartError):  # a later call tries again
         server.ensure_running()
     assert len(pids(script)) == 2
 
 
-def test_stop_leaves_no_process_and_frees_the_port(make) -> None:
+def test_stop_ends_every_process_and_frees_the_port(make) -> None:
     server = make()
     url = server.ensure_running()
     pid, guard = server.pid, server._guard.pid
@@ -226,7 +226,7 @@ def test_a_stopped_server_can_be_started_again(make, script) -> None:
 
 
 def test_stop_interrupts_a_start(make) -> None:
-    server = make("ill")
+    server = make("unhealthy")
     with ThreadPoolExecutor(1) as pool:
         start = pool.submit(server.ensure_running)
         assert eventually(lambda: server.pid)
@@ -236,27 +236,27 @@ def test_stop_interrupts_a_start(make) -> None:
     assert not server.running
 
 
-def test_a_start_that_fails_quotes_what_was_run_and_the_end_of_the_log(make, script) -> None:
+def test_a_failed_start_quotes_the_command_and_the_end_of_the_log(make, script) -> None:
     server = make("crash")
-    with pytest.raises(EngineStartError) as failure:
+    with pytest.raises(EngineStartError) as exc_info:
         server.ensure_running()
-    lines = str(failure.value).splitlines()
+    lines = str(exc_info.value).splitlines()
     assert lines[0] == "toy did not start: it ended with exit code 7"
     assert lines[1].startswith(f"command: {sys.executable} {script} crash ")
     assert lines[2] == f"last lines of {server.log_path}:"
     assert lines[3:] == [f"line {n}" for n in range(30, 50)]
-    assert failure.value.engine == "toy"
+    assert exc_info.value.engine == "toy"
     assert not server.running
 
 
-def test_a_program_that_is_not_there_is_named() -> None:
+def test_a_missing_program_is_named() -> None:
     server = ServerProcess(["no-such-program", "{port}"], name="toy")
     with pytest.raises(EngineStartError, match="cannot start no-such-program: No such file"):
         server.ensure_running()
 
 
-def test_a_server_that_does_not_become_healthy_is_ended(make, script) -> None:
-    server = make("ill", startup_timeout=0.5)
+def test_a_server_that_does_not_become_healthy_is_stopped(make, script) -> None:
+    server = make("unhealthy", startup_timeout=0.5)
     with pytest.raises(EngineStartError, match=r"not healthy after 0\.5 s"):
         server.ensure_running()
     assert not alive(pids(script)[0])
@@ -266,14 +266,14 @@ def test_secrets_of_the_command_are_not_quoted(script) -> None:
     code = "import os, sys; print(sys.argv, os.environ['TOY_TOKEN']); sys.exit(1)"
     command = [sys.executable, "-c", code, "{port}", "--api-key", "sk-123456", "--key=sk-abcdef"]
     server = ServerProcess(command, name="toy", env={"TOY_TOKEN": "tok-123456"})
-    with pytest.raises(EngineStartError) as failure:
+    with pytest.raises(EngineStartError) as exc_info:
         server.ensure_running()
-    assert "--api-key" in str(failure.value)
+    assert "--api-key" in str(exc_info.value)
     for secret in ("sk-123456", "sk-abcdef", "tok-123456"):
-        assert secret not in str(failure.value)
+        assert secret not in str(exc_info.value)
 
 
-def test_another_port_is_tried_when_the_first_was_taken(make, script, monkeypatch) -> None:
+def test_another_port_is_tried_when_the_first_is_in_use(make, script, monkeypatch) -> None:
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         free = server_module.free_port()
@@ -283,14 +283,14 @@ def test_another_port_is_tried_when_the_first_was_taken(make, script, monkeypatc
     assert len(pids(script)) == 2
 
 
-def test_a_port_that_was_asked_for_and_is_taken_is_an_error(make, script) -> None:
+def test_a_configured_port_that_is_in_use_is_an_error(make, script) -> None:
     port = int(make().ensure_running().rpartition(":")[2])
     with pytest.raises(EngineStartError, match=f"port {port} is in use by another program"):
         make(port=port).ensure_running()
     assert len(pids(script)) == 1
 
 
-def test_a_server_that_died_is_started_anew(make, script) -> None:
+def test_a_server_that_died_is_started_again(make, script) -> None:
     server = make()
     server.ensure_running()
     os.kill(server.pid, signal.SIGKILL)
@@ -307,7 +307,7 @@ def test_a_server_that_ignores_sigterm_is_killed(make) -> None:
     assert not alive(pid)
 
 
-def test_workers_that_the_server_leaves_behind_are_ended(make, script) -> None:
+def test_workers_that_the_server_leaves_behind_are_stopped(make, script) -> None:
     server = make("worker")
     server.ensure_running()
     server.stop()
@@ -315,7 +315,7 @@ def test_workers_that_the_server_leaves_behind_are_ended(make, script) -> None:
     assert eventually(lambda: not any(alive(pid) for pid in pids(script)))
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="macOS has no signal for a parent's death")
+@pytest.mark.skipif(sys.platform != "linux", reason="needs the signal for a parent's death")
 def test_a_server_whose_guard_is_killed_ends(make) -> None:
     server = make()
     server.ensure_running()
@@ -338,8 +338,8 @@ def test_a_stubborn_server_whose_guard_is_killed_ends_with_stop(make) -> None:
 Parent: TypeAlias = "subprocess.Popen[str]"
 
 
-def start_parent(script: Path, ending: str, mode: str = "well") -> tuple[Parent, int]:
-    """A program that starts a server and then does something else; and its server's id."""
+def start_parent(script: Path, ending: str, mode: str = "healthy") -> tuple[Parent, int]:
+    """Start a program that starts a server and then runs `ending`; return it and the server PID."""
     program = script.with_name("parent.py")
     program.write_text(PARENT + ending)
     parent = subprocess.Popen(
@@ -369,9 +369,9 @@ def test_the_server_ends_with_its_parent(script: Path, ending: str) -> None:
 @pytest.mark.parametrize(
     ("number", "mode"),
     [
-        (signal.SIGTERM, "well"),
-        (signal.SIGINT, "well"),
-        (signal.SIGKILL, "well"),
+        (signal.SIGTERM, "healthy"),
+        (signal.SIGINT, "healthy"),
+        (signal.SIGKILL, "healthy"),
         (signal.SIGKILL, "stubborn"),
     ],
 )
@@ -385,7 +385,7 @@ def test_the_server_ends_when_its_parent_is_killed(script: Path, number: int, mo
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-def test_a_forked_child_leaves_the_parents_server_alone(script: Path) -> None:
+def test_a_forked_child_does_not_touch_the_parents_server(script: Path) -> None:
     ending = """
 child = os.fork()
 same = server_process(server.command, name="child") is server
@@ -415,7 +415,7 @@ sys.stdin.read()
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-def test_a_forked_child_does_not_keep_the_server_when_the_parent_is_killed(script: Path) -> None:
+def test_a_forked_child_does_not_keep_the_server_of_a_killed_parent(script: Path) -> None:
     ending = """
 child = os.fork()
 if child:
@@ -471,7 +471,7 @@ def test_the_guard_exits_with_the_servers_code() -> None:
             assert run.wait(20) == expected
 
 
-def test_a_guard_that_is_asked_to_end_ends_its_server(make) -> None:
+def test_a_terminated_guard_ends_its_server(make) -> None:
     server = make()
     server.ensure_running()
     pid = server.pid
@@ -480,12 +480,12 @@ def test_a_guard_that_is_asked_to_end_ends_its_server(make) -> None:
     assert eventually(lambda: not server.running)
 
 
-def test_the_guard_needs_the_standard_library_only() -> None:
+def test_the_guard_needs_only_the_standard_library() -> None:
     code = f"import runpy; runpy.run_path({server_guard.__file__!r})"
     subprocess.run([sys.executable, "-I", "-S", "-c", code], check=True, timeout=20)
 
 
-def test_no_thread_is_left_by_a_server(make) -> None:
+def test_a_server_does_not_leave_threads_behind(make) -> None:
     before = threading.active_count()
     make().ensure_running()
     assert threading.active_count() == before

@@ -1,4 +1,4 @@
-"""Runs that are stopped before their last row, and gone on with."""
+"""Runs that stop before their last row and are resumed."""
 
 from __future__ import annotations
 
@@ -35,17 +35,17 @@ def lines(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
-def failing(share: int) -> Any:
-    """Every so many rows fail."""
+def failing(every: int) -> Any:
+    """Fail one row out of `every`."""
 
     def answer(messages: Any) -> Any:
         n = int(messages[-1]["content"])
-        return RequestError("no") if n % share == 0 else Row(n=n)
+        return RequestError("no") if n % every == 0 else Row(n=n)
 
     return answer
 
 
-def test_too_many_errors_stop_a_run_that_can_be_gone_on_with(
+def test_too_many_errors_stop_a_run_that_can_be_resumed(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     folder = tmp_path / "run"
@@ -56,7 +56,7 @@ def test_too_many_errors_stop_a_run_that_can_be_gone_on_with(
     assert "stopped" in caplog.text
     assert 11 <= run.counts.failed <= 11 + 8
     assert run.counts.rows < 200
-    assert len(engine.requests) == run.counts.rows, "what was in flight is finished and kept"
+    assert len(engine.requests) == run.counts.rows, "rows in flight are finished and kept"
     manifest = json.loads((folder / "run.json").read_text())
     assert manifest["status"] == "stopped"
     assert "max_errors" in manifest["stopped"]
@@ -68,20 +68,22 @@ def test_too_many_errors_stop_a_run_that_can_be_gone_on_with(
     assert [line["row_id"] for line in lines(folder / "flattened/000000.jsonl")] == [*range(200)]
 
 
-@pytest.mark.parametrize(("most", "stopped"), [(0.4, True), (0.6, False), (100, False), (99, True)])
-def test_errors_are_a_number_or_a_share(most: float, stopped: bool) -> None:
+@pytest.mark.parametrize(
+    ("max_errors", "stops"), [(0.4, True), (0.6, False), (100, False), (99, True)]
+)
+def test_max_errors_is_a_number_or_a_share(max_errors: float, stops: bool) -> None:
     with fake_engine("e", failing(2), max_concurrency=1):
-        run = chain().run(rows(), max_errors=most)
-    assert (run.stopped is not None) is stopped
+        run = chain().run(rows(), max_errors=max_errors)
+    assert (run.stopped is not None) is stops
 
 
-def test_a_share_of_errors_means_nothing_in_the_first_rows() -> None:
+def test_a_share_of_errors_is_ignored_in_the_first_rows() -> None:
     with fake_engine("e", failing(100), max_concurrency=1):  # row 0 is one of them
         assert chain().run(rows(90), max_errors=0.1).stopped is None
 
 
 class Hosted(FakeClient):
-    """A fake that seems to be a model with a price."""
+    """A fake that looks like a hosted model with a price."""
 
     offline = False
 
@@ -91,7 +93,7 @@ class Hosted(FakeClient):
         self.model = "gpt-4o"
 
 
-def test_a_run_stops_when_it_has_cost_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_stops_at_its_maximum_cost(monkeypatch: pytest.MonkeyPatch) -> None:
     from chainette.run import budget
 
     monkeypatch.setattr(budget, "EVERY", 0.0)
@@ -105,7 +107,7 @@ def test_a_run_stops_when_it_has_cost_enough(monkeypatch: pytest.MonkeyPatch) ->
 
 
 @pytest.mark.parametrize("error", [QuotaError, EngineDownError])
-def test_an_engine_that_is_of_no_more_use_stops_the_run_with_one_message(
+def test_an_unusable_engine_stops_the_run_with_one_message(
     error: type[Exception], tmp_path: Path
 ) -> None:
     def answer(messages: Any) -> Any:
@@ -125,16 +127,16 @@ def test_an_engine_that_is_of_no_more_use_stops_the_run_with_one_message(
     assert len(engine.requests) == 150
 
 
-def test_a_stream_that_is_stopped_says_so() -> None:
-    taken = []
+def test_a_stopped_stream_raises_its_error() -> None:
+    results = []
 
-    async def take() -> None:
+    async def consume() -> None:
         async for result in chain().stream(rows(), max_errors=5):
-            taken.append(result)
+            results.append(result)
 
     with fake_engine("e", failing(2), max_concurrency=1), pytest.raises(BudgetError):
-        anyio.run(take)
-    assert 10 <= len(taken) < 20
+        anyio.run(consume)
+    assert 10 <= len(results) < 20
 
 
 def test_retries_are_counted_in_the_manifest(tmp_path: Path) -> None:
@@ -143,7 +145,7 @@ def test_retries_are_counted_in_the_manifest(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "run/run.json").read_text())["retries"] == {"a": 1}
 
 
-def test_nothing_is_said_of_a_run_that_ended_by_itself(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_run_that_finishes_does_not_warn(caplog: pytest.LogCaptureFixture) -> None:
     with fake_engine("e"), caplog.at_level(logging.WARNING):
         assert chain().run(rows(5), max_errors=1, max_cost=1.0).stopped is None
     assert not caplog.records
@@ -151,7 +153,7 @@ def test_nothing_is_said_of_a_run_that_ended_by_itself(caplog: pytest.LogCapture
 
 @contextmanager
 def small_files(size: int) -> Iterator[None]:
-    """No file may be longer: the system answers as it does when a disk is full."""
+    """Limit the size of files, so that writing fails as on a full disk."""
     resource = pytest.importorskip("resource")
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))

@@ -71,15 +71,15 @@ class Many(RootModel[list[Hard]]):
 
 
 def chain(*outputs: Any) -> Chain:
-    steps, before = [], Node
+    steps, input_model = [], Node
     for index, output in enumerate(outputs):
         steps.append(
             Step(
-                id=f"s{index}", input_model=before, output_model=output, engine_name="e",
+                id=f"s{index}", input_model=input_model, output_model=output, engine_name="e",
                 user_prompt=f"Step {index} of {{{{ chain_input.value }}}}",
             )
         )  # fmt: skip
-        before = output
+        input_model = output
     return Chain(name="c", steps=steps)
 
 
@@ -87,7 +87,7 @@ ROWS = [{"value": 1}, {"value": 2}]
 
 
 @pytest.mark.parametrize("model", [Hard, Many, Node, dict[str, int], list[Color], int, bool, str])
-def test_made_up_answers_are_valid_for_any_output_model(model: Any) -> None:
+def test_generated_answers_are_valid_for_any_output_model(model: Any) -> None:
     with fake_engine("e") as engine:
         run = chain(model).run(ROWS)
     assert [result.ok for result in run.results] == [True, True], run.results[0].error
@@ -96,7 +96,7 @@ def test_made_up_answers_are_valid_for_any_output_model(model: Any) -> None:
 
 
 @given(st.integers(-50, 50), st.integers(0, 20), st.integers(1, 7))
-def test_made_up_numbers_keep_their_bounds(low: int, room: int, step: int) -> None:
+def test_generated_numbers_keep_their_bounds(low: int, room: int, step: int) -> None:
     for limits in (
         {"ge": low, "le": low + room + step, "multiple_of": step},
         {"gt": low, "lt": low + room + 2 * step, "multiple_of": step},
@@ -107,7 +107,7 @@ def test_made_up_numbers_keep_their_bounds(low: int, room: int, step: int) -> No
             adapter.validate_python(sample(adapter.json_schema()))
 
 
-def test_what_cannot_be_made_up_says_so() -> None:
+def test_types_whose_answers_cannot_be_generated_are_reported() -> None:
     class Plate(BaseModel):
         number: str = Field(pattern="[A-Z]{2}-[0-9]+")
 
@@ -115,18 +115,18 @@ def test_what_cannot_be_made_up_says_so() -> None:
         again: Endless
 
     with fake_engine("e"):
-        for model, said in ((Plate, "pattern"), (Endless, "infinitely deep")):
-            assert said in str(chain(model).run(ROWS).results[0].error)
+        for model, message in ((Plate, "pattern"), (Endless, "infinitely deep")):
+            assert message in str(chain(model).run(ROWS).results[0].error)
 
 
-def test_answers_come_in_turn() -> None:
+def test_answers_from_a_list_are_used_in_order() -> None:
     with fake_engine("e", [Node(value=5), {"value": 6}, '{"value": 7}'], max_concurrency=1):
         run = chain(Node).run([*ROWS, {"value": 3}, {"value": 4}])
     assert [r.value.value for r in run.results if r.ok] == [5, 6, 7]
     assert "no more answers" in str(run.results[3].error)
 
 
-def test_answers_go_by_words_of_the_prompt() -> None:
+def test_answers_are_chosen_by_words_of_the_prompt() -> None:
     with fake_engine("e", {"of 1": {"value": 10}, "of 2": RateLimitError("slow down")}):
         run = chain(Node).run([*ROWS, {"value": 3}])
     assert run.results[0].value == Node(value=10)
@@ -139,12 +139,12 @@ def test_answers_come_from_a_function() -> None:
         assert chain(Node, Node).run(ROWS).results[0].value == Node(value=len("Step 1 of 1"))
 
 
-def test_plain_texts_work_too() -> None:
+def test_plain_text_is_supported() -> None:
     with fake_engine("e") as engine:
         assert engine.generate(["hello"])[0].outputs[0].text == "text"
 
 
-def test_the_engine_is_back_afterwards(scripted: Make) -> None:
+def test_the_real_engine_is_restored_afterwards(scripted: Make) -> None:
     real = register_engine("e", backend="scripted").engine
     with fake_engine("e") as fake:
         assert get_engine_config("e").engine is fake
@@ -159,13 +159,13 @@ def test_real_requests_can_be_forbidden(scripted: Make) -> None:
     register_engine("real", backend="scripted")
     real = get_engine_config("real").engine
     with forbid_requests():
-        with pytest.raises(BaseException) as caught:  # noqa: PT011  a group around it
+        with pytest.raises(BaseException) as exc_info:  # noqa: PT011  a group around it
             real.generate(["x"])
-        assert "real requests are forbidden" in repr(caught.value)
+        assert "real requests are forbidden" in repr(exc_info.value)
         with fake_engine("e"):
             assert chain(Node).run(ROWS).counts.ok == 2
-        made = chain(Node)
-        made.steps[0].engine_name = "real"
+        other = chain(Node)
+        other.steps[0].engine_name = "real"
         with pytest.raises(RuntimeError, match=r"'real'.*forbidden"):
-            made.run(ROWS)
+            other.run(ROWS)
     assert isinstance(anyio.run(real.complete, "x").error, EngineError)

@@ -64,14 +64,14 @@ async def transport_of(kind: str) -> AsyncIterator[Transport]:
 def send(
     kind: str, url: str, method: str = "POST", body: bytes | None = BODY, times: int = 1
 ) -> Any:
-    """Send over a transport of that kind; what came back, or the error."""
+    """Send over a transport of that kind; return the response or the error."""
 
     async def call() -> Any:
         async with transport_of(kind) as transport:
             try:
                 for _ in range(times):
-                    found = await transport.send(method, url, HEADERS, body)
-                return found
+                    response = await transport.send(method, url, HEADERS, body)
+                return response
             except EngineError as error:
                 return error
 
@@ -82,7 +82,7 @@ both = pytest.mark.parametrize("kind", ["aiohttp", "httpx"])
 
 
 @both
-def test_an_answer_comes_back_whole(kind: str, server: FakeOpenAI) -> None:
+def test_a_response_is_returned_in_full(kind: str, server: FakeOpenAI) -> None:
     reply = Reply("text", headers={"X-Own": "1"})
     server.set_answers(lambda _: reply)
     response = send(kind, f"{server.endpoint}/chat/completions?x=%2F")
@@ -101,7 +101,7 @@ def test_a_compressed_answer_is_decompressed(kind: str, server: FakeOpenAI) -> N
 
 @both
 @pytest.mark.parametrize("status", [301, 307, 404, 429, 503])
-def test_any_status_comes_back_and_no_redirect_is_followed(
+def test_every_status_is_returned_and_redirects_are_not_followed(
     kind: str, status: int, server: FakeOpenAI
 ) -> None:
     reply = Reply(status=status, headers={"Location": f"{server.endpoint}/models"})
@@ -119,7 +119,7 @@ def test_any_status_comes_back_and_no_redirect_is_followed(
         (faults.slow(30), EngineTimeoutError),
     ],
 )
-def test_a_fault_is_an_error_of_its_class(
+def test_each_fault_becomes_an_error_of_its_class(
     kind: str, reply: Reply, error: type[EngineError], server: FakeOpenAI
 ) -> None:
     server.set_answers(lambda _: reply)
@@ -127,70 +127,68 @@ def test_a_fault_is_an_error_of_its_class(
 
 
 @both
-def test_nobody_there_is_unreachable(kind: str) -> None:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        found = send(kind, f"http://127.0.0.1:{taken.getsockname()[1]}/x")
-    assert type(found) is EngineUnreachableError
-    assert "cannot connect" in str(found).lower()
+def test_a_closed_port_or_an_unknown_host_is_unreachable(kind: str) -> None:
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        error = send(kind, f"http://127.0.0.1:{closed.getsockname()[1]}/x")
+    assert type(error) is EngineUnreachableError
+    assert "cannot connect" in str(error).lower()
     assert type(send(kind, "http://no-such-host.invalid/x")) is EngineUnreachableError
 
 
 @both
-def test_a_server_that_accepts_nobody_is_unreachable(kind: str) -> None:
+def test_a_server_that_does_not_accept_connections_is_unreachable(kind: str) -> None:
     with socket.create_server(("127.0.0.1", 0), backlog=1) as full:
         address = full.getsockname()
-        waiting = [socket.socket() for _ in range(8)]
-        for one in waiting:
-            one.setblocking(False)
-            one.connect_ex(address)
-        found = send(kind, f"http://127.0.0.1:{address[1]}/x")
-        for one in waiting:
-            one.close()
-    assert type(found) is EngineUnreachableError
-    assert "no connection within 0.4 s" in str(found)
+        clients = [socket.socket() for _ in range(8)]
+        for client in clients:
+            client.setblocking(False)
+            client.connect_ex(address)
+        error = send(kind, f"http://127.0.0.1:{address[1]}/x")
+        for client in clients:
+            client.close()
+    assert type(error) is EngineUnreachableError
+    assert "no connection within 0.4 s" in str(error)
 
 
 @both
-def test_what_is_no_http_is_a_connection_that_failed(kind: str) -> None:
-    import threading
-
-    with socket.create_server(("127.0.0.1", 0)) as odd:
+def test_a_response_that_is_not_http_is_a_connection_error(kind: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
 
         def answer() -> None:
-            connection, _ = odd.accept()
+            connection, _ = server.accept()
             with connection:
                 connection.recv(65536)
                 connection.sendall(b"SSH-2.0-OpenSSH_9.6\r\n")
 
         thread = threading.Thread(target=answer)
         thread.start()
-        found = send(kind, f"http://127.0.0.1:{odd.getsockname()[1]}/x")
+        error = send(kind, f"http://127.0.0.1:{server.getsockname()[1]}/x")
         thread.join()
-    assert type(found) is EngineConnectionError
+    assert type(error) is EngineConnectionError
 
 
-def test_a_proxy_of_the_environment_is_for_other_machines_alone(
+def test_the_proxy_from_the_environment_is_used_only_for_other_machines(
     server: FakeOpenAI, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with FakeOpenAI() as proxy:
         monkeypatch.setenv("HTTP_PROXY", proxy.endpoint.removesuffix("/v1"))
         monkeypatch.delenv("NO_PROXY", raising=False)
         assert send("aiohttp", f"{server.endpoint}/models", "GET", None).status == 200
-        # The fake server does not know the whole URL that a proxy gets: its 404 is the proof.
+        # A 404 proves that the proxy got the request: the fake server does not know full URLs.
         assert send("aiohttp", "http://model.invalid/v1/models", "GET", None).status == 404
         monkeypatch.setenv("NO_PROXY", "model.invalid")
-        found = send("aiohttp", "http://model.invalid/v1/models", "GET", None)
-        assert type(found) is EngineUnreachableError
+        error = send("aiohttp", "http://model.invalid/v1/models", "GET", None)
+        assert type(error) is EngineUnreachableError
 
 
 ELSEWHERE = "127.0.0.2"
-"""An address of Linux's that is this machine's and is not known as such."""
+"""A loopback address on Linux that HTTP clients do not recognise as this machine's."""
 
 
 @contextmanager
 def listening(host: str, context: ssl.SSLContext | None = None) -> Iterator[tuple[int, list[str]]]:
-    """A server that answers everything with `{}`; gives its port and the heads of requests."""
+    """A server that answers everything with `{}`; yields its port and the heads of requests."""
     ready, done = threading.Event(), threading.Event()
     ports: list[int] = []
     heads: list[str] = []
@@ -223,14 +221,14 @@ def listening(host: str, context: ssl.SSLContext | None = None) -> Iterator[tupl
         thread.join()
 
 
-def showing(name: str, authority: trustme.CA) -> ssl.SSLContext:
-    """TLS of a server that shows a certificate of that name."""
+def tls_context(name: str, authority: trustme.CA) -> ssl.SSLContext:
+    """TLS context of a server with a certificate for that name."""
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     authority.issue_cert(name).configure_cert(context)
     return context
 
 
-def test_passwords_of_netrc_are_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_passwords_in_netrc_are_ignored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "netrc").write_text(f"machine {ELSEWHERE} login ann password s3cret\n")
     monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
     with listening(ELSEWHERE) as (port, heads):
@@ -245,30 +243,30 @@ def test_passwords_of_netrc_are_left_alone(tmp_path: Path, monkeypatch: pytest.M
     assert "authorization: bearer own" in heads[0]
 
 
-def test_a_request_to_another_machine_changes_no_thread(monkeypatch: pytest.MonkeyPatch) -> None:
-    threads: list[Any] = []
-    taken = asyncio.BaseEventLoop.run_in_executor
+def test_a_request_to_another_machine_uses_no_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[Any] = []
+    original = asyncio.BaseEventLoop.run_in_executor
 
-    def counted(self: Any, executor: Any, call: Any, *args: Any) -> Any:
-        threads.append(call)
-        return taken(self, executor, call, *args)
+    def record_call(self: Any, executor: Any, call: Any, *args: Any) -> Any:
+        calls.append(call)
+        return original(self, executor, call, *args)
 
-    monkeypatch.setattr(asyncio.BaseEventLoop, "run_in_executor", counted)
+    monkeypatch.setattr(asyncio.BaseEventLoop, "run_in_executor", record_call)
     with listening(ELSEWHERE) as (port, _):
-        threads.clear()  # of the server's
+        calls.clear()  # those of the server
         assert send("aiohttp", f"http://{ELSEWHERE}:{port}/x", times=3).status == 200
-    assert threads == []
+    assert calls == []
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:9/x", f"http://{ELSEWHERE}:9/x"])
 def test_a_server_that_is_down_is_named_without_internals(url: str) -> None:
-    found = send("aiohttp", url)
-    assert type(found) is EngineUnreachableError
-    assert url.split("/")[2] in str(found)
-    assert "ssl" not in str(found).lower()
+    error = send("aiohttp", url)
+    assert type(error) is EngineUnreachableError
+    assert url.split("/")[2] in str(error)
+    assert "ssl" not in str(error).lower()
 
 
-def test_a_proxy_that_is_no_url_or_a_missing_authority_fails_the_request_alone(
+def test_an_invalid_proxy_or_a_missing_certificate_file_fails_only_the_request(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.delenv("NO_PROXY", raising=False)
@@ -280,7 +278,7 @@ def test_a_proxy_that_is_no_url_or_a_missing_authority_fails_the_request_alone(
 
 @pytest.fixture(scope="module")
 def proxy() -> Iterator[int]:
-    """A real proxy that wants a password; gives its port."""
+    """A real proxy that requires a password; yields its port."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port: int = free.getsockname()[1]
@@ -300,7 +298,7 @@ def proxy() -> Iterator[int]:
 
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
-def test_a_proxy_gets_its_password_and_the_server_does_not(
+def test_the_password_of_a_proxy_is_not_sent_to_the_server(
     scheme: str, proxy: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     authority = trustme.CA()
@@ -308,23 +306,23 @@ def test_a_proxy_gets_its_password_and_the_server_does_not(
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "authority.pem"))
     monkeypatch.delenv("NO_PROXY", raising=False)
     variable = f"{scheme.upper()}_PROXY"
-    context = showing(ELSEWHERE, authority) if scheme == "https" else None
+    context = tls_context(ELSEWHERE, authority) if scheme == "https" else None
     with listening(ELSEWHERE, context) as (port, heads):
         url = f"{scheme}://{ELSEWHERE}:{port}/x"
         monkeypatch.setenv(variable, f"http://ann:s3cret@127.0.0.1:{proxy}")
         assert send("aiohttp", url).body == b"{}"
         monkeypatch.setenv(variable, f"http://ann:wr0ng@127.0.0.1:{proxy}")
-        refused = send("aiohttp", url)
+        rejection = send("aiohttp", url)
         monkeypatch.setenv("NO_PROXY", f"{ELSEWHERE}:{port}")
         assert send("aiohttp", url).body == b"{}"
     assert len(heads) == 2
     assert "proxy-authorization" not in heads[0]
     assert ("via:" in heads[0], "via:" in heads[1]) == (scheme == "http", False)
     if scheme == "http":
-        assert refused.status == 407
+        assert rejection.status == 407
     else:
-        assert type(refused) is EngineUnreachableError
-        assert f"the proxy http://127.0.0.1:{proxy} answered 407" in str(refused)
+        assert type(rejection) is EngineUnreachableError
+        assert f"the proxy http://127.0.0.1:{proxy} answered 407" in str(rejection)
 
 
 @both
@@ -332,7 +330,7 @@ def test_a_proxy_gets_its_password_and_the_server_does_not(
     ("name", "trusted", "works"),
     [("localhost", True, True), ("localhost", False, False), ("elsewhere.example", True, False)],
 )
-def test_certificates_are_verified_and_an_authority_of_one_s_own_is_taken(
+def test_certificates_are_verified_against_the_configured_authority(
     kind: str,
     name: str,
     trusted: bool,
@@ -345,25 +343,25 @@ def test_certificates_are_verified_and_an_authority_of_one_s_own_is_taken(
         file = tmp_path / "authority.pem"
         authority.cert_pem.write_to_path(str(file))
         monkeypatch.setenv("SSL_CERT_FILE", str(file))
-    with listening("127.0.0.1", showing(name, authority)) as (port, _):
-        found = send(kind, f"https://localhost:{port}/x", "GET", None)
+    with listening("127.0.0.1", tls_context(name, authority)) as (port, _):
+        result = send(kind, f"https://localhost:{port}/x", "GET", None)
     if works:
-        assert found.body == b"{}"
+        assert result.body == b"{}"
     else:
-        assert type(found) is EngineUnreachableError
-        assert "certificate" in str(found)
+        assert type(result) is EngineUnreachableError
+        assert "certificate" in str(result)
 
 
 @both
-def test_a_connection_is_used_again(kind: str, server: FakeOpenAI) -> None:
-    seen: list[int] = []
-    server.set_answers(lambda messages: seen.append(server.connections) or "hello")
+def test_a_connection_is_reused(kind: str, server: FakeOpenAI) -> None:
+    connections: list[int] = []
+    server.set_answers(lambda messages: connections.append(server.connections) or "hello")
     assert send(kind, f"{server.endpoint}/chat/completions", times=3).status == 200
-    assert seen == [1, 1, 1]
+    assert connections == [1, 1, 1]
 
 
 @both
-def test_a_request_that_is_given_up_closes_its_connection(kind: str, server: FakeOpenAI) -> None:
+def test_a_cancelled_request_closes_its_connection(kind: str, server: FakeOpenAI) -> None:
     server.set_answers(lambda messages: faults.slow(30))
 
     async def call() -> int:
@@ -378,7 +376,7 @@ def test_a_request_that_is_given_up_closes_its_connection(kind: str, server: Fak
     assert anyio.run(call) == 0
 
 
-def test_a_transport_that_is_never_closed_does_not_complain(server: FakeOpenAI) -> None:
+def test_a_transport_that_is_never_closed_does_not_warn(server: FakeOpenAI) -> None:
     script = f"""
 import anyio, gc
 from chainette.engine.http.aiohttp import AiohttpTransport
@@ -396,7 +394,7 @@ gc.collect()
     assert (done.stdout, done.stderr) == ("200\n", "")
 
 
-def test_a_request_loads_neither_httpx_nor_rich() -> None:
+def test_a_request_does_not_import_httpx_rich_or_jinja2() -> None:
     code = """
 import sys
 from chainette import register_engine

@@ -17,12 +17,12 @@ def read(folder: Path, text: str) -> YamlSource:
 
 
 def expanded(value: object) -> tuple[object, list[tuple[Location, str]]]:
-    reported: list[tuple[Location, str]] = []
-    return expand(value, lambda place, message: reported.append((place, message))), reported
+    errors: list[tuple[Location, str]] = []
+    return expand(value, lambda location, message: errors.append((location, message))), errors
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("{[a]: b}", "x.yml:1: not valid YAML: a key must be a plain text"),
         ("a: 1\n? {b: c}\n: d\n", "x.yml:2: not valid YAML: a key must be a plain text"),
@@ -36,10 +36,10 @@ def expanded(value: object) -> tuple[object, list[tuple[Location, str]]]:
         ("a: 1\n---\nb: 2\n", "x.yml:2: not valid YAML"),
     ],
 )
-def test_what_no_reader_can_take_is_one_message(tmp_path: Path, text: str, said: str) -> None:
-    with pytest.raises(ConfigError) as caught:
+def test_invalid_yaml_is_one_message(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(ConfigError) as exc_info:
         read(tmp_path, text)
-    assert said in str(caught.value)
+    assert message in str(exc_info.value)
 
 
 ATOMS = st.sampled_from(
@@ -50,7 +50,7 @@ ATOMS = st.sampled_from(
 
 @given(st.lists(ATOMS, max_size=12).map("".join) | st.text(st.characters(codec="utf-8")))
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
-def test_any_text_is_read_or_refused_in_our_own_words(tmp_path: Path, text: str) -> None:
+def test_any_text_is_read_or_is_a_config_error(tmp_path: Path, text: str) -> None:
     with suppress(ConfigError):
         read(tmp_path, text)
 
@@ -61,7 +61,7 @@ def test_merged_values_and_anchors_are_read(tmp_path: Path) -> None:
     assert source.place(("more", "y")).endswith(":4")
 
 
-def test_a_byte_order_mark_and_an_empty_file_are_fine(tmp_path: Path) -> None:
+def test_a_byte_order_mark_and_an_empty_file_are_accepted(tmp_path: Path) -> None:
     assert read(tmp_path, "\ufeffa: é\n").data == {"a": "é"}
     assert read(tmp_path, "# nothing\n").data is None
 
@@ -85,7 +85,7 @@ def test_a_byte_order_mark_and_an_empty_file_are_fine(tmp_path: Path) -> None:
         ("${SET", "${SET"),
     ],
 )
-def test_variables_are_replaced_as_a_shell_would(
+def test_variables_are_replaced_as_in_a_shell(
     monkeypatch: pytest.MonkeyPatch, text: str, value: str
 ) -> None:
     monkeypatch.setenv("SET", "value")
@@ -94,21 +94,21 @@ def test_variables_are_replaced_as_a_shell_would(
     assert expanded(text) == (value, [])
 
 
-def test_every_variable_that_is_not_set_is_reported_with_its_place(
+def test_every_variable_that_is_not_set_is_reported_with_its_location(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     for name in ("ONE", "TWO"):
         monkeypatch.delenv(name, raising=False)
-    value, reported = expanded({"a": ["${ONE}"], "b": {"c": "x${TWO}"}, "d": 5})
+    value, errors = expanded({"a": ["${ONE}"], "b": {"c": "x${TWO}"}, "d": 5})
     assert value == {"a": [""], "b": {"c": "x"}, "d": 5}
-    assert reported == [
+    assert errors == [
         (("a", 0), "the environment variable ONE is not set"),
         (("b", "c"), "the environment variable TWO is not set"),
     ]
 
 
 @given(st.text())
-def test_doubled_dollar_signs_give_back_any_text(text: str) -> None:
+def test_doubled_dollar_signs_escape_any_text(text: str) -> None:
     assert expanded(text.replace("$", "$$")) == (text, [])
 
 
