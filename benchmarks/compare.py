@@ -1,8 +1,8 @@
-"""What a row costs with Chainette, with other libraries and in a bare loop, in turns in one run.
+"""Compare the cost of a row with Chainette, other libraries and a bare loop, in turns in one run.
 
 python benchmarks/compare.py [--full] [--peers NAME,NAME] [--rounds N]
 
-Every peer gets an environment of its own in `.bench/`, made the first time. The figures go to
+Every peer gets its own environment in `.bench/`, which is created once. The measurements go to
 `benchmarks/results/`, from which `benchmarks/report.py` writes RESULTS.md.
 """
 
@@ -39,16 +39,18 @@ OFFLINE = {
 
 @dataclass(frozen=True)
 class Client:
-    """A script in `clients/`, and what it needs.
+    """A script in `clients/` and its requirements.
 
     Attributes:
-        name: The script is `with_NAME.py`.
-        packages: What its environment has; with none it is this one.
-        share: How many times the rows it is given: fewer where it would take too long with all of
-            them, more where the bars are close.
-        argument: A further word for the script.
-        most_in_flight: With more it would take too long, or makes no difference.
-        only_fast: It sends one request after another, so a server that takes its time says nothing.
+        name: `NAME` in the name of the script, `with_NAME.py`.
+        packages: Packages of its environment; without any, it runs in this one.
+        share: Factor on the number of rows: below 1 where all of them would take too long, above 1
+            where the limits are close.
+        argument: An additional argument for the script.
+        most_in_flight: Maximum of requests in flight; with more it would take too long, or the
+            result would be the same.
+        only_fast: Whether to leave out the slow server, because the client sends one request after
+            another.
     """
 
     name: str
@@ -90,40 +92,40 @@ TRANSPORTS = [
 
 
 def python(client: Client) -> str:
-    """The interpreter of a client's environment, which is made if there is none."""
+    """Interpreter of a client's environment, which is created if it does not exist."""
     if not client.packages:
         return sys.executable
     folder = VENVS / client.name
-    found = folder / "bin" / "python"
+    program = folder / "bin" / "python"
     if not (folder / "ready").exists():
         print(f"installing {' '.join(client.packages)}", file=sys.stderr)
         subprocess.run([sys.executable, "-m", "venv", "--clear", str(folder)], check=True)
-        install = [str(found), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+        install = [str(program), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
         subprocess.run([*install, *client.packages], check=True)
         (folder / "ready").touch()
-    return str(found)
+    return str(program)
 
 
-def measured(client: Client, url: str, rows: int, in_flight: int, folder: Path) -> Any:
-    """What a client took for each row, or why it could not do it."""
+def measure(client: Client, url: str, rows: int, in_flight: int, folder: Path) -> Any:
+    """Run a client; return its measurements for each row, or the reason why it failed."""
     script = HERE / "clients" / f"with_{client.name}.py"
     output = folder / f"{client.label}.jsonl"
     count = max(in_flight, int(rows * client.share))
-    words = [url, str(count), str(in_flight), str(folder / "rows.jsonl"), str(output)]
-    command = [python(client), str(script), *words, client.argument]
+    arguments = [url, str(count), str(in_flight), str(folder / "rows.jsonl"), str(output)]
+    command = [python(client), str(script), *arguments, client.argument]
     environment = {**os.environ, **OFFLINE}
-    # Compiled modules are used and kept, as on a user's machine; no proxy is on the way.
+    # Use and keep compiled modules, as on a user's machine, and do not use a proxy.
     for name in ("PYTHONDONTWRITEBYTECODE", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
         environment.pop(name, None)
     try:
-        done = subprocess.run(
+        process = subprocess.run(
             command, capture_output=True, text=True, env=environment, timeout=600, cwd=folder
         )
     except subprocess.TimeoutExpired:
         return "took more than 600 s"
-    if done.returncode:
-        return (done.stderr.strip().splitlines() or [f"ended with {done.returncode}"])[-1]
-    return json.loads(done.stdout.splitlines()[-1])
+    if process.returncode:
+        return (process.stderr.strip().splitlines() or [f"ended with {process.returncode}"])[-1]
+    return json.loads(process.stdout.splitlines()[-1])
 
 
 def write_rows(path: Path, count: int) -> None:
@@ -134,10 +136,10 @@ def write_rows(path: Path, count: int) -> None:
 
 
 def compare(options: argparse.Namespace) -> list[dict[str, Any]]:
-    """Measure every client in every setting, in rounds, each round in another order."""
-    chosen = options.peers.split(",") if options.peers else None
-    peers = [peer for peer in PEERS if chosen is None or peer.name in chosen]
-    found = []
+    """Measure every client in every setting, in rounds, each in a different order."""
+    names = options.peers.split(",") if options.peers else None
+    peers = [peer for peer in PEERS if names is None or peer.name in names]
+    measurements = []
     with tempfile.TemporaryDirectory() as name, servers.nginx() as fast, servers.slow(0.1) as late:
         folder = Path(name)
         write_rows(folder / "rows.jsonl", 20_000)
@@ -152,12 +154,12 @@ def compare(options: argparse.Namespace) -> list[dict[str, Any]]:
                 clients = [it for it in clients if server == "nginx" or not it.only_fast]
                 for client in random.sample(clients, len(clients)):
                     rows = options.rows * (4 if in_flight == 1000 else 1)
-                    result = measured(client, url, rows, in_flight, folder)
+                    result = measure(client, url, rows, in_flight, folder)
                     entry = {"server": server, "in_flight": in_flight, "client": client.label}
                     kind = "transport" if client in TRANSPORTS else "client"
-                    found.append(entry | {"kind": kind, "round": round_, "result": result})
+                    measurements.append(entry | {"kind": kind, "round": round_, "result": result})
                     print(entry, result, file=sys.stderr)
-    return found
+    return measurements
 
 
 def main() -> None:
@@ -171,29 +173,29 @@ def main() -> None:
     options.rows = options.rows or 1000
     if not options.full and options.peers is None:
         options.peers = "httpx,openai,instructor"
-    begun = time.time()
-    found = compare(options)
+    start = time.time()
+    measurements = compare(options)
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"compare-{len(list(RESULTS.glob('compare-*.json'))) + 1}.json"
     machine = f"{os.cpu_count()} cores, Python {platform.python_version()}, {platform.system()}"
     versions = {peer.name: _versions(peer) for peer in PEERS if (VENVS / peer.name).exists()}
-    about = {"machine": machine, "begun": begun, "seconds": time.time() - begun}
+    about = {"machine": machine, "begun": start, "seconds": time.time() - start}
     about |= {"rounds": options.rounds, "rows": options.rows, "versions": versions}
-    path.write_text(_lines({"about": about, "found": found}))
-    print(f"{path}: {len(found)} measurements in {about['seconds']:.0f} s")
+    path.write_text(_lines({"about": about, "found": measurements}))
+    print(f"{path}: {len(measurements)} measurements in {about['seconds']:.0f} s")
 
 
 def _lines(content: dict[str, Any]) -> str:
     """JSON with a line for each measurement."""
-    found = ",\n".join(json.dumps(item) for item in content["found"])
-    return f'{{"about": {json.dumps(content["about"])},\n"found": [\n{found}\n]}}\n'
+    lines = ",\n".join(json.dumps(item) for item in content["found"])
+    return f'{{"about": {json.dumps(content["about"])},\n"found": [\n{lines}\n]}}\n'
 
 
 def _versions(client: Client) -> str:
     name = client.packages[0].split("[")[0]
     code = f"import importlib.metadata as m; print(m.version({name!r}))"
-    done = subprocess.run([python(client), "-c", code], capture_output=True, text=True)
-    return f"{name} {done.stdout.strip()}"
+    process = subprocess.run([python(client), "-c", code], capture_output=True, text=True)
+    return f"{name} {process.stdout.strip()}"
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
-"""Where the time of a row goes: py-spy's samples of a whole run, by component.
+"""CPU time of a row by component, from py-spy's samples of a whole run.
 
 python benchmarks/components.py [ROWS]
 
-Every sample counts for the innermost function that belongs to a component, so that what aiohttp
-spends in asyncio, say, is aiohttp's.
+Every sample counts for the innermost function that belongs to a component: for example, time that
+aiohttp spends in asyncio counts for aiohttp.
 """
 
 from __future__ import annotations
@@ -52,11 +52,11 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name, servers.nginx() as url:
         folder = Path(name)
         write_rows(folder / "rows.jsonl", ROWS)
-        words = [url, str(ROWS), "64", str(folder / "rows.jsonl"), str(folder / "out")]
+        arguments = [url, str(ROWS), "64", str(folder / "rows.jsonl"), str(folder / "out")]
         record = [program, "record", "--rate", "500", "--format", "raw", "--full-filenames"]
         command = [*record, "-o", str(folder / "samples"), "--", sys.executable, str(client)]
-        done = subprocess.run([*command, *words], check=True, capture_output=True, text=True)
-        found = json.loads(next(it for it in done.stdout.splitlines() if it.startswith("{")))
+        process = subprocess.run([*command, *arguments], check=True, capture_output=True, text=True)
+        result = json.loads(next(it for it in process.stdout.splitlines() if it.startswith("{")))
         samples: Counter[str] = Counter()
         for line in (folder / "samples").read_text().splitlines():
             stack, count = line.rsplit(" ", 1)
@@ -66,8 +66,8 @@ def main() -> None:
     print("| component | share | ms of CPU for each row |\n|---|---|---|")
     for name, count in samples.most_common():
         share = count / total
-        print(f"| {name} | {share:.0%} | {share * found['cpu_ms']:.3f} |")
-    print(f"| all | | {found['cpu_ms']:.3f} |")
+        print(f"| {name} | {share:.0%} | {share * result['cpu_ms']:.3f} |")
+    print(f"| all | | {result['cpu_ms']:.3f} |")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""A server of chat completions that answers at once, or after a while; it prints its port.
+"""A server of chat completions that answers at once or after a delay, and prints its port.
 
-A share of the answers can be faults of all kinds, and the answer can be that of a file.
+A share of the answers can be faults of all kinds, and the answer can be read from a file.
 
 python benchmarks/fast_server.py [SECONDS] [SHARE] [FILE] [HOST]
 """
@@ -16,20 +16,20 @@ from pathlib import Path
 DELAY = float(sys.argv[1]) if len(sys.argv) > 1 else 0.0
 FAULTY = float(sys.argv[2]) if len(sys.argv) > 2 else 0.0
 CONTENT = json.dumps({"label": "positive", "score": 3})
-USUAL = json.dumps(
+DEFAULT_BODY = json.dumps(
     {
         "object": "chat.completion",
         "choices": [{"index": 0, "message": {"content": CONTENT}, "finish_reason": "stop"}],
         "usage": {"prompt_tokens": 20, "completion_tokens": 10},
     }
 ).encode()
-BODY = Path(sys.argv[3]).read_bytes() if len(sys.argv) > 3 else USUAL
+BODY = Path(sys.argv[3]).read_bytes() if len(sys.argv) > 3 else DEFAULT_BODY
 HOST = sys.argv[4] if len(sys.argv) > 4 else "127.0.0.1"
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
 ANSWER = HEAD % len(BODY) + BODY
 WRONG = BODY.replace(b"score", b"points")
 EMPTY = b"\r\nContent-Length: 0\r\n\r\n"
-FAULTS = [  # what is sent, and whether the connection is closed then
+FAULTS = [  # the bytes to send, and whether to close the connection afterwards
     (b"", True),
     (ANSWER[: len(ANSWER) // 2], True),
     (b"HTTP/1.1 500 Oops" + EMPTY, False),

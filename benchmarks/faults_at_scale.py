@@ -1,4 +1,4 @@
-"""A run on a server with random faults: is every row accounted for, and does memory stay flat?
+"""Check that a run on a server with random faults loses no rows and that its memory stays flat.
 
 python benchmarks/faults_at_scale.py [FEW] [MANY] [SHARE]
 """
@@ -39,13 +39,13 @@ def lines(folder: Path) -> list[dict[str, Any]]:
 
 
 def run(folder: Path, rows: int) -> str:
-    """Run, and check that every row is answered or has an error, and none has both."""
+    """Run, and check that every row has either an answer or an error."""
     with (folder / "rows.jsonl").open("w") as file:
         file.writelines(f'{{"text": "row {n} of many, and some words"}}\n' for n in range(rows))
     program = str(Path(sys.executable).with_name("chainette"))
     command = [program, "run", "chain.py", "-i", "rows.jsonl", "-e", "engines.yml"]
     out = folder / f"out-{rows}"
-    begun = time.perf_counter()
+    start = time.perf_counter()
     process = subprocess.Popen(
         [*command, "-o", str(out)],
         cwd=folder,
@@ -53,22 +53,22 @@ def run(folder: Path, rows: int) -> str:
         stderr=subprocess.DEVNULL,
     )
     _, status, usage = os.wait4(process.pid, 0)
-    seconds = time.perf_counter() - begun
+    seconds = time.perf_counter() - start
     assert os.waitstatus_to_exitcode(status) in (0, 1), f"exit status {status}"
     manifest = json.loads((out / "run.json").read_text())
-    answered = {line["row_id"] for line in lines(out / "steps/label")}
+    answers = {line["row_id"] for line in lines(out / "steps/label")}
     errors = [json.loads(line) for line in (out / "errors.jsonl").read_text().splitlines()]
-    failed = {line["row_id"] for line in errors}
+    failures = {line["row_id"] for line in errors}
     assert manifest["status"] == "finished"
-    assert not answered & failed
-    assert answered | failed == set(range(rows)), "a row is lost"
-    assert len(errors) == len(failed) == manifest["counts"]["failed"]
+    assert not answers & failures
+    assert answers | failures == set(range(rows)), "a row is lost"
+    assert len(errors) == len(failures) == manifest["counts"]["failed"]
     assert [line["row_id"] for line in lines(out / "flattened")] == list(range(rows))
     kinds = sorted({line["type"] for line in errors})
     return (
         f"{rows:>8} rows  {usage.ru_maxrss / 1024:6.1f} MB  {rows / seconds:6.0f} rows/s  "
         f"{manifest['retries'].get('label', 0)} requests sent again, "
-        f"{len(failed)} rows failed {kinds or ''}"
+        f"{len(failures)} rows failed {kinds or ''}"
     )
 
 

@@ -1,4 +1,4 @@
-"""Runs that are killed at random moments and resumed: is anything lost, or done twice?
+"""Check that runs which are killed at random moments and resumed lose and repeat nothing.
 
 python benchmarks/kill_and_resume.py [KILLS]
 """
@@ -53,7 +53,7 @@ def answer(messages: Any) -> Reply:
 
 
 class Campaign:
-    """One run, killed until it gets through."""
+    """One run that is killed and resumed until it finishes."""
 
     def __init__(self, folder: Path, server: FakeOpenAI) -> None:
         self.folder, self.server = folder, server
@@ -62,10 +62,10 @@ class Campaign:
         self.command = [program, "run", "chain.py", *files]
 
     def run(self, out: str, patience: float | None) -> bool:
-        """Run or resume; False when it was killed."""
-        nothing = subprocess.DEVNULL
+        """Run or resume; return False if the run was killed."""
+        devnull = subprocess.DEVNULL
         process = subprocess.Popen(
-            [*self.command, out], cwd=self.folder, stdout=nothing, stderr=nothing
+            [*self.command, out], cwd=self.folder, stdout=devnull, stderr=devnull
         )
         try:
             process.wait(patience)
@@ -82,7 +82,7 @@ class Campaign:
 
 
 def main() -> None:
-    chance = random.Random(20)
+    rng = random.Random(20)
     kills = campaigns = repeated = 0
     with tempfile.TemporaryDirectory() as name, FakeOpenAI(answer) as server:
         folder = Path(name)
@@ -94,11 +94,11 @@ def main() -> None:
         (folder / "engines.yml").write_text(json.dumps([engine | {"max_concurrency": IN_FLIGHT}]))
         campaign = Campaign(folder, server)
         campaign.run("clean", None)
-        clean, asked = campaign.lines("clean", "flattened/*.jsonl"), len(server.requests)
+        clean, clean_requests = campaign.lines("clean", "flattened/*.jsonl"), len(server.requests)
         while kills < KILLS:
             server.set_answers(answer)
             out, before = f"out-{campaigns}", kills
-            while not campaign.run(out, chance.uniform(0.8, 2.2)):
+            while not campaign.run(out, rng.uniform(0.8, 2.2)):
                 kills += 1
             campaigns += 1
             assert campaign.lines(out, "flattened/*.jsonl") == clean, "the results differ"
@@ -109,9 +109,9 @@ def main() -> None:
             )
             assert max(done.values()) == 1, "a finished step was recorded twice"
             requests = len(server.requests)
-            assert asked <= requests <= asked + (kills - before) * IN_FLIGHT
-            repeated += requests - asked
-    print(f"{kills} kills in {campaigns} runs of {ROWS} rows, {asked} requests each")
+            assert clean_requests <= requests <= clean_requests + (kills - before) * IN_FLIGHT
+            repeated += requests - clean_requests
+    print(f"{kills} kills in {campaigns} runs of {ROWS} rows, {clean_requests} requests each")
     print("every run ended with the lines of one that was not killed; no step was recorded twice")
     print(f"{repeated} requests were sent again: those in flight, {repeated / kills:.1f} a kill")
 

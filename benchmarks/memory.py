@@ -1,4 +1,4 @@
-"""Peak memory of `chainette run` over few rows and over many, and whether all are there, in order.
+"""Peak memory of `chainette run` over few and over many rows; checks that all are written in order.
 
 python benchmarks/memory.py [FEW] [MANY]
 """
@@ -32,12 +32,12 @@ chain = Chain(name="labels", steps=[Step(
 
 
 def run(folder: Path, rows: int) -> tuple[float, float, float]:
-    """Peak megabytes, seconds and CPU seconds of one run; checks what it leaves."""
+    """Peak megabytes, seconds and CPU seconds of one run; checks its output."""
     with (folder / "rows.jsonl").open("w") as file:
         file.writelines(f'{{"text": "row {n} of many, and some words"}}\n' for n in range(rows))
     program = str(Path(sys.executable).with_name("chainette"))
     command = [program, "run", "chain.py", "-i", "rows.jsonl", "-e", "engines.yml"]
-    begun = time.perf_counter()
+    start = time.perf_counter()
     process = subprocess.Popen(
         [*command, "-o", f"out-{rows}"],
         cwd=folder,
@@ -45,7 +45,7 @@ def run(folder: Path, rows: int) -> tuple[float, float, float]:
         stderr=subprocess.DEVNULL,
     )
     _, status, usage = os.wait4(process.pid, 0)
-    seconds = time.perf_counter() - begun
+    seconds = time.perf_counter() - start
     assert status == 0, f"exit status {status}"
     row = 0
     for path in sorted((folder / f"out-{rows}/flattened").glob("*.jsonl")):
@@ -70,13 +70,13 @@ def main() -> None:
             engine = {"name": "e", "backend": "vllm_api", "model": "m", "max_concurrency": 8}
             endpoint = f"http://127.0.0.1:{port}/v1"
             (folder / "engines.yml").write_text(json.dumps([engine | {"endpoint": endpoint}]))
-            found = {rows: run(folder, rows) for rows in (FEW, MANY)}
+            results = {rows: run(folder, rows) for rows in (FEW, MANY)}
     finally:
         server.terminate()
-    for rows, (megabytes, seconds, cpu) in found.items():
+    for rows, (megabytes, seconds, cpu) in results.items():
         rate, each = f"{rows / seconds:6.0f} rows/s", f"{1000 * cpu / rows:.3f} ms of CPU a row"
         print(f"{rows:>9} rows  {megabytes:6.1f} MB  {rate}  {each}, all in order")
-    print(f"ratio of peak memory: {found[MANY][0] / found[FEW][0]:.2f}  (bar: 1.3)")
+    print(f"ratio of peak memory: {results[MANY][0] / results[FEW][0]:.2f}  (bar: 1.3)")
 
 
 if __name__ == "__main__":

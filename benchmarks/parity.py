@@ -2,7 +2,7 @@
 
 make bench-vllm
 
-Both engines are loaded at the same time and asked in turns.
+Both engines are loaded at the same time and get the requests in turns.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Animal(BaseModel):
 
 
 async def ask(engine: str, in_flight: int) -> tuple[list[str], float]:
-    """The texts of all answers, and the seconds that they took."""
+    """The texts of all answers, and their time in seconds."""
     client = get_engine_config(engine).engine
     texts = [""] * len(PROMPTS)
     left = iter(enumerate(PROMPTS))
@@ -57,11 +57,11 @@ async def ask(engine: str, in_flight: int) -> tuple[list[str], float]:
             assert output.error is None, output.error
             texts[index] = output.outputs[0].text
 
-    begun = time.perf_counter()
+    start = time.perf_counter()
     async with anyio.create_task_group() as tasks:
         for _ in range(in_flight):
             tasks.start_soon(work)
-    return texts, time.perf_counter() - begun
+    return texts, time.perf_counter() - start
 
 
 async def main() -> None:
@@ -87,7 +87,7 @@ async def main() -> None:
 
 
 async def measure(in_flight: int) -> None:
-    """Ask both in turns and print what came out."""
+    """Ask both in turns and print the results."""
     times: dict[str, list[float]] = {"api": [], "local": []}
     same = []
     for round_ in range(ROUNDS + 1):

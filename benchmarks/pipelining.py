@@ -1,4 +1,4 @@
-"""Wall time of three steps of 100 ms each over what the cap of requests in flight allows at best.
+"""Wall time of three steps of 100 ms each, relative to the best possible with a cap on requests.
 
 python benchmarks/pipelining.py [ROWS] [CAP]
 """
@@ -40,9 +40,9 @@ def main() -> None:
     register_engine("e", backend="vllm_api", model="m", endpoint=endpoint, max_concurrency=CAP)
     chain = Chain(name="three", steps=[step("a"), step("b"), step("c")])
     try:
-        begun, cpu = time.perf_counter(), time.process_time()
+        start, cpu = time.perf_counter(), time.process_time()
         run = chain.run({"label": "x", "score": n} for n in range(ROWS))
-        seconds, cpu = time.perf_counter() - begun, time.process_time() - cpu
+        seconds, cpu = time.perf_counter() - start, time.process_time() - cpu
     finally:
         server.terminate()
     assert run.counts.ok == ROWS

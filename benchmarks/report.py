@@ -1,9 +1,9 @@
-"""Tables and a chart in RESULTS.md from the figures of `compare.py`.
+"""Write tables and a chart into RESULTS.md from the measurements of `compare.py`.
 
 python benchmarks/report.py
 
-`benchmarks/results/` holds a file for each run; verdicts are of all runs, tables of the last one
-that measured the most clients.
+`benchmarks/results/` has a file for each run. Verdicts cover all runs; tables show the last run
+among those with the most clients.
 """
 
 from __future__ import annotations
@@ -36,32 +36,32 @@ Setting = tuple[str, int]
 
 
 class Run:
-    """The figures of one run of `compare.py`, by setting and client, round by round."""
+    """The measurements of one run of `compare.py`, by setting, client and round."""
 
     def __init__(self, path: Path) -> None:
         content = json.loads(path.read_text())
         self.about = content["about"]
         self.failed: dict[str, str] = {}
-        self._found: dict[tuple[str, Setting, str], dict[int, Any]] = {}
+        self._results: dict[tuple[str, Setting, str], dict[int, Any]] = {}
         for item in content["found"]:
             key = (item["kind"], (item["server"], item["in_flight"]), item["client"])
             if isinstance(item["result"], str):
                 self.failed[item["client"]] = item["result"]
             else:
-                self._found.setdefault(key, {})[item["round"]] = item["result"]
+                self._results.setdefault(key, {})[item["round"]] = item["result"]
 
     def settings(self, kind: str = "client") -> list[Setting]:
-        every = {setting for found, setting, _ in self._found if found == kind}
-        return sorted(every, key=lambda it: (it[0] != "nginx", it[1]))
+        settings = {setting for its_kind, setting, _ in self._results if its_kind == kind}
+        return sorted(settings, key=lambda it: (it[0] != "nginx", it[1]))
 
     def clients(self, kind: str = "client") -> list[str]:
-        order = [name for found, _, name in self._found if found == kind]
+        order = [name for its_kind, _, name in self._results if its_kind == kind]
         cost = {name: self.median(name, ("nginx", 64), "cpu_ms", kind) or 0 for name in {*order}}
         return sorted(cost, key=lambda name: cost[name])
 
     def rounds(self, name: str, at: Setting, kind: str = "client") -> dict[int, Any]:
-        """What a client took, by the number of the round."""
-        return self._found.get((kind, at, name), {})
+        """Measurements of a client by the number of the round."""
+        return self._results.get((kind, at, name), {})
 
     def median(self, name: str, at: Setting, what: str, kind: str = "client") -> float | None:
         rounds = self.rounds(name, at, kind)
@@ -70,7 +70,7 @@ class Run:
     def ratio(
         self, name: str, base: str, at: Setting, kind: str = "client"
     ) -> tuple[float, float, float] | None:
-        """CPU of a client over that of another one in the same round: median, least, most."""
+        """CPU of a client relative to another one in the same round: median, minimum, maximum."""
         ours, theirs = (self.rounds(it, at, kind) for it in (name, base))
         ratios = [ours[n]["cpu_ms"] / theirs[n]["cpu_ms"] for n in ours.keys() & theirs.keys()]
         return (statistics.median(ratios), min(ratios), max(ratios)) if ratios else None
@@ -106,7 +106,7 @@ def plain(run: Run, what: str, form: str, kind: str = "client") -> list[str]:
 
 
 def latency(run: Run) -> list[str]:
-    """Time of a whole request with nobody else in flight, and what it is over the bare loop."""
+    """Time of a whole request with no other in flight, and its ratio to the bare loop."""
     at = ("nginx", 1)
     lines = ["| | ms | over the bare loop |", "|---|---|---|"]
     bare = 1000 / (run.median("aiohttp", at, "rows_s") or 1)
@@ -119,31 +119,31 @@ def latency(run: Run) -> list[str]:
 
 
 def verdicts(run: Run) -> list[tuple[str, str, str]]:
-    """For each bar: what it is about, the bar, and what was found, met or not."""
-    found = []
+    """For each limit: its description, the limit, and the result, met or not."""
+    rows = []
     for name, most, what in (("chainette", 2.0, "`Chain.run`"), ("generate", 1.5, "`agenerate`")):
         for at in (("nginx", 64), ("100 ms", 64)):
             ratio = run.ratio(name, "aiohttp", at)
             assert ratio is not None
-            said = f"CPU of {what} over the bare loop, {at[0]}, {at[1]} in flight"
-            found.append((said, f"≤ {most}", judged(f"{ratio[0]:.2f}", ratio[0] <= most)))
+            label = f"CPU of {what} over the bare loop, {at[0]}, {at[1]} in flight"
+            rows.append((label, f"≤ {most}", verdict_of(f"{ratio[0]:.2f}", ratio[0] <= most)))
     for names, least in ((FRAMEWORKS, 6), (("httpx", "openai"), 4)):
         for name in names:
-            for said, settings in (
+            for label, settings in (
                 ("1 in flight", [at for at in run.settings() if at[1] == 1]),
                 ("64 and more, the least", [at for at in run.settings() if at[1] > 1]),
             ):
                 measured = [run.ratio(name, "chainette", at) for at in settings]
                 ratios = [ratio[0] for ratio in measured if ratio]
                 worst = min(ratios, default=0.0)
-                what = f"CPU of {NAMES.get(name, name)} over ours, {said}"
-                verdict = judged(f"{worst:.1f}", worst >= least) if ratios else "not measured"
-                found.append((what, f"≥ {least}", verdict))
-    return [*found, *_at_a_thousand(run)]
+                what = f"CPU of {NAMES.get(name, name)} over ours, {label}"
+                verdict = verdict_of(f"{worst:.1f}", worst >= least) if ratios else "not measured"
+                rows.append((what, f"≥ {least}", verdict))
+    return [*rows, *_at_a_thousand(run)]
 
 
 def _at_a_thousand(run: Run) -> list[tuple[str, str, str]]:
-    """The bars of many requests in flight; each share and each growth is of one round."""
+    """The limits for many requests in flight; each share and each growth is of one round."""
     few, many = (run.rounds("chainette", ("100 ms", in_flight)) for in_flight in (64, 1000))
     bounds = {round_: min(10_000, 1000 / it["cpu_ms"]) for round_, it in many.items()}
     bound = statistics.median(bounds.values())
@@ -152,16 +152,16 @@ def _at_a_thousand(run: Run) -> list[tuple[str, str, str]]:
     growth = statistics.median(many[n]["cpu_ms"] / few[n]["cpu_ms"] for n in few.keys() & many)
     rate = f"rows/s at 1,000 in flight, 100 ms, over {which} of {bound:,.0f}"
     return [
-        (rate, "≥ 0.90", judged(f"{share:.2f}", share >= 0.9)),
+        (rate, "≥ 0.90", verdict_of(f"{share:.2f}", share >= 0.9)),
         (
             "CPU of a row at 1,000 over 64 in flight",
             "≤ 1.15",
-            judged(f"{growth:.2f}", growth <= 1.15),
+            verdict_of(f"{growth:.2f}", growth <= 1.15),
         ),
     ]
 
 
-def judged(value: str, is_met: bool) -> str:
+def verdict_of(value: str, is_met: bool) -> str:
     return f"{value}, {'met' if is_met else '**not met**'}"
 
 
@@ -176,14 +176,14 @@ def bars(runs: list[Run]) -> list[str]:
 def chart(run: Run) -> str:
     """Bars of the CPU of a row, nginx, 64 in flight."""
     rows = [(name, run.median(name, ("nginx", 64), "cpu_ms")) for name in run.clients()]
-    found = [(name, value) for name, value in rows if value]
-    longest = max(value for _, value in found)
-    height = 34 + 26 * len(found)
+    bars = [(name, value) for name, value in rows if value]
+    longest = max(value for _, value in bars)
+    height = 34 + 26 * len(bars)
     style = "font-family='sans-serif' font-size='13'"
     lines = [f"<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 760 {height}' {style}>"]
     lines.append("<rect width='100%' height='100%' fill='white'/>")
     lines.append("<text x='8' y='20'>CPU for each row, ms (nginx, 64 in flight)</text>")
-    for index, (name, value) in enumerate(found):
+    for index, (name, value) in enumerate(bars):
         y = 34 + 26 * index
         width = 420 * value / longest
         colour = "#1b7f5c" if name in ("chainette", "generate") else "#9aa5b1"
@@ -195,7 +195,7 @@ def chart(run: Run) -> str:
 
 
 def fullest(runs: list[Run]) -> Run:
-    """The last of the runs with the most clients: a short run takes nothing off the tables."""
+    """The last of the runs with the most clients; a short run does not shorten the tables."""
     return max(reversed(runs), key=lambda run: len(run.clients()))
 
 

@@ -1,4 +1,4 @@
-"""Local servers that give every request the same answer: nginx at once, ours after a while."""
+"""Local servers that give every request the same answer: nginx at once, ours after a delay."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 HOST = "127.0.0.2" if sys.platform == "linux" else "127.0.0.1"
-"""Linux has more addresses of its own than one, and clients take this one for another machine's,
-for which they may have to look for a proxy, as they do on most users' ways."""
+"""On Linux, clients take this loopback address for another machine's, so they may look for a proxy, as
+they do for most users."""
 CONTENT = json.dumps(
     {
         "label": "positive",
@@ -73,7 +73,7 @@ http {{
 
 @contextmanager
 def nginx() -> Iterator[str]:
-    """An nginx that answers at once; gives its base URL.
+    """Run an nginx that answers at once; yields its base URL.
 
     Raises:
         SystemExit: nginx is not installed.
@@ -99,7 +99,7 @@ def nginx() -> Iterator[str]:
 
 @contextmanager
 def slow(seconds: float) -> Iterator[str]:
-    """A server that answers after so many seconds; gives its base URL."""
+    """Run a server that answers after this number of seconds; yields its base URL."""
     program = str(Path(__file__).with_name("fast_server.py"))
     with tempfile.TemporaryDirectory() as folder:
         answer = Path(folder, "answer.json")

@@ -1,4 +1,4 @@
-"""A long run on a real llama.cpp server that is killed (kill -9) again and again.
+"""A long run on a real llama.cpp server that is killed (kill -9) repeatedly.
 
 python benchmarks/soak.py [SECONDS] [KILLS]
 """
@@ -31,26 +31,26 @@ class Legs(BaseModel):
 
 def rows() -> Iterator[Animal]:
     names = ("dog", "hen", "ant", "fish", "spider")
-    begun = time.monotonic()
-    while time.monotonic() - begun < SECONDS:
+    start = time.monotonic()
+    while time.monotonic() - start < SECONDS:
         for name in names:
             yield Animal(animal=name)
 
 
 def server() -> psutil.Process | None:
-    """The llama.cpp server: the child of the guard that is our child."""
+    """The llama.cpp server: the child of the guard, which is a child of this process."""
     for guard in psutil.Process().children():
         for child in guard.children():
             return child
     return None
 
 
-def kill_now_and_then(killed: list[int], over: threading.Event) -> None:
+def kill_repeatedly(pids: list[int], finished: threading.Event) -> None:
     for _ in range(KILLS):
-        if over.wait(SECONDS / (KILLS + 1)):
+        if finished.wait(SECONDS / (KILLS + 1)):
             return
         if (process := server()) is not None:
-            killed.append(process.pid)
+            pids.append(process.pid)
             process.kill()
 
 
@@ -64,24 +64,24 @@ def main() -> None:
         sampling=SamplingParams(temperature=0, max_tokens=24),
         user_prompt='A cat: {"legs": 4}. How many legs has a {{ animal }}? Answer as JSON.',
     )
-    killed: list[int] = []
-    over = threading.Event()
-    killer = threading.Thread(target=kill_now_and_then, args=(killed, over))
+    pids: list[int] = []
+    finished = threading.Event()
+    killer = threading.Thread(target=kill_repeatedly, args=(pids, finished))
     killer.start()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name) / "run"
         run = Chain(name="soak", steps=[step]).run(rows(), output_dir=folder)
-        over.set()
+        finished.set()
         killer.join()
         texts = [path.read_text() for path in sorted((folder / "flattened").glob("*.jsonl"))]
         flat = [json.loads(line) for text in texts for line in text.splitlines()]
         manifest = json.loads((folder / "run.json").read_text())
     assert [line["row_id"] for line in flat] == list(range(run.counts.rows)), "a row is lost"
     assert run.stopped is None
-    assert len(set(killed)) == len(killed) == KILLS, "the server was not restarted"
+    assert len(set(pids)) == len(pids) == KILLS, "the server was not restarted"
     left = psutil.Process().children(recursive=True)
     print(
-        f"{run.counts.rows} rows in {run.seconds:.0f} s; the server was killed {len(killed)} times"
+        f"{run.counts.rows} rows in {run.seconds:.0f} s; the server was killed {len(pids)} times"
         f"; {run.counts.ok} ok, {run.counts.failed} failed; {manifest['retries'].get('legs', 0)} "
         f"requests sent again; {len(left)} processes left"
     )

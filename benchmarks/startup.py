@@ -1,4 +1,4 @@
-"""How long the command line takes to start, as ratios against importing its libraries.
+"""Startup time of the command line, relative to importing its libraries.
 
 make bench
 """
@@ -41,17 +41,17 @@ COMPARED = [
 
 
 def seconds(command: list[str]) -> float:
-    begun = time.perf_counter()
+    start = time.perf_counter()
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-    return time.perf_counter() - begun
+    return time.perf_counter() - start
 
 
 def main() -> None:
     commands = BASES | OURS
     times: dict[str, list[float]] = {name: [] for name in commands}
     for command in commands.values():
-        seconds(command)  # compiles what is not compiled yet
-    for _ in range(RUNS):  # in turn, so that a slow moment hits all of them
+        seconds(command)  # compiles modules that are not compiled yet
+    for _ in range(RUNS):  # in turns, so that a slow moment affects all of them
         for name, command in commands.items():
             times[name].append(seconds(command))
     print("| what | s | ratio | over | bar |\n|---|---|---|---|---|")

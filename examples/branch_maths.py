@@ -1,4 +1,4 @@
-"""Branches of plain functions that are joined in a last one.
+"""Branches of plain functions that are joined in a final one.
 
 chainette run examples/branch_maths.py -i examples/numbers.jsonl
 """
@@ -31,7 +31,7 @@ def cube(row: Number) -> Number:
 
 
 def total(row: Number, names: Mapping[str, Any]) -> Sum:
-    """What the branches have found, and the sum of it."""
+    """Add up the results of the branches."""
     squared, cubed = names["squared"].number, names["cubed"].number
     return Sum(square=squared, cube=cubed, total=row.number + squared + cubed)
 

@@ -24,7 +24,7 @@ class Search(BaseModel):
     words: list[str] = Field(max_length=4, description="Words to look for in the handbook")
 
 
-class Found(BaseModel):
+class Passage(BaseModel):
     heading: str
     text: str
 
@@ -34,13 +34,13 @@ class Answer(BaseModel):
     sure: bool
 
 
-def retrieve(search: Search, names: Mapping[str, Any]) -> Found:
-    """The part of the handbook that shares most words with the search and the question."""
-    wanted = f"{' '.join(search.words)} {names['chain_input'].question}".lower()
-    words = set(re.findall(r"\w{4,}", wanted))
+def retrieve(search: Search, names: Mapping[str, Any]) -> Passage:
+    """Find the part of the handbook that shares the most words with the question and search."""
+    query = f"{' '.join(search.words)} {names['chain_input'].question}".lower()
+    words = set(re.findall(r"\w{4,}", query))
     best = max(PARTS, key=lambda part: len(words & set(re.findall(r"\w{4,}", part.lower()))))
     heading, _, text = best.partition("\n")
-    return Found(heading=heading, text=text.strip())
+    return Passage(heading=heading, text=text.strip())
 
 
 search = Step(
@@ -54,7 +54,7 @@ search = Step(
 answer = Step(
     id="answer",
     engine_name="default",
-    input_model=Found,
+    input_model=Passage,
     output_model=Answer,
     sampling=SAMPLING,
     system_prompt="Answer from this part of the handbook alone.\n\n{{ heading }}\n{{ text }}",

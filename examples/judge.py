@@ -1,4 +1,4 @@
-"""Drafts, a judge, and a second try for those that it finds wanting.
+"""Drafts, a judge, and a second attempt for drafts with a low score.
 
     chainette run examples/judge.py -i examples/support_tickets.jsonl \
         --engines examples/engines.llamacpp.yml
@@ -31,18 +31,18 @@ class Better(BaseModel):
     reply: str = Field(max_length=200)
 
 
-def wanting(verdict: Verdict, names: Mapping[str, Any]) -> Verdict | None:
-    """Drop what is good enough: its draft stands in the results."""
+def needs_improvement(verdict: Verdict, names: Mapping[str, Any]) -> Verdict | None:
+    """Drop drafts that are good enough; they stay in the results."""
     return verdict if verdict.score < 4 else None
 
 
-def prompted(id: str, takes: Any, gives: Any, prompt: str) -> Step:
+def prompted(id: str, input_model: Any, output_model: Any, prompt: str) -> Step:
     """A step on the default engine."""
     return Step(
         id=id,
         engine_name="default",
-        input_model=takes,
-        output_model=gives,
+        input_model=input_model,
+        output_model=output_model,
         sampling=SAMPLING,
         user_prompt=prompt,
     )
@@ -59,7 +59,7 @@ chain = Chain(
             "Ticket: {{ chain_input.ticket }}\nReply: {{ reply }}\nRate it from 1 to 5, and say"
             " what would make it better.",
         ),
-        apply(wanting, yield_output=False),
+        apply(needs_improvement, yield_output=False),
         prompted(
             "better",
             Verdict,

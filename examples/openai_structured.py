@@ -21,8 +21,8 @@ class Ticket(BaseModel):
 class Triage(BaseModel):
     topic: Literal["billing", "delivery", "defect", "account", "security", "wish", "praise"]
     mood: Literal["angry", "worried", "neutral", "happy"]
-    urgent: bool = Field(description="Whether somebody should look at it today")
-    summary: str = Field(description="The matter in one short sentence", max_length=120)
+    urgent: bool = Field(description="Whether it needs attention today")
+    summary: str = Field(description="The problem in one short sentence", max_length=120)
 
 
 class Reply(BaseModel):

@@ -22,12 +22,12 @@ class Share(BaseModel):
 
 def factors(row: Number) -> list[Factor] | None:
     """The prime factors of a number; one without any is dropped."""
-    left, found = row.number, []
+    rest, result = row.number, []
     for candidate in range(2, row.number + 1):
-        while left % candidate == 0:
-            found.append(Factor(factor=candidate))
-            left //= candidate
-    return found or None
+        while rest % candidate == 0:
+            result.append(Factor(factor=candidate))
+            rest //= candidate
+    return result or None
 
 
 def shares(items: list[Factor]) -> list[Share]:

@@ -1,4 +1,4 @@
-"""Two translations beside each other, joined for a comparison.
+"""Two parallel translations, joined for a comparison.
 
     chainette run examples/translate_and_join.py -i examples/support_tickets.jsonl \
         --engines examples/engines.llamacpp.yml

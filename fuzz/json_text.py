@@ -14,7 +14,7 @@ from pydantic import BaseModel, ValidationError
 
 
 class Answer(BaseModel):
-    """What is asked for."""
+    """The type of the answers."""
 
     name: str
     tags: list[str]
@@ -24,8 +24,8 @@ class Answer(BaseModel):
 SCHEMA = output_schema(Answer)
 
 
-def look(data: bytes) -> None:
-    """Any text is an answer, or a validation error."""
+def check(data: bytes) -> None:
+    """Check that any text is an answer or a validation error."""
     text = atheris.FuzzedDataProvider(data).ConsumeUnicode(sys.maxsize)
     for value in embedded(text):
         assert isinstance(value, str)
@@ -37,5 +37,5 @@ def look(data: bytes) -> None:
         assert isinstance(parsed, Answer)
 
 
-atheris.Setup(sys.argv, look)
+atheris.Setup(sys.argv, check)
 atheris.Fuzz()

@@ -17,18 +17,18 @@ FOLDER = Path(tempfile.mkdtemp())
 FILE = FOLDER / "file.yml"
 
 
-def load(data: bytes) -> None:
-    """Any file is loaded, or refused in our own words."""
+def check(data: bytes) -> None:
+    """Check that any file is loaded or is an error that names it."""
     FILE.write_bytes(data)
     for loader in (load_engines, load_yaml_chain):
         try:
             loader(FILE)
         except ChainetteError as error:
-            refused = str(error)
+            message = str(error)
         else:
             continue
-        assert str(FILE) in refused
+        assert str(FILE) in message
 
 
-atheris.Setup(sys.argv, load)
+atheris.Setup(sys.argv, check)
 atheris.Fuzz()

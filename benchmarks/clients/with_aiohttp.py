@@ -1,4 +1,4 @@
-"""The bare loop: aiohttp and Pydantic, which only sends and parses. What ours is compared with."""
+"""The bare loop: aiohttp and Pydantic, only sending and parsing; the baseline of the comparison."""
 
 import work  # isort: skip
 

@@ -1,4 +1,4 @@
-"""bespokelabs-curator's `LLM`, whose tokenizer would be downloaded and is replaced by a count."""
+"""bespokelabs-curator's `LLM`; a word count replaces its tokenizer, which would be downloaded."""
 
 import work  # isort: skip
 
@@ -23,7 +23,7 @@ class Words:
 
 
 tiktoken.get_encoding = tiktoken.encoding_for_model = lambda *_, **__: Words()
-# It would ask another question, which our server has no answer to.
+# The check would send another request, which the server cannot answer.
 OpenAIOnlineRequestProcessor.check_structured_output_support = lambda self: True
 
 
@@ -56,8 +56,8 @@ def run(job: Job) -> None:
     )
     with job.inputs.open(encoding="utf-8") as file:
         rows = [json.loads(line) for _, line in zip(range(job.rows), file, strict=False)]
-    made = labels(Dataset.from_list(rows), working_dir=str(job.output.with_suffix(".curator")))
-    made.dataset.to_json(str(job.output))
+    result = labels(Dataset.from_list(rows), working_dir=str(job.output.with_suffix(".curator")))
+    result.dataset.to_json(str(job.output))
 
 
 if __name__ == "__main__":

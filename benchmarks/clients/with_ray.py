@@ -22,9 +22,9 @@ def before(row: dict[str, Any]) -> dict[str, Any]:
         {"role": "system", "content": SYSTEM},
         {"role": "user", "content": work.PROMPT.format(text=row["text"])},
     ]
-    described = {"name": "Answer", "schema": SCHEMA}
-    asked = {"type": "json_schema", "json_schema": described}
-    return {"payload": {"model": MODEL, "messages": messages, "response_format": asked}}
+    json_schema = {"name": "Answer", "schema": SCHEMA}
+    response_format = {"type": "json_schema", "json_schema": json_schema}
+    return {"payload": {"model": MODEL, "messages": messages, "response_format": response_format}}
 
 
 def after(row: dict[str, Any]) -> dict[str, Any]:
@@ -47,29 +47,29 @@ def run(job: Job) -> None:
     processor(ray.data.from_items(rows)).write_json(str(job.output))
 
 
-seen: dict[psutil.Process, float] = {}
-"""Seconds of CPU of every process of Ray's, those that have ended among them."""
+cpu_times_by_process: dict[psutil.Process, float] = {}
+"""CPU seconds of every Ray process, including those that have ended."""
 
 
-def look() -> None:
+def update_cpu_times() -> None:
     here = psutil.Process()
     for process in (here, *here.children(recursive=True)):
         with contextlib.suppress(psutil.Error):
-            seen[process] = sum(process.cpu_times()[:2])
+            cpu_times_by_process[process] = sum(process.cpu_times()[:2])
 
 
-def keep_looking() -> None:
+def keep_updating_cpu_times() -> None:
     while True:
-        look()
+        update_cpu_times()
         time.sleep(0.1)
 
 
 def cpu_seconds() -> float:
-    look()
-    return sum(list(seen.values()))
+    update_cpu_times()
+    return sum(list(cpu_times_by_process.values()))
 
 
 if __name__ == "__main__":
     ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
-    threading.Thread(target=keep_looking, daemon=True).start()
+    threading.Thread(target=keep_updating_cpu_times, daemon=True).start()
     work.measure(run, cpu_seconds)

@@ -1,4 +1,4 @@
-"""One HTTP library in the same loop: send a request, parse the answer; the sixth word names it."""
+"""The same loop with one HTTP library, which the sixth argument names: send, then parse."""
 
 import work  # isort: skip
 
@@ -123,9 +123,9 @@ async def loop(job: Job, name: str) -> None:
                     {"role": "system", "content": SYSTEM},
                     {"role": "user", "content": prompt},
                 ]
-                described = {"name": "Answer", "schema": SCHEMA}
-                asked = {"type": "json_schema", "json_schema": described}
-                body = {"model": MODEL, "messages": messages, "response_format": asked}
+                json_schema = {"name": "Answer", "schema": SCHEMA}
+                response_format = {"type": "json_schema", "json_schema": json_schema}
+                body = {"model": MODEL, "messages": messages, "response_format": response_format}
                 content = await post(f"{job.url}/chat/completions", json.dumps(body).encode())
                 answer = json.loads(content)["choices"][0]["message"]["content"]
                 Answer.model_validate_json(answer)

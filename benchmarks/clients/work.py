@@ -1,4 +1,4 @@
-"""The work that every client does, and what is measured of it.
+"""The work of every client, and its measurement.
 
 Rows are read from a file, put into a prompt, answered with JSON of one schema, validated, and
 written to a file. A client is a script: it imports this module first, then its own library, and
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 
-BEGUN = time.perf_counter()
+START = time.perf_counter()
 
 import asyncio  # noqa: E402
 import json  # noqa: E402
@@ -29,7 +29,7 @@ TIMEOUT = 120.0
 
 
 class Answer(BaseModel):
-    """What a model is asked for."""
+    """The answer to one request."""
 
     label: Literal["positive", "negative", "neutral"]
     score: int
@@ -42,12 +42,12 @@ Ask = Callable[[str], Awaitable[Answer]]
 
 @dataclass
 class Job:
-    """What a client is to do.
+    """The work for a client.
 
     Attributes:
         url: Base URL of an API like OpenAI's, `/v1` included.
-        rows: How many rows to take.
-        in_flight: How many requests to send at a time.
+        rows: Number of rows to read.
+        in_flight: Number of requests to send at a time.
         inputs: File of rows, JSON lines with a text each.
         output: File, or folder, to write.
     """
@@ -68,7 +68,7 @@ class Job:
 async def ask_all(job: Job, ask: Ask) -> None:
     """Ask for every row with as many workers as requests may be in flight, and write the answers.
 
-    This is the least that somebody writes around a library that answers one prompt at a time.
+    This is the minimum of code around a library that answers one prompt at a time.
     """
     left = enumerate(job.prompts())
     with job.output.open("w", encoding="utf-8") as file:
@@ -89,17 +89,17 @@ def cpu_seconds() -> float:
 
 
 def measure(run: Callable[[Job], None], cpu_seconds: Callable[[], float] = cpu_seconds) -> None:
-    """Run a job and print what it took as one line of JSON.
+    """Run a job and print its measurements as one line of JSON.
 
-    A few rows go first, so that what happens once is not measured.
+    A few rows run first, so that one-time work is not measured.
     """
-    imported = time.perf_counter() - BEGUN
+    imported = time.perf_counter() - START
     url, rows, in_flight, inputs, output = sys.argv[1:6]
     job = Job(url, int(rows), int(in_flight), Path(inputs), Path(output))
     run(Job(url, min(job.rows, 100), job.in_flight, job.inputs, job.output))
-    begun, cpu = time.perf_counter(), cpu_seconds()
+    start, cpu = time.perf_counter(), cpu_seconds()
     run(job)
-    seconds, cpu = time.perf_counter() - begun, cpu_seconds() - cpu
+    seconds, cpu = time.perf_counter() - start, cpu_seconds() - cpu
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    found = {"cpu_ms": 1000 * cpu / job.rows, "rows_s": job.rows / seconds}
-    print(json.dumps(found | {"peak_mb": peak, "import_s": imported}), flush=True)
+    result = {"cpu_ms": 1000 * cpu / job.rows, "rows_s": job.rows / seconds}
+    print(json.dumps(result | {"peak_mb": peak, "import_s": imported}), flush=True)
