@@ -14,8 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 HOST = "127.0.0.2" if sys.platform == "linux" else "127.0.0.1"
-"""On Linux, clients take this loopback address for another machine's, so they may look for a proxy, as
-they do for most users."""
+"""On Linux, clients take this loopback address for another machine's, so they may look for a proxy,
+as they do for most users."""
 CONTENT = json.dumps(
     {
         "label": "positive",
