@@ -102,12 +102,12 @@ def main() -> None:
                 kills += 1
             campaigns += 1
             assert campaign.lines(out, "flattened/*.jsonl") == clean, "the results differ"
-            done = Counter(
+            counts = Counter(
                 (line["row_id"], line.get("item"), path.name)
                 for path in (folder / out / "steps").iterdir()
                 for line in campaign.lines(out, f"steps/{path.name}/*.jsonl")
             )
-            assert max(done.values()) == 1, "a finished step was recorded twice"
+            assert max(counts.values()) == 1, "a finished step was recorded twice"
             requests = len(server.requests)
             assert clean_requests <= requests <= clean_requests + (kills - before) * IN_FLIGHT
             repeated += requests - clean_requests

@@ -133,8 +133,8 @@ def verdicts(run: Run) -> list[tuple[str, str, str]]:
                 ("1 in flight", [at for at in run.settings() if at[1] == 1]),
                 ("64 and more, the least", [at for at in run.settings() if at[1] > 1]),
             ):
-                measured = [run.ratio(name, "chainette", at) for at in settings]
-                ratios = [ratio[0] for ratio in measured if ratio]
+                all_ratios = [run.ratio(name, "chainette", at) for at in settings]
+                ratios = [ratio[0] for ratio in all_ratios if ratio]
                 worst = min(ratios, default=0.0)
                 what = f"CPU of {NAMES.get(name, name)} over ours, {label}"
                 verdict = verdict_of(f"{worst:.1f}", worst >= least) if ratios else "not measured"

@@ -33,7 +33,7 @@ class Answer(BaseModel):
 
 
 def calculate(call: Call) -> Result:
-    """Do what the model asked for."""
+    """Run the tool that the model chose."""
     return Result(result=TOOLS[call.tool](call.left, call.right))
 
 

@@ -1,4 +1,4 @@
-"""Functions alone: no engine is needed to split, drop and batch rows.
+"""Functions only: no engine is needed to split, drop and batch rows.
 
 chainette run examples/python_chain.py -i examples/numbers.jsonl
 """

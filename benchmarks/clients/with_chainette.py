@@ -31,8 +31,8 @@ def run(job: Job) -> None:
     )
     chain = Chain(name="labels", steps=[step])
     folder = job.output.with_suffix(".run")
-    done = chain.run(job.inputs, output_dir=folder, overwrite=True, limit=job.rows)
-    assert done.counts.ok == job.rows
+    result = chain.run(job.inputs, output_dir=folder, overwrite=True, limit=job.rows)
+    assert result.counts.ok == job.rows
 
 
 if __name__ == "__main__":

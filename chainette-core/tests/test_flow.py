@@ -371,18 +371,18 @@ def truncate_some_files(rng: random.Random, path: Path) -> None:
 
 def finished(path: Path) -> set[tuple[str, int, str]]:
     """Steps that have finished, successfully or not, with their rows and items."""
-    done = [
+    successes = [
         (file.parent.name, line["row_id"], line.get("item", ""))
         for file in path.glob("steps/*/*.jsonl")
         for line in complete_lines(file)
     ]
-    assert len(done) == len(set(done)), "a finished step was repeated"
-    failed = [
+    assert len(successes) == len(set(successes)), "a finished step was repeated"
+    failures = [
         (line["step_id"], line["row_id"], line.get("item", ""))
         for line in complete_lines(path / "errors.jsonl")
     ]
-    assert len(failed) == len(set(failed)), "an error was recorded twice"
-    return {*done, *failed}
+    assert len(failures) == len(set(failures)), "an error was recorded twice"
+    return {*successes, *failures}
 
 
 def complete_lines(path: Path) -> list[dict[str, Any]]:
@@ -629,7 +629,7 @@ class RecordingClient(FakeClient):
     log: list[str]
 
     async def _chat(self, request: Any) -> LLMOutput:
-        self.log.append(f"{self.config.name} asked")
+        self.log.append(f"{self.config.name} request")
         return await super()._chat(request)
 
     def release(self) -> None:
@@ -657,7 +657,7 @@ def test_an_engine_is_released_after_its_last_step() -> None:
         registry.replaced(recording_client(log, "second")),
     ):
         assert not list(chain.run(rows(20)).errors)
-        assert log == ["first asked"] * 80 + ["first released"] + ["second asked"] * 40 + [
+        assert log == ["first request"] * 80 + ["first released"] + ["second request"] * 40 + [
             "second released"
         ]
 
@@ -667,7 +667,7 @@ def test_an_engine_that_is_not_lazy_or_is_in_use_by_another_run_is_kept() -> Non
     chain = Chain(name="c", steps=[on("e", "a")])
     with registry.replaced(recording_client(log, "e", lazy=False)):
         chain.run(rows(2))
-    assert log == ["e asked"] * 2
+    assert log == ["e request"] * 2
     log.clear()
 
     async def both() -> None:
@@ -677,7 +677,7 @@ def test_an_engine_that_is_not_lazy_or_is_in_use_by_another_run_is_kept() -> Non
 
     with registry.replaced(recording_client(log, "e")):
         anyio.run(both)
-    assert log == ["e asked"] * 501 + ["e released"]
+    assert log == ["e request"] * 501 + ["e released"]
 
 
 def test_an_engine_is_released_when_rows_or_the_run_fail() -> None:
@@ -686,7 +686,7 @@ def test_an_engine_is_released_when_rows_or_the_run_fail() -> None:
     with registry.replaced(recording_client(log, "e")):
         run = chain.run([{"n": 1}, {"n": "x"}, {"n": 0}])
         assert [result.ok for result in run.results] == [True, False, False]
-        assert log == ["e asked", "e released"]
+        assert log == ["e request", "e released"]
 
         def broken() -> Any:
             yield {"n": 1}

@@ -77,7 +77,7 @@ class Defaults(BaseModel):
     label: str | None = None
     tags: list[str] = Field(default_factory=list)
     colour: Color = Color.RED
-    made: "Plain | None" = None
+    origin: "Plain | None" = None
 
 
 class Constrained(BaseModel):
@@ -306,8 +306,8 @@ CORPUS: list[tuple[str, Any, list[Any]]] = [
         "defaults",
         Defaults,
         [
-            {"count": 1, "label": None, "tags": ["a"], "colour": "blue", "made": None},
-            {"count": 5, "label": "x", "colour": "red", "made": None},
+            {"count": 1, "label": None, "tags": ["a"], "colour": "blue", "origin": None},
+            {"count": 5, "label": "x", "colour": "red", "origin": None},
         ],
     ),
     (

@@ -189,7 +189,7 @@ ELSEWHERE = "127.0.0.2"
 @contextmanager
 def listening(host: str, context: ssl.SSLContext | None = None) -> Iterator[tuple[int, list[str]]]:
     """A server that answers everything with `{}`; yields its port and the heads of requests."""
-    ready, done = threading.Event(), threading.Event()
+    ready, stop = threading.Event(), threading.Event()
     ports: list[int] = []
     heads: list[str] = []
 
@@ -208,7 +208,7 @@ def listening(host: str, context: ssl.SSLContext | None = None) -> Iterator[tupl
         server = await asyncio.start_server(answer, host, 0, ssl=context)
         ports.append(server.sockets[0].getsockname()[1])
         ready.set()
-        await asyncio.to_thread(done.wait)
+        await asyncio.to_thread(stop.wait)
         server.close()
 
     thread = threading.Thread(target=lambda: asyncio.run(serve()))
@@ -217,7 +217,7 @@ def listening(host: str, context: ssl.SSLContext | None = None) -> Iterator[tupl
     try:
         yield ports[0], heads
     finally:
-        done.set()
+        stop.set()
         thread.join()
 
 
@@ -388,10 +388,10 @@ print(anyio.run(call))
 left.clear()
 gc.collect()
 """
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=True
     )
-    assert (done.stdout, done.stderr) == ("200\n", "")
+    assert (process.stdout, process.stderr) == ("200\n", "")
 
 
 def test_a_request_does_not_import_httpx_rich_or_jinja2() -> None:
@@ -404,5 +404,7 @@ with FakeVLLM(lambda _: "yes") as server:
     assert client.generate(["?"])[0].outputs[0].text == "yes"
 assert not {"httpx", "rich", "jinja2"} & {*sys.modules}
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    process = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False
+    )
+    assert process.returncode == 0, process.stderr
