@@ -1,4 +1,4 @@
-"""The pages of the documentation, as a reader who copies from them sees them."""
+"""The pages of the documentation, their snippets, and a reader who copies from them."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ class Snippet:
 
     @property
     def file_name(self) -> str:
-        """Name of the file that it says it is, in a comment on its first line."""
-        named = FILE_NAME.match(self.text)
-        return named[1] if named else ""
+        """File name in a comment on the first line, if there is one."""
+        match = FILE_NAME.match(self.text)
+        return match[1] if match else ""
 
     @property
     def commands(self) -> list[str]:
-        """What follows the prompts of a console, without the comments."""
+        """Commands after the prompts of a console, without comments."""
         return [
             line.removeprefix("$ ").partition("   #")[0].strip()
             for line in self.text.splitlines()
@@ -50,13 +50,13 @@ class Snippet:
 
 
 def snippets(pages: Iterable[Path] = PAGES, *languages: str) -> list[Snippet]:
-    found = []
+    result = []
     for page in pages:
         text = page.read_text()
         for match in FENCE.finditer(text):
             line = text[: match.start()].count("\n") + 1
-            found.append(Snippet(page, line, match[1], match[2]))
-    return [snippet for snippet in found if not languages or snippet.language in languages]
+            result.append(Snippet(page, line, match[1], match[2]))
+    return [snippet for snippet in result if not languages or snippet.language in languages]
 
 
 def commands(pages: Iterable[Path] = PAGES) -> list[str]:
@@ -66,18 +66,18 @@ def commands(pages: Iterable[Path] = PAGES) -> list[str]:
 REPOSITORY_PAGES = [
     page for page in PAGES if any(line.startswith("make ") for line in commands([page]))
 ]
-"""Pages for somebody who has cloned the repository; the others are for who has installed it."""
+"""Pages for readers who have cloned the repository; the others are for users of the packages."""
 
 
 @dataclass
 class Reader:
-    """Copies pages from top to bottom into a folder, with a Python environment of their own."""
+    """Copies pages from top to bottom into a folder with its own Python environment."""
 
     folder: Path
     environment: dict[str, str]
     install: list[str]
-    """Command that stands for `pip install`."""
-    done: list[str] = field(default_factory=list)
+    """Command that replaces `pip install`."""
+    log: list[str] = field(default_factory=list)
 
     def read(self, page: Path) -> None:
         parts = snippets([page])
@@ -92,7 +92,7 @@ class Reader:
                 self.command(str(snippet), line)
 
     def prepare(self) -> None:
-        """What one has after the first page: the library, an engine, a chain and its rows."""
+        """Set up the state after the first page: the library, an engine, a chain and its rows."""
         for snippet in snippets([START]):
             if snippet.file_name:
                 (self.folder / snippet.file_name).write_text(snippet.text)
@@ -113,7 +113,7 @@ class Reader:
             self.call(where, "bash", "-c", line)
 
     def call(self, where: str, *command: str) -> None:
-        done = subprocess.run(
+        result = subprocess.run(
             command,
             cwd=self.folder,
             env=self.environment,
@@ -122,18 +122,18 @@ class Reader:
             timeout=250,
             check=False,
         )
-        said = f"{where}: {shlex.join(command)[:300]}\n{done.stdout}\n{done.stderr}"
-        assert done.returncode == 0, said
-        assert "Traceback" not in done.stderr, said
-        self.done.append(said)
+        output = f"{where}: {shlex.join(command)[:300]}\n{result.stdout}\n{result.stderr}"
+        assert result.returncode == 0, output
+        assert "Traceback" not in result.stderr, output
+        self.log.append(output)
 
 
-def activated(programs: Path, **variables: str) -> dict[str, str]:
-    """The variables of a shell in which the environment with these programs is active."""
-    kept = {
+def shell_variables(programs: Path, **variables: str) -> dict[str, str]:
+    """Variables of a shell in which the environment with these programs is active."""
+    inherited = {
         name: value
         for name, value in os.environ.items()
         if not name.startswith(("OPENAI_", "PYTHON", "CHAINETTE_", "VIRTUAL_ENV"))
     }
     path = f"{programs}:{variables.pop('PATH', os.environ['PATH'])}"
-    return kept | variables | {"PATH": path, "COLUMNS": "200"}
+    return inherited | variables | {"PATH": path, "COLUMNS": "200"}

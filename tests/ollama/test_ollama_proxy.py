@@ -1,4 +1,4 @@
-"""The backend `ollama_api` on a proxy that others wrote, in front of a real llama.cpp server.
+"""The backend `ollama_api` on a third-party proxy in front of a real llama.cpp server.
 
 Run by `make test-ollama`, which installs the proxy.
 """
@@ -27,12 +27,12 @@ def proxy(llama_server: str) -> str:
 
 
 class TestOllamaProxy(BackendContract):
-    """Its token counts are made up and it never says `length`: what is checked is the rest."""
+    """The proxy invents token counts and never reports `length`; everything else is checked."""
 
     backend = "ollama_api"
-    enforced_in_part = ("dates_and_decimals", "mapping_and_tuple")  # as the llama.cpp behind it
+    enforced_in_part = ("dates_and_decimals", "mapping_and_tuple")  # like llama.cpp behind it
 
     @pytest.fixture(autouse=True)
-    def _on_the_proxy(self, proxy: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def _use_the_proxy(self, proxy: str, monkeypatch: pytest.MonkeyPatch) -> None:
         fields = {"endpoint": proxy, "model": "llamacpp/smol", "max_concurrency": 4, "timeout": 300}
         monkeypatch.setattr(type(self), "fields", fields)

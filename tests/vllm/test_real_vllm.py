@@ -29,7 +29,7 @@ from pydantic import BaseModel, Field  # noqa: E402
 pytestmark = [
     pytest.mark.vllm,
     pytest.mark.timeout(400),
-    pytest.mark.filterwarnings("ignore"),  # those of vLLM and torch
+    pytest.mark.filterwarnings("ignore"),  # warnings of vLLM and torch
 ]
 MODEL = Path(sys.prefix).parent / "model"
 QUIET = {
@@ -84,7 +84,7 @@ def local() -> Iterator[Any]:
 @pytest.fixture(scope="module")
 def served() -> Iterator[Any]:
     flags = ["--served-model-name", "smol", "--enforce-eager", "--no-enable-prefix-caching"]
-    started = register_engine(
+    config = register_engine(
         "started",
         backend="vllm_api",
         model=str(MODEL),
@@ -93,9 +93,9 @@ def served() -> Iterator[Any]:
         extra_serve_flags=flags,
         extra_env={"CHAINETTE_TEST": "1"},
     )
-    server = server_of(started)  # type: ignore[arg-type]
+    server = server_of(config)  # type: ignore[arg-type]
     url = server.ensure_running()
-    # The model is found by asking the server for it.
+    # The client asks the server for its model.
     yield register_engine("served", backend="vllm_api", endpoint=f"{url}/v1").engine
     server.stop()
 
@@ -115,14 +115,14 @@ def test_typed_answers_are_enforced(engine: Any, model: Any) -> None:
 
 
 def test_both_backends_give_the_same_answers(local: Any, served: Any) -> None:
-    for prompt in PROMPTS:  # one by one: bfloat16 sums differ with what shares a batch
+    for prompt in PROMPTS:  # one by one: bfloat16 sums depend on the rest of the batch
         (here,) = local.generate([prompt], GREEDY, output_model=Animal)
         (there,) = served.generate([prompt], GREEDY, output_model=Animal)
         assert here.outputs[0].text == there.outputs[0].text
         assert here.usage.prompt_tokens == there.usage.prompt_tokens
 
 
-def test_a_prompt_over_the_context_fails_alone(engine: Any) -> None:
+def test_only_a_prompt_over_the_context_fails(engine: Any) -> None:
     outputs = engine.generate(["hi", "word " * 5000, "hi"], SamplingParams(max_tokens=3))
     assert [output.error is None for output in outputs] == [True, False, True]
     assert isinstance(outputs[1].error, RequestError)
@@ -138,14 +138,14 @@ def test_guided_decoding_constrains_plain_text(engine: Any, constraint: Any) -> 
     assert {output.outputs[0].text for output in outputs} <= {"yes", "no"}
 
 
-def test_several_completions_and_other_sampling_parameters(engine: Any) -> None:
+def test_several_completions_and_other_sampling_parameters_are_supported(engine: Any) -> None:
     params = SamplingParams(n=2, temperature=0.9, top_k=20, min_p=0.01, seed=3, max_tokens=8)
     (output,) = engine.generate(["Tell me a story."], params)
     assert len(output.outputs) == 2
     assert {completion.finish_reason for completion in output.outputs} == {"length"}
 
 
-def test_release_ends_the_engines_processes_and_it_can_start_again(local: Any) -> None:
+def test_release_ends_the_processes_of_an_engine_that_can_start_again(local: Any) -> None:
     assert local.generate(["hi"], SamplingParams(max_tokens=2))[0].error is None
     before = {child.pid for child in children()}
     resident = sum(child.memory_info().rss for child in children())
@@ -158,7 +158,7 @@ def test_release_ends_the_engines_processes_and_it_can_start_again(local: Any) -
     assert local.generate(["hi"], SamplingParams(max_tokens=2))[0].error is None
 
 
-def test_the_model_of_a_server_is_found(served: Any) -> None:
+def test_the_model_of_a_server_is_detected(served: Any) -> None:
     assert served.generate(["hi"], SamplingParams(max_tokens=2))[0].error is None
     assert served.model == "smol"
 
@@ -168,7 +168,7 @@ class TestServed(BackendContract):
     enforced_in_part = ("recursive",)  # a model this small nests without end
 
     @pytest.fixture(autouse=True)
-    def _on_the_server(self, served: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def _use_the_server(self, served: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(type(self), "fields", {"endpoint": served.config.endpoint})
 
 
@@ -179,28 +179,28 @@ class TestLocal(BackendContract):
     enforced_in_part = ("recursive",)
 
     @pytest.fixture(autouse=True)
-    def _with_the_model_that_is_loaded(self, local: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def _use_the_loaded_model(self, local: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         assert local.generate(["hi"], SamplingParams(max_tokens=2))[0].error is None
         monkeypatch.setattr(local._engine, "close", lambda: None)
         monkeypatch.setattr(local_client, "LocalEngine", lambda _: local._engine)
 
 
 @pytest.mark.parametrize("name", ["served", "local"])
-def test_engines_check_shows_what_an_engine_does(name: str, served: Any, tmp_path: Path) -> None:
+def test_engines_check_reports_on_an_engine(name: str, served: Any, tmp_path: Path) -> None:
     fields = {"served": {"endpoint": served.config.endpoint}, "local": LOCAL}[name]
     backend = {"served": "vllm_api", "local": "vllm_local"}[name]
     engine = {"name": name, "backend": backend} | fields
     (tmp_path / "engines.yml").write_text(json.dumps([engine]))
     program = str(Path(sys.executable).with_name("chainette"))
-    checked = subprocess.run(
+    result = subprocess.run(
         [program, "engines", "check", name], cwd=tmp_path, capture_output=True, text=True
     )
-    assert checked.returncode == 0, checked.stderr
-    found = dict(line.split(maxsplit=1) for line in checked.stdout.splitlines() if line.strip())
-    assert found["backend"] == backend
-    assert found["structured"] == "output yes"
-    assert "tokens" in found
-    assert "latency" in found
+    assert result.returncode == 0, result.stderr
+    report = dict(line.split(maxsplit=1) for line in result.stdout.splitlines() if line.strip())
+    assert report["backend"] == backend
+    assert report["structured"] == "output yes"
+    assert "tokens" in report
+    assert "latency" in report
 
 
 def test_a_server_that_does_not_start_quotes_its_log() -> None:
@@ -210,7 +210,7 @@ def test_a_server_that_does_not_start_quotes_its_log() -> None:
     assert "/no/such/folder" in str(output.error)
 
 
-def test_a_model_that_is_not_there_is_a_clear_error() -> None:
+def test_a_missing_model_is_a_clear_error() -> None:
     config = register_engine("missing", backend="vllm_local", model="/no/such/folder")
     (output,) = config.engine.generate(["hi"])
     assert "vLLM did not start" in str(output.error)
