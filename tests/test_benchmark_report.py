@@ -1,4 +1,4 @@
-"""The report of the benchmarks is written from whatever was measured."""
+"""The report of the benchmarks is written from all available measurements."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def report() -> ModuleType:
     return module
 
 
-def test_a_run_without_some_clients_is_judged_beside_a_full_one(
+def test_a_run_without_some_clients_is_reported_next_to_a_full_one(
     report: ModuleType, tmp_path: Path
 ) -> None:
     full = BENCHMARKS / "results" / "compare-1.json"
@@ -31,9 +31,9 @@ def test_a_run_without_some_clients_is_judged_beside_a_full_one(
     short = tmp_path / "compare-2.json"
     short.write_text(json.dumps(content))
 
-    written = report.section([report.Run(full), report.Run(short)])
+    text = report.section([report.Run(full), report.Run(short)])
 
-    judged = [line for line in written.splitlines() if "CPU of litellm over ours" in line]
-    assert len(judged) == 2
-    assert all(line.endswith("met | not measured |") for line in judged)
-    assert "\n| litellm |" in written  # the tables are those of the full run
+    verdicts = [line for line in text.splitlines() if "CPU of litellm over ours" in line]
+    assert len(verdicts) == 2
+    assert all(line.endswith("met | not measured |") for line in verdicts)
+    assert "\n| litellm |" in text  # the tables are those of the full run

@@ -1,4 +1,4 @@
-"""What whoever comes from in-process engines writes first."""
+"""Code written for in-process engines, pointed at HTTP backends."""
 
 from __future__ import annotations
 
@@ -22,9 +22,7 @@ class Animal(BaseModel):
     ("backend", "fake"),
     [("openai", FakeOpenAI), ("vllm_api", FakeVLLM), ("ollama_api", FakeOllama)],
 )
-def test_a_configuration_of_endpoint_key_and_backend_is_all_that_changes(
-    backend: str, fake: type[FakeOpenAI]
-) -> None:
+def test_only_backend_endpoint_and_key_have_to_change(backend: str, fake: type[FakeOpenAI]) -> None:
     with fake(api_key=KEY) as server:
         config = EngineConfig(
             name="e", backend=backend, model="m", endpoint=server.endpoint, api_key=KEY
@@ -60,7 +58,7 @@ def test_an_engine_in_yaml_gets_its_key_from_the_environment(
 
 
 @pytest.mark.parametrize(("backend", "fake"), [("openai", FakeOpenAI), ("ollama_api", FakeOllama)])
-def test_guided_decoding_is_named_and_left_out_where_there_is_none(
+def test_unsupported_guided_decoding_is_left_out_with_a_warning(
     backend: str, fake: type[FakeOpenAI], caplog: pytest.LogCaptureFixture
 ) -> None:
     guided = SamplingParams(guided_decoding=GuidedDecodingParams(json={"type": "object"}))
@@ -72,7 +70,7 @@ def test_guided_decoding_is_named_and_left_out_where_there_is_none(
     assert "guided" not in str(server.requests[0].body)
 
 
-def test_reasoning_is_switched_off_with_a_warning_where_there_is_none(
+def test_unsupported_reasoning_is_switched_off_with_a_warning(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     with FakeOpenAI() as server, caplog.at_level(logging.WARNING):

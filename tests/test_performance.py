@@ -1,4 +1,4 @@
-"""How much is done for a row, in function calls: a count that no busy machine changes much."""
+"""Function calls for each row, a count that hardly depends on the load of the machine."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from chainette import Chain, Step, register_engine
 from chainette.testing.servers import FakeVLLM
 from pydantic import BaseModel
 
-MOST_CALLS = 720
-"""For one row of a one-step chain that is run to disk; it was 600 to 670 in Python 3.10 to 3.13."""
+MAX_CALLS = 720
+"""For one row of a one-step chain run to disk; measured: 600 to 670 in Python 3.10 to 3.13."""
 
 
 class Row(BaseModel):
@@ -23,17 +23,17 @@ class Answer(BaseModel):
 
 
 def calls(chain: Chain, rows: int, folder: Path) -> int:
-    """Function calls of a run, those of this thread alone: the server has its own.
+    """Function calls of a run in this thread only, because the server runs in another one.
 
-    `cProfile` counts those of all threads from Python 3.12 on.
+    `cProfile` counts the calls of all threads from Python 3.12 on.
     """
     count = 0
 
-    def counted(frame: object, event: str, argument: object) -> None:
+    def count_call(frame: object, event: str, argument: object) -> None:
         nonlocal count
         count += event in ("call", "c_call")
 
-    sys.setprofile(counted)
+    sys.setprofile(count_call)
     try:
         run = chain.run([{"text": f"row {n}"} for n in range(rows)], output_dir=folder)
     finally:
@@ -53,7 +53,7 @@ def test_a_row_costs_a_bounded_number_of_function_calls(tmp_path: Path) -> None:
             user_prompt="Which label fits? {{ text }}",
         )
         chain = Chain(name="labels", steps=[step])
-        calls(chain, 100, tmp_path / "warm")  # imports, and what is computed once
+        calls(chain, 100, tmp_path / "warm")  # imports and other one-time work
         few = calls(chain, 200, tmp_path / "few")
         many = calls(chain, 600, tmp_path / "many")
-    assert (many - few) / 400 < MOST_CALLS
+    assert (many - few) / 400 < MAX_CALLS

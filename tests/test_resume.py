@@ -1,4 +1,4 @@
-"""The command line, killed in the middle and told to go on."""
+"""Runs on the command line that are killed and resumed."""
 
 from __future__ import annotations
 
@@ -48,10 +48,10 @@ chain = Chain(name="numbers", steps=[
 
 
 def answer(messages: Any) -> Reply:
-    asked = messages[-1]["content"]
-    if "say 13" in asked:
+    prompt = messages[-1]["content"]
+    if "say 13" in prompt:
         return faults.status(400, "unlucky")
-    return Reply(json.dumps({"text": asked.split()[1]}), delay=0.005)
+    return Reply(json.dumps({"text": prompt.split()[1]}), delay=0.005)
 
 
 @pytest.fixture
@@ -76,15 +76,15 @@ def flattened(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for file in files for line in file.read_text().splitlines()]
 
 
-def test_a_run_that_is_killed_again_and_again_ends_as_one_that_was_not(folder: Path) -> None:
-    chance = random.Random(7)
+def test_a_run_that_is_killed_repeatedly_ends_with_the_results_of_a_clean_one(folder: Path) -> None:
+    rng = random.Random(7)
     environment = {k: v for k, v in os.environ.items() if not k.startswith("OPENAI_")}
     with FakeOpenAI(answer) as server:
         engines(folder, server)
         clean = subprocess.run(command("clean"), cwd=folder, env=environment, capture_output=True)
         assert clean.returncode == 1
-        asked = {request.messages[-1]["content"] for request in server.requests}
-        once = len(server.requests)
+        prompts = {request.messages[-1]["content"] for request in server.requests}
+        clean_requests = len(server.requests)
         server.set_answers(answer)
         kills = 0
         for _ in range(30):
@@ -94,9 +94,9 @@ def test_a_run_that_is_killed_again_and_again_ends_as_one_that_was_not(folder: P
                 cwd=folder, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
             )  # fmt: skip
             while process.poll() is None and len(server.requests) == before:
-                time.sleep(0.01)  # one that has not begun has nothing to lose
+                time.sleep(0.01)  # a run that has not started has nothing to lose
             try:
-                process.wait(chance.random() * 0.4 if kills < 4 else 60)
+                process.wait(rng.random() * 0.4 if kills < 4 else 60)
                 break
             except subprocess.TimeoutExpired:
                 process.send_signal(signal.SIGKILL)
@@ -110,8 +110,8 @@ def test_a_run_that_is_killed_again_and_again_ends_as_one_that_was_not(folder: P
         requests = Counter(request.messages[-1]["content"] for request in server.requests)
     assert flattened(folder / "killed") == flattened(folder / "clean")
     assert (folder / "killed/graph.json").read_bytes() == (folder / "clean/graph.json").read_bytes()
-    assert sum(requests.values()) <= once + kills * IN_FLIGHT
-    assert set(requests) == asked
+    assert sum(requests.values()) <= clean_requests + kills * IN_FLIGHT
+    assert set(requests) == prompts
     errors = (folder / "killed/errors.jsonl").read_text().splitlines()
     assert len(errors) == 1
     assert json.loads(errors[0])["step_id"] == "say"
@@ -120,7 +120,7 @@ def test_a_run_that_is_killed_again_and_again_ends_as_one_that_was_not(folder: P
     assert len(manifest["resumed"]) == kills
 
 
-def test_an_interrupted_run_says_how_to_go_on(folder: Path) -> None:
+def test_an_interrupted_run_says_how_to_resume(folder: Path) -> None:
     with FakeOpenAI(lambda _: Reply('{"text": "x"}', delay=0.05)) as server:
         engines(folder, server)
         process = subprocess.Popen(
@@ -129,46 +129,46 @@ def test_an_interrupted_run_says_how_to_go_on(folder: Path) -> None:
         while not server.requests:
             time.sleep(0.02)
         process.send_signal(signal.SIGINT)
-        _, said = process.communicate(timeout=60)
+        _, errors = process.communicate(timeout=60)
         assert process.returncode == 130
-        assert "--resume" in said
+        assert "--resume" in errors
         resumed = subprocess.run([*command("run"), "--resume"], cwd=folder, capture_output=True)
         assert resumed.returncode == 0
     assert len(flattened(folder / "run")) == 2 * ROWS
 
 
-def test_what_cannot_be_gone_on_with_is_refused(folder: Path, chainette: Chainette) -> None:
+def test_a_run_that_cannot_be_resumed_is_refused(folder: Path, chainette: Chainette) -> None:
     with FakeOpenAI(answer) as server:
         engines(folder, server)
-        words = command("run")[1:]
-        assert chainette(*words, "--limit", "3").returncode == 0
-        assert "--resume" in chainette(*words).stderr
+        arguments = command("run")[1:]
+        assert chainette(*arguments, "--limit", "3").returncode == 0
+        assert "--resume" in chainette(*arguments).stderr
         (folder / "rows.jsonl").write_text('{"number": 5}\n')
-        refused = chainette(*words, "--resume")
-        assert refused.returncode == 2
-        assert "changed since: the inputs" in refused.stderr
-        assert "Traceback" not in refused.stderr
-        assert chainette(*words, "--resume", "--overwrite").returncode == 2
-        assert chainette(*words[:-2], "--resume").returncode == 2
+        result = chainette(*arguments, "--resume")
+        assert result.returncode == 2
+        assert "changed since: the inputs" in result.stderr
+        assert "Traceback" not in result.stderr
+        assert chainette(*arguments, "--resume", "--overwrite").returncode == 2
+        assert chainette(*arguments[:-2], "--resume").returncode == 2
 
 
-def test_errors_alone_are_tried_again(folder: Path, chainette: Chainette) -> None:
+def test_only_errors_are_retried(folder: Path, chainette: Chainette) -> None:
     with FakeOpenAI(answer) as server:
         engines(folder, server)
         assert chainette(*command("run")[1:]).returncode == 1
         server.set_answers(lambda messages: {"text": messages[-1]["content"].split()[1]})
-        again = chainette(*command("run")[1:], "--retry-errors")
-        assert again.returncode == 0, again.stderr
-        asked = [request.messages[-1]["content"] for request in server.requests]
-    assert asked == ["say 13", "again 13 13 13"]
+        result = chainette(*command("run")[1:], "--retry-errors")
+        assert result.returncode == 0, result.stderr
+        prompts = [request.messages[-1]["content"] for request in server.requests]
+    assert prompts == ["say 13", "again 13 13 13"]
 
 
-def test_events_are_told_as_json_lines(folder: Path, chainette: Chainette) -> None:
+def test_events_are_written_as_json_lines(folder: Path, chainette: Chainette) -> None:
     with FakeOpenAI(answer) as server:
         engines(folder, server)
-        done = chainette(*command("run")[1:], "--json-logs")
-    assert done.stdout == "run: run\n"
-    events = [json.loads(line) for line in done.stderr.splitlines()]
+        result = chainette(*command("run")[1:], "--json-logs")
+    assert result.stdout == "run: run\n"
+    events = [json.loads(line) for line in result.stderr.splitlines()]
     assert events[0]["event"] == "run_started"
     assert events[0]["rows"] == ROWS
     (failed,) = [event for event in events if event["event"] == "failed"]
@@ -182,19 +182,19 @@ def test_events_are_told_as_json_lines(folder: Path, chainette: Chainette) -> No
     }
 
 
-def test_a_dry_run_shows_prompts_and_sends_nothing(folder: Path, chainette: Chainette) -> None:
+def test_a_dry_run_shows_prompts_without_sending_them(folder: Path, chainette: Chainette) -> None:
     with FakeOpenAI(answer) as server:
         engines(folder, server)
-        done = chainette(*command("run")[1:], "--dry-run", "--limit", "1")
+        result = chainette(*command("run")[1:], "--dry-run", "--limit", "1")
         assert server.requests == []
-    assert done.returncode == 0, done.stderr
-    assert "--- row 0, step aside, engine e\n[user]\naside 0\n" in done.stdout
-    assert "say 0" in done.stdout
-    sampled = chainette(
+    assert result.returncode == 0, result.stderr
+    assert "--- row 0, step aside, engine e\n[user]\naside 0\n" in result.stdout
+    assert "say 0" in result.stdout
+    sample_output = chainette(
         *command("run")[1:], "--dry-run", "--sample", "2", "--columns", "number"
     ).stdout
-    assert sampled.count("step aside") == 2
-    renamed = chainette(*command("run")[1:], "--dry-run", "--columns", "number=nr")
-    assert renamed.returncode == 1
-    assert "no column 'nr'" in renamed.stderr
+    assert sample_output.count("step aside") == 2
+    missing_column = chainette(*command("run")[1:], "--dry-run", "--columns", "number=nr")
+    assert missing_column.returncode == 1
+    assert "no column 'nr'" in missing_column.stderr
     assert not (folder / "run").exists()
