@@ -97,7 +97,7 @@ def test_plain_lines_begin_and_end_a_run(capfd: pytest.CaptureFixture[str]) -> N
     run(Chain(name="c", steps=[step]), [{"n": 1}], stats, PlainProgress(stats))
     first, last = capfd.readouterr().err.splitlines()
     assert first == "c: same"
-    assert last.startswith("1/1 rows, 0 failed, ")
+    assert last.startswith("1/1 row, 0 failed, ")
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="a terminal of its own needs pty")

@@ -7,7 +7,7 @@ import sys
 
 
 def main() -> None:
-    """Run the command line; what Chainette can explain ends it with one message."""
+    """Run the command line; an error of Chainette ends it with one message."""
     from chainette.cli.app import app
     from chainette.cli.light import command
     from chainette.errors import ChainetteError

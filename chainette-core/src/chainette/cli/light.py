@@ -1,8 +1,8 @@
 """Commands that load Pydantic only to convert the value of an option.
 
-Typer converts the values of options with Pydantic, and loads it for every command, since `--help` is
-an option of all. Without this, `chainette engines list` takes twice as much CPU time (0.38 s instead of
-0.19 s, median of 15 alternating runs), which importing Pydantic accounts for.
+Typer converts the values of options with Pydantic, and loads it for every command, since `--help`
+is an option of each. This module halves the CPU time of `chainette engines list` (0.19 s instead of
+0.38 s, medians of 15 alternating runs).
 """
 
 from __future__ import annotations

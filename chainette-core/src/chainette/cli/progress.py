@@ -29,17 +29,17 @@ EVERY = 2.0
 
 
 def progress(stats: RunStats, *, as_json: bool = False) -> Listener:
-    """The display that fits where stderr goes."""
+    """The display for stderr: JSON lines, bars on a terminal, or plain lines."""
     if as_json:
         return JsonProgress(stats)
     return LiveProgress(stats) if sys.stderr.isatty() else PlainProgress(stats)
 
 
 class _Bars(Progress):
-    """Bars that show a tally whenever they are drawn.
+    """Bars that show the counts of a run whenever they are drawn.
 
     Args:
-        stats: Counts what happens.
+        stats: Counts of the run.
     """
 
     def __init__(self, stats: RunStats) -> None:
@@ -62,7 +62,7 @@ class _Bars(Progress):
         self._bars[id] = self.add_task(title, total=total, in_flight="", failed="", speed="")
 
     def get_renderables(self) -> Iterable[RenderableType]:
-        """Bring the bars up to date, and draw them."""
+        """Update the bars and draw them."""
         for id, bar in self._bars.items():
             self.update(bar, **self._node(id) if id else self._rows())
         yield from super().get_renderables()
@@ -89,14 +89,14 @@ class LiveProgress:
     """A listener that draws a bar for each node, and one for the rows.
 
     Args:
-        stats: Counts what happens.
+        stats: Counts of the run.
     """
 
     def __init__(self, stats: RunStats) -> None:
         self._bars = _Bars(stats)
 
     def __call__(self, event: Event) -> None:
-        """Begin to draw, or leave the bars as they ended."""
+        """Start and stop drawing."""
         match event:
             case RunStarted():
                 for node in event.nodes:
@@ -111,7 +111,7 @@ class PlainProgress:
     """A listener that prints one line every few seconds.
 
     Args:
-        stats: Counts what happens.
+        stats: Counts of the run.
     """
 
     def __init__(self, stats: RunStats) -> None:
@@ -119,7 +119,7 @@ class PlainProgress:
         self._printed_at = perf_counter()
 
     def __call__(self, event: Event) -> None:
-        """Print the start, the state every few seconds, and the end."""
+        """Print the nodes at the start, then the state every few seconds and at the end."""
         match event:
             case RunStarted():
                 main = [node.id for node in event.nodes if node.in_main_flow]
@@ -140,7 +140,7 @@ class JsonProgress(PlainProgress):
     """A listener that prints JSON lines: start, retries, failures, progress, end."""
 
     def __call__(self, event: Event) -> None:
-        """Print one line, if there is something to say."""
+        """Print one line for events that have one."""
         match event:
             case RunStarted():
                 nodes = [node.id for node in event.nodes]

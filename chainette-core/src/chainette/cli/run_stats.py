@@ -1,4 +1,4 @@
-"""Counts of a run that is going on, for whoever shows them."""
+"""Counts of a running run, for progress displays and summaries."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ from chainette.usage import Usage
 
 @dataclass(slots=True)
 class NodeStats:
-    """What one node has done.
+    """Counts of one node.
 
     Attributes:
         engine: Name of the engine that it prompts, or `None` for a function.
-        started: Items that have arrived at it.
-        done: Items that it has an output for.
+        started: Items that reached it.
+        done: Items that it has finished.
         failed: Items that failed in it.
-        usage: Tokens that its items took.
+        usage: Tokens of its items.
         seconds: Total duration of its items.
     """
 
@@ -45,16 +45,16 @@ class NodeStats:
 
     @property
     def in_flight(self) -> int:
-        """Items that it is busy with."""
+        """Items in progress."""
         return self.started - self.done - self.failed
 
     @property
     def average(self) -> float:
-        """Seconds that an item takes."""
+        """Mean seconds for an item."""
         return self.seconds / self.done if self.done else 0.0
 
     def speed(self, seconds: float) -> str:
-        """Items, and tokens if there are any, in a second."""
+        """Items per second, and tokens per second if there are any."""
         items = f"{self.done / seconds:.1f}/s"
         tokens = self.usage.completion_tokens
         return f"{items} {tokens / seconds:.0f} tok/s" if tokens else items
@@ -62,16 +62,16 @@ class NodeStats:
 
 @dataclass(slots=True)
 class RunStats:
-    """Counts what happens in a run.
+    """A listener that counts the events of a run.
 
     Attributes:
         nodes: By id.
-        errors: How often which message was seen; texts of single rows are cut off.
-        total: Rows that are expected, if that is known.
-        rows: Rows that are done.
-        failed: Rows that failed.
+        errors: Number of failures by message; long messages are cut off.
+        total: Expected rows, if known.
+        rows: Finished rows.
+        failed: Failed rows.
         retries: Requests that were sent again.
-        begun: When the run began.
+        started_at: Time at which the run started.
     """
 
     nodes: dict[str, NodeStats] = field(default_factory=dict)
@@ -80,15 +80,15 @@ class RunStats:
     rows: int = 0
     failed: int = 0
     retries: int = 0
-    begun: float = field(default_factory=perf_counter)
+    started_at: float = field(default_factory=perf_counter)
 
     @property
     def seconds(self) -> float:
-        """Since the run began."""
-        return max(perf_counter() - self.begun, 1e-9)
+        """Seconds since the run started."""
+        return max(perf_counter() - self.started_at, 1e-9)
 
     def __call__(self, event: Event) -> None:
-        """Count what happened."""
+        """Count an event."""
         match event:
             case NodeStarted():
                 self.nodes[event.node_id].started += 1
@@ -102,7 +102,7 @@ class RunStats:
                 self.rows += 1
                 self.failed += not event.ok
             case RunStarted():
-                self.total, self.begun = event.total, perf_counter()
+                self.total, self.started_at = event.total, perf_counter()
                 self.nodes = {node.id: NodeStats(engine=node.engine) for node in event.nodes}
 
     def _count_output(self, event: NodeFinished) -> None:
@@ -121,22 +121,23 @@ class RunStats:
         self.errors[f"{type(error).__name__}: {printable(str(error))[:160]}"] += 1
 
     def line(self) -> str:
-        """How far it is, in a line."""
+        """The state of the run in one line."""
         of = f"/{self.total}" if self.total is not None else ""
         rate = self.rows / self.seconds
         left = ""
         if self.total is not None and rate and self.rows < self.total:
             left = f", {(self.total - self.rows) / rate:.0f} s left"
-        flying = sum(node.in_flight for node in self.nodes.values())
+        in_flight = sum(node.in_flight for node in self.nodes.values())
         tokens = sum(node.usage.completion_tokens for node in self.nodes.values())
         speed = f"{rate:.1f} rows/s" + (f", {tokens / self.seconds:.0f} tokens/s" if tokens else "")
-        in_flight = f", {flying} in flight" if flying else ""
         retries = f", {self.retries} retried" if self.retries else ""
-        counts = f"{self.rows}{of} rows, {self.failed} failed{retries}{in_flight}"
+        busy = f", {in_flight} in flight" if in_flight else ""
+        noun = "row" if self.total == 1 else "rows"
+        counts = f"{self.rows}{of} {noun}, {self.failed} failed{retries}{busy}"
         return f"{counts}, {speed}{self.cost()}{left}"
 
     def cost(self) -> str:
-        """What it has cost so far, after a comma; empty where that is unknown or nothing."""
+        """The cost so far, after a comma; empty if it is unknown or zero."""
         engines = {id: node.engine for id, node in self.nodes.items() if node.engine is not None}
         clients = {name: get_engine(name) for name in set(engines.values())}
         usage = {id: self.nodes[id].usage for id in engines}
@@ -144,7 +145,7 @@ class RunStats:
         return f", ${dollars:.4f}" if dollars else ""
 
     def state(self) -> dict[str, Any]:
-        """How far it is, as JSON values."""
+        """The state of the run as JSON values."""
         return {
             "rows": self.rows,
             "of": self.total,
@@ -161,3 +162,8 @@ class RunStats:
                 for id, node in self.nodes.items()
             },
         }
+
+
+def plural(count: int, noun: str) -> str:
+    """A count with its noun."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

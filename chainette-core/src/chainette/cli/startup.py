@@ -1,4 +1,4 @@
-"""What is shown while an engine starts: a live line on a terminal, plain lines elsewhere."""
+"""Progress of starting engines: a live line on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ EVERY = 5.0
 
 @contextmanager
 def startups_shown() -> Iterator[None]:
-    """Show on stderr what engines that start are waiting for, until the block ends."""
-    shown = _Live() if sys.stderr.isatty() else _Plain()
-    with listening(shown.show):
+    """Show the progress of starting engines on stderr until the block ends."""
+    display = _Live() if sys.stderr.isatty() else _Plain()
+    with listening(display.show):
         try:
             yield
         finally:
-            shown.close()
+            display.close()
 
 
 class _Live:
-    """One line for each start, as long as it lasts."""
+    """One line for each starting engine."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -82,22 +82,22 @@ class _Live:
 
 
 class _Plain:
-    """A line every few seconds."""
+    """One line every few seconds."""
 
     def __init__(self) -> None:
-        self._begun: dict[str, float] = {}
-        self._said: dict[str, float] = {}
+        self._started_at: dict[str, float] = {}
+        self._printed_at: dict[str, float] = {}
 
     def show(self, startup: Startup) -> None:
         now = monotonic()
-        begun = self._begun.setdefault(startup.what, now)
+        started_at = self._started_at.setdefault(startup.what, now)
         if startup.over:
-            self._begun.pop(startup.what)
-            self._said.pop(startup.what, None)
-        elif now - self._said.setdefault(startup.what, begun) >= EVERY:
-            self._said[startup.what] = now
-            done = "" if startup.share is None else f" {startup.share:.0%}"
-            line = f"{startup.what}:{done} {now - begun:.0f} s, {printable(startup.detail)}"
+            self._started_at.pop(startup.what)
+            self._printed_at.pop(startup.what, None)
+        elif now - self._printed_at.setdefault(startup.what, started_at) >= EVERY:
+            self._printed_at[startup.what] = now
+            share = "" if startup.share is None else f" {startup.share:.0%}"
+            line = f"{startup.what}:{share} {now - started_at:.0f} s, {printable(startup.detail)}"
             print(line, file=sys.stderr, flush=True)  # noqa: T201
 
     def close(self) -> None:

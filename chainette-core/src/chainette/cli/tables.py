@@ -1,4 +1,4 @@
-"""Tables for people."""
+"""Tables and summaries of runs for a terminal."""
 
 from __future__ import annotations
 
@@ -13,61 +13,60 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from chainette.cli.run_stats import RunStats
+from chainette.cli.run_stats import RunStats, plural
 from chainette.reports.run import Run
 from chainette.usage import Usage
 
-SHOWN = 25
-"""Rows in a table; all of them are in the run's files."""
+MAX_ROWS = 25
+"""Maximum number of rows in a table; the run's files have all."""
+MAX_FAILURES = 5
+"""Maximum number of failed rows in a table."""
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]], title: str = "") -> Table:
     """A plain table; the cells are never read as markup."""
-    made = Table(box=SIMPLE_HEAD, title=title or None, title_justify="left", pad_edge=False)
+    grid = Table(box=SIMPLE_HEAD, title=title or None, title_justify="left", pad_edge=False)
     for column in columns:
-        made.add_column(Text(column), overflow="fold")
+        grid.add_column(Text(column), overflow="fold")
     for row in rows:
-        made.add_row(*(Text(cell) for cell in row))
-    return made
+        grid.add_row(*(Text(cell) for cell in row))
+    return grid
 
 
 def answers(run: Run) -> Table:
     """The first rows that succeeded: one column for each step that yields."""
-    shown = list(islice((result for result in run.results if result.ok), SHOWN))
-    columns = list(shown[0].outputs)
-    rows = [[str(item.row_id), *(_cell(item.outputs[id]) for id in columns)] for item in shown]
-    left = run.counts.ok - len(shown)
-    made = table(["row", *columns], rows)
-    made.show_lines = True
-    if left:
-        made.caption = f"and {left} more rows in the run's files"
-    return made
+    results = list(islice((result for result in run.results if result.ok), MAX_ROWS))
+    columns = list(results[0].outputs)
+    rows = [[str(it.row_id), *(_cell(it.outputs[id]) for id in columns)] for it in results]
+    grid = table(["row", *columns], rows)
+    grid.show_lines = True
+    if left := run.counts.ok - len(results):
+        grid.caption = f"and {plural(left, 'more row')} in the run's files"
+    return grid
 
 
 def failures(run: Run) -> Table:
-    """The first rows that failed, and why."""
-    shown = list(islice(run.errors, 5))
-    rows = [[str(item.row_id), str(item.error)] for item in shown]
-    left = run.counts.failed - len(shown)
+    """The first failed rows with their errors."""
+    results = list(islice(run.errors, MAX_FAILURES))
+    rows = [[str(it.row_id), str(it.error)] for it in results]
+    left = run.counts.failed - len(results)
     title = f"failed rows (and {left} more)" if left else "failed rows"
     return table(["row", "error"], rows, title)
 
 
 def summary(run: Run, stats: RunStats) -> str:
-    """The sum of a run: counts, tokens, cost, what was slow and what failed most."""
+    """The summary of a run: counts, tokens, cost, slowest steps and most frequent error."""
     counts, usage = run.counts, sum(run.usage.values(), Usage())
-    lines = [
-        f"{counts.rows} rows in {run.seconds:.1f} s: {counts.ok} ok, {counts.failed} failed; "
-        f"{usage.prompt_tokens} prompt and {usage.completion_tokens} completion tokens, "
-        f"{_cost(run)}"
-    ]
-    slow = sorted(stats.nodes.items(), key=lambda item: -item[1].average)[:3]
-    if len(stats.nodes) > 1 and (slowest := [item for item in slow if item[1].average > 0]):
-        shown = ", ".join(f"{id} {node.average:.2f} s" for id, node in slowest)
-        lines.append(f"slowest steps, an item: {shown}")
+    rows = f"{plural(counts.rows, 'row')} in {run.seconds:.1f} s"
+    tokens = f"{usage.prompt_tokens} prompt and {usage.completion_tokens} completion tokens"
+    lines = [f"{rows}: {counts.ok} ok, {counts.failed} failed; {tokens}, {_cost(run)}"]
+    by_time = sorted(stats.nodes.items(), key=lambda item: -item[1].average)[:3]
+    slowest = [f"{id} {node.average:.2f} s" for id, node in by_time if node.average > 0]
+    if len(stats.nodes) > 1 and slowest:
+        lines.append(f"slowest steps, per item: {', '.join(slowest)}")
     if stats.errors:
         message, count = stats.errors.most_common(1)[0]
-        lines.append(f"most frequent error, {count} times: {message}")
+        lines.append(f"most frequent error ({count} of {stats.errors.total()}): {message}")
     return "\n".join(escape(line) for line in lines)
 
 
@@ -79,7 +78,7 @@ def _cost(run: Run) -> str:
 
 
 def _cell(value: Any) -> str:
-    """One field a line."""
+    """One line for each field."""
     fields = dict(value) if hasattr(value, "model_fields") else {"": value}
     return "\n".join(
         f"{key}: {_text(item)}" if key else _text(item) for key, item in fields.items()

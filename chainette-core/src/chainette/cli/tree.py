@@ -14,7 +14,7 @@ from chainette.pipeline.nodes.step import Step
 from chainette.pipeline.pipeline import Pipeline
 
 ICONS = {"step": "💬", "apply": "⚙️", "branch": "🌿"}
-"""What stands in front of a node that has no emoji of its own."""
+"""Emojis of nodes that do not have their own."""
 
 
 def tree(chain: Pipeline, *, icons: bool = True, max_branches: int | None = None) -> Tree:
@@ -23,7 +23,7 @@ def tree(chain: Pipeline, *, icons: bool = True, max_branches: int | None = None
     Args:
         chain: The chain.
         icons: Show emojis.
-        max_branches: Most branches to show in one place; the others are counted.
+        max_branches: Maximum number of branches at a place; the others are counted.
     """
     title = f"{chain.emoji} {chain.name}" if icons else chain.name
     root = Tree(Text(title.strip(), style="bold"))
@@ -32,12 +32,12 @@ def tree(chain: Pipeline, *, icons: bool = True, max_branches: int | None = None
 
 
 def _grow(parent: Tree, nodes: list[Any], icons: bool, max_branches: int | None) -> None:
-    shown = hidden = 0
+    visible = hidden = 0
     for node in nodes:
         if not isinstance(node, Branch):
             parent.add(_line(node, icons))
-        elif max_branches is None or shown < max_branches:
-            shown += 1
+        elif max_branches is None or visible < max_branches:
+            visible += 1
             title = _titled(node, f"branch {node.name}", icons)
             title.append(f"  joined as {node.alias}" if node.alias else "", style="dim")
             _grow(parent.add(title), node.steps, icons, max_branches)

@@ -108,8 +108,8 @@ def installed(group: str = GROUP) -> dict[str, list[Installed]]:
 def _headers(distribution: Any) -> dict[str, str]:
     """The headers of a distribution's metadata, by lower-case name.
 
-    `distribution.metadata` would import a parser of emails, which takes 8% of `engines list`: without
-    this, the command would not meet its bar in benchmarks/startup.py.
+    `distribution.metadata` would import a parser of emails, which takes 8% of `engines list`: the
+    command would not meet its bar in benchmarks/startup.py.
     """
     text = distribution.read_text("METADATA") or distribution.read_text("PKG-INFO") or ""
     lines = text.partition("\n\n")[0].splitlines()
