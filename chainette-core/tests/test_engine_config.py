@@ -41,9 +41,9 @@ def write(folder: Path, text: str) -> Path:
 
 
 def test_an_engine_is_registered_and_found_by_name(scripted: Make) -> None:
-    made = register_engine("a", backend="scripted", model="m", timeout=3)
-    assert get_engine_config("a") is made
-    assert (made.model, made.timeout, made.max_concurrency) == ("m", 3.0, 64)
+    config = register_engine("a", backend="scripted", model="m", timeout=3)
+    assert get_engine_config("a") is config
+    assert (config.model, config.timeout, config.max_concurrency) == ("m", 3.0, 64)
 
 
 def test_a_plain_config_gives_the_client_of_its_backend(scripted: Make) -> None:
@@ -88,8 +88,8 @@ def test_secrets_are_in_no_text_of_a_config(scripted: Make) -> None:
         headers={"X-Key": SENTINEL},
         endpoint=f"https://me:{SENTINEL}@host/v1?api_key={SENTINEL}",
     )
-    shown = [repr(config), str(config), str(config.public()), repr(config.engine)]
-    assert not any(SENTINEL in text for text in shown)
+    texts = [repr(config), str(config), str(config.public()), repr(config.engine)]
+    assert not any(SENTINEL in text for text in texts)
     assert config.public()["endpoint"] == "https://host/v1"
 
 
@@ -137,7 +137,7 @@ def test_all_mistakes_of_a_file_come_at_once_with_line_and_engine(
         load_engines(path)
     message = str(caught.value)
     assert f"{path} has 7 mistakes" in message, message
-    for line, said in [
+    for line, expected in [
         (2, "engine 'a': unknown backend 'scriptd' (did you mean 'scripted'?)"),
         (5, "engine 'b': unknown key 'modle' (did you mean 'model'?)"),
         (6, "engine 'b': timeout: Input should be a valid number"),
@@ -146,7 +146,7 @@ def test_all_mistakes_of_a_file_come_at_once_with_line_and_engine(
         (12, "engine 'c': the environment variable NOT_SET is not set"),
         (13, "engine 'd': 'backend' is missing"),
     ]:
-        assert f"{path}:{line}: {said}" in message
+        assert f"{path}:{line}: {expected}" in message
     with pytest.raises(UnknownEngineError):
         get_engine_config("c")
 
@@ -189,23 +189,23 @@ def test_an_engine_whose_plugin_is_broken_hurts_only_itself(
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "expected"),
     [
-        ("- name: a\n   backend: b\n", "engines.yml:2: no valid YAML"),
-        ("a: [1\n", "no valid YAML"),
+        ("- name: a\n   backend: b\n", "engines.yml:2: not valid YAML"),
+        ("a: [1\n", "not valid YAML"),
         ("engines: 3\n", "engines.yml:1: expected a list of engines"),
         ("other: []\n", "engines.yml:1: expected a list"),
         ("", "expected a list of engines"),
         ("- {name: a, name: b}\n", "the key 'name' appears twice"),
-        ("- !!python/object/apply:os.system [ls]\n", "no valid YAML"),
+        ("- !!python/object/apply:os.system [ls]\n", "not valid YAML"),
         ("- a\n", "an engine is a mapping"),
-        ("- \x00\n", "no valid YAML"),
+        ("- \x00\n", "not valid YAML"),
     ],
 )
-def test_a_bad_file_is_one_message_with_its_place(tmp_path: Path, text: str, said: str) -> None:
+def test_a_bad_file_is_one_message_with_its_place(tmp_path: Path, text: str, expected: str) -> None:
     with pytest.raises(ConfigError, match=r"engines\.yml") as caught:
         load_engines(write(tmp_path, text))
-    assert said in str(caught.value)
+    assert expected in str(caught.value)
 
 
 @pytest.mark.parametrize("kind", ["missing", "directory", "binary"])
@@ -273,7 +273,7 @@ def test_sampling_params_can_be_pickled() -> None:
 def test_a_plain_config_of_another_class_keeps_its_one_client(
     make_plugin: Make, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Each access once made, and released, a client of its own: no cap on requests held."""
+    """Each access created and released a client of its own before: no limit on requests held."""
     make_plugin(
         """
         from chainette.engine.client.base import BaseClient
@@ -327,7 +327,7 @@ def test_a_client_that_is_replaced_is_released(scripted: Make) -> None:
     "endpoint",
     ["http://[bad", "http:///", "https:///v1", "ftp://host", "http://host:99999", "http://u:p/w@h"],
 )
-def test_an_endpoint_that_is_no_url_is_refused_and_never_shown(endpoint: str) -> None:
+def test_an_endpoint_that_is_not_a_url_is_refused_and_never_shown(endpoint: str) -> None:
     with pytest.raises(ValidationError, match="URL with a host") as caught:
         EngineConfig(name="a", backend="x", endpoint=endpoint)
     assert endpoint not in str(caught.value)

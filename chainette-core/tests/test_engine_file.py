@@ -20,7 +20,7 @@ def write(folder: Path, text: str) -> Path:
 
 
 def mistakes(folder: Path, text: str) -> list[str]:
-    """What is said of a file, line by line, with the folder left out."""
+    """The lines of the message about a file, without the folder."""
     with pytest.raises(ConfigError) as caught:
         load_engines(write(folder, text))
     return str(caught.value).replace(f"{folder}/", "").splitlines()
@@ -48,7 +48,7 @@ def test_one_mistake_made_twice_in_one_value_is_told_and_counted_once(
 
 
 @pytest.mark.parametrize(
-    ("fields", "said"),
+    ("fields", "expected"),
     [
         ("3: x", "3: Keys should be strings"),
         ("backend: [x]", "'backend' is missing"),
@@ -63,12 +63,12 @@ def test_one_mistake_made_twice_in_one_value_is_told_and_counted_once(
     ],
 )
 def test_a_wrong_value_is_one_line_with_file_line_and_engine(
-    scripted: Make, tmp_path: Path, fields: str, said: str
+    scripted: Make, tmp_path: Path, fields: str, expected: str
 ) -> None:
     backend = "" if fields.startswith("backend") else "  backend: scripted\n"
     (line,) = mistakes(tmp_path, f"- name: a\n{backend}  {fields}\n")
     assert line.startswith(("engines.yml:1: engine 'a'", "engines.yml:3: engine 'a'"))
-    assert said in line
+    assert expected in line
 
 
 def test_a_file_with_a_mistake_registers_nothing(scripted: Make, tmp_path: Path) -> None:
@@ -101,5 +101,5 @@ def test_a_secret_may_stand_in_a_variable_and_is_shown_nowhere(
     key = config.secret_key()
     assert key is not None
     assert key.get_secret_value() == SENTINEL
-    shown = [repr(config), str(config), config.model_dump_json(), str(config.public())]
-    assert not any(SENTINEL in text for text in [*shown, caplog.text])
+    texts = [repr(config), str(config), config.model_dump_json(), str(config.public())]
+    assert not any(SENTINEL in text for text in [*texts, caplog.text])

@@ -42,10 +42,10 @@ class Longer(Note):
 
 
 def step(id: str = "a", **fields: Any) -> Step:
-    given = {
+    defaults = {
         "input_model": Note, "output_model": Topic, "engine_name": "e", "user_prompt": "{{ text }}",
     }  # fmt: skip
-    return Step(id=id, **(given | fields))
+    return Step(id=id, **(defaults | fields))
 
 
 def chain(*steps: Step) -> Chain:
@@ -77,12 +77,12 @@ class TestPrompts:
         assert [message["role"] for message in messages] == ["user"]
 
     def test_a_whole_model_is_written_as_json(self) -> None:
-        made = step(user_prompt="{{ chain_input }}")
+        node = step(user_prompt="{{ chain_input }}")
         row = Note(text="x")
-        assert made.messages({"chain_input": row}, row)[0]["content"] == '{"text":"x","lines":[]}'
+        assert node.messages({"chain_input": row}, row)[0]["content"] == '{"text":"x","lines":[]}'
 
     @pytest.mark.parametrize(
-        ("template", "said"),
+        ("template", "expected"),
         [
             ("{{ txet }}", "unknown variable 'txet' (did you mean 'text'?)"),
             ("{{ chain_input.txet }}", "no field 'txet' (did you mean 'text'?)"),
@@ -94,12 +94,12 @@ class TestPrompts:
         ],
     )
     def test_what_is_wrong_in_a_template_is_found_when_the_chain_is_built(
-        self, template: str, said: str
+        self, template: str, expected: str
     ) -> None:
         with pytest.raises(ChainError) as caught:
             chain(step(user_prompt=template))
         assert "step 'a', user_prompt" in str(caught.value)
-        assert said in str(caught.value)
+        assert expected in str(caught.value)
 
     @pytest.mark.parametrize(
         "template",
@@ -126,20 +126,20 @@ class TestPrompts:
         ],
     )
     def test_what_fails_or_reaches_out_is_an_error_that_names_the_step(self, template: str) -> None:
-        made = step(user_prompt=template)
+        node = step(user_prompt=template)
         row = Note(text="x")
         with pytest.raises(ChainError, match="step 'a', user_prompt"):
-            made.messages({"chain_input": row}, row)
+            node.messages({"chain_input": row}, row)
 
     def test_fields_that_a_model_does_not_declare_can_be_used_where_it_allows_them(self) -> None:
         class Open(BaseModel):
             model_config = ConfigDict(extra="allow")
 
-        made = step(input_model=Open, user_prompt="{{ anything }}")
-        chain(made)
-        assert made.messages({}, Open(anything="x"))[0]["content"] == "x"  # type: ignore[call-arg]
+        node = step(input_model=Open, user_prompt="{{ anything }}")
+        chain(node)
+        assert node.messages({}, Open(anything="x"))[0]["content"] == "x"  # type: ignore[call-arg]
         with pytest.raises(ChainError, match="anything"):
-            made.messages({}, Open())
+            node.messages({}, Open())
 
     @given(st.text())
     def test_a_rows_text_is_never_read_as_a_template(self, text: str) -> None:
@@ -178,9 +178,9 @@ class TestChains:
             step(output_model=Odd).check_output()
 
     def test_the_graph_has_nodes_and_edges(self) -> None:
-        made = graph(chain(step(name='Say "hi"'), step("b", input_model=Topic, user_prompt="x")))
-        assert [node["id"] for node in made["nodes"]] == ["a", "b"]
-        assert made["edges"] == [
+        data = graph(chain(step(name='Say "hi"'), step("b", input_model=Topic, user_prompt="x")))
+        assert [node["id"] for node in data["nodes"]] == ["a", "b"]
+        assert data["edges"] == [
             {"from": "chain_input", "to": "a"},
             {"from": "a", "to": "b"},
         ]
@@ -222,20 +222,20 @@ class TestInlineModels:
         assert (model().a, model().b) == (3, None)
 
     @pytest.mark.parametrize(
-        ("spec", "said"),
+        ("spec", "expected"),
         [
             ({"type": "strr"}, "Model.field: unknown type 'strr' (did you mean 'str'?)"),
-            ({"type": "list["}, "is no type"),
-            ({"type": "__import__('os')"}, "is no type"),
-            ({"type": "list[int, str]"}, "is no type"),
+            ({"type": "list["}, "is not a type"),
+            ({"type": "__import__('os')"}, "is not a type"),
+            ({"type": "list[int, str]"}, "is not a type"),
             ({}, "give one of type, enum, items"),
             ({"type": "str", "enum": ["a"]}, "give one of type, enum, items"),
         ],
     )
-    def test_a_wrong_type_is_named_with_its_field(self, spec: Any, said: str) -> None:
+    def test_a_wrong_type_is_named_with_its_field(self, spec: Any, expected: str) -> None:
         with pytest.raises(ValueError, match="Model") as caught:
             self.build(field=spec)
-        assert said in str(caught.value)
+        assert expected in str(caught.value)
 
 
 YAML = """\
@@ -350,7 +350,7 @@ class TestYaml:
             self.load(tmp_path, text.replace("yaml:Note", "yaml:Noet"))
 
     @pytest.mark.parametrize(
-        ("old", "new", "said"),
+        ("old", "new", "expected"),
         [
             ("- id: one", "- idd: one", "chain.yaml:10: unknown key 'idd' (did you mean 'id'?)"),
             ("temperature: 0", "temprature: 0", "chain.yaml:14: unknown key 'temprature'"),
@@ -372,11 +372,11 @@ class TestYaml:
         ],
     )
     def test_a_mistake_has_file_and_line(
-        self, scripted: Make, tmp_path: Path, old: str, new: str, said: str
+        self, scripted: Make, tmp_path: Path, old: str, new: str, expected: str
     ) -> None:
         with pytest.raises(ChainError) as caught:
             self.load(tmp_path, YAML.replace(old, new, 1))
-        assert said in str(caught.value)
+        assert expected in str(caught.value)
 
 
 class TestTargets:
@@ -406,7 +406,7 @@ class TestTargets:
             load_chain(path)
 
     @pytest.mark.parametrize(
-        ("text", "said"),
+        ("text", "expected"),
         [
             ("1 / 0\n", "ZeroDivisionError: division by zero"),
             ("import nothing_of_that_name\n", "ModuleNotFoundError"),
@@ -416,21 +416,21 @@ class TestTargets:
         ],
     )
     def test_a_module_that_does_not_load_is_one_message(
-        self, tmp_path: Path, text: str, said: str
+        self, tmp_path: Path, text: str, expected: str
     ) -> None:
         path = self.write(tmp_path, text)
         with pytest.raises(ChainError) as caught:
             load_chain(path)
-        assert said in str(caught.value)
+        assert expected in str(caught.value)
         assert str(path) in str(caught.value)
 
     def test_a_missing_file_or_module_is_one_message(self, tmp_path: Path) -> None:
-        for target, said in [
+        for target, expected in [
             (f"{tmp_path}/no.py:chain", "there is no such file"),
             (f"{tmp_path}/", "is a directory"),
             ("no_such_module:chain", "ModuleNotFoundError"),
         ]:
-            with pytest.raises(ChainError, match=said):
+            with pytest.raises(ChainError, match=expected):
                 load_chain(target)
 
 
@@ -498,7 +498,7 @@ class TestYamlGraphs:
         assert chain.nodes["count"].output_model is int
 
     @pytest.mark.parametrize(
-        ("old", "new", "said"),
+        ("old", "new", "expected"),
         [
             ("    join: fr\n", "    jion: fr\n", ":14: unknown key 'jion' (did you mean 'join'?)"),
             ("        user_prompt", "        user_promt", ":20: unknown key 'user_promt'"),
@@ -510,12 +510,12 @@ class TestYamlGraphs:
         ],
     )  # fmt: skip
     def test_a_mistake_has_file_and_line(
-        self, scripted: Make, tmp_path: Path, old: str, new: str, said: str
+        self, scripted: Make, tmp_path: Path, old: str, new: str, expected: str
     ) -> None:
         assert old in GRAPH
         with pytest.raises(ChainError) as caught:
             self.load(tmp_path, GRAPH.replace(old, new, 1))
-        assert said in str(caught.value)
+        assert expected in str(caught.value)
 
     def test_the_format_has_a_schema_that_the_examples_fit(self) -> None:
         schema = format_schema()

@@ -31,7 +31,7 @@ def load_symbol(reference: str) -> Any:
 
 
 def split_target(target: str) -> tuple[str, str, str]:
-    """Source, colon and name; the colon of a Windows drive is none."""
+    """Source, colon and name; the colon of a Windows drive does not count."""
     source, colon, name = target.rpartition(":")
     return (source, colon, name) if len(source) > 1 else (target, "", "")
 
@@ -45,13 +45,13 @@ def load_module(source: str) -> ModuleType:
     is_file = source.endswith(".py") or "/" in source or "\\" in source
     path = Path(source)
     if is_file and not path.is_file():
-        what = "is a directory" if path.is_dir() else "there is no such file"
-        raise ChainError(f"{source}: {what}")
+        problem = "is a directory" if path.is_dir() else "there is no such file"
+        raise ChainError(f"{source}: {problem}")
     try:
         return _load_file(path) if is_file else _import(source)
     except ChainetteError:
         raise
-    except (Exception, SystemExit) as error:  # whatever the user's module does
+    except (Exception, SystemExit) as error:  # the user's module can raise anything
         raise ChainError(f"{source}: {_blame(error)}") from error
 
 
@@ -61,7 +61,7 @@ def _load_file(path: Path) -> ModuleType:
         sys.path.insert(0, folder)
     spec = importlib.util.spec_from_file_location(path.stem, path)
     if spec is None or spec.loader is None:
-        raise ChainError(f"{path}: is no Python file")
+        raise ChainError(f"{path}: is not a Python file")
     module = importlib.util.module_from_spec(spec)
     sys.modules[path.stem] = module  # Pydantic resolves annotations through it
     spec.loader.exec_module(module)
@@ -76,6 +76,6 @@ def _import(name: str) -> ModuleType:
 
 
 def _blame(error: BaseException) -> str:
-    """What was raised and where, in one line."""
+    """The exception and its line of code, on one line."""
     frame = traceback.extract_tb(error.__traceback__)[-1]
     return f"{type(error).__name__}: {error} ({frame.filename}:{frame.lineno})"

@@ -26,14 +26,14 @@ SCALARS: dict[str, Any] = {
 
 
 class FieldSpec(BaseModel):
-    """A field of an inline model; a plain text stands for its `type`.
+    """A field of an inline model; a plain text is its `type`.
 
     Attributes:
         type: `str`, `int`, …, the name of another inline model, `list[…]`, `dict[str, …]`, or
             several of them with `|`; `null` allows no value.
         enum: The values to choose from, instead of a type.
         items: The elements of a list, instead of a type; for lists whose elements have limits.
-        description: What the model is told about the field.
+        description: The field's description for the model.
         default: Value of a field that is left out.
     """
 
@@ -82,33 +82,33 @@ def build_models(specs: dict[str, dict[str, FieldSpec]]) -> dict[str, type[BaseM
     return models
 
 
-def _definition(spec: FieldSpec, where: str, models: Any) -> tuple[Any, Any]:
+def _definition(spec: FieldSpec, location: str, models: Any) -> tuple[Any, Any]:
     annotation: Any
     match spec:
         case FieldSpec(type=str(text), enum=None, items=None):
-            annotation = _annotation(text, where, models)
+            annotation = _annotation(text, location, models)
         case FieldSpec(type=None, enum=list(values), items=None):
             annotation = Literal[tuple(values)]
         case FieldSpec(type=None, enum=None, items=FieldSpec() as items):
-            element, limits = _definition(items, f"{where}.items", models)
+            element, limits = _definition(items, f"{location}.items", models)
             annotation = list[Annotated[element, limits]]  # type: ignore[valid-type]
         case _:
-            raise ValueError(f"{where}: give one of type, enum, items")
-    given = spec.model_dump(exclude_unset=True, exclude={"type", "enum", "items", "default"})
+            raise ValueError(f"{location}: give one of type, enum, items")
+    arguments = spec.model_dump(exclude_unset=True, exclude={"type", "enum", "items", "default"})
     if "default" in spec.model_fields_set:
-        given["default"] = spec.default
+        arguments["default"] = spec.default
         if spec.default is None:
             annotation = Optional[annotation]  # noqa: UP045  the operand may be a ForwardRef
-    return annotation, Field(**given)
+    return annotation, Field(**arguments)
 
 
-def _annotation(text: str, where: str, models: Any) -> Any:
+def _annotation(text: str, location: str, models: Any) -> Any:
     try:
         return _parse(ast.parse(text, mode="eval").body, models)
     except SyntaxError:
-        raise ValueError(f"{where}: {text!r} is no type") from None
+        raise ValueError(f"{location}: {text!r} is not a type") from None
     except ValueError as error:
-        raise ValueError(f"{where}: {error}") from None
+        raise ValueError(f"{location}: {error}") from None
 
 
 def _parse(node: ast.expr, models: Any) -> Any:
@@ -123,11 +123,11 @@ def _parse(node: ast.expr, models: Any) -> Any:
                 return SCALARS[name]
             known = [*SCALARS, "list[...]", "dict[str, ...]", *models]
             hint = did_you_mean(name, known)
-            raise ValueError(f"unknown type {name!r}{hint}; there are: {', '.join(known)}")
+            raise ValueError(f"unknown type {name!r}{hint}; known: {', '.join(known)}")
         case ast.BinOp(left=left, op=ast.BitOr(), right=right):
             return Union[_parse(left, models), _parse(right, models)]  # noqa: UP007  ForwardRefs
         case ast.Subscript(value=ast.Name(id="list"), slice=item):
             return list[_parse(item, models)]  # type: ignore[misc]
         case ast.Subscript(value=ast.Name(id="dict"), slice=ast.Tuple(elts=[key, item])):
             return dict[_parse(key, models), _parse(item, models)]  # type: ignore[misc]
-    raise ValueError(f"{ast.unparse(node)!r} is no type")
+    raise ValueError(f"{ast.unparse(node)!r} is not a type")

@@ -58,18 +58,18 @@ def load_yaml_chain(path: str | Path) -> YamlChain:
     """Load a chain from YAML and register its engines.
 
     Raises:
-        ChainError: The file cannot be read or has mistakes; all that can be found together are
-            named at once, with file and line.
+        ChainError: The file cannot be read or has mistakes; all that can be found at once are
+            named together, with file and line.
     """
     source = read_yaml(path, ChainError)
-    found: list[str] = []
-    spec = _checked(source, found)
+    mistakes: list[str] = []
+    spec = _checked(source, mistakes)
     engines = (
-        check_engines(source, source.data["engines"], ("engines",), found)
+        check_engines(source, source.data["engines"], ("engines",), mistakes)
         if isinstance(source.data, dict) and source.data.get("engines") is not None
         else {}
     )
-    raise_mistakes(source, found, ChainError)
+    raise_mistakes(source, mistakes, ChainError)
     assert spec is not None
     chain = _build(source, spec)
     register_all(engines)
@@ -88,14 +88,14 @@ def _run_options(source: YamlSource, spec: ChainSpec) -> dict[str, Any]:
     return options
 
 
-def _checked(source: YamlSource, found: list[str]) -> ChainSpec | None:
+def _checked(source: YamlSource, mistakes: list[str]) -> ChainSpec | None:
     """Check the file's shape; engines are checked apart, by their backends."""
     if not isinstance(source.data, dict):
-        found.append(f"{source.place()}: expected a mapping with name and steps")
+        mistakes.append(f"{source.place()}: expected a mapping with name and steps")
         return None
 
-    def report(where: Location, message: str) -> None:
-        found.append(f"{source.place(where)}: {message}")
+    def report(location: Location, message: str) -> None:
+        mistakes.append(f"{source.place(location)}: {message}")
 
     expanded = {key: source.data[key] for key in EXPANDED if key in source.data}
     data = source.data | expand(expanded, report)
@@ -124,10 +124,10 @@ def _build(source: YamlSource, spec: ChainSpec) -> Chain:
             }
         )
     except ValueError as error:
-        where = str(error).partition(":")[0].split(".")
-        raise ChainError(f"{source.place(('models', *where))}: {error}") from None
+        location = str(error).partition(":")[0].split(".")
+        raise ChainError(f"{source.place(('models', *location))}: {error}") from None
     folder = str(source.path.parent.resolve())
-    if folder not in sys.path:  # module:Class may stand beside the YAML file
+    if folder not in sys.path:  # module:Class can be beside the YAML file
         sys.path.insert(0, folder)
     steps = _nodes(source, spec.steps, models, ("steps",))
     try:
@@ -136,11 +136,11 @@ def _build(source: YamlSource, spec: ChainSpec) -> Chain:
         raise ChainError(f"{source.place(('steps',))}: {error}") from None
 
 
-def _nodes(source: YamlSource, specs: list[Any], models: Models, where: Location) -> list[Any]:
-    """The nodes of a list in the file; the innermost mistake is told with its place."""
+def _nodes(source: YamlSource, specs: list[Any], models: Models, location: Location) -> list[Any]:
+    """The nodes of a list in the file; a mistake is raised with the location of the inner node."""
     nodes: list[Any] = []
     for index, spec in enumerate(specs):
-        here: Location = (*where, index)
+        here: Location = (*location, index)
         if isinstance(spec, BranchSpec):
             inner = _nodes(source, spec.steps, models, (*here, "steps"))
         try:

@@ -85,9 +85,9 @@ def _read_engines(path: str | Path) -> dict[str, EngineConfig | PluginError]:
     return engines
 
 
-def raise_mistakes(source: YamlSource, found: list[str], error: type[Exception]) -> None:
+def raise_mistakes(source: YamlSource, mistakes: list[str], error: type[Exception]) -> None:
     """Raise one exception that lists all mistakes of a file, if there are any."""
-    different = list(dict.fromkeys(found))
+    different = list(dict.fromkeys(mistakes))
     if len(different) == 1:
         raise error(different[0])
     if different:
@@ -96,40 +96,40 @@ def raise_mistakes(source: YamlSource, found: list[str], error: type[Exception])
 
 
 def check_engines(
-    source: YamlSource, entries: Any, section: Location, found: list[str]
+    source: YamlSource, entries: Any, section: Location, mistakes: list[str]
 ) -> dict[str, EngineConfig | PluginError]:
     """Check the engines of a YAML file without registering them.
 
     Args:
         source: The file.
         entries: Its list of engines.
-        section: Where the list stands.
-        found: Receives every mistake, with file, line and engine.
+        section: Location of the list.
+        mistakes: Receives every mistake, with file, line and engine.
 
     Returns:
         By name, the configurations, and the reasons of those whose plugin cannot be used.
     """
     engines: dict[str, EngineConfig | PluginError] = {}
     if not isinstance(entries, list):
-        found.append(f"{source.place(section)}: expected a list of engines")
+        mistakes.append(f"{source.place(section)}: expected a list of engines")
         return engines
     _warn_of_readable_keys(source, entries)
     seen: set[str] = set()
     for index, entry in enumerate(entries):
         where = (*section, index)
-        mistakes: list[tuple[Location, str]] = []
-        fields = _expanded(entry, mistakes)
+        wrong: list[tuple[Location, str]] = []
+        fields = _expanded(entry, wrong)
         if not isinstance(fields, dict) or not isinstance(fields.get("name"), str):
-            found.append(f"{source.place(where)}: an engine is a mapping with a 'name'")
+            mistakes.append(f"{source.place(where)}: an engine is a mapping with a 'name'")
         elif fields["name"] in seen:
             place = source.place((*where, "name"))
-            found.append(f"{place}: engine {fields['name']!r}: a second engine of that name")
+            mistakes.append(f"{place}: engine {fields['name']!r}: a second engine of that name")
         else:
             seen.add(fields["name"])
-            config = _check_engine(fields, mistakes)
-            found += [
+            config = _check_engine(fields, wrong)
+            mistakes += [
                 f"{source.place((*where, *place))}: engine {fields['name']!r}: {message}"
-                for place, message in mistakes
+                for place, message in wrong
             ]
             if config is not None:
                 engines[fields["name"]] = config
@@ -137,7 +137,7 @@ def check_engines(
 
 
 def _warn_of_readable_keys(source: YamlSource, entries: list[Any]) -> None:
-    """Warn of a key that stands in a file which others can read."""
+    """Warn of an API key in a file that other users can read."""
     mode = source.path.stat().st_mode
     if os.name == "nt" or not mode & (stat.S_IRGRP | stat.S_IROTH):
         return
@@ -163,7 +163,7 @@ def _check_engine(
         config = registry.checked_config(fields, wrong)
     except UnknownBackendError as error:
         wrong.append(("backend", str(error)))
-    except PluginError as error:  # the engine is unusable here; that is no mistake of the file
+    except PluginError as error:  # the engine is unusable here; the file has no mistake there
         config = PluginError(f"engine {fields['name']!r}: {error}")
     mistakes += [(tuple(key.split(".")) if key else (), message) for key, message in wrong]
     return None if mistakes else config

@@ -42,10 +42,10 @@ def register_engine(name: str, **fields: Any) -> EngineConfig:
         PluginError: The backend is not installed, in conflict, broken or incompatible.
         ConfigError: A field is unknown, missing or wrong; all mistakes are named at once.
     """
-    found: list[tuple[str, str]] = []
-    config = checked_config({"name": name, **fields}, found)
+    mistakes: list[tuple[str, str]] = []
+    config = checked_config({"name": name, **fields}, mistakes)
     if config is None:
-        raise ConfigError("\n".join(f"engine {name!r}: {message}" for _, message in found))
+        raise ConfigError("\n".join(f"engine {name!r}: {message}" for _, message in mistakes))
     add(name, config)
     return config
 
@@ -113,12 +113,12 @@ def engine_names() -> list[str]:
         return list(_configs)
 
 
-def checked_config(fields: dict[str, Any], found: list[tuple[str, str]]) -> EngineConfig | None:
+def checked_config(fields: dict[str, Any], mistakes: list[tuple[str, str]]) -> EngineConfig | None:
     """Make a backend's configuration from plain fields.
 
     Args:
         fields: The fields, `backend` among them.
-        found: Receives a pair of key and message for every mistake.
+        mistakes: Receives a pair of key and message for every mistake.
 
     Returns:
         The configuration, or `None` when there are mistakes.
@@ -128,13 +128,13 @@ def checked_config(fields: dict[str, Any], found: list[tuple[str, str]]) -> Engi
     """
     backend_name = fields.get("backend")
     if not isinstance(backend_name, str) or not backend_name:
-        found.append(("", "'backend' is missing; see `chainette engines list`"))
+        mistakes.append(("", "'backend' is missing; see `chainette engines list`"))
         return None
     backend = discovery.load(backend_name)
     try:
         config = backend.config_class().model_validate(fields)
     except ValidationError as error:
-        found += problems(error, known=backend.config_class().model_fields)
+        mistakes += problems(error, known=backend.config_class().model_fields)
         return None
     return _without_missing_reasoning(config, backend)
 
@@ -161,13 +161,13 @@ set_client_factory(client_for)
 
 def _make_client(config: EngineConfig) -> BaseClient:
     backend = discovery.load(config.backend)
-    if not isinstance(config, backend.config_class()):  # a plain EngineConfig, made by hand
-        found: list[tuple[str, str]] = []
-        given = {name: getattr(config, name) for name in config.model_fields_set}
-        checked = checked_config(given, found)
+    if not isinstance(config, backend.config_class()):  # a plain EngineConfig
+        mistakes: list[tuple[str, str]] = []
+        values = {name: getattr(config, name) for name in config.model_fields_set}
+        checked = checked_config(values, mistakes)
         if checked is None:
             raise ConfigError(
-                "\n".join(f"engine {config.name!r}: {message}" for _, message in found)
+                "\n".join(f"engine {config.name!r}: {message}" for _, message in mistakes)
             )
         config = checked
     config = _without_missing_reasoning(config, backend)

@@ -1,4 +1,4 @@
-"""Does an engine work? One look at its models and one typed answer."""
+"""The check of an engine: the list of its models and one typed answer."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from chainette.types import SamplingParams
 
 
 class Capital(BaseModel):
-    """The answer that is asked for."""
+    """The answer that the engine has to give."""
 
     city: str = Field(max_length=40)
     continent: Literal["Africa", "America", "Asia", "Europe", "Oceania"]
@@ -23,18 +23,18 @@ class Capital(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class EngineReport:
-    """What a check found.
+    """The report of a check.
 
     Attributes:
         engine: Name of the engine.
         backend: Name of its backend.
         model: Name of its model.
-        reached: How long it took to start or reach it and list its models.
-        models: What the server says of the model.
-        structured_output: `yes`, or why the answer was no valid one.
+        reached: Time to start or reach it and list its models.
+        models: Whether the server lists the model.
+        structured_output: `yes`, or the reason why the answer is not valid.
         answer: The answer.
-        latency: How long the answer took.
-        tokens: What the answer took.
+        latency: Time of the answer.
+        tokens: Tokens of the answer.
     """
 
     engine: str
@@ -57,9 +57,9 @@ async def check_engine(config: EngineConfig) -> EngineReport:
     """
     client = client_for(config)
     try:
-        begun = perf_counter()
+        started_at = perf_counter()
         models = await _models(client)
-        reached = perf_counter() - begun
+        reached = perf_counter() - started_at
         output = await client.complete(
             "What is the capital of France, and on which continent is it? Answer as JSON.",
             SamplingParams(max_tokens=200, temperature=0.0),
@@ -76,11 +76,13 @@ async def check_engine(config: EngineConfig) -> EngineReport:
         backend=config.backend,
         model=model,
         reached=f"in {reached:.2f} s",
-        models=_found(model, models),
+        models=_listing(model, models),
         structured_output="yes" if output.error is None else f"no: {output.error}",
         answer=" ".join(output.outputs[0].text.split()),
         latency=f"{output.latency:.2f} s",
-        tokens=f"{usage.prompt_tokens} in, {usage.completion_tokens} out" if usage else "not said",
+        tokens=f"{usage.prompt_tokens} in, {usage.completion_tokens} out"
+        if usage
+        else "not reported",
     )
 
 
@@ -101,7 +103,7 @@ async def _models(client: BaseClient) -> list[str] | None:
     return await client.list_models()
 
 
-def _found(model: str, models: list[str] | None) -> str:
+def _listing(model: str, models: list[str] | None) -> str:
     if models is None:
         return "the server does not list its models"
     if model in models:
