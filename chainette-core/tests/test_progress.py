@@ -1,4 +1,4 @@
-"""What a person sees while a run goes on."""
+"""The progress of a run on a terminal, in plain lines and in JSON."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from chainette import Chain, EngineConfig, Step, apply
 from chainette.cli.progress import JsonProgress, PlainProgress
-from chainette.cli.run_stats import RunStats
+from chainette.cli.run_stats import RunStats, plural, rate
 from chainette.events import Event, Listener, NodeStarted
 from chainette.registry import engines as registry
 from chainette.run.api import run_until_interrupted
@@ -74,11 +74,17 @@ def test_a_line_says_how_far_the_run_is_and_what_it_has_cost() -> None:
     with hosted({"7": "no JSON", "": Row(n=1)}):
         run(chain(), [{"n": n} for n in range(9)], stats, lines)
         at_the_end = stats.line()
-    assert re.fullmatch(r"0/9 rows, 0 failed, 1 in flight, 0\.0 rows/s", lines.lines[0])
-    last = r"9/9 rows, 1 failed, 1 retried, [\d.]+ rows/s, \d+ tokens/s, \$0\.\d{4}"
+    assert re.fullmatch(r"0/9 rows, 0 failed, 1 in flight, 0 rows/s", lines.lines[0])
+    last = r"9/9 rows, 1 failed, 1 retried, [\d.]+ rows/s, [\d.]+ tokens/s, \$0\.\d{4}"
     assert re.fullmatch(last, at_the_end)
     assert stats.nodes["a"].usage.prompt_tokens > 0
     assert (stats.nodes["a"].done, stats.nodes["a"].failed, stats.nodes["a"].in_flight) == (8, 1, 0)
+
+
+def test_rates_have_about_two_digits_and_one_row_is_a_row() -> None:
+    counts = [(0, 9.0), (1, 27.0), (1, 1.0), (37, 10.0), (99, 2.0), (4321, 1.0)]
+    assert [rate(*it) for it in counts] == ["0", "0.037", "1", "3.7", "50", "4321"]
+    assert [plural(count, "row") for count in (0, 1, 2)] == ["0 rows", "1 row", "2 rows"]
 
 
 def test_json_lines_say_the_same(capfd: pytest.CaptureFixture[str]) -> None:
@@ -129,14 +135,14 @@ def test_a_terminal_gets_a_bar_for_every_node(tmp_path: Path) -> None:
     program = Path(sys.executable).with_name("chainette")
     command = [program, "run", "chains.py:chain", "-i", "rows.jsonl"]
     environment = {**os.environ, "TERM": "xterm", "COLUMNS": "120"}
-    done = subprocess.run(
+    outcome = subprocess.run(
         command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=theirs, env=environment, timeout=60
     )
     os.close(theirs)
     reader.join(timeout=10)
     os.close(ours)
     text = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", seen.decode())
-    assert done.returncode == 1
+    assert outcome.returncode == 1
     assert "64 in flight" in text
     assert re.search(r"wait +━+ +100/100", text)
     assert re.search(r"odd +━+ +100/100 .*50 failed", text)

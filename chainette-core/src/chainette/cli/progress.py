@@ -12,7 +12,7 @@ from rich.console import Console, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 from rich.progress import TimeRemainingColumn as Remaining
 
-from chainette.cli.run_stats import RunStats
+from chainette.cli.run_stats import RunStats, rate
 from chainette.events import (
     Event,
     Listener,
@@ -52,7 +52,7 @@ class _Bars(Progress):
             TextColumn("{task.fields[in_flight]}"),
             TextColumn("{task.fields[speed]}", style="dim"),
             TextColumn("{task.fields[failed]}", style="red"),
-            Remaining(),
+            Remaining(elapsed_when_finished=True),
             console=Console(stderr=True),
         )
 
@@ -80,7 +80,7 @@ class _Bars(Progress):
         stats = self._stats
         return {
             "completed": stats.rows,
-            "speed": f"{stats.rows / stats.seconds:.1f}/s{stats.cost()}",
+            "speed": f"{rate(stats.rows, stats.seconds)}/s{stats.cost()}",
             "failed": f"{stats.failed} failed" if stats.failed else "",
         }
 

@@ -55,9 +55,9 @@ class NodeStats:
 
     def speed(self, seconds: float) -> str:
         """Items per second, and tokens per second if there are any."""
-        items = f"{self.done / seconds:.1f}/s"
+        items = f"{rate(self.done, seconds)}/s"
         tokens = self.usage.completion_tokens
-        return f"{items} {tokens / seconds:.0f} tok/s" if tokens else items
+        return f"{items} {rate(tokens, seconds)} tok/s" if tokens else items
 
 
 @dataclass(slots=True)
@@ -123,13 +123,14 @@ class RunStats:
     def line(self) -> str:
         """The state of the run in one line."""
         of = f"/{self.total}" if self.total is not None else ""
-        rate = self.rows / self.seconds
-        left = ""
-        if self.total is not None and rate and self.rows < self.total:
-            left = f", {(self.total - self.rows) / rate:.0f} s left"
+        seconds, left = self.seconds, ""
+        if self.total is not None and 0 < self.rows < self.total:
+            left = f", {(self.total - self.rows) * seconds / self.rows:.0f} s left"
         in_flight = sum(node.in_flight for node in self.nodes.values())
         tokens = sum(node.usage.completion_tokens for node in self.nodes.values())
-        speed = f"{rate:.1f} rows/s" + (f", {tokens / self.seconds:.0f} tokens/s" if tokens else "")
+        speed = f"{rate(self.rows, seconds)} rows/s"
+        if tokens:
+            speed += f", {rate(tokens, seconds)} tokens/s"
         retries = f", {self.retries} retried" if self.retries else ""
         busy = f", {in_flight} in flight" if in_flight else ""
         noun = "row" if self.total == 1 else "rows"
@@ -167,3 +168,9 @@ class RunStats:
 def plural(count: int, noun: str) -> str:
     """A count with its noun."""
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def rate(count: int, seconds: float) -> str:
+    """A count per second with about two digits: `0.037`, `3.7`, `37`."""
+    value = count / seconds
+    return f"{value:.0f}" if value >= 10 or not count else f"{value:.2g}"
