@@ -1,4 +1,4 @@
-"""The commands, as a person calls them."""
+"""The commands and their output."""
 
 from __future__ import annotations
 
@@ -17,30 +17,30 @@ from chainette.run.options import options_of
 RUN = ("run", "numbers_chain.py:chain", "-i", "rows.jsonl", "-e", "engines.yml", "-o", "out")
 
 
-def clean(done: subprocess.CompletedProcess[str]) -> str:
-    """Stderr, after checking that it is a message and no traceback."""
-    assert "Traceback" not in done.stdout + done.stderr
-    return done.stderr
+def clean(outcome: subprocess.CompletedProcess[str]) -> str:
+    """Stderr, after checking that it is a message without a traceback."""
+    assert "Traceback" not in outcome.stdout + outcome.stderr
+    return outcome.stderr
 
 
-def test_a_run_prints_answers_on_stdout_and_all_else_on_stderr(
+def test_a_run_prints_answers_on_stdout_and_everything_else_on_stderr(
     chainette: Any, project: Path
 ) -> None:
-    done = chainette(*RUN)
-    assert done.returncode == 0, done.stderr
-    assert "Say 3" in done.stdout
-    assert "run: out" in done.stdout
-    assert "5 rows in" in done.stderr
-    assert "5 ok, 0 failed" in done.stderr
-    assert "5/5 rows" in done.stderr
-    assert "rows" not in done.stdout
+    outcome = chainette(*RUN)
+    assert outcome.returncode == 0, outcome.stderr
+    assert "Say 3" in outcome.stdout
+    assert "run: out" in outcome.stdout
+    assert "5 rows in" in outcome.stderr
+    assert "5 ok, 0 failed" in outcome.stderr
+    assert "5/5 rows" in outcome.stderr
+    assert "rows" not in outcome.stdout
     assert json.loads((project / "out/run.json").read_text())["inputs"]["path"] == "rows.jsonl"
 
 
 def test_rows_come_from_standard_input_too(in_process: Any, project: Path) -> None:
-    done = in_process(*RUN[:3], "-", *RUN[4:], input='{"number": 7}\n')
-    assert done.returncode == 0
-    assert "Say 7" in done.stdout
+    outcome = in_process(*RUN[:3], "-", *RUN[4:], input='{"number": 7}\n')
+    assert outcome.returncode == 0
+    assert "Say 7" in outcome.stdout
 
 
 def test_limit_and_overwrite(in_process: Any, project: Path) -> None:
@@ -52,36 +52,36 @@ def test_limit_and_overwrite(in_process: Any, project: Path) -> None:
 
 
 def test_without_an_output_dir_a_new_one_is_made(in_process: Any, project: Path) -> None:
-    done = in_process(*RUN[:-2])
-    assert done.returncode == 0
+    outcome = in_process(*RUN[:-2])
+    assert outcome.returncode == 0
     assert len(list((project / "runs/numbers").iterdir())) == 1
 
 
 def test_rows_that_fail_are_shown_and_the_exit_code_is_1(in_process: Any, project: Path) -> None:
     (project / "rows.jsonl").write_text('{"number": 1}\nnot json\n{"numbr": 3}\n')
-    done = in_process(*RUN)
-    assert done.returncode == 1
-    assert "rows.jsonl:2: not JSON" in clean(done)
-    assert "rows.jsonl:3: 'number' is missing" in done.stderr
-    assert "1 ok, 2 failed" in done.stderr
+    outcome = in_process(*RUN)
+    assert outcome.returncode == 1
+    assert "rows.jsonl:2: not JSON" in clean(outcome)
+    assert "rows.jsonl:3: 'number' is missing" in outcome.stderr
+    assert "1 ok, 2 failed" in outcome.stderr
 
 
 def test_when_no_row_can_be_read_the_exit_code_is_2(in_process: Any, project: Path) -> None:
     (project / "rows.jsonl").write_text('not json\n{"numbr": 3}\n')
-    done = in_process(*RUN)
-    assert done.returncode == 2
-    assert "rows.jsonl:1" in clean(done)
+    outcome = in_process(*RUN)
+    assert outcome.returncode == 2
+    assert "rows.jsonl:1" in clean(outcome)
 
 
-def test_an_empty_input_is_said_to_be_empty(in_process: Any, project: Path) -> None:
+def test_an_empty_input_is_reported(in_process: Any, project: Path) -> None:
     (project / "rows.jsonl").write_text("")
-    done = in_process(*RUN)
-    assert done.returncode == 0
-    assert "the input has no rows" in clean(done)
+    outcome = in_process(*RUN)
+    assert outcome.returncode == 0
+    assert "the input has no rows" in clean(outcome)
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "expected"),
     [
         (("-i", "no.jsonl"), "no.jsonl: No such file"),
         (("-i", "."), "is a directory"),
@@ -96,8 +96,8 @@ def test_an_empty_input_is_said_to_be_empty(in_process: Any, project: Path) -> N
         (("-o", "."), "is not empty and does not hold a run"),
     ],
 )
-def test_what_cannot_start_is_one_message_and_exit_code_2(
-    in_process: Any, project: Path, change: tuple[str, str], said: str
+def test_a_run_that_cannot_start_is_one_message_and_exit_code_2(
+    in_process: Any, project: Path, change: tuple[str, str], expected: str
 ) -> None:
     for name, text in {
         "bad": "- name: e\n   backend: x\n",
@@ -109,26 +109,26 @@ def test_what_cannot_start_is_one_message_and_exit_code_2(
         (project / f"{name}.yml").write_text(text)
     arguments = list(RUN)
     arguments[arguments.index(change[0]) + 1] = change[1]
-    done = in_process(*arguments)
-    assert done.returncode == 2
-    assert said in clean(done)
-    assert done.stderr.count("error: ") == 1
-    assert done.stdout == ""
+    outcome = in_process(*arguments)
+    assert outcome.returncode == 2
+    assert expected in clean(outcome)
+    assert outcome.stderr.count("error: ") == 1
+    assert outcome.stdout == ""
 
 
-def test_engines_yml_in_the_folder_supplies_what_is_missing(in_process: Any, project: Path) -> None:
+def test_engines_yml_in_the_folder_supplies_missing_engines(in_process: Any, project: Path) -> None:
     (project / "other.yml").write_text("- {name: f, backend: openai, model: m, api_key: x}\n")
-    said = "engines from ./engines.yml: e\n"
+    expected = "engines from ./engines.yml: e\n"
     for engines in ((), ("-e", "other.yml")):
-        done = in_process(*RUN[:4], *engines, "-o", "out", "--overwrite")
-        assert done.returncode == 0
-        assert done.stderr.count(said) == 1
+        outcome = in_process(*RUN[:4], *engines, "-o", "out", "--overwrite")
+        assert outcome.returncode == 0
+        assert outcome.stderr.count(expected) == 1
     logs = in_process(*RUN[:4], "-o", "out", "--overwrite", "--json-logs").stderr.splitlines()
     assert json.loads(logs[0]) == {"event": "engines", "file": "./engines.yml", "names": ["e"]}
     for command in (("check", "e"), ("list",), ("warmup", "e")):
-        assert said in in_process("engines", *command, "-e", "other.yml").stderr
+        assert expected in in_process("engines", *command, "-e", "other.yml").stderr
         assert "engines from" not in in_process("engines", *command, "-e", "engines.yml").stderr
-    assert said in in_process("warmup", "numbers_chain.py").stderr
+    assert expected in in_process("warmup", "numbers_chain.py").stderr
     (project / "engines.yml").rename(project / "moved.yml")
     assert in_process(*RUN[:4], env={"CHAINETTE_ENGINES": "moved.yml"}).returncode == 0
     refused = in_process(*RUN[:4], "-e", "other.yml", "-o", "new")
@@ -158,8 +158,8 @@ def test_the_command_line_overrides_the_environment_and_that_the_yaml_file(
     environment = {"CHAINETTE_LIMIT": "2", "CHAINETTE_OUTPUT_DIR": "from_env"}
     assert "2 ok, 0 failed" in in_process(*run, env=environment).stderr
     assert (project / "from_env/run.json").exists()
-    done = in_process("run-yaml", *run[1:], "--limit", "1", "-o", "from_flag", env=environment)
-    assert "1 ok, 0 failed" in done.stderr
+    outcome = in_process("run-yaml", *run[1:], "--limit", "1", "-o", "from_flag", env=environment)
+    assert "1 ok, 0 failed" in outcome.stderr
     assert (project / "from_flag/run.json").exists()
     assert "exclude each other" in clean(in_process(*run, "--resume"))
     assert in_process(*run, "--resume", "--no-overwrite").returncode == 0
@@ -177,7 +177,7 @@ def test_every_option_of_a_run_is_a_flag_with_its_description(in_process: Any) -
 
 
 @pytest.mark.parametrize(
-    ("target", "said"),
+    ("target", "expected"),
     [
         ("numbers_chain.py:chian", "no chain named 'chian' (did you mean 'chain'?)"),
         ("no_such.py:chain", "there is no such file"),
@@ -186,28 +186,28 @@ def test_every_option_of_a_run_is_a_flag_with_its_description(in_process: Any) -
     ],
 )
 def test_a_target_that_is_not_there_is_one_message(
-    in_process: Any, project: Path, target: str, said: str
+    in_process: Any, project: Path, target: str, expected: str
 ) -> None:
     for command in ("run", "inspect"):
-        done = in_process(command, target, *(RUN[2:] if command == "run" else ()))
-        assert done.returncode == 2
-        assert said in clean(done)
+        outcome = in_process(command, target, *(RUN[2:] if command == "run" else ()))
+        assert outcome.returncode == 2
+        assert expected in clean(outcome)
 
 
 def test_a_run_without_inputs_says_which_option_is_missing(in_process: Any, project: Path) -> None:
-    done = in_process(*RUN[:2])
-    assert done.returncode == 2
-    assert "--inputs" in clean(done)
+    outcome = in_process(*RUN[:2])
+    assert outcome.returncode == 2
+    assert "--inputs" in clean(outcome)
 
 
 def test_a_model_that_the_server_has_not_ends_the_run(
     in_process: Any, project: Path, openai_server: Any
 ) -> None:
     openai_server.reply = lambda body: (404, {"error": {"message": "The model 'm' is unknown"}})
-    done = in_process(*RUN)
-    assert done.returncode == 2
-    assert "The model 'm' is unknown" in clean(done)
-    assert "check the engine's model" in done.stderr
+    outcome = in_process(*RUN)
+    assert outcome.returncode == 2
+    assert "The model 'm' is unknown" in clean(outcome)
+    assert "check the engine's model" in outcome.stderr
 
 
 def test_answers_that_do_not_fit_are_failed_rows(
@@ -215,9 +215,9 @@ def test_answers_that_do_not_fit_are_failed_rows(
 ) -> None:
     message = {"message": {"content": "no json"}, "finish_reason": "stop"}
     openai_server.reply = lambda body: (200, {"choices": [message]})
-    done = in_process(*RUN)
-    assert done.returncode == 1
-    assert "not a valid Answer" in clean(done)
+    outcome = in_process(*RUN)
+    assert outcome.returncode == 1
+    assert "not a valid Answer" in clean(outcome)
     errors = (project / "out/errors.jsonl").read_text().splitlines()
     assert [json.loads(line)["raw_text"] for line in errors] == ["no json"] * 5
 
@@ -263,24 +263,24 @@ def test_ctrl_c_writes_what_is_done_and_exits_with_130(
 def test_inspect_shows_the_chain(in_process: Any, project: Path) -> None:
     assert "Row → Answer  engine e" in in_process("inspect", "numbers_chain.py").stdout
     assert "flowchart TD" in in_process("inspect", "numbers_chain.py", "--mermaid").stdout
-    shown = json.loads(in_process("inspect", "numbers_chain.py", "--json").stdout)
-    assert shown["nodes"][0]["id"] == "say"
+    listing = json.loads(in_process("inspect", "numbers_chain.py", "--json").stdout)
+    assert listing["nodes"][0]["id"] == "say"
 
 
 def test_engines_are_listed_with_their_backends(in_process: Any, project: Path) -> None:
-    done = in_process("engines", "list", "-e", "engines.yml")
-    assert done.returncode == 0
-    assert "chainette_openai" in done.stdout
-    assert "vllm_local" in done.stdout
-    shown = json.loads(in_process("engines", "list", "-e", "engines.yml", "--json").stdout)
-    by_name = {backend["name"]: backend for backend in shown["backends"]}
+    outcome = in_process("engines", "list", "-e", "engines.yml")
+    assert outcome.returncode == 0
+    assert "chainette_openai" in outcome.stdout
+    assert "vllm_local" in outcome.stdout
+    listing = json.loads(in_process("engines", "list", "-e", "engines.yml", "--json").stdout)
+    by_name = {backend["name"]: backend for backend in listing["backends"]}
     assert set(by_name["openai"]) == {
         "name", "distribution", "version", "entry_point", "capabilities", "sampling", "summary",
         "state", "reason",
     }  # fmt: skip
     assert by_name["openai"]["distribution"] == "chainette-openai"
     assert by_name["openai"]["state"] == "ok"
-    assert shown["engines"][0]["name"] == "e"
+    assert listing["engines"][0]["name"] == "e"
 
 
 def test_engines_check_says_what_works_and_what_it_took(
@@ -290,17 +290,17 @@ def test_engines_check_says_what_works_and_what_it_took(
     choice = {"message": {"content": text}, "finish_reason": "stop"}
     usage = {"prompt_tokens": 9, "completion_tokens": 4}
     openai_server.reply = lambda body: (200, {"choices": [choice], "usage": usage})
-    done = in_process("engines", "check", "e", "-e", "engines.yml")
-    assert done.returncode == 0, done.stderr
+    outcome = in_process("engines", "check", "e", "-e", "engines.yml")
+    assert outcome.returncode == 0, outcome.stderr
     for words in ("structured output yes", "m is one of 1", "9 in, 4 out"):
-        assert words in done.stdout
+        assert words in outcome.stdout
     choice["message"] = {"content": "Paris"}
-    done = in_process("engines", "check", "e", "-e", "engines.yml")
-    assert done.returncode == 1
-    assert "no: " in done.stdout
-    done = in_process("engines", "check", "x", "-e", "engines.yml")
-    assert done.returncode == 2
-    assert "unknown engine 'x'" in clean(done)
+    outcome = in_process("engines", "check", "e", "-e", "engines.yml")
+    assert outcome.returncode == 1
+    assert "no: " in outcome.stdout
+    outcome = in_process("engines", "check", "x", "-e", "engines.yml")
+    assert outcome.returncode == 2
+    assert "unknown engine 'x'" in clean(outcome)
 
 
 def test_the_version_is_shown(in_process: Any) -> None:
@@ -326,7 +326,7 @@ def test_the_version_is_shown(in_process: Any) -> None:
     ],
     ids=" ".join,
 )
-def test_the_program_says_what_these_tests_hear_in_process(
+def test_the_program_prints_the_same_as_in_process(
     chainette: Any, in_process: Any, project: Path, words: tuple[str, ...]
 ) -> None:
     again = ("--overwrite",) if "out" in words else ()
@@ -335,7 +335,7 @@ def test_the_program_says_what_these_tests_hear_in_process(
     assert there.returncode == here.returncode
     assert without_times(there.stdout) == without_times(here.stdout)
     # A slow run says more than once how far it is.
-    last = [without_times(done.stderr).splitlines()[-1:] for done in (there, here)]
+    last = [without_times(outcome.stderr).splitlines()[-1:] for outcome in (there, here)]
     assert last[0] == last[1]
     assert there.stdout + there.stderr
 

@@ -104,9 +104,9 @@ def test_stop_says_when_nothing_runs(in_process: Chainette, state: dict[str, str
 def test_a_dry_run_prints_the_command_and_starts_nothing(
     in_process: Chainette, state: dict[str, str]
 ) -> None:
-    shown = in_process("engines", "warmup", "llamacpp", "--dry-run", env=state)
-    assert shown.returncode == 0
-    assert "-m chainette_llamacpp.server" in shown.stdout
+    plan = in_process("engines", "warmup", "llamacpp", "--dry-run", env=state)
+    assert plan.returncode == 0
+    assert "-m chainette_llamacpp.server" in plan.stdout
     assert records(state) == []
 
 
@@ -114,8 +114,8 @@ def test_a_dry_run_of_a_chain_prints_the_commands_of_its_engines(
     in_process: Chainette, state: dict[str, str], project: Path
 ) -> None:
     (project / "engines.yml").write_text("- {name: e, backend: llamacpp}\n")
-    shown = in_process("warmup", "numbers_chain.py", "--dry-run", env=state)
-    assert "-m chainette_llamacpp.server" in shown.stdout
+    plan = in_process("warmup", "numbers_chain.py", "--dry-run", env=state)
+    assert "-m chainette_llamacpp.server" in plan.stdout
     refused = in_process("warmup", "numbers_chain.py", "--dry-run", "--docker", env=state)
     assert "nothing to start, the backend llamacpp has no official image" in refused.stderr
 
@@ -137,7 +137,7 @@ def test_an_engine_with_an_endpoint_is_only_checked(
     assert in_process("engines", "warmup", "e", env=state).returncode == 2
 
 
-def test_what_is_no_engine_and_no_backend_is_refused(
+def test_a_name_of_neither_an_engine_nor_a_backend_is_refused(
     in_process: Chainette, state: dict[str, str]
 ) -> None:
     refused = in_process("engines", "warmup", "vlm_api", env=state)
@@ -178,17 +178,21 @@ def test_a_container_is_run_found_and_removed(
 
 
 @pytest.mark.parametrize(
-    ("model", "said"),
+    ("model", "expected"),
     [("broken", "docker run failed: no such image"), ("ill", "CUDA error: no device; token ***")],
 )
 def test_a_container_that_does_not_start_says_why(
-    model: str, said: str, chainette: Chainette, docker: tuple[dict[str, str], Path], tmp_path: Path
+    model: str,
+    expected: str,
+    chainette: Chainette,
+    docker: tuple[dict[str, str], Path],
+    tmp_path: Path,
 ) -> None:
     env, _ = docker
     engines_yml(tmp_path, backend="vllm_api", model=model, extra_env={"HF_TOKEN": "hf_SENTINEL"})
     failed = chainette("engines", "warmup", "own", "--docker", env=env)
     assert failed.returncode == 2
-    assert said in failed.stderr
+    assert expected in failed.stderr
     assert "command: docker run" in failed.stderr
     assert "hf_SENTINEL" not in failed.stderr
     assert "Traceback" not in failed.stderr
