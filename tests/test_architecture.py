@@ -95,7 +95,8 @@ def test_no_imports_form_a_circle() -> None:
 
 
 def test_every_folder_has_two_to_ten_modules() -> None:
-    sizes = Counter(path.parent for path in PATHS if path.name != "__init__.py")
+    floor = CORE / "backend.py"  # the one floor that is a module
+    sizes = Counter(path.parent for path in PATHS if path.name != "__init__.py" and path != floor)
     alone = CORE / "engine"  # its one module is below its folders, which are the rest of it
     assert {
         str(folder.relative_to(CORE)): size
@@ -141,3 +142,18 @@ def test_a_backend_is_at_most_150_lines_of_code(backend: Path) -> None:
     project = (backend.parent.parent / "pyproject.toml").read_text()
     backends = project.count(f'= "{backend.name}"')
     assert 0 < sum(counted.values()) <= 150 * backends, counted
+
+
+PLUGINS = [
+    *(path for backend in BACKENDS for path in backend.rglob("*.py")),
+    *CORE.glob("cli/commands/plugin_template/**/src/**/*.jinja"),
+    *(ROOT / "tests/plugin_author").rglob("src/**/*.py"),
+]
+
+
+@pytest.mark.parametrize("plugin", PLUGINS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_plugin_imports_one_module_of_the_core_and_calls_nothing_private(plugin: Path) -> None:
+    source = plugin.read_text()
+    modules = {*re.findall(r"^\s*(?:from|import) (chainette\b[\w.]*)", source, re.MULTILINE)}
+    assert modules <= {"chainette.backend"}
+    assert not set(re.findall(r"super\(\)\.(_\w+)", source)) - {"__init__", "_chat"}

@@ -165,11 +165,7 @@ def test_an_installed_plugin_is_checked(tmp_path: Path) -> None:
 def test_a_plugin_that_breaks_a_promise_is_told_which(tmp_path: Path) -> None:
     (tmp_path / "hasty.py").write_text(
         """
-from chainette.engine.http.openai_chat import OpenAIChatClient
-from chainette.plugins.backend import Backend
-from chainette.capabilities import Capabilities
-from chainette.plugins.hookspecs import hookimpl
-from chainette.engine.config import EngineConfig
+from chainette.backend import Backend, Capabilities, EngineConfig, OpenAIChatClient, hookimpl
 
 class Client(OpenAIChatClient):
     async def agenerate(self, prompts, *rest, **options):

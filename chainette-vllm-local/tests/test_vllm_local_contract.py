@@ -1,7 +1,7 @@
 """The backend's promises, on modules with vLLM's names whose engine answers by script.
 
-They stand in for vLLM, gigabytes of it, so that the promises are checked everywhere; on the real
-vLLM they are checked by `make test-vllm`.
+They replace vLLM, which takes gigabytes, so that the promises are checked everywhere;
+`make test-vllm` checks them on the real vLLM.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from types import ModuleType, SimpleNamespace
 from typing import Any
 
 from chainette.testing.contract import BackendContract
-from chainette.testing.fake_server import Asked, count_words
+from chainette.testing.fake_server import ReceivedRequest, count_words
 from chainette.testing.script import Answers, Reply, Script, text_of
 
 
 class Fields(SimpleNamespace):
-    """Keeps the arguments it was made with."""
+    """An object with its arguments as attributes."""
 
 
 class Tokenizer:
@@ -40,10 +40,10 @@ class ReasoningParser:
 
 
 class ScriptedVLLM:
-    """The model behind the stand-in; has what a fake server has, as far as it makes sense."""
+    """The model behind the modules, with the attributes of a fake server."""
 
     def __init__(self) -> None:
-        self.requests: list[Asked] = []
+        self.requests: list[ReceivedRequest] = []
         self.peak = self.connections = 0
         self.set_answers(None)
 
@@ -65,21 +65,21 @@ class ScriptedVLLM:
         self.peak = 0
 
     async def answer(self, tokens: list[int], params: Any) -> Any:
-        """What vLLM's engine yields at the end of one request."""
-        asked = read(tokens, params)
-        self.requests.append(asked)
+        """The last output that vLLM's engine yields for a request."""
+        request = read(tokens, params)
+        self.requests.append(request)
         self.connections += 1
         self.peak = max(self.peak, self.connections)
         try:
-            answer = self._script.answer(asked.messages)
+            answer = self._script.answer(request.messages)
             if isinstance(answer, Exception):
                 raise answer
-            reply = answer if isinstance(answer, Reply) else Reply(text_of(answer, asked.schema))
+            reply = answer if isinstance(answer, Reply) else Reply(text_of(answer, request.schema))
             await asyncio.sleep(reply.delay)
         finally:
             self.connections -= 1
-        text = text_of(reply.text, asked.schema)
-        usage = count_words(asked, [text])
+        text = text_of(reply.text, request.schema)
+        usage = count_words(request, [text])
         whole = f"{reply.reasoning}</think>{text}" if reply.reasoning else text
         completion = Fields(
             text=whole,
@@ -93,13 +93,13 @@ class ScriptedVLLM:
         )
 
 
-def read(tokens: list[int], params: Any) -> Asked:
+def read(tokens: list[int], params: Any) -> ReceivedRequest:
     fields = dict(vars(params))
     guided = fields.pop("structured_outputs")
     schema = getattr(guided, "json", None)
     if guided is not None and schema is None:
         fields["guided_decoding"] = vars(guided)
-    return Asked("", None, json.loads("".join(map(chr, tokens))), schema, fields)
+    return ReceivedRequest("", None, json.loads("".join(map(chr, tokens))), schema, fields)
 
 
 MODULES = (
@@ -116,7 +116,7 @@ MODULES = (
 
 
 def modules(model: ScriptedVLLM) -> dict[str, ModuleType]:
-    """The modules that the backend imports from vLLM, all leading to one scripted model."""
+    """The modules that the backend imports from vLLM, all with one scripted model."""
 
     class AsyncLLM:
         vllm_config = Fields(
@@ -136,7 +136,7 @@ def modules(model: ScriptedVLLM) -> dict[str, ModuleType]:
         async def generate(self, prompt: Any, params: Any, request_id: str) -> AsyncIterator[Any]:
             yield await model.answer(prompt["prompt_token_ids"], params)
 
-    made = {name: ModuleType(name) for name in MODULES}
+    stand_ins = {name: ModuleType(name) for name in MODULES}
     contents: dict[str, dict[str, Any]] = {
         "vllm": {"SamplingParams": lambda n=1, **fields: Fields(n=n, **fields)},
         "vllm.sampling_params": {
@@ -151,8 +151,8 @@ def modules(model: ScriptedVLLM) -> dict[str, ModuleType]:
         "vllm.v1.engine.exceptions": {"EngineDeadError": type("EngineDeadError", (Exception,), {})},
     }
     for name, names in contents.items():
-        vars(made[name]).update(names)
-    return made
+        vars(stand_ins[name]).update(names)
+    return stand_ins
 
 
 class TestVLLMLocal(BackendContract):

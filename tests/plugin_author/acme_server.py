@@ -2,7 +2,7 @@
 
     python acme_server.py http://127.0.0.1:8080/v1     # an OpenAI-compatible server with the model
 
-It prints its address. What Acme's documentation would say:
+It prints its address. Acme's documentation:
 
 `POST /v2/complete`, header `X-Acme-Token: …`, body
 
@@ -14,8 +14,8 @@ answers 200 with
 
     {"reply": "…", "ended": "done" | "too long", "meter": {"read": 12, "written": 7}}
 
-and everything else with `{"problem": "…"}`: 401 for a wrong token, 422 for a knob that it does not
-know, 429 with `Retry-After` when there is too much to do. `GET /v2/engines` answers
+and other statuses with `{"problem": "…"}`: 401 for a wrong token, 422 for an unknown knob, 429
+with `Retry-After` when it is too busy. `GET /v2/engines` answers
 `{"engines": ["…"]}`. Knobs may be absent; there is one reply for a request.
 """
 
@@ -39,7 +39,7 @@ KNOBS = {
 
 
 class AcmeServer(ThreadingHTTPServer):
-    """Passes what it is asked on to a model behind `upstream`."""
+    """A server that passes requests on to a model behind `upstream`."""
 
     daemon_threads = True
 
@@ -51,14 +51,14 @@ class AcmeServer(ThreadingHTTPServer):
     def url(self) -> str:
         return f"http://127.0.0.1:{self.server_address[1]}"
 
-    def complete(self, asked: dict[str, Any]) -> dict[str, Any]:
+    def complete(self, prompt: dict[str, Any]) -> dict[str, Any]:
         body: dict[str, Any] = {
-            "messages": [{"role": it["who"], "content": it["says"]} for it in asked["dialogue"]],
-            **{KNOBS[knob]: value for knob, value in asked.get("knobs", {}).items()},
+            "messages": [{"role": it["who"], "content": it["says"]} for it in prompt["dialogue"]],
+            **{KNOBS[knob]: value for knob, value in prompt.get("knobs", {}).items()},
         }
-        if shape := asked.get("shape"):
-            named = {"name": "shape", "schema": shape}
-            body["response_format"] = {"type": "json_schema", "json_schema": named}
+        if shape := prompt.get("shape"):
+            schema = {"name": "shape", "schema": shape}
+            body["response_format"] = {"type": "json_schema", "json_schema": schema}
         headers = {"Content-Type": "application/json"}
         request = urllib.request.Request(
             f"{self.upstream}/chat/completions", json.dumps(body).encode(), headers
@@ -80,15 +80,15 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer(200, {"engines": ["acme-1"]})
 
     def do_POST(self) -> None:
-        asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        prompt = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         if self.path != "/v2/complete":
             return self._answer(404, {"problem": f"no {self.path} here"})
         if self.headers["X-Acme-Token"] != TOKEN:
             return self._answer(401, {"problem": "wrong token"})
-        if unknown := set(asked.get("knobs", {})) - set(KNOBS):
+        if unknown := set(prompt.get("knobs", {})) - set(KNOBS):
             return self._answer(422, {"problem": f"no such knobs: {sorted(unknown)}"})
         try:
-            return self._answer(200, self.server.complete(asked))
+            return self._answer(200, self.server.complete(prompt))
         except (urllib.error.HTTPError, KeyError) as error:
             return self._answer(422, {"problem": str(error)})
 
@@ -106,5 +106,5 @@ class _Handler(BaseHTTPRequestHandler):
 
 if __name__ == "__main__":
     server = AcmeServer(sys.argv[1])
-    print(server.url, flush=True)  # noqa: T201 - who starts it reads the address
+    print(server.url, flush=True)  # noqa: T201 - the address, for the program that started it
     server.serve_forever()

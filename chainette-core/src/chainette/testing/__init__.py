@@ -1,4 +1,4 @@
-"""For tests: engines without a network, and a switch that forbids real requests."""
+"""Tools for tests: engines without a network, and a guard against real requests."""
 
 from chainette.testing.fake_engine import FakeClient, fake_engine, forbid_requests
 

@@ -19,7 +19,7 @@ from chainette.usage import Usage
 
 
 class FakeClient(BaseClient):
-    """An engine that answers by script, or with a valid value of whatever type is asked for.
+    """The client of an engine that answers from a script, or with valid made-up values.
 
     Args:
         config: The engine's configuration.
@@ -55,19 +55,19 @@ class FakeClient(BaseClient):
 
 @contextmanager
 def fake_engine(name: str, answers: Any = None, **fields: Any) -> Iterator[FakeClient]:
-    """Put a fake in the place of an engine.
+    """Replace an engine with a fake one.
 
     Args:
-        name: Name of the engine that steps refer to.
-        answers: `None` for made-up valid answers, a list of answers in turn, a dict from words of
-            the prompt to answers, or a function of the messages. An answer is a text, a model, a
-            JSON value, an `LLMOutput`, or an exception to fail with.
+        name: Name of the engine in steps.
+        answers: A list of answers in turn, a dict from words of the prompt to answers, a function
+            of the messages, or `None` for made-up answers that are valid. An answer is a text, a
+            model, a JSON value, an `LLMOutput`, or an exception to raise.
         **fields: Further fields of `EngineConfig`, such as `max_concurrency`.
 
     Yields:
-        The fake; its `requests` are what it was asked.
+        The fake engine; its `requests` are the messages of every request.
     """
-    fields = {"max_retries": 0, **fields}  # an answer that is an exception is meant to be seen
+    fields = {"max_retries": 0, **fields}  # an exception in the script is the answer
     client = FakeClient(EngineConfig(name=name, backend="fake", **fields), answers)
     with registry.replaced(client):
         yield client
@@ -75,7 +75,7 @@ def fake_engine(name: str, answers: Any = None, **fields: Any) -> Iterator[FakeC
 
 @contextmanager
 def forbid_requests() -> Iterator[None]:
-    """Forbid every request of a real engine, in all threads, until the block ends."""
+    """Forbid the requests of real engines, in all threads, until the block ends."""
     before = engine_client.requests_are_forbidden
     engine_client.requests_are_forbidden = True
     try:

@@ -1,4 +1,4 @@
-"""HTTP servers on real loopback sockets whose answers, and faults, are scripted."""
+"""HTTP servers on loopback sockets with scripted answers and faults."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from chainette.usage import Usage
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """A request as the server understood it.
+class ReceivedRequest:
+    """A request as the server reads it.
 
     Attributes:
         path: Path of the URL.
         body: The JSON of the body.
         messages: The conversation, a `role` and a `content` each.
         schema: JSON schema that the answer must fit.
-        sampling: Sampling parameters under Chainette's names, as far as they were sent.
-        reasoning: Whether the model's reasoning was asked for; `None` where nothing was said.
+        sampling: Sampling parameters that were sent, under Chainette's names.
+        reasoning: Whether the request asks for the model's reasoning; `None` where it does not say.
         headers: The HTTP headers, their names in lower case.
-        at: When it came, on the clock of `time.monotonic`.
+        at: Time of its arrival, in seconds of `time.monotonic`.
     """
 
     path: str
@@ -44,14 +44,14 @@ class Asked:
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
-    """What the scripted model says, for the server to put into its protocol.
+class ModelAnswer:
+    """An answer of the scripted model, for the server to write in its protocol.
 
     Attributes:
-        texts: One text for each completion that was asked for.
+        texts: A text for each completion of the request.
         finish_reason: `stop`, `length`, `content_filter` or `refusal`.
         usage: Tokens; words are counted.
-        reasoning: What the model thought.
+        reasoning: The model's reasoning, if it reports one.
     """
 
     texts: list[str]
@@ -63,25 +63,25 @@ class Said:
 class FakeServer(ABC):
     """A scripted server of one wire protocol; a context manager.
 
-    A protocol is two methods: `read` understands a request, `write` makes the answer's body.
+    A protocol is two methods: `read` reads a request, `write` writes the body of the answer.
 
     Args:
         answers: The script: a list of answers in turn, a dict from words of the prompt to answers,
-            a function of the messages, or `None` for valid made-up answers. An answer is a text,
-            a model, a JSON value or a `Reply`.
-        api_key: The key that requests must carry as a bearer token; without one, none is needed.
+            a function of the messages, or `None` for made-up answers that are valid. An answer is
+            a text, a model, a JSON value or a `Reply`.
+        api_key: The bearer token that requests must have; without one, every request is accepted.
 
     Attributes:
-        requests: The requests of a completion so far.
-        connections: Connections that are open.
-        peak: Most requests that were being answered at a time.
+        requests: The requests for completions so far.
+        connections: Number of open connections.
+        peak: Maximum number of requests in progress at a time.
     """
 
     prefix = ""
-    """What follows host and port in the base URL."""
+    """Path of the base URL."""
 
     def __init__(self, answers: Answers = None, *, api_key: str | None = None) -> None:
-        self.requests: list[Asked] = []
+        self.requests: list[ReceivedRequest] = []
         self.connections = self.peak = self._active = 0
         self._api_key = api_key
         self._script = Script(answers)
@@ -89,23 +89,23 @@ class FakeServer(ABC):
         self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), daemon=True)
 
     @abstractmethod
-    def read(self, path: str, body: Any) -> Asked | None:
-        """Understand the JSON of a POST; `None` when it is no request for a completion."""
+    def read(self, path: str, body: Any) -> ReceivedRequest | None:
+        """Read the JSON of a POST; `None` where it is not a request for a completion."""
 
     @abstractmethod
-    def write(self, asked: Asked, said: Said) -> Any:
-        """The JSON of the answer."""
+    def write(self, request: ReceivedRequest, answer: ModelAnswer) -> Any:
+        """Write the JSON of an answer."""
 
     def other(self, path: str, body: Any) -> Any:
-        """The JSON of the answer to any other request; `None` is a 404."""
+        """Answer any other request with JSON or bytes; `None` is a 404."""
         return None
 
     def error(self, code: int, message: str) -> Any:
-        """The JSON of an error."""
+        """Write the JSON of an error."""
         return {"error": {"message": message, "code": code}}
 
     def set_answers(self, answers: Answers) -> None:
-        """Follow another script from now on, and forget the requests so far."""
+        """Replace the script, and forget the requests so far."""
         self._script = Script(answers)
         self.requests.clear()
         self.peak = 0
@@ -126,7 +126,7 @@ class FakeServer(ABC):
         self.close()
 
     def close(self) -> None:
-        """Close every connection, and listen no more."""
+        """Close every connection, and stop listening."""
         if self._thread.is_alive():
             self._loop.call_soon_threadsafe(self._closed.set)
             self._thread.join()
@@ -171,7 +171,7 @@ class FakeServer(ABC):
         request: h11.Request,
         content: bytes,
     ) -> bool:
-        """Answer one request; False when the connection is of no further use."""
+        """Answer one request; return whether the connection can be used again."""
         self._active += 1
         self.peak = max(self.peak, self._active)
         try:
@@ -200,37 +200,37 @@ class FakeServer(ABC):
         if self._api_key is not None and token != self._api_key:
             return self._refused(401, f"Incorrect API key provided: {token}")
         body = json.loads(content) if content else None
-        asked = self.read(path, body)
-        if asked is None:
+        received = self.read(path, body)
+        if received is None:
             answer = self.other(path, body)
             if answer is None:
                 return self._refused(404, f"no such path: {path}")
             return Reply(), answer if isinstance(answer, bytes) else json.dumps(answer).encode()
-        self.requests.append(replace(asked, headers=headers, at=monotonic()))
-        return self._scripted(asked)
+        self.requests.append(replace(received, headers=headers, at=monotonic()))
+        return self._scripted(received)
 
-    def _scripted(self, asked: Asked) -> tuple[Reply, bytes]:
+    def _scripted(self, request: ReceivedRequest) -> tuple[Reply, bytes]:
         try:
-            answer = self._script.answer(asked.messages)
+            answer = self._script.answer(request.messages)
         except LookupError as error:
             return self._refused(500, str(error))
-        reply = answer if isinstance(answer, Reply) else Reply(text_of(answer, asked.schema))
+        reply = answer if isinstance(answer, Reply) else Reply(text_of(answer, request.schema))
         if reply.body is not None:
             return reply, reply.body
         if reply.status != 200:
             return reply, json.dumps(self.error(reply.status, reply.message)).encode()
-        text = text_of(reply.text, asked.schema)
-        texts = [text] * int(asked.sampling.get("n") or 1)
-        said = Said(texts, reply.finish_reason, count_words(asked, texts), reply.reasoning)
-        return reply, json.dumps(self.write(asked, said)).encode()
+        texts = [text_of(reply.text, request.schema)] * int(request.sampling.get("n") or 1)
+        usage = count_words(request, texts)
+        written = ModelAnswer(texts, reply.finish_reason, usage, reply.reasoning)
+        return reply, json.dumps(self.write(request, written)).encode()
 
     def _refused(self, code: int, message: str) -> tuple[Reply, bytes]:
         return Reply(status=code), json.dumps(self.error(code, message)).encode()
 
 
-def count_words(asked: Asked, texts: list[str]) -> Usage:
-    """The tokens of a request, if every word were one."""
-    prompt = sum(len(message["content"].split()) for message in asked.messages)
+def count_words(request: ReceivedRequest, texts: list[str]) -> Usage:
+    """The tokens of a request and its answer; a word is a token."""
+    prompt = sum(len(message["content"].split()) for message in request.messages)
     return Usage(prompt, sum(len(text.split()) for text in texts))
 
 
@@ -241,7 +241,7 @@ def _sent(connection: h11.Connection, event: h11.Response | h11.Data | h11.EndOf
 async def _receive(
     connection: h11.Connection, reader: asyncio.StreamReader
 ) -> tuple[h11.Request, bytes] | None:
-    """The next request and its body, or `None` when the client has hung up."""
+    """The next request and its body, or `None` after the client has hung up."""
     request, body = None, bytearray()
     while True:
         event = connection.next_event()
@@ -258,7 +258,7 @@ async def _receive(
 
 
 async def _hangs_up(reader: asyncio.StreamReader, seconds: float | None) -> bool:
-    """Whether the client closes the connection within a time; it sends nothing while it waits."""
+    """Whether the client, which sends nothing now, closes the connection within a time."""
     try:
         return not await asyncio.wait_for(reader.read(1), seconds)
     except asyncio.TimeoutError:

@@ -1,4 +1,4 @@
-"""Replies of a fake server that has something wrong with it."""
+"""Replies of a fake server with a fault."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from chainette.testing.script import Reply
 
 
 def status(code: int, message: str = "scripted", *, retry_after: str | None = None) -> Reply:
-    """An error by its HTTP status.
+    """An error with an HTTP status.
 
     Args:
         code: The status.
-        message: The server's own words.
+        message: The server's message.
         retry_after: Value of the header `Retry-After`: seconds, or a date.
     """
     headers = {} if retry_after is None else {"Retry-After": retry_after}
@@ -18,42 +18,50 @@ def status(code: int, message: str = "scripted", *, retry_after: str | None = No
 
 
 def slow(seconds: float) -> Reply:
-    """A good answer whose first byte takes a while."""
+    """A valid answer whose first byte is late.
+
+    Args:
+        seconds: Time until the first byte.
+    """
     return Reply(delay=seconds)
 
 
 def stalled() -> Reply:
-    """Half of an answer, and then silence on an open connection."""
+    """Half of an answer, then nothing more on an open connection."""
     return Reply(send=0.5, then="stall")
 
 
 def dropped(send: float = 0.5) -> Reply:
-    """A connection that is closed after a share of the answer's body."""
+    """A connection that is closed after a share of the answer's body.
+
+    Args:
+        send: The share, from 0 to 1.
+    """
     return Reply(send=send, then="drop")
 
 
 def truncated_json() -> Reply:
-    """A body that is complete by its length and ends in the middle of its JSON."""
+    """A body of the announced length that ends in the middle of its JSON."""
     return Reply(body=b'{"id": "1", "choices": [{"mess')
 
 
 def wrong_schema() -> Reply:
-    """JSON that fits no model that has a required field."""
+    """JSON that does not fit a model with a required field."""
     return Reply(text='{"unexpected": [1, 2]}')
 
 
 def cut() -> Reply:
-    """An answer that ended at the limit of tokens."""
+    """An answer that was cut at the token limit."""
     return Reply(text='{"name": "unfin', finish_reason="length")
 
 
 def refusal() -> Reply:
-    """A model that declines to answer."""
+    """A refusal of the model."""
     return Reply(text="I cannot help with that.", finish_reason="refusal")
 
 
 def content_filter() -> Reply:
-    """A server that withholds the answer."""
+    """An answer that the server's content filter withholds."""
     return Reply(text="", finish_reason="content_filter")
 
 
@@ -64,5 +72,9 @@ def html_page(code: int = 502) -> Reply:
 
 
 def huge(characters: int = 5_000_000) -> Reply:
-    """A text far longer than anybody asked for."""
+    """A text far longer than usual.
+
+    Args:
+        characters: Its length.
+    """
     return Reply(text="x" * characters)

@@ -1,4 +1,4 @@
-"""Pydantic types that structured output often fails on; all bounded, so that answers end."""
+"""Pydantic types on which structured output often fails; all bounded, so that answers end."""
 
 from __future__ import annotations
 
@@ -38,28 +38,28 @@ class Person(BaseModel):
 
 
 class Tree(BaseModel):
-    """Refers to itself."""
+    """A model that refers to itself."""
 
     label: Short
     children: list[Tree] = Field(default_factory=list, max_length=2)
 
 
 class Cat(BaseModel):
-    """One side of a union."""
+    """A member of a union."""
 
     kind: Literal["cat"]
     lives: int = Field(ge=1, le=9)
 
 
 class Dog(BaseModel):
-    """The other side."""
+    """The other member."""
 
     kind: Literal["dog"]
     tricks: list[Short] = Field(max_length=2)
 
 
 class Pet(BaseModel):
-    """A union told apart by a field."""
+    """A union with a discriminator."""
 
     animal: Annotated[Cat | Dog, Field(discriminator="kind")]
 
@@ -74,7 +74,7 @@ class Invoice(BaseModel):
 
 
 class Aliased(BaseModel):
-    """A field whose name in JSON is another one."""
+    """A field with another name in JSON."""
 
     model_config = ConfigDict(populate_by_name=True)
 
@@ -82,13 +82,13 @@ class Aliased(BaseModel):
 
 
 class Tags(RootModel[list[Short]]):
-    """A list that is a model."""
+    """A model of a list."""
 
     root: list[Short] = Field(min_length=1, max_length=3)
 
 
 class Scores(BaseModel):
-    """Keys that the schema does not name, a pair and a union of plain types."""
+    """A mapping, a pair and a union of plain types."""
 
     by_subject: dict[Short, int] = Field(max_length=2)
     extremes: tuple[int, int]
@@ -122,4 +122,4 @@ HARD_MODELS: dict[str, Any] = {
     "dataclass": Point,
     "plain_list": list[Colour],
 }
-"""The types by what is hard about them."""
+"""The types by their difficulty."""

@@ -1,4 +1,4 @@
-"""Smallest plausible values for a JSON schema."""
+"""Small values that are valid for a JSON schema."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ FORMATS = {
     "binary": "text",
     "json-string": "{}",
 }
-"""A value of each format that Pydantic names in its schemas."""
-_DEEPEST = 40
+"""A value of each format in Pydantic's schemas."""
+_MAX_DEPTH = 40
 
 
 def sample(schema: Mapping[str, Any]) -> Any:
-    """Make a value that is valid for a JSON schema, always the same one.
+    """Make a value that is valid for a JSON schema, the same one each time.
 
     Args:
-        schema: A schema as Pydantic makes them.
+        schema: A schema made by Pydantic.
 
     Raises:
-        ValueError: There is no end to it, or it has a pattern, which this cannot satisfy.
+        ValueError: Every value is infinitely deep, or the schema has a pattern.
     """
     return _sample(schema, schema.get("$defs", {}), 0)
 
 
 def _sample(schema: Mapping[str, Any], defs: Mapping[str, Any], depth: int) -> Any:
-    if depth > _DEEPEST:
+    if depth > _MAX_DEPTH:
         raise ValueError("every value of this schema is infinitely deep")
     for key in ("const", "default"):
         if key in schema:
@@ -67,7 +67,7 @@ def _typed(schema: Mapping[str, Any], defs: Mapping[str, Any], depth: int) -> An
 
 
 def _first(options: list[Any], defs: Mapping[str, Any], depth: int) -> Any:
-    """The first option that has a value; a recursive one may have none."""
+    """The value of the first option that has one; a recursive option may have none."""
     failure = ValueError("no option has a value")
     for option in options:
         try:
@@ -78,31 +78,30 @@ def _first(options: list[Any], defs: Mapping[str, Any], depth: int) -> Any:
 
 
 def _object(schema: Mapping[str, Any], defs: Mapping[str, Any], depth: int) -> dict[str, Any]:
-    """The required properties; of a mapping, as many entries as it needs."""
+    """An object with the required properties; for a mapping, with enough entries."""
     properties = schema.get("properties", {})
-    made = {
+    value: dict[str, Any] = {
         key: _sample(properties.get(key, {}), defs, depth + 1) for key in schema.get("required", [])
     }
-    for number in range(len(made), schema.get("minProperties", 0)):
-        value = schema.get("additionalProperties")
-        made[f"key {number}"] = _sample(value if isinstance(value, dict) else {}, defs, depth + 1)
-    return made
+    for number in range(len(value), schema.get("minProperties", 0)):
+        entry = schema.get("additionalProperties")
+        value[f"key {number}"] = _sample(entry if isinstance(entry, dict) else {}, defs, depth + 1)
+    return value
 
 
 def _array(schema: Mapping[str, Any], defs: Mapping[str, Any], depth: int) -> list[Any]:
-    least = schema.get("minItems", 0)
-    made = [_sample(item, defs, depth + 1) for item in schema.get("prefixItems", [])]
+    members = [_sample(item, defs, depth + 1) for item in schema.get("prefixItems", [])]
     items = schema.get("items")
-    while len(made) < least:
+    while len(members) < schema.get("minItems", 0):
         value = _sample(items if isinstance(items, dict) else {}, defs, depth + 1)
-        if schema.get("uniqueItems") and isinstance(value, int | str) and value in made:
-            value = value + len(made) if isinstance(value, int) else f"{value}{len(made)}"
-        made.append(value)
-    return made
+        if schema.get("uniqueItems") and isinstance(value, int | str) and value in members:
+            value = value + len(members) if isinstance(value, int) else f"{value}{len(members)}"
+        members.append(value)
+    return members
 
 
 def _number(schema: Mapping[str, Any], kind: str) -> int | float:
-    """A number between the bounds, if there are any, and a multiple of what it must be one of."""
+    """A number between the bounds and a multiple of `multipleOf`, where the schema has them."""
     low: float | None = schema.get("minimum", schema.get("exclusiveMinimum"))
     high: float | None = schema.get("maximum", schema.get("exclusiveMaximum"))
     step: float = schema.get("multipleOf", 1 if kind == "integer" else 0)

@@ -1,4 +1,4 @@
-"""What a fake engine answers: in turn, by words of the prompt, by a function, or made up."""
+"""Scripts of answers: in turn, by words of the prompt, from a function, or made up."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ class Reply:
     """An answer of a fake server, whole or broken; `chainette.testing.faults` names the usual ones.
 
     Attributes:
-        text: What the model says; `None` is a valid value for the schema that was asked for.
-        reasoning: What it thought.
-        finish_reason: Why it stopped: `stop`, `length`, `content_filter` or `refusal`.
+        text: The model's text; `None` is a valid value for the schema of the request.
+        reasoning: The model's reasoning.
+        finish_reason: `stop`, `length`, `content_filter` or `refusal`.
         status: HTTP status.
-        message: The server's own words when `status` is an error.
+        message: The server's message where `status` is an error.
         headers: Further HTTP headers.
-        body: Body to send in place of the protocol's own.
+        body: Body to send instead of the protocol's own.
         delay: Seconds until the first byte.
         send: Share of the body that is sent before `then`.
-        then: What happens after that share: nothing more is sent (`stall`) or the connection is
-            closed (`drop`); `end` is a regular answer.
+        then: After that share, send nothing more (`stall`) or close the connection (`drop`); `end`
+            is a regular answer.
     """
 
     text: str | None = None
@@ -46,16 +46,16 @@ class Reply:
 Answer: TypeAlias = (
     str | BaseModel | dict[str, Any] | list[Any] | Reply | LLMOutput | Exception | None
 )
-"""A text, a value that becomes JSON, a `Reply` of a server, and for the engine without a network a
-whole output or an exception to fail with. `None` is made up: a valid value of the type."""
+"""A text, a value that becomes JSON, or a `Reply` of a server; for a fake engine, also a whole
+output or an exception to raise. `None` is a made-up value that is valid for the type."""
 Answers: TypeAlias = (
     Sequence[Answer] | Mapping[str, Answer] | Callable[[list[Message]], Answer] | None
 )
-"""Answers in turn; by a text that the user's message contains; by a function; or made up."""
+"""Answers in turn, by a text that the user's message contains, from a function, or made up."""
 
 
 class Script:
-    """Chooses the answer to each conversation.
+    """A choice of answers to conversations.
 
     Args:
         answers: The script.
@@ -76,19 +76,19 @@ class Script:
             return None
         if callable(self._answers):
             return self._answers(messages)
-        asked = messages[-1]["content"]
+        prompt = messages[-1]["content"]
         if isinstance(self._answers, Mapping):
             for words, answer in self._answers.items():
-                if words in asked:
+                if words in prompt:
                     return answer
-            raise LookupError(f"the script has no answer to: {asked[:200]}")
+            raise LookupError(f"the script has no answer to: {prompt[:200]}")
         for answer in self._turns:
             return answer
-        raise LookupError(f"the script has no more answers; asked was: {asked[:200]}")
+        raise LookupError(f"the script has no more answers; the prompt is: {prompt[:200]}")
 
 
 def text_of(answer: Any, schema: Mapping[str, Any] | None) -> str:
-    """The text of an answer; one that is `None` is made up."""
+    """The text of an answer; for `None`, a made-up one that is valid for the schema."""
     if answer is None:
         return "text" if schema is None else json.dumps(sample(schema))
     if isinstance(answer, BaseModel):

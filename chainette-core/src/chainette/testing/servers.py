@@ -5,88 +5,91 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from chainette.testing.fake_server import Asked, FakeServer, Said
+from chainette.testing.fake_server import FakeServer, ModelAnswer, ReceivedRequest
 from chainette.types import SamplingParams
 
 MODEL = "fake-model"
-"""Name of the one model that every fake server has."""
+"""Name of the model of every fake server."""
 
 
 class FakeOpenAI(FakeServer):
     """An OpenAI-compatible server: chat completions, responses and the list of models.
 
-    The shapes are those of the OpenAI API reference.
+    The source is the OpenAI API reference.
     """
 
     prefix = "/v1"
     reasoning_field = "reasoning"
-    """Where servers that report the model's reasoning put it."""
+    """Field of the model's reasoning, in servers that report it."""
 
-    def read(self, path: str, body: Any) -> Asked | None:
-        """Understand a chat completion or a response."""
+    def read(self, path: str, body: Any) -> ReceivedRequest | None:
+        """Read a chat completion or a response."""
         if path == "/v1/chat/completions":
-            described = body.get("response_format", {}).get("json_schema", {})
-            return Asked(path, body, body["messages"], described.get("schema"), _sampling(body))
+            named = body.get("response_format", {}).get("json_schema", {})
+            schema = named.get("schema")
+            return ReceivedRequest(path, body, body["messages"], schema, _sampling(body))
         if path == "/v1/responses":
-            described = body.get("text", {}).get("format", {})
-            return Asked(path, body, body["input"], described.get("schema"), _sampling(body))
+            schema = body.get("text", {}).get("format", {}).get("schema")
+            return ReceivedRequest(path, body, body["input"], schema, _sampling(body))
         return None
 
     def other(self, path: str, body: Any) -> Any:
         """List the model."""
         return {"object": "list", "data": [{"id": MODEL}]} if path == "/v1/models" else None
 
-    def write(self, asked: Asked, said: Said) -> Any:
-        """Answer by the protocol of the request's path."""
-        if asked.path == "/v1/responses":
-            return _response(said)
+    def write(self, request: ReceivedRequest, answer: ModelAnswer) -> Any:
+        """Write a chat completion or a response, by the request's path."""
+        if request.path == "/v1/responses":
+            return _response(answer)
+        reason = _finish(answer)
         choices = [
-            {"index": index, "message": self._message(text, said), "finish_reason": _finish(said)}
-            for index, text in enumerate(said.texts)
+            {"index": index, "message": self._message(text, answer), "finish_reason": reason}
+            for index, text in enumerate(answer.texts)
         ]
         usage = {
-            "prompt_tokens": said.usage.prompt_tokens,
-            "completion_tokens": said.usage.completion_tokens,
+            "prompt_tokens": answer.usage.prompt_tokens,
+            "completion_tokens": answer.usage.completion_tokens,
         }
         return {"object": "chat.completion", "model": MODEL, "choices": choices, "usage": usage}
 
-    def _message(self, text: str, said: Said) -> dict[str, Any]:
+    def _message(self, text: str, answer: ModelAnswer) -> dict[str, Any]:
         message: dict[str, Any] = {"role": "assistant", "content": text}
-        if said.finish_reason == "refusal":
+        if answer.finish_reason == "refusal":
             message |= {"content": None, "refusal": text}
-        if said.reasoning is not None:
-            message[self.reasoning_field] = said.reasoning
+        if answer.reasoning is not None:
+            message[self.reasoning_field] = answer.reasoning
         return message
 
 
 class FakeVLLM(FakeOpenAI):
-    """vLLM's OpenAI-compatible server, which is silent about fields that it does not know."""
+    """An OpenAI-compatible server of vLLM, which ignores fields that it does not know."""
 
     version = "0.32.0"
-    """From 0.12 on structured output has other names (vLLM documentation, release notes)."""
+    """Version; since 0.12 structured output has other names (vLLM documentation, release notes)."""
 
-    def read(self, path: str, body: Any) -> Asked | None:
-        """Understand a chat completion with vLLM's own fields (vLLM docs, Structured Outputs)."""
-        asked = super().read(path, body)
-        if asked is None:
+    def read(self, path: str, body: Any) -> ReceivedRequest | None:
+        """Read a chat completion with vLLM's own fields (vLLM docs, "Structured Outputs")."""
+        chat = super().read(path, body)
+        if chat is None:
             return None
         guided = body.get("structured_outputs", {})
         if tuple(map(int, self.version.split("."))) < (0, 12):
             prefix = "guided_"
             older = {name: value for name, value in body.items() if name.startswith(prefix)}
             guided = {name.removeprefix(prefix): value for name, value in older.items()}
-        sampling = dict(asked.sampling)
+        sampling = dict(chat.sampling)
         if guided and "json" not in guided:
             sampling["guided_decoding"] = guided
-        return Asked(path, body, asked.messages, asked.schema or guided.get("json"), sampling)
+        schema = chat.schema or guided.get("json")
+        return ReceivedRequest(path, body, chat.messages, schema, sampling)
 
     def other(self, path: str, body: Any) -> Any:
-        """Say that the server is healthy, and which it is."""
+        """Answer the health check, the version and the list of models."""
         answers = {"/health": b"", "/version": {"version": self.version}}
         return answers[path] if path in answers else super().other(path, body)
 
     def error(self, code: int, message: str) -> Any:
-        """An error in vLLM's shape."""
+        """Write an error of vLLM."""
         return {"error": {"message": message, "type": "BadRequestError", "code": code}}
 
 
@@ -95,7 +98,7 @@ class FakeOllama(FakeServer):
 
     Attributes:
         models: Names of the models that the server has; a pull adds to them.
-        context: Tokens of context: of a longer prompt, only so many are read.
+        context: Tokens of context; of a longer prompt, the rest is not read.
     """
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
@@ -103,17 +106,17 @@ class FakeOllama(FakeServer):
         self.models = [f"{MODEL}:latest"]
         self.context = 4096
 
-    def read(self, path: str, body: Any) -> Asked | None:
-        """Understand a chat."""
+    def read(self, path: str, body: Any) -> ReceivedRequest | None:
+        """Read a chat."""
         if path != "/api/chat":
             return None
         schema = body.get("format")
         sampling = _sampling(body.get("options") or {})
-        wanted = schema if isinstance(schema, dict) else None
-        return Asked(path, body, body["messages"], wanted, sampling, body.get("think"))
+        schema = schema if isinstance(schema, dict) else None
+        return ReceivedRequest(path, body, body["messages"], schema, sampling, body.get("think"))
 
     def other(self, path: str, body: Any) -> Any:
-        """List the models, pull one, or tell the version."""
+        """List the models, pull one, or return the version."""
         if path == "/api/version":
             return {"version": "0.13.0"}
         if path == "/api/tags":
@@ -128,24 +131,24 @@ class FakeOllama(FakeServer):
             return b"".join(json.dumps(state).encode() + b"\n" for state in states)
         return None
 
-    def write(self, asked: Asked, said: Said) -> Any:
-        """Answer a chat."""
-        message: dict[str, Any] = {"role": "assistant", "content": said.texts[0]}
-        if said.reasoning is not None:
-            message["thinking"] = said.reasoning
-        context = (asked.body.get("options") or {}).get("num_ctx") or self.context
+    def write(self, request: ReceivedRequest, answer: ModelAnswer) -> Any:
+        """Write the answer to a chat."""
+        message: dict[str, Any] = {"role": "assistant", "content": answer.texts[0]}
+        if answer.reasoning is not None:
+            message["thinking"] = answer.reasoning
+        context = (request.body.get("options") or {}).get("num_ctx") or self.context
         return {
-            "model": asked.body["model"],
+            "model": request.body["model"],
             "created_at": "2026-01-01T00:00:00Z",
             "message": message,
             "done": True,
-            "done_reason": said.finish_reason,
-            "prompt_eval_count": min(said.usage.prompt_tokens, context),
-            "eval_count": said.usage.completion_tokens,
+            "done_reason": answer.finish_reason,
+            "prompt_eval_count": min(answer.usage.prompt_tokens, context),
+            "eval_count": answer.usage.completion_tokens,
         }
 
     def error(self, code: int, message: str) -> Any:
-        """An error in Ollama's shape."""
+        """Write an error of Ollama."""
         return {"error": message}
 
 
@@ -155,25 +158,25 @@ _NAMES = {
     "num_predict": "max_tokens",
     "repeat_penalty": "repetition_penalty",
 }
-"""Names that protocols have for what Chainette calls otherwise."""
+"""Chainette's names of parameters that protocols call otherwise."""
 
 
 def _sampling(fields: dict[str, Any]) -> dict[str, Any]:
-    """What of a request's fields are sampling parameters, under Chainette's names."""
+    """The sampling parameters among a request's fields, under Chainette's names."""
     named = {_NAMES.get(name, name): value for name, value in fields.items()}
     known = set(SamplingParams.model_fields) - {"guided_decoding"}
     return {name: value for name, value in named.items() if name in known}
 
 
-def _finish(said: Said) -> str:
-    return "stop" if said.finish_reason == "refusal" else said.finish_reason
+def _finish(answer: ModelAnswer) -> str:
+    return "stop" if answer.finish_reason == "refusal" else answer.finish_reason
 
 
-def _response(said: Said) -> dict[str, Any]:
+def _response(answer: ModelAnswer) -> dict[str, Any]:
     """An answer of the Responses API."""
-    text = {"type": "output_text", "text": said.texts[0], "annotations": []}
-    if said.finish_reason == "refusal":
-        text = {"type": "refusal", "refusal": said.texts[0]}
+    text = {"type": "output_text", "text": answer.texts[0], "annotations": []}
+    if answer.finish_reason == "refusal":
+        text = {"type": "refusal", "refusal": answer.texts[0]}
     message = {
         "id": "m",
         "type": "message",
@@ -182,8 +185,8 @@ def _response(said: Said) -> dict[str, Any]:
         "content": [text],
     }
     reasons = {"length": "max_output_tokens", "content_filter": "content_filter"}
-    reason = reasons.get(said.finish_reason)
-    read, written = said.usage.prompt_tokens, said.usage.completion_tokens
+    reason = reasons.get(answer.finish_reason)
+    read, written = answer.usage.prompt_tokens, answer.usage.completion_tokens
     return {
         "id": "r",
         "object": "response",

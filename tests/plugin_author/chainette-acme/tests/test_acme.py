@@ -1,4 +1,4 @@
-"""The promises that every backend keeps."""
+"""The promises of every backend."""
 
 from __future__ import annotations
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from chainette.engine.client.request import Request
-from chainette.engine.http.client import BaseHTTPClient
-from chainette.engine.client.request import with_instruction
-from chainette.engine.http.openai_chat import unreadable
-from chainette.types import Completion, LLMOutput
-from chainette.usage import Usage
+from chainette.backend import (
+    BaseHTTPClient,
+    Completion,
+    LLMOutput,
+    Request,
+    Usage,
+    unreadable,
+    with_instruction,
+)
 
 from chainette_acme.config import AcmeConfig
 
@@ -24,31 +27,26 @@ KNOBS = {
 
 
 class AcmeClient(BaseHTTPClient):
-    """Client of `POST {endpoint}/v2/complete`."""
+    """A client of `POST {endpoint}/v2/complete`."""
 
     config: AcmeConfig
     default_endpoint = "https://api.acme.example"
     api_key_envs = ("ACME_API_KEY",)
 
-    def _key_headers(self, key: str) -> dict[str, str]:
+    def key_headers(self, key: str) -> dict[str, str]:
+        """The header of Acme's token."""
         return {"X-Acme-Token": key}
 
     async def list_models(self) -> list[str] | None:
         """Names of the server's engines."""
-        answer = await self._send("GET", "/v2/engines")
+        answer = await self.send("GET", "/v2/engines")
         return list(answer["engines"])
 
     async def _chat(self, request: Request) -> LLMOutput:
-        answer = await self._send("POST", "/v2/complete", self._body(request))
-        try:
-            cut = answer["ended"] == "too long"
-            completion = Completion(answer["reply"], finish_reason="length" if cut else "stop")
-            usage = Usage(answer["meter"]["read"], answer["meter"]["written"])
-        except (KeyError, TypeError):
-            raise unreadable("completion", answer) from None
-        return LLMOutput([completion], usage=usage)
+        return self.read_answer(await self.send("POST", "/v2/complete", self.body(request)))
 
-    def _body(self, request: Request) -> dict[str, Any]:
+    def body(self, request: Request) -> dict[str, Any]:
+        """The body of a request."""
         messages, schema = request.messages, None
         if request.output is not None and request.mode == "json_schema":
             schema = request.output.schema
@@ -63,3 +61,13 @@ class AcmeClient(BaseHTTPClient):
         if schema is not None:
             body["shape"] = schema
         return body | self.config.extra_body
+
+    def read_answer(self, answer: Any) -> LLMOutput:
+        """Read the body of an answer."""
+        try:
+            reason = "length" if answer["ended"] == "too long" else "stop"
+            completion = Completion(answer["reply"], finish_reason=reason)
+            usage = Usage(answer["meter"]["read"], answer["meter"]["written"])
+        except (KeyError, TypeError):
+            raise unreadable("completion", answer) from None
+        return LLMOutput([completion], usage=usage)
