@@ -1,4 +1,4 @@
-"""The contract passes a right backend and catches a wrong one, whatever promise is broken."""
+"""The contract accepts a correct backend and finds every broken promise."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 import pytest
 from chainette.engine.client import retry
-from chainette.testing.contract import checks, concurrency, failures
+from chainette.testing.contract import BackendContract, checks, concurrency, failures
+from chainette.testing.report import check_backend
 
 BACKEND = """
 import asyncio
@@ -60,7 +61,7 @@ class TestToy(BackendContract):
 
 @dataclass(frozen=True)
 class Mutation:
-    """A broken promise, and the check that must see it."""
+    """A broken promise, and the check that must find it."""
 
     check: str
     client: str = "    pass"
@@ -111,7 +112,7 @@ MUTATIONS = {
         """,
     ),
     "a conversation is folded into one message": Mutation(
-        "test_a_conversation_arrives_as_it_was_given",
+        "test_a_conversation_arrives_unchanged",
         """
         def messages(self, request):
             text = " ".join(message["content"] for message in request.messages)
@@ -133,7 +134,7 @@ MUTATIONS = {
             return fields | ({"top_p": fields["top_p"] / 2} if "top_p" in fields else {})
         """,
     ),
-    "a parameter is dropped in silence": Mutation(
+    "a parameter is dropped without a warning": Mutation(
         "test_a_sampling_parameter_arrives_or_is_warned_of and top_k",
         """
         def _supported(self, sampling):
@@ -149,7 +150,7 @@ MUTATIONS = {
             return super()._supported(sampling)
         """,
     ),
-    "guided decoding is dropped in silence": Mutation(
+    "guided decoding is dropped without a warning": Mutation(
         "test_guided_decoding_arrives_or_is_warned_of",
         """
         def _supported(self, sampling):
@@ -246,14 +247,14 @@ MUTATIONS = {
         """,
     ),
     "a server's failure is blamed on the request": Mutation(
-        "test_a_fault_of_the_wire_becomes_its_error and 503",
+        "test_a_fault_of_the_connection_becomes_its_error and 503",
         """
         def status_error(self, status, body, url, headers):
             return RequestError("bad request", status=status)
         """,
     ),
     "a page becomes an answer": Mutation(
-        "test_a_fault_of_the_wire_becomes_its_error and html",
+        "test_a_fault_of_the_connection_becomes_its_error and html",
         """
         async def _chat(self, request):
             try:
@@ -263,7 +264,7 @@ MUTATIONS = {
         """,
     ),
     "a failed output without a completion": Mutation(
-        "test_a_fault_of_the_wire_becomes_its_error and 500",
+        "test_a_fault_of_the_connection_becomes_its_error and 500",
         """
         async def complete(self, *arguments, **options):
             output = await super().complete(*arguments, **options)
@@ -273,21 +274,21 @@ MUTATIONS = {
         """,
     ),
     "no timeouts": Mutation(
-        "test_a_fault_of_the_wire_becomes_its_error and stalled",
+        "test_a_fault_of_the_connection_becomes_its_error and stalled",
         """
         def __init__(self, config, capabilities=None):
             super().__init__(config.model_copy(update={"timeout": 3600.0}), capabilities)
         """,
     ),
     "nothing is sent again": Mutation(
-        "test_what_fails_in_passing_is_sent_again",
+        "test_a_transient_failure_is_sent_again",
         """
         def __init__(self, config, capabilities=None):
             super().__init__(config.model_copy(update={"max_retries": 0}), capabilities)
         """,
     ),
     "everything is sent again": Mutation(
-        "test_what_cannot_get_better_is_sent_once",
+        "test_a_permanent_failure_is_sent_once",
         """
         def status_error(self, *arguments):
             error = super().status_error(*arguments)
@@ -305,7 +306,7 @@ MUTATIONS = {
         """,
     ),
     "a server that is gone is one bad row after another": Mutation(
-        "test_a_server_that_is_not_there_is_said_to_be_unreachable",
+        "test_a_server_that_is_down_is_unreachable",
         """
         async def _chat(self, request):
             try:
@@ -472,7 +473,7 @@ MUTATIONS = {
 def outcome(
     make_plugin: Callable[..., str], pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[..., dict[str, int]]:
-    """Runs the checks on a backend with a mutation; how many passed and failed."""
+    """A function that runs the checks on a mutated backend and counts the results."""
 
     for module in (checks, concurrency, failures):
         monkeypatch.setattr(module, "PATIENCE", 3.0)
@@ -486,23 +487,87 @@ def outcome(
         )
         make_plugin(source, "toy")
         pytester.makepyfile(test_toy=CONTRACT)
-        found = pytester.runpytest_inprocess("-q", *options).parseoutcomes()
+        counts = pytester.runpytest_inprocess("-q", *options).parseoutcomes()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            gc.collect()  # what a wrong backend leaves open is not the next test's affair
-        return found
+            gc.collect()  # a wrong backend leaves connections open
+        return counts
 
     return run
 
 
 @pytest.mark.timeout(240)
-def test_a_right_backend_passes_every_check(outcome: Callable[..., dict[str, int]]) -> None:
-    found = outcome(Mutation(""))
-    assert set(found) == {"passed"}
-    assert found["passed"] > 70
+def test_a_correct_backend_passes_every_check(outcome: Callable[..., dict[str, int]]) -> None:
+    counts = outcome(Mutation(""))
+    assert set(counts) == {"passed"}
+    assert counts["passed"] > 70
 
 
 @pytest.mark.parametrize("name", MUTATIONS)
 def test_a_broken_promise_is_caught(name: str, outcome: Callable[..., dict[str, int]]) -> None:
     mutation = MUTATIONS[name]
     assert outcome(mutation, "-k", mutation.check).get("failed", 0) > 0
+
+
+def test_a_check_is_overridden_only_with_a_reason() -> None:
+    class Marked(BackendContract):
+        backend = "toy"
+
+        @pytest.mark.xfail(reason="the server closes its connections late")
+        def test_no_prompts_give_no_outputs(self) -> None:
+            raise NotImplementedError
+
+        def test_a_promise_of_its_own(self) -> None: ...
+
+    class Derived(Marked):
+        backend = "other"
+
+    with pytest.raises(TypeError, match=r"overrides the check test_no_prompts.*xfail\(reason=…\)"):
+
+        class Unmarked(BackendContract):
+            def test_no_prompts_give_no_outputs(self) -> None: ...
+
+    with pytest.raises(TypeError, match="Without overrides the check"):
+
+        class Without(Derived):
+            test_no_prompts_give_no_outputs = None
+
+    class Mixin:
+        @pytest.mark.xfail
+        def test_no_prompts_give_no_outputs(self) -> None: ...
+
+    with pytest.raises(TypeError, match="Mixin overrides the check"):
+
+        class Mixed(Mixin, BackendContract):
+            pass
+
+
+WITLESS = """
+from chainette.backend import Backend, BaseClient, Capabilities, Completion, EngineConfig
+from chainette.backend import LLMOutput, RequestError, Usage, hookimpl
+
+class Client(BaseClient):
+    async def _chat(self, request):
+        if request.output is not None and request.output.name == "Tree":
+            raise RequestError("recursion is not supported")
+        return LLMOutput([Completion("Yes.", finish_reason="stop")], usage=Usage(1, 1))
+
+@hookimpl
+def chainette_backends():
+    capabilities = Capabilities(json_schema=True)
+    return [Backend("witless", EngineConfig, Client, capabilities, summary="no wit")]
+"""
+
+
+def test_an_answer_of_a_real_model_that_does_not_fit_is_not_the_plugin_s_failure(
+    make_plugin: Callable[..., str],
+) -> None:
+    make_plugin(WITLESS, "witless")
+    promises = {promise.name: promise for promise in check_backend("witless", "none", {})}
+    typed = promises["a typed answer is an instance of"]
+    assert (typed.passed, typed.failed, typed.model) == (0, 1, 9)
+    assert "recursion is not supported" in str(typed)
+    assert "the model's answer: engine 'contract-0': the answer is not a valid Person" in str(typed)
+    assert sum(promise.failed for promise in promises.values()) == 1
+    typed.failed = 0
+    assert str(typed).startswith("model   a typed answer is an instance of (0 of 9)")

@@ -1,11 +1,11 @@
-"""The contract of backends, run on an installed one, as a report."""
+"""A report of the contract on an installed backend."""
 
 from __future__ import annotations
 
 import os
 import re
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
@@ -18,6 +18,7 @@ from chainette.engine.http.client import BaseHTTPClient
 from chainette.engine.http.openai_chat import OpenAIChatClient
 from chainette.errors import ConfigError, PluginError
 from chainette.plugins import discovery
+from chainette.testing.model_error import ModelError
 
 SERVERS = {
     "openai": "chainette.testing.servers:FakeOpenAI",
@@ -27,7 +28,8 @@ SERVERS = {
 }
 """Fake servers by the names of their protocols."""
 OURS = {"vllm_api": "vllm", "ollama_api": "ollama"}
-"""The protocols of our own backends, where they are more than chat completions."""
+"""Protocols of our own backends, where they are more than chat completions."""
+_MODEL_ERROR = f"{ModelError.__module__}.{ModelError.__name__}: "
 MODULE = """
 from chainette.testing.contract import BackendContract
 {imported}
@@ -42,69 +44,84 @@ class TestPlugin(BackendContract):
 
 @dataclass
 class Promise:
-    """One check, with all values that it was tried with.
+    """The results of one check, for all its parameters.
 
     Attributes:
-        name: What is promised.
-        passed: How often it was kept.
-        failed: How often it was not.
-        skipped: How often it could not be checked.
-        reasons: Why, in words, for those that failed or were skipped.
+        name: The check's name in words.
+        passed: Number of parameters for which it passed.
+        failed: Number for which it failed.
+        model: Number for which a real model's answer did not fit, which is not the plugin's fault.
+        skipped: Number for which it could not be run.
+        reasons: The messages of those that did not pass.
     """
 
     name: str
     passed: int = 0
     failed: int = 0
+    model: int = 0
     skipped: int = 0
     reasons: dict[str, None] = field(default_factory=dict)
 
     def __str__(self) -> str:
         """One line, and one more for each reason."""
-        state = "FAILED" if self.failed else "ok" if self.passed else "skipped"
-        times = f" ({self.passed} of {self.passed + self.failed})" if self.failed else ""
+        missed = self.failed + self.model
+        results = [("FAILED", self.failed), ("model", self.model), ("ok", self.passed)]
+        state = next((state for state, number in results if number), "skipped")
+        times = f" ({self.passed} of {self.passed + missed})" if missed else ""
         return "\n      ".join([f"{state:<8}{self.name}{times}", *self.reasons])
 
 
 class Collector:
-    """A plugin of pytest that keeps what came of every check."""
+    """A pytest plugin that collects the results of every check."""
 
     def __init__(self) -> None:
         self.promises: dict[str, Promise] = {}
 
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(
+        self, call: pytest.CallInfo[None]
+    ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+        """Mark the report of a failure whose cause is the answer of a real model."""
+        report = yield
+        if call.excinfo is not None and isinstance(call.excinfo.value, ModelError):
+            report.user_properties.append(("model", True))
+        return report
+
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Count one outcome."""
+        """Count a result."""
         if report.when != "call" and report.passed:
             return
         name = report.nodeid.rpartition("::")[2].partition("[")[0]
         shown = name.removeprefix("test_").replace("_", " ")
         promise = self.promises.setdefault(name, Promise(shown))
-        outcome = "skipped" if report.skipped else report.outcome
+        outcome = "model" if ("model", True) in report.user_properties else report.outcome
         setattr(promise, outcome, getattr(promise, outcome) + 1)
         if report.skipped and isinstance(report.longrepr, tuple):
             promise.reasons[report.longrepr[2].removeprefix("Skipped: ")] = None
         elif report.failed:
-            said = re.findall(r"^E +(.*)", report.longreprtext, re.MULTILINE)
-            promise.reasons[said[0] if said else report.longreprtext[-200:]] = None
+            lines = re.findall(r"^E +(.*)", report.longreprtext, re.MULTILINE)
+            reason = lines[0] if lines else report.longreprtext[-200:]
+            promise.reasons[reason.removeprefix(_MODEL_ERROR)] = None
 
 
 def find_backends(package: str) -> list[str]:
-    """The backends of a distribution, or the one of that name.
+    """The backends of a distribution, or the backend of that name.
 
     Raises:
-        PluginError: There is none.
+        PluginError: No backend and no distribution has the name.
     """
-    if package in discovery.installed():
+    if package in discovery.names():
         return [package]
-    wanted = re.sub(r"[-_.]+", "-", package).lower()
-    found = [
+    distribution = re.sub(r"[-_.]+", "-", package).lower()
+    backends = [
         info.name
         for info in discovery.survey()
-        if re.sub(r"[-_.]+", "-", info.distribution).lower() == wanted
+        if re.sub(r"[-_.]+", "-", info.distribution).lower() == distribution
     ]
-    if not found:
-        known = ", ".join(discovery.installed()) or "none"
+    if not backends:
+        known = ", ".join(discovery.names()) or "none"
         raise PluginError(f"no backend and no plugin {package!r} is installed; backends: {known}")
-    return found
+    return backends
 
 
 def check_backend(backend: str, server: str, fields: Mapping[str, Any]) -> list[Promise]:
@@ -113,19 +130,19 @@ def check_backend(backend: str, server: str, fields: Mapping[str, Any]) -> list[
     Args:
         backend: Its name.
         server: Name of a fake server's protocol, `module:Class`, `none` for the server that the
-            fields configure, or nothing to choose by the client's class.
+            fields configure, or an empty text to choose by the client's class.
         fields: Fields of its engines.
 
     Raises:
         PluginError: The backend cannot be loaded.
-        ConfigError: There is no such server, or one has to be named.
+        ConfigError: The fake server does not exist, or one has to be named.
     """
     client = discovery.load(backend).client_class()
-    named = SERVERS.get(server, server) if server else _usual_server(backend, client)
-    module, _, name = named.partition(":")
+    reference = SERVERS.get(server, server) if server else _usual_server(backend, client)
+    module, _, name = reference.partition(":")
     try:
-        imported = f"from {module} import {name}" if named else ""
-        if named:
+        imported = f"from {module} import {name}" if reference else ""
+        if reference:
             getattr(import_module(module), name)
     except (ImportError, AttributeError, ValueError) as error:
         known = ", ".join(SERVERS)

@@ -1,4 +1,4 @@
-"""The promises that every backend keeps, as pytest checks; needs the extra `chainette[testing]`.
+"""The promises of every backend as pytest checks; needs the extra `chainette[testing]`.
 
 A plugin author subclasses `BackendContract` in a test module:
 
@@ -10,7 +10,7 @@ A plugin author subclasses `BackendContract` in a test module:
 
 import pytest
 
-# A check that fails shows the values that it compared.
+# A failed check shows the values that it compared.
 KINDS = ("answers", "concurrency", "configuration", "failures", "secrets", "structured")
 pytest.register_assert_rewrite(*(f"{__name__}.{kind}" for kind in KINDS))
 
@@ -32,4 +32,4 @@ class BackendContract(
     SecretChecks,
     ConfigurationChecks,
 ):
-    """What the design promises of every backend; see `Checks` for what a subclass sets."""
+    """The promises of every backend; `Checks` documents the attributes that a subclass sets."""

@@ -27,7 +27,7 @@ VALUES: dict[str, Any] = {
     "repetition_penalty": 1.5,
     "n": 2,
 }
-"""One value of every sampling parameter, all unlike the defaults."""
+"""A value of every sampling parameter, none of them a default."""
 CONVERSATION: list[Message] = [
     {"role": "system", "content": "Be brief."},
     {"role": "user", "content": "Say one."},
@@ -37,18 +37,18 @@ CONVERSATION: list[Message] = [
 
 
 def late_first(messages: list[Message]) -> Reply:
-    """Answers `row 3` by `answer 3`, earlier rows later than the others."""
+    """Answer `row 3` with `answer 3`, and the first rows later than the others."""
     number = int(messages[-1]["content"].split()[-1])
     return Reply(f"answer {number}", delay=0.2 if number < 5 else 0.0)
 
 
 class AnswerChecks(Checks):
-    """What comes back is what was asked for."""
+    """Checks of plain answers."""
 
     def test_outputs_have_the_length_and_order_of_the_prompts(
         self, engine: BaseClient, server: Any
     ) -> None:
-        """Also when the first prompts are the last to be answered."""
+        """The order holds when the first prompts are answered last."""
         if server is None:
             outputs = engine.generate(["Say a.", "Say b."], SamplingParams(max_tokens=8))
             assert [output.error for output in outputs] == [None, None]
@@ -60,11 +60,11 @@ class AnswerChecks(Checks):
         assert texts == [f"answer {number}" for number in range(20)]
 
     def test_no_prompts_give_no_outputs(self, engine: BaseClient) -> None:
-        """And no error."""
+        """No prompts are no error."""
         assert engine.generate([]) == []
 
-    def test_a_conversation_arrives_as_it_was_given(self, engine: BaseClient, server: Any) -> None:
-        """Roles, texts and their order."""
+    def test_a_conversation_arrives_unchanged(self, engine: BaseClient, server: Any) -> None:
+        """Roles, texts and their order are the same."""
         self.needs_script(server)
         output = engine.generate([CONVERSATION])[0]
         assert output.error is None
@@ -74,7 +74,7 @@ class AnswerChecks(Checks):
     def test_a_sampling_parameter_arrives_or_is_warned_of(
         self, name: str, engine: BaseClient, server: Any, caplog: pytest.LogCaptureFixture
     ) -> None:
-        """What the backend claims arrives as it was; what it does not claim is named, once."""
+        """A claimed parameter arrives unchanged; for another one there is one warning."""
         self.needs_script(server)
         outputs = []
         with caplog.at_level(logging.WARNING, logger="chainette"):
@@ -93,7 +93,7 @@ class AnswerChecks(Checks):
     def test_guided_decoding_arrives_or_is_warned_of(
         self, engine: BaseClient, server: Any, caplog: pytest.LogCaptureFixture
     ) -> None:
-        """A constraint is never dropped in silence."""
+        """A constraint is never dropped without a warning."""
         self.needs_script(server)
         guided = SamplingParams(guided_decoding=GuidedDecodingParams(choice=["yes", "no"]))
         with caplog.at_level(logging.WARNING, logger="chainette"):
@@ -105,32 +105,34 @@ class AnswerChecks(Checks):
             assert "guided_decoding" in caplog.text
 
     def test_n_completions_come_for_each_prompt(self, engine: BaseClient, server: Any) -> None:
-        """Where the backend claims `n`; everywhere else there is one."""
-        many = 2 if "n" in engine.capabilities.sampling else 1
+        """There are `n` where the backend claims the parameter, else there is one."""
+        number = 2 if "n" in engine.capabilities.sampling else 1
         output = engine.generate(["row 1"], SamplingParams(n=2, max_tokens=8))[0]
         assert output.error is None
-        assert len(output.outputs) == many
+        assert len(output.outputs) == number
 
     def test_usage_latency_and_finish_reason_are_reported(
         self, engine: BaseClient, server: Any
     ) -> None:
-        """Under one meaning in every backend."""
+        """They have one meaning in every backend."""
         output = engine.generate(["one two three"], SamplingParams(max_tokens=8))[0]
         assert output.error is None
         assert output.latency > 0
+        completion = output.outputs[0]
+        assert completion.finish_reason in (("stop",) if server else ("stop", "length"))
+        if not self.usage:
+            assert output.usage is None
+            return
         assert output.usage is not None
         assert output.usage.prompt_tokens > 0
         assert output.usage.completion_tokens > 0
-        if server is None:
-            assert output.outputs[0].finish_reason in ("stop", "length")
-            return
-        assert output.usage == count_words(server.requests[-1], [output.outputs[0].text])
-        assert output.outputs[0].finish_reason == "stop"
+        if server is not None:
+            assert output.usage == count_words(server.requests[-1], [completion.text])
 
     def test_reasoning_is_apart_from_the_answer(
         self, make_engine: MakeEngine, server: Any, caplog: pytest.LogCaptureFixture
     ) -> None:
-        """Or, where the backend has none, a warning says that it is switched off."""
+        """Where the backend does not report it, a warning says that it is switched off."""
         self.needs_script(server)
         server.set_answers(lambda _: Reply("answer", reasoning="because"))
         with caplog.at_level(logging.WARNING, logger="chainette"):

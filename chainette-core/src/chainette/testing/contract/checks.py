@@ -1,4 +1,4 @@
-"""What all checks need: an engine of the backend, on a server whose answers are scripted."""
+"""The base of all checks: an engine of the backend, on a server with scripted answers."""
 
 from __future__ import annotations
 
@@ -14,28 +14,37 @@ from chainette.testing import faults
 from chainette.testing.fake_server import FakeServer
 
 KEY = "sk-SENTINEL-0123456789abcdef"
-"""The API key that no output may ever show."""
+"""The API key that no output may show."""
 PATIENCE = 20.0
-"""Seconds after which something that should end is taken to hang."""
+"""Seconds after which a call counts as hanging."""
 MakeEngine = Callable[..., BaseClient]
 
 
 class Checks:
-    """The base of all checks.
+    """The base of all checks; a subclass sets the attributes.
 
-    A subclass sets the attributes. To leave out a promise that a backend cannot keep, override the
-    check and mark it `pytest.mark.xfail(reason=…)`, so that the gap is seen.
+    A promise that a backend cannot keep is overridden and marked, so that the gap is reported::
+
+        @pytest.mark.xfail(reason="the server has no seed")
+        def test_a_sampling_parameter_arrives_or_is_warned_of(self) -> None:
+            raise NotImplementedError
+
+    An override without that mark is refused.
 
     Attributes:
-        backend: Name of the backend, as its entry point has it.
+        backend: Name of the backend, the same as that of its entry point.
         fields: Fields that its engines need, such as `model`.
-        server_class: The fake server that speaks its protocol; `None` runs the checks that need no
-            script against the backend as `fields` configure it, with its real model.
+        server_class: The fake server of its protocol. `None` runs the checks that need no script
+            on the engine that `fields` configure, with its real model.
         http: Whether requests go over HTTP; an engine in this process has no HTTP faults.
-        refusals: Whether the protocol can tell that the model refused to answer.
+        refusals: Whether the protocol reports that the model refused to answer.
+        usage: Whether the protocol reports the tokens of a request.
         failure: An answer in a script that makes one request fail.
-        enforced_in_part: The hard types whose schema a real server enforces only in part, so that
-            an answer may be an error that says so.
+        enforced_in_part: Names of the hard types whose schema a real server enforces only in part;
+            their answers may be errors that say so.
+
+    Raises:
+        TypeError: A check is overridden and not marked.
     """
 
     backend: ClassVar[str]
@@ -43,12 +52,26 @@ class Checks:
     server_class: ClassVar[type[Any] | None] = None
     http: ClassVar[bool] = True
     refusals: ClassVar[bool] = True
+    usage: ClassVar[bool] = True
     enforced_in_part: ClassVar[Sequence[str]] = ()
     failure: ClassVar[Any] = faults.status(400, "a prompt that the server does not like")
 
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Refuse a check that is overridden and not marked `xfail` with a reason."""
+        super().__init_subclass__(**options)
+        for name in dir(cls):
+            owners = [base for base in cls.__mro__ if name in vars(base)]
+            if not (name.startswith("test_") and any(_is_ours(owner) for owner in owners)):
+                continue
+            if not (_is_ours(owners[0]) or _is_expected_to_fail(getattr(cls, name))):
+                raise TypeError(
+                    f"{owners[0].__name__} overrides the check {name}: mark the override "
+                    "@pytest.mark.xfail(reason=…), so that the missing promise is reported"
+                )
+
     @pytest.fixture
     def server(self) -> Iterator[Any]:
-        """The fake server, or `None` when the model is a real one."""
+        """The fake server, or `None` for a real model."""
         if self.server_class is None:
             yield None
         else:
@@ -59,47 +82,57 @@ class Checks:
     def make_engine(
         self, server: FakeServer | None, monkeypatch: pytest.MonkeyPatch
     ) -> Iterator[MakeEngine]:
-        """Makes engines of the backend; the registry is the test's own."""
+        """A function that makes engines of the backend, in a registry of their own."""
         monkeypatch.setattr(registry, "_configs", {})
         monkeypatch.setattr(registry, "_clients", {})
-        made: list[BaseClient] = []
+        clients: list[BaseClient] = []
 
         def make(**fields: Any) -> BaseClient:
-            name = f"contract-{len(made)}"
+            name = f"contract-{len(clients)}"
             config = registry.register_engine(
                 name, backend=self.backend, **self.engine_fields(server), **fields
             )
-            made.append(registry.client_for(config))
-            return made[-1]
+            clients.append(registry.client_for(config))
+            return clients[-1]
 
         yield make
-        for client in made:
+        for client in clients:
             client.release()
 
     @pytest.fixture
     def engine(self, make_engine: MakeEngine) -> BaseClient:
-        """One engine with nothing but the backend's own fields."""
+        """An engine with the backend's own fields alone."""
         return make_engine()
 
     def engine_fields(self, server: FakeServer | None) -> dict[str, Any]:
-        """Fields of every engine; override it when the server is found by other than `endpoint`."""
+        """Fields of every engine; override it where `endpoint` does not lead to the server."""
         endpoint = {} if server is None or not self.http else {"endpoint": server.endpoint}
         return {**endpoint, **self.fields}
 
     def needs_script(self, server: FakeServer | None) -> None:
-        """Skip a check whose answers a real model cannot be told."""
+        """Skip a check that needs scripted answers, where the model is real."""
         if server is None:
             pytest.skip("the answers of a real model cannot be scripted")
 
     def needs_http(self, server: FakeServer | None) -> None:
-        """Skip a check of what only happens over HTTP."""
+        """Skip a check of HTTP, where there is none."""
         self.needs_script(server)
         if not self.http:
             pytest.skip("the engine runs in this process")
 
 
+def _is_ours(owner: type) -> bool:
+    """Whether a class belongs to the contract itself."""
+    return owner.__module__.startswith("chainette.testing.contract")
+
+
+def _is_expected_to_fail(check: Any) -> bool:
+    marks = getattr(check, "pytestmark", [])
+    return any(mark.name == "xfail" and mark.kwargs.get("reason") for mark in marks)
+
+
 def eventually(condition: Callable[[], bool]) -> bool:
-    """Whether something becomes true before patience ends."""
+    """Whether a condition becomes true within `PATIENCE`."""
     deadline = time.monotonic() + PATIENCE
     while not condition():
         if time.monotonic() > deadline:

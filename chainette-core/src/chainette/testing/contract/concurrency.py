@@ -18,17 +18,17 @@ BRIEF = SamplingParams(max_tokens=8)
 
 
 def echo(messages: list[Message]) -> Reply:
-    """Repeats the prompt after a moment."""
+    """Repeat the prompt, a little later."""
     return Reply(messages[-1]["content"], delay=0.02)
 
 
 class ConcurrencyChecks(Checks):
-    """An engine can be shared by whatever a program consists of."""
+    """Checks of engines that tasks, threads and event loops share."""
 
     def test_no_more_requests_are_in_flight_than_max_concurrency(
         self, make_engine: MakeEngine, server: Any
     ) -> None:
-        """And no fewer, when there is enough to do."""
+        """The limit is reached when there are enough prompts."""
         self.needs_script(server)
         server.set_answers(lambda _: Reply("fine", delay=0.1))
         outputs = make_engine(max_concurrency=3).generate(["row"] * 12)
@@ -38,7 +38,7 @@ class ConcurrencyChecks(Checks):
     def test_generate_works_inside_a_running_event_loop(
         self, engine: BaseClient, server: Any
     ) -> None:
-        """As in a notebook."""
+        """A notebook cell does so."""
 
         async def cell() -> list[LLMOutput]:
             return engine.generate(["row 1", "row 2"], BRIEF)
@@ -46,7 +46,7 @@ class ConcurrencyChecks(Checks):
         assert [output.error for output in asyncio.run(cell())] == [None, None]
 
     def test_an_engine_serves_several_threads(self, engine: BaseClient, server: Any) -> None:
-        """Each gets its own answers."""
+        """Each thread receives its own answers."""
         if server is not None:
             server.set_answers(echo)
 
@@ -61,7 +61,7 @@ class ConcurrencyChecks(Checks):
             assert texts == [[f"thread {t} row {row}" for row in range(4)] for t in range(6)]
 
     def test_an_engine_serves_one_event_loop_after_another(self, engine: BaseClient) -> None:
-        """Also when the first one ended without closing anything."""
+        """The first loop may end without closing anything."""
 
         async def call() -> LLMOutput:
             output = await engine.complete("row 1", BRIEF)
@@ -73,7 +73,7 @@ class ConcurrencyChecks(Checks):
     def test_cancelled_requests_leave_nothing_behind(
         self, make_engine: MakeEngine, server: Any
     ) -> None:
-        """No task, no connection, no lost place: the engine goes on as before."""
+        """No task and no connection is left, and the engine works as before."""
         self.needs_script(server)
         engine = make_engine(max_concurrency=4)
 
@@ -100,7 +100,7 @@ class ConcurrencyChecks(Checks):
     def test_a_closed_engine_leaves_no_connection_and_can_be_used_again(
         self, engine: BaseClient, server: Any
     ) -> None:
-        """`generate` closes what it opened."""
+        """`generate` closes its connections."""
         self.needs_script(server)
         for _ in range(2):
             assert engine.generate(["row 1"])[0].error is None

@@ -1,4 +1,4 @@
-"""The plugin's record and the validation of its configuration."""
+"""Checks of the plugin's record and its configuration."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from chainette.testing.contract.checks import KEY, Checks, MakeEngine
 
 
 class ConfigurationChecks(Checks):
-    """A backend is found, and says what is wrong with a configuration."""
+    """Checks of the plugin's record and its configuration."""
 
     def test_the_plugin_is_found_and_whole(self) -> None:
-        """By its entry point, in working state, with a summary."""
+        """Its state is ok, and it has a summary."""
         states = {plugin.name: plugin.state for plugin in survey()}
         assert states.get(self.backend) == "ok"
         assert discovery.load(self.backend).summary
@@ -27,7 +27,7 @@ class ConfigurationChecks(Checks):
     def test_an_unknown_field_is_refused_with_the_closest_one(
         self, make_engine: MakeEngine
     ) -> None:
-        """A typing mistake is not a silent default."""
+        """A typing mistake is not taken for a default."""
         with pytest.raises(ConfigError, match=r"max_concurency.*max_concurrency"):
             make_engine(max_concurency=3)
 
@@ -37,7 +37,7 @@ class ConfigurationChecks(Checks):
     def test_a_value_out_of_range_is_refused(
         self, field: dict[str, Any], server: Any, make_engine: MakeEngine
     ) -> None:
-        """When the engine is registered, not when a row is on its way."""
+        """The error comes when the engine is registered, not with the first row."""
         with pytest.raises(ConfigError, match=next(iter(field))):
             self._register({**self.engine_fields(server), **field})
 
@@ -49,14 +49,14 @@ class ConfigurationChecks(Checks):
     def test_a_configuration_is_frozen_and_hides_its_key(
         self, make_engine: MakeEngine, server: Any
     ) -> None:
-        """It can be shared and logged."""
+        """A configuration can be shared and logged."""
         config = make_engine(api_key=KEY).config
         with pytest.raises(ValidationError):
             config.model = "other"
         assert KEY not in repr(config) + str(config) + str(config.public())
 
     def test_the_models_of_the_server_are_listed(self, engine: BaseClient, server: Any) -> None:
-        """Where the backend can tell."""
+        """The names are texts, where the backend lists them."""
 
         async def models() -> list[str] | None:
             try:

@@ -1,4 +1,4 @@
-"""Failures: each stays with its prompt, has the right class, and ends."""
+"""Checks of failures: each stays with its prompt, has the right class, and ends."""
 
 from __future__ import annotations
 
@@ -43,14 +43,14 @@ FAULTS: dict[str, tuple[Reply, type[EngineError]]] = {
     "slow first byte": (faults.slow(PATIENCE), EngineTimeoutError),
     "stalled body": (faults.stalled(), EngineTimeoutError),
 }
-"""What can go wrong on the wire, and the error that it must become."""
+"""The faults of a connection, and the classes of their errors."""
 
 
 class FailureChecks(Checks):
-    """One bad prompt never hurts another one, and never disappears."""
+    """Checks of failures."""
 
     def test_a_failing_prompt_fails_alone(self, engine: BaseClient, server: Any) -> None:
-        """The others are answered; its error names the engine."""
+        """The other prompts are answered; the error names the engine."""
         self.needs_script(server)
         server.set_answers({"bad": self.failure, "": "fine"})
         outputs = engine.generate(["row 1", "bad row", "row 3"])
@@ -60,26 +60,25 @@ class FailureChecks(Checks):
         assert engine.config.name in str(outputs[1].error)
 
     @pytest.mark.parametrize("fault", FAULTS)
-    def test_a_fault_of_the_wire_becomes_its_error(
+    def test_a_fault_of_the_connection_becomes_its_error(
         self, fault: str, make_engine: MakeEngine, server: Any
     ) -> None:
-        """In finite time, with the prompts around it unhurt."""
+        """It does so in finite time, and the other prompts are answered."""
         self.needs_http(server)
         reply, error = FAULTS[fault]
         server.set_answers({"bad": reply, "": "fine"})
-        # Whatever the fault, a status that the server repeats is not worth a second try here.
-        silent = error is EngineTimeoutError
-        engine = make_engine(max_retries=0, timeout=1.0 if silent else 2 * PATIENCE)
+        is_silent = error is EngineTimeoutError
+        engine = make_engine(max_retries=0, timeout=1.0 if is_silent else 2 * PATIENCE)
         outputs = _within_patience(engine, ["row 1", "bad row", "row 3"])
         assert [output.error is None for output in outputs] == [True, False, True]
         assert type(outputs[1].error) is error
         assert outputs[1].outputs, "a failed output has one empty completion"
 
     @pytest.mark.parametrize("fault", ["429", "503", "truncated json", "connection dropped"])
-    def test_what_fails_in_passing_is_sent_again(
+    def test_a_transient_failure_is_sent_again(
         self, fault: str, make_engine: MakeEngine, server: Any
     ) -> None:
-        """And its answer is as good as any."""
+        """The second answer is the output."""
         self.needs_http(server)
         server.set_answers([FAULTS[fault][0], "fine"])
         output = _within_patience(make_engine(max_retries=2), ["row 1"])[0]
@@ -88,10 +87,10 @@ class FailureChecks(Checks):
         assert len(server.requests) == 2
 
     @pytest.mark.parametrize("fault", ["400", "401", "404", "422", "redirect"])
-    def test_what_cannot_get_better_is_sent_once(
+    def test_a_permanent_failure_is_sent_once(
         self, fault: str, make_engine: MakeEngine, server: Any
     ) -> None:
-        """Whatever is wrong with the request, the key or the model stays so."""
+        """A wrong request, key or model does not improve."""
         self.needs_http(server)
         server.set_answers([FAULTS[fault][0], "fine"])
         output = _within_patience(make_engine(max_retries=2), ["row 1"])[0]
@@ -99,17 +98,17 @@ class FailureChecks(Checks):
         assert len(server.requests) == 1
 
     def test_a_huge_answer_arrives_whole(self, engine: BaseClient, server: Any) -> None:
-        """Five million characters."""
+        """It has five million characters."""
         self.needs_http(server)
         server.set_answers(lambda _: faults.huge())
         output = engine.generate(["row 1"])[0]
         assert output.error is None
         assert len(output.outputs[0].text) == 5_000_000
 
-    def test_a_server_that_is_not_there_is_said_to_be_unreachable(
+    def test_a_server_that_is_down_is_unreachable(
         self, make_engine: MakeEngine, server: Any
     ) -> None:
-        """With an error that tells the run to stop, since no row can do better."""
+        """The error stops the run, since every row would fail."""
         self.needs_http(server)
         engine = make_engine(max_retries=0)
         server.close()

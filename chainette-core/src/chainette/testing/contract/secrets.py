@@ -1,4 +1,4 @@
-"""The API key: sent to the server, and shown nowhere."""
+"""Checks of the API key: it is sent to the server, and shown nowhere."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from chainette.types import LLMOutput
 LEAKS: dict[str, Any] = {
     "an error that quotes it": faults.status(401, f"bad key {KEY}"),
     "a page that quotes it": Reply(status=500, body=f"<p>{KEY}</p>".encode()),
-    "an answer that is no JSON": Reply(body=KEY.encode()),
+    "an answer that is not JSON": Reply(body=KEY.encode()),
     "an answer that does not fit": f"my key is {KEY}",
     "a refusal": Reply(KEY, finish_reason="refusal"),
     "a dropped connection": faults.dropped(),
 }
-"""Answers that bring the key back."""
+"""Answers that repeat the key."""
 
 
 class SecretChecks(Checks):
-    """A key reaches the server and no person."""
+    """Checks of the API key."""
 
     def test_the_api_key_is_sent(self, make_engine: MakeEngine, server: Any) -> None:
-        """As a bearer token, or in a header of the backend's own."""
+        """It is a bearer token, or in the backend's own header."""
         self.needs_http(server)
         assert make_engine(api_key=KEY).generate(["row 1"])[0].error is None
         assert KEY in " ".join(server.requests[-1].headers.values())
@@ -42,7 +42,7 @@ class SecretChecks(Checks):
         server: Any,
         caplog: pytest.LogCaptureFixture,
     ) -> None:
-        """Not in errors, reprs, logs or kept texts, whatever the server says."""
+        """It is not in errors, reprs, logs or texts, whatever the server answers."""
         self.needs_http(server)
         server.set_answers(lambda _: LEAKS[leak])
         with caplog.at_level(logging.DEBUG):
@@ -54,7 +54,7 @@ class SecretChecks(Checks):
 
 
 def _shown(engine: BaseClient, output: LLMOutput) -> list[str]:
-    """Everything of an engine and its failed output that a person may see."""
+    """The texts of an engine and its failed output that people may see."""
     shown = [repr(engine), repr(engine.config), repr(engine.config.public())]
     error: BaseException | None = output.error
     while error is not None:
