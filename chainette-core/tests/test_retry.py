@@ -1,4 +1,4 @@
-"""What is sent again, when, and what is not."""
+"""Retries of requests, pauses of engines, and the fallback of output modes."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from chainette.errors import (
     StructuredOutputError,
 )
 from chainette.testing import faults
-from chainette.testing.fake_server import Asked
+from chainette.testing.fake_server import ReceivedRequest
 from chainette.testing.script import Reply
 from chainette.testing.servers import FakeOpenAI
 from hypothesis import given
@@ -45,19 +45,19 @@ def _short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class Picky(FakeOpenAI):
-    """Takes requests for typed answers in some ways only."""
+    """Supports only some output modes."""
 
-    ways: tuple[str, ...] = ("json_schema", "json_object", "prompt")
+    modes: tuple[str, ...] = ("json_schema", "json_object", "prompt")
 
-    def _scripted(self, asked: Asked) -> tuple[Reply, bytes]:
-        way = asked.body.get("response_format", {}).get("type", "prompt")
-        if way not in self.ways:
-            return self._refused(400, f"{way} is not supported")
-        return super()._scripted(asked)
+    def _scripted(self, request: ReceivedRequest) -> tuple[Reply, bytes]:
+        mode = request.body.get("response_format", {}).get("type", "prompt")
+        if mode not in self.modes:
+            return self._refused(400, f"{mode} is not supported")
+        return super()._scripted(request)
 
 
 def seconds_between(server: FakeOpenAI) -> float:
-    """Between the first request and the last one."""
+    """Seconds between the first and the last request."""
     return server.requests[-1].at - server.requests[0].at
 
 
@@ -75,21 +75,23 @@ def client(server: FakeOpenAI, **fields: Any) -> BaseClient:
 def ask(
     engine: BaseClient, prompt: str = "row", output_model: Any = None
 ) -> tuple[LLMOutput, list[tuple[EngineError, float]]]:
-    """The output, and why and after how long the request was sent again."""
-    again: list[tuple[EngineError, float]] = []
+    """The output, and the error and wait of each retry."""
+    retries: list[tuple[EngineError, float]] = []
 
     async def call() -> LLMOutput:
         try:
             return await engine.complete(
-                prompt, output_model=output_model, on_retry=lambda *why: again.append(why)
+                prompt,
+                output_model=output_model,
+                on_retry=lambda error, wait: retries.append((error, wait)),
             )
         finally:
             await engine.aclose()
 
-    return anyio.run(call), again
+    return anyio.run(call), retries
 
 
-TRANSIENT = [
+TEMPORARY = [
     faults.status(408),
     faults.status(409),
     faults.status(425),
@@ -105,7 +107,7 @@ TRANSIENT = [
     faults.stalled(),
     Reply(body=b'{"error": {"message": "no upstream", "code": 502}}'),
 ]
-FINAL = [
+PERMANENT = [
     faults.status(400),
     faults.status(401),
     faults.status(402),
@@ -119,58 +121,58 @@ FINAL = [
 ]
 
 
-@pytest.mark.parametrize("fault", TRANSIENT, ids=str)
-def test_what_fails_in_passing_is_sent_again(fault: Reply, server: FakeOpenAI) -> None:
+@pytest.mark.parametrize("fault", TEMPORARY, ids=str)
+def test_temporary_failures_are_retried(fault: Reply, server: FakeOpenAI) -> None:
     server.set_answers([fault, fault, "fine"])
-    output, again = ask(client(server, timeout=0.5))
+    output, retries = ask(client(server, timeout=0.5))
     assert output.error is None
     assert output.outputs[0].text == "fine"
-    assert len(again) == 2
+    assert len(retries) == 2
     assert len(server.requests) == 3
 
 
-@pytest.mark.parametrize("fault", FINAL, ids=str)
-def test_what_cannot_get_better_is_sent_once(fault: Reply, server: FakeOpenAI) -> None:
+@pytest.mark.parametrize("fault", PERMANENT, ids=str)
+def test_permanent_failures_are_not_retried(fault: Reply, server: FakeOpenAI) -> None:
     server.set_answers([fault, "fine"])
-    output, again = ask(client(server))
+    output, retries = ask(client(server))
     assert output.error is not None
-    assert not again
+    assert not retries
     assert len(server.requests) == 1
 
 
 @pytest.mark.parametrize("reply", [faults.refusal(), faults.content_filter(), faults.cut()])
-def test_an_answer_that_says_no_is_not_asked_for_again(reply: Reply, server: FakeOpenAI) -> None:
+def test_a_refused_or_incomplete_answer_is_not_retried(reply: Reply, server: FakeOpenAI) -> None:
     server.set_answers([reply, "fine"])
     output, _ = ask(client(server), output_model=Row)
     assert output.error is not None
     assert len(server.requests) == 1
 
 
-def test_a_request_is_sent_again_so_often_and_then_fails(server: FakeOpenAI) -> None:
+def test_a_request_fails_after_max_retries(server: FakeOpenAI) -> None:
     server.set_answers(lambda _: faults.status(503, "busy"))
-    output, again = ask(client(server, max_retries=3))
+    output, retries = ask(client(server, max_retries=3))
     assert type(output.error) is ServerError
     assert "busy" in str(output.error)
     assert len(server.requests) == 4
-    assert len(again) == 3
+    assert len(retries) == 3
 
 
-def test_with_no_retries_everything_is_sent_once(server: FakeOpenAI) -> None:
+def test_requests_are_sent_once_without_retries(server: FakeOpenAI) -> None:
     server.set_answers([faults.status(503), "fine"])
     output, _ = ask(client(server, max_retries=0))
     assert type(output.error) is ServerError
     assert len(server.requests) == 1
 
 
-def test_what_the_server_asks_to_wait_is_waited(server: FakeOpenAI) -> None:
+def test_retry_after_is_respected(server: FakeOpenAI) -> None:
     server.set_answers([faults.status(429, retry_after="0.3"), "fine"])
-    output, again = ask(client(server))
+    output, retries = ask(client(server))
     assert output.error is None
-    assert 0.3 <= again[0][1] <= 0.4
+    assert 0.3 <= retries[0][1] <= 0.4
     assert server.requests[1].at - server.requests[0].at >= 0.3
 
 
-def test_a_429_holds_back_the_whole_engine(server: FakeOpenAI) -> None:
+def test_a_429_pauses_the_whole_engine(server: FakeOpenAI) -> None:
     limited = faults.status(429, retry_after="0.3")
     server.set_answers([limited, *["fine"] * 8])
     engine = client(server, max_concurrency=1)
@@ -179,7 +181,7 @@ def test_a_429_holds_back_the_whole_engine(server: FakeOpenAI) -> None:
     assert server.requests[1].at - server.requests[0].at >= 0.3
 
 
-def test_a_server_whose_limit_is_reached_is_left_alone_until_it_resets(
+def test_an_engine_pauses_until_an_exhausted_limit_resets(
     server: FakeOpenAI,
 ) -> None:
     headers = {"x-ratelimit-remaining-requests": "0", "x-ratelimit-reset-requests": "300ms"}
@@ -189,7 +191,7 @@ def test_a_server_whose_limit_is_reached_is_left_alone_until_it_resets(
     assert server.requests[1].at - server.requests[0].at >= 0.3
 
 
-def test_a_wait_longer_than_patience_is_not_waited(server: FakeOpenAI) -> None:
+def test_a_retry_after_that_is_too_long_is_an_error(server: FakeOpenAI) -> None:
     server.set_answers(lambda _: faults.status(429, "come back tomorrow", retry_after="86400"))
     output, _ = ask(client(server))
     assert type(output.error) is EngineDownError
@@ -197,7 +199,7 @@ def test_a_wait_longer_than_patience_is_not_waited(server: FakeOpenAI) -> None:
     assert len(server.requests) == 1
 
 
-def test_no_quota_left_is_final(server: FakeOpenAI) -> None:
+def test_an_exhausted_quota_is_final(server: FakeOpenAI) -> None:
     body = {"error": {"message": "You exceeded", "type": "insufficient_quota", "code": None}}
     server.set_answers(lambda _: Reply(status=429, body=json.dumps(body).encode()))
     output, _ = ask(client(server))
@@ -207,25 +209,25 @@ def test_no_quota_left_is_final(server: FakeOpenAI) -> None:
     assert len(server.requests) == 1
 
 
-def test_a_server_that_was_never_there_is_not_waited_for(server: FakeOpenAI) -> None:
+def test_a_server_that_never_answered_is_not_waited_for(server: FakeOpenAI) -> None:
     engine = client(server)
     server.close()
-    output, again = ask(engine)
+    output, retries = ask(engine)
     assert type(output.error) is EngineUnreachableError
-    assert not again
+    assert not retries
 
 
-def test_a_server_that_went_away_is_waited_for(server: FakeOpenAI) -> None:
+def test_a_server_that_disappears_is_waited_for(server: FakeOpenAI) -> None:
     engine = client(server, give_up_after=0.5, max_retries=1)
     assert ask(engine)[0].error is None
     server.close()
-    output, again = ask(engine)
+    output, retries = ask(engine)
     assert type(output.error) is EngineDownError
     assert "give_up_after" in str(output.error)
-    assert len(again) > 3, "max_retries is for requests, not for engines"
+    assert len(retries) > 3, "max_retries is for requests, not for engines"
 
 
-def test_a_server_that_went_away_and_came_back_is_used(
+def test_a_server_that_comes_back_is_used(
     server: FakeOpenAI, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     engine = client(server)
@@ -239,9 +241,9 @@ def test_a_server_that_went_away_and_came_back_is_used(
         return await send(self, request)
 
     monkeypatch.setattr(type(engine), "_chat", chat)
-    output, again = ask(engine)
+    output, retries = ask(engine)
     assert output.error is None
-    assert len(again) == 9
+    assert len(retries) == 9
 
 
 def test_one_bad_request_among_good_ones_does_not_stop_the_engine(server: FakeOpenAI) -> None:
@@ -251,14 +253,14 @@ def test_one_bad_request_among_good_ones_does_not_stop_the_engine(server: FakeOp
     assert not isinstance(outputs[1].error, EngineDownError)
 
 
-def test_the_limits_are_those_of_all_threads(server: FakeOpenAI) -> None:
+def test_limits_are_shared_by_all_threads(server: FakeOpenAI) -> None:
     from concurrent.futures import ThreadPoolExecutor
 
     server.set_answers(lambda _: Reply("fine", delay=0.02))
     engine = client(server, max_concurrency=3)
     with ThreadPoolExecutor(6) as threads:
-        found = list(threads.map(lambda _: engine.generate(["row"] * 5), range(6)))
-    assert all(output.error is None for outputs in found for output in outputs)
+        batches = list(threads.map(lambda _: engine.generate(["row"] * 5), range(6)))
+    assert all(output.error is None for outputs in batches for output in outputs)
     assert server.peak == 3
 
 
@@ -267,7 +269,7 @@ def test_requests_per_minute_spread_the_requests(server: FakeOpenAI) -> None:
     assert seconds_between(server) >= 0.3
 
 
-def test_why_a_request_is_sent_again_names_the_engine_and_no_secret(
+def test_the_error_of_a_retry_names_the_engine_and_hides_secrets(
     server: FakeOpenAI, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     engine = client(server, api_key="sk-SENTINEL-0123456789")
@@ -276,12 +278,12 @@ def test_why_a_request_is_sent_again_names_the_engine_and_no_secret(
         raise ServerError("no sk-SENTINEL-0123456789 here")
 
     monkeypatch.setattr(engine, "_chat", fail)
-    _, again = ask(engine)
-    assert len(again) == 5
-    assert {str(error) for error, _ in again} == {"engine 'e': no *** here"}
+    _, retries = ask(engine)
+    assert len(retries) == 5
+    assert {str(error) for error, _ in retries} == {"engine 'e': no *** here"}
 
 
-# --- the headers
+# --- headers
 
 
 @pytest.mark.parametrize(
@@ -310,11 +312,11 @@ def test_why_a_request_is_sent_again_names_the_engine_and_no_secret(
         ({"x-ratelimit-reset-tokens": "12"}, 12.0),
     ],
 )
-def test_what_servers_ask_to_wait_is_read(headers: dict[str, str], seconds: float | None) -> None:
+def test_retry_headers_are_parsed(headers: dict[str, str], seconds: float | None) -> None:
     assert retry_after(headers) == (None if seconds is None else pytest.approx(seconds))
 
 
-def test_dates_are_read() -> None:
+def test_dates_in_retry_headers_are_parsed() -> None:
     then = datetime.now(timezone.utc) + timedelta(seconds=30)
     assert retry_after({"retry-after": format_datetime(then)}) == pytest.approx(30, abs=2)
     assert retry_after({"retry-after": "Wed, 21 Oct 2015 07:28:00 GMT"}) == 0.0
@@ -329,26 +331,26 @@ def test_dates_are_read() -> None:
         st.sampled_from(["retry-after", "retry-after-ms", "x-ratelimit-reset-tokens"]), st.text()
     )
 )
-def test_any_header_is_a_time_or_nothing(headers: dict[str, str]) -> None:
+def test_any_retry_header_is_a_finite_time_or_none(headers: dict[str, str]) -> None:
     seconds = retry_after(headers)
     assert seconds is None or 0 <= seconds < float("inf")
 
 
-# --- the ladder
+# --- output modes
 
 
 @pytest.mark.parametrize(
-    ("taken", "requests"),
+    ("modes", "requests"),
     [
         (("json_schema",), 1),
         (("json_object", "prompt"), 2),
         (("prompt",), 3),
     ],
 )
-def test_the_ladder_is_walked_down_once_with_one_warning(
-    taken: tuple[str, ...], requests: int, server: Picky, caplog: pytest.LogCaptureFixture
+def test_output_modes_fall_back_once_with_one_warning(
+    modes: tuple[str, ...], requests: int, server: Picky, caplog: pytest.LogCaptureFixture
 ) -> None:
-    server.ways, answers = taken, ['{"n": 1}'] * 2
+    server.modes, answers = modes, ['{"n": 1}'] * 2
     server.set_answers(answers)
     engine = client(server)
     output, _ = ask(engine, output_model=Row)
@@ -360,14 +362,14 @@ def test_the_ladder_is_walked_down_once_with_one_warning(
     assert len(warnings) == (requests > 1)
 
 
-def test_a_refusal_on_every_rung_is_the_requests_own(server: Picky) -> None:
-    server.ways = ()
+def test_a_request_refused_in_every_output_mode_fails(server: Picky) -> None:
+    server.modes = ()
     output, _ = ask(client(server), output_model=Row)
     assert type(output.error) is RequestError
     assert "json_schema is not supported" in str(output.error)
 
 
-def test_a_way_that_has_worked_is_not_left_for_one_bad_request(server: FakeOpenAI) -> None:
+def test_an_output_mode_that_worked_is_kept_after_a_bad_request(server: FakeOpenAI) -> None:
     engine = client(server)
     ask(engine, output_model=Row)
     server.set_answers(lambda _: faults.status(400, "too long"))
@@ -376,18 +378,18 @@ def test_a_way_that_has_worked_is_not_left_for_one_bad_request(server: FakeOpenA
     assert len(server.requests) == 1
 
 
-def test_a_way_that_was_chosen_is_kept(server: Picky) -> None:
-    server.ways = ("prompt",)
+def test_a_configured_output_mode_is_kept(server: Picky) -> None:
+    server.modes = ("prompt",)
     output, _ = ask(client(server, structured_output="json_schema"), output_model=Row)
     assert type(output.error) is RequestError
     assert len(server.requests) == 1
 
 
-def test_an_answer_that_does_not_fit_is_asked_for_once_more(server: FakeOpenAI) -> None:
+def test_an_invalid_answer_is_retried_once(server: FakeOpenAI) -> None:
     server.set_answers(["It is one.", '{"n": 1}'])
-    output, again = ask(client(server), output_model=Row)
+    output, retries = ask(client(server), output_model=Row)
     assert output.outputs[0].parsed == Row(n=1)
-    assert [type(error) for error, _ in again] == [StructuredOutputError]
+    assert [type(error) for error, _ in retries] == [StructuredOutputError]
     system = server.requests[1].messages[0]
     assert system["role"] == "system"
     assert "ONLY with JSON" in system["content"]
@@ -398,7 +400,7 @@ def test_an_answer_that_does_not_fit_is_asked_for_once_more(server: FakeOpenAI) 
     assert output.usage.completion_tokens == 3 + 2, "tokens of both answers count"
 
 
-def test_a_second_answer_that_does_not_fit_is_the_error(server: FakeOpenAI) -> None:
+def test_a_second_invalid_answer_is_the_error(server: FakeOpenAI) -> None:
     server.set_answers(["It is one.", '{"n": "two"}'])
     output, _ = ask(client(server), output_model=Row)
     assert type(output.error) is StructuredOutputError
@@ -406,7 +408,7 @@ def test_a_second_answer_that_does_not_fit_is_the_error(server: FakeOpenAI) -> N
     assert len(server.requests) == 2
 
 
-def test_a_second_try_that_cannot_be_sent_leaves_the_first_error(server: FakeOpenAI) -> None:
+def test_a_failed_second_attempt_keeps_the_first_error(server: FakeOpenAI) -> None:
     server.set_answers(["It is one.", faults.status(401)])
     output, _ = ask(client(server), output_model=Row)
     assert type(output.error) is StructuredOutputError
