@@ -29,8 +29,8 @@ class Animal(BaseModel):
 def test_examples_without_an_engine_run_as_they_are(chainette: Any, tmp_path: Path) -> None:
     for name in ("python_chain", "branch_maths"):
         inputs = EXAMPLES / "numbers.jsonl"
-        done = chainette("run", EXAMPLES / f"{name}.py", "-i", inputs, "-o", name)
-        assert done.returncode == 0, done.stderr
+        result = chainette("run", EXAMPLES / f"{name}.py", "-i", inputs, "-o", name)
+        assert result.returncode == 0, result.stderr
         assert json.loads((tmp_path / name / "run.json").read_text())["counts"]["ok"] == 20
     lines = (tmp_path / "branch_maths/flattened/000000.jsonl").read_text().splitlines()
     assert json.loads(lines[2])["total.total"] == 6 + 36 + 216
@@ -42,15 +42,15 @@ def test_examples_without_an_engine_run_as_they_are(chainette: Any, tmp_path: Pa
 def test_every_answer_of_the_clinical_example_is_valid(chainette: Any, tmp_path: Path) -> None:
     path = EXAMPLES / "engine_clinical_qa.yaml"
     engines = EXAMPLES / "engines.llamacpp.yml"
-    done = chainette("run-yaml", path, "-o", "out", "--engines", engines, "--limit", 4)
-    assert done.returncode == 0, done.stderr
+    result = chainette("run-yaml", path, "-o", "out", "--engines", engines, "--limit", 4)
+    assert result.returncode == 0, result.stderr
     for step in load_yaml_chain(path).chain.steps:
         lines = (tmp_path / f"out/steps/{step.id}/000000.jsonl").read_text().splitlines()
         assert len(lines) == 4
         assert all(step.output_model.model_validate(json.loads(x)["output"]) for x in lines)
 
 
-def test_the_examples_have_enough_inputs_and_they_all_fit() -> None:
+def test_the_examples_have_enough_valid_inputs() -> None:
     clinical = load_yaml_chain(EXAMPLES / "engine_clinical_qa.yaml")
     for path, model in [(clinical.inputs, clinical.chain.input_model)]:
         lines = path.read_text().splitlines() if path else []
@@ -59,14 +59,14 @@ def test_the_examples_have_enough_inputs_and_they_all_fit() -> None:
     assert len((EXAMPLES / "support_tickets.jsonl").read_text().splitlines()) >= 20
 
 
-def test_the_openai_backend_talks_to_a_llama_server_through_the_environment(
+def test_the_openai_backend_is_pointed_at_a_llama_server_by_the_environment(
     chainette: Any, tmp_path: Path, llama_server: str
 ) -> None:
     environment = {"OPENAI_BASE_URL": llama_server, "OPENAI_API_KEY": "k", "OPENAI_MODEL": "smol"}
     path = EXAMPLES / "openai_structured.py"
     inputs = EXAMPLES / "support_tickets.jsonl"
-    done = chainette("run", path, "-i", inputs, "-o", "out", "--limit", 2, env=environment)
-    assert done.returncode == 0, done.stderr
+    result = chainette("run", path, "-i", inputs, "-o", "out", "--limit", 2, env=environment)
+    assert result.returncode == 0, result.stderr
     manifest = json.loads((tmp_path / "out/run.json").read_text())
     assert manifest["status"] == "finished"
     assert manifest["counts"]["rows"] == 2
@@ -81,7 +81,7 @@ def test_chat_mode_gives_valid_answers(llama_server: str) -> None:
     assert all(output.usage and output.usage.completion_tokens for output in outputs)
 
 
-def test_a_server_that_accepts_a_schema_and_ignores_it_is_found_out(llama_server: str) -> None:
+def test_a_server_that_ignores_the_schema_is_detected(llama_server: str) -> None:
     engine = register_engine(
         "resp", backend="openai", model="smol", endpoint=llama_server, api="responses", api_key="k"
     ).engine
@@ -93,7 +93,7 @@ def test_a_server_that_accepts_a_schema_and_ignores_it_is_found_out(llama_server
     assert output.error is None
 
 
-def test_a_prompt_over_the_context_fails_alone(llama_server: str) -> None:
+def test_only_a_prompt_over_the_context_fails(llama_server: str) -> None:
     engine = register_engine("long", backend="openai", model="smol", endpoint=llama_server).engine
     outputs = engine.generate(["hi", "word " * 20_000, "hi"], SamplingParams(max_tokens=3))
     assert [output.error is None for output in outputs] == [True, False, True]
@@ -101,9 +101,9 @@ def test_a_prompt_over_the_context_fails_alone(llama_server: str) -> None:
 
 
 def test_engines_check_works_on_the_embedded_engine(chainette: Any) -> None:
-    done = chainette("engines", "check", "default", "-e", EXAMPLES / "engines.llamacpp.yml")
-    assert done.returncode == 0, done.stderr
-    assert "structured output yes" in done.stdout
+    result = chainette("engines", "check", "default", "-e", EXAMPLES / "engines.llamacpp.yml")
+    assert result.returncode == 0, result.stderr
+    assert "structured output yes" in result.stdout
 
 
 def test_a_model_that_does_not_load_quotes_the_log(chainette: Any, tmp_path: Path) -> None:
@@ -111,14 +111,14 @@ def test_a_model_that_does_not_load_quotes_the_log(chainette: Any, tmp_path: Pat
     engines = "- {name: default, backend: llamacpp, model_path: bad.gguf, lazy: false}\n"
     (tmp_path / "engines.yml").write_text(engines)
     path = EXAMPLES / "engine_clinical_qa.yaml"
-    done = chainette("run-yaml", path, "-o", "out", "--engines", "engines.yml")
-    assert done.returncode == 2
-    assert "Traceback" not in done.stderr
-    assert "bad.gguf" in done.stderr
-    assert "log" in done.stderr
+    result = chainette("run-yaml", path, "-o", "out", "--engines", "engines.yml")
+    assert result.returncode == 2
+    assert "Traceback" not in result.stderr
+    assert "bad.gguf" in result.stderr
+    assert "log" in result.stderr
 
 
-def test_a_server_is_shared_in_a_process_and_gone_after_it(tmp_path: Path) -> None:
+def test_a_server_is_shared_in_a_process_and_ends_with_it(tmp_path: Path) -> None:
     script = tmp_path / "script.py"
     script.write_text(
         "from chainette import SamplingParams, register_engine\n"
@@ -129,10 +129,10 @@ def test_a_server_is_shared_in_a_process_and_gone_after_it(tmp_path: Path) -> No
         "    assert engine.generate(['hi'], params)[0].error is None\n"
         "print(*(server.pid for server in _registry.values()))\n"
     )
-    shown = subprocess.run(
+    result = subprocess.run(
         [sys.executable, script], capture_output=True, text=True, check=True, timeout=60
     )
-    (pid,) = map(int, shown.stdout.split())
+    (pid,) = map(int, result.stdout.split())
     deadline = time.monotonic() + 10
     while time.monotonic() < deadline and _alive(pid):
         time.sleep(0.05)
