@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from chainette.cli.commands.engines import print_table
 from chainette.run.options import options_of
 
 RUN = ("run", "numbers_chain.py:chain", "-i", "rows.jsonl", "-e", "engines.yml", "-o", "out")
@@ -281,6 +282,19 @@ def test_engines_are_listed_with_their_backends(in_process: Any, project: Path) 
     assert by_name["openai"]["distribution"] == "chainette-openai"
     assert by_name["openai"]["state"] == "ok"
     assert listing["engines"][0]["name"] == "e"
+
+
+def test_a_narrow_terminal_gets_the_last_column_on_lines_of_its_own(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    for width, lines in (
+        ("12", ["a    b", "     last", "one  two", "     many words"]),
+        ("80", ["a    b    last", "one  two  many words"]),
+    ):
+        monkeypatch.setenv("COLUMNS", width)
+        print_table(["a", "b", "last"], [["one", "two", "many words"]])
+        assert capsys.readouterr().out.splitlines() == lines
 
 
 def test_engines_check_says_what_works_and_what_it_took(

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import math
+import shutil
+import sys
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -72,12 +75,12 @@ def _show(plugins: list[PluginInfo], configs: list[EngineConfig]) -> None:
         [info.name, info.distribution, info.version, info.entry_point, info.state, _details(info)]
         for info in plugins
     ]
-    _print_table(columns, rows) if rows else typer.echo("No backend is installed.")
+    print_table(columns, rows) if rows else typer.echo("No backend is installed.")
     for name, distribution in not_installed().items():
         typer.echo(f"not installed: {name:<11} pip install {distribution}")
     if configs:
         columns = ["engine", "backend", "model", "endpoint"]
-        _print_table(columns, [_engine_row(config) for config in configs])
+        print_table(columns, [_engine_row(config) for config in configs])
 
 
 def _show_servers() -> None:
@@ -86,7 +89,7 @@ def _show_servers() -> None:
             [server.name, server.backend, server.url, server.container or str(server.pid)]
             for server in servers
         ]
-        _print_table(["server", "backend", "url", "process"], rows)
+        print_table(["server", "backend", "url", "process"], rows)
 
 
 def _warm_servers() -> list[WarmServer]:
@@ -104,12 +107,17 @@ def _engine_row(config: EngineConfig) -> list[str]:
     return [str(public.get(key) or "") for key in ("name", "backend", "model", "endpoint")]
 
 
-def _print_table(columns: list[str], rows: list[list[str]]) -> None:
-    """Print a table as plain text, without the width of a terminal."""
+def print_table(columns: list[str], rows: list[list[str]]) -> None:
+    """Print a table as plain text; a narrow terminal gets the last column on lines of its own."""
     widths = [max(map(len, cells)) for cells in zip(columns, *rows, strict=True)]
+    room = shutil.get_terminal_size().columns if sys.stdout.isatty() else math.inf
+    is_narrow = sum(widths) + 2 * len(widths) - 2 > room
     for row in (columns, *rows):
-        cells = zip(row, widths, strict=True)
-        typer.echo("  ".join(cell.ljust(width) for cell, width in cells).rstrip())
+        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
+        last = f"{' ' * widths[0]}  {cells.pop().rstrip()}" if is_narrow else None
+        typer.echo("  ".join(cells).rstrip())
+        if last is not None:
+            typer.echo(last)
 
 
 @engines.command("check")
