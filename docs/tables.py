@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
 import re
 import shutil
 import subprocess
 import sys
 import types
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin
 
 import docstring_parser
 from chainette import EngineConfig
+from chainette.backend import BaseClient, BaseHTTPClient, OpenAIChatClient
+from chainette.engine.server.owner import ServerOwner
 from chainette.plugins.discovery import installed, load
 from chainette.run.options import options_of
 from pydantic import SecretStr
@@ -67,6 +71,48 @@ def commands() -> None:
     print(re.sub(r"\n{3,}", "\n\n", text).rstrip() + "\n")
 
 
+def overridable() -> None:
+    """The names that a backend may set or override."""
+    _names(overridable=True)
+
+
+def callable_names() -> None:
+    """The methods that a backend calls on itself."""
+    _names(overridable=False)
+
+
+def _names(*, overridable: bool) -> None:
+    print("\n| name | class | description |\n|---|---|---|")
+    seen = {"offline", "generate", "agenerate", "complete"}
+    for cls in (BaseClient, ServerOwner, BaseHTTPClient, OpenAIChatClient):
+        shown = "BaseClient" if cls is ServerOwner else cls.__name__
+        for name, arguments, text in _members(cls):
+            description, mark, _ = text.partition("; a backend")
+            is_attribute = not arguments
+            if name not in seen and overridable == (is_attribute or bool(mark)):
+                print(f"| `{name}{arguments}` | `{shown}` | {description.rstrip('.')} |")
+            seen.add(name)
+    print()
+
+
+def _members(cls: type) -> Iterator[tuple[str, str, str]]:
+    """The public names of a class, with the arguments of methods and a description each."""
+    body = ast.parse(inspect.getsource(cls)).body[0]
+    assert isinstance(body, ast.ClassDef)
+    for node, following in zip(body.body, [*body.body[1:], None], strict=True):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            if node.name == "_chat" or not node.name.startswith("_"):
+                arguments = ", ".join(argument.arg for argument in node.args.args[1:])
+                yield (
+                    node.name,
+                    f"({arguments})",
+                    (ast.get_docstring(node) or "").partition("\n")[0],
+                )
+        elif isinstance(node, ast.AnnAssign) and isinstance(following, ast.Expr):
+            assert isinstance(following.value, ast.Constant)
+            yield ast.unparse(node.target), "", " ".join(str(following.value.value).split())
+
+
 def _row(name: str, has: list[bool]) -> None:
     print(f"| `{name}` | " + " | ".join("yes" if it else "" for it in has) + " |")
 
@@ -77,7 +123,8 @@ def _descriptions(config: type[EngineConfig]) -> dict[str, str]:
     for base in reversed(config.__mro__):
         if issubclass(base, EngineConfig):
             parsed = docstring_parser.parse(base.__doc__ or "", docstring_parser.Style.GOOGLE)
-            descriptions |= {it.arg_name: " ".join((it.description or "").split()) for it in parsed.params}
+            for it in parsed.params:
+                descriptions[it.arg_name] = " ".join((it.description or "").split())
     return descriptions
 
 
