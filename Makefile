@@ -11,15 +11,20 @@ SOURCES := $(addsuffix /src,$(PACKAGES))
 # Else every command that a test starts would compile all that it imports.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo fuzz test test-vllm test-ollama lint types format docs docs-check docs-links bench \
+.PHONY: demo fuzz test test-all test-vllm test-ollama lint types format docs docs-check docs-links bench \
 	bench-full bench-vllm build lock clean
 
 demo: $(READY)
 	$(BIN)/chainette run-yaml examples/engine_clinical_qa.yaml \
 		--engines examples/engines.llamacpp.yml -o runs/demo --overwrite
 
+# What builds distributions and environments, and combinations of what is tested alone, is left out.
+PYTEST := $(BIN)/python -m pytest -n auto --dist worksteal
 test: $(READY)
-	$(BIN)/python -m pytest
+	$(PYTEST) -m "not (packaging or docs_venv or exhaustive)"
+
+test-all: $(READY)
+	$(PYTEST)
 
 # The real vLLM (its CPU build) in an environment of its own; 5 GB the first time.
 test-vllm:
