@@ -84,8 +84,7 @@ class Reader:
         if not parts[0].text.startswith("$ pip install "):
             self.prepare()
         for snippet in parts:
-            if snippet.file_name:
-                (self.folder / snippet.file_name).write_text(snippet.text)
+            self.write(snippet)
             if snippet.language == "python":
                 self.call(str(snippet), "python", snippet.file_name or "-c", snippet.text)
             for line in snippet.commands if snippet.language == "console" else []:
@@ -94,11 +93,18 @@ class Reader:
     def prepare(self) -> None:
         """Set up the state after the first page: the library, an engine, a chain and its rows."""
         for snippet in snippets([START]):
-            if snippet.file_name:
-                (self.folder / snippet.file_name).write_text(snippet.text)
+            self.write(snippet)
         for line in commands([START]):
             if line.startswith(("echo ", "pip install ")) and "openai" not in line:
                 self.command("start", line)
+
+    def write(self, snippet: Snippet) -> None:
+        """Write a file, if the snippet is one; a model on this machine gets one thread only."""
+        text = snippet.text
+        if "threads" not in text:  # see the fixture `examples` for why
+            text = re.sub(r"^( *)backend: llamacpp$", r"\g<0>\n\1threads: 1", text, flags=re.M)
+        if snippet.file_name:
+            (self.folder / snippet.file_name).write_text(text)
 
     def command(self, where: str, line: str) -> None:
         words = shlex.split(line)

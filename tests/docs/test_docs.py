@@ -10,6 +10,7 @@ import subprocess
 import sys
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import pytest
@@ -53,18 +54,18 @@ def test_toml_snippets_are_parts_of_a_project(snippet: Snippet) -> None:
 @pytest.mark.llamacpp
 @pytest.mark.parametrize(
     "line",
-    [line for line in commands(REPOSITORY_PAGES) if line.startswith("chainette ")],
+    dict.fromkeys(line for line in commands(REPOSITORY_PAGES) if line.startswith("chainette ")),
     ids=lambda line: line[:60],
 )
 def test_commands_of_pages_for_a_clone_run_in_the_clone(
-    line: str, llama_server: str, state: dict[str, str]
+    line: str, llama_server: str, state: dict[str, str], examples: Path
 ) -> None:
     words = shlex.split(line)
     if words[1].startswith("run"):
         words += ["--limit", "2", "--overwrite"]
     result = subprocess.run(
         [str(BIN / "chainette"), *words[1:]],
-        cwd=ROOT,
+        cwd=examples.parent,
         env=os.environ | state | {"OPENAI_BASE_URL": llama_server, "OPENAI_API_KEY": "sk-test"},
         capture_output=True,
         text=True,
@@ -75,7 +76,8 @@ def test_commands_of_pages_for_a_clone_run_in_the_clone(
     if words[1].startswith("run"):
         match = re.search(r"^run: (.+)$", result.stdout + result.stderr, re.MULTILINE)
         assert match is not None
-        expect_two_rows(ROOT / match[1], asks_a_model="examples/engines.llamacpp.yml" in words)
+        asks_a_model = "examples/engines.llamacpp.yml" in words
+        expect_two_rows(examples.parent / match[1], asks_a_model=asks_a_model)
 
 
 def expect_two_rows(folder: Path, *, asks_a_model: bool) -> None:
@@ -112,6 +114,11 @@ def test_make_commands_are_targets_of_the_makefile() -> None:
     used = {word for line in lines for word in shlex.split(line, comments=True)[1:]}
     assert used
     assert used <= targets
+
+
+def test_ci_runs_the_last_command_of_the_readme() -> None:
+    command = [line for line in commands([ROOT / "README.md"]) if line.startswith("make ")][-1]
+    assert command in (ROOT / ".ci/run").read_text().splitlines()
 
 
 def test_installed_distributions_belong_to_the_project_or_are_the_model() -> None:
@@ -164,13 +171,16 @@ class Anchors(HTMLParser):
 
 
 @pytest.fixture(scope="module")
-def site() -> Path:
+def site(shared: Any) -> Path:
     """The site, built without warnings from pages whose generated tables are up to date."""
-    result = subprocess.run(
-        ["make", "--silent", "docs-check"], cwd=ROOT, capture_output=True, text=True, check=False
-    )
-    assert result.returncode == 0, result.stdout + result.stderr
-    return ROOT / "docs/_build/html"
+
+    def build(folder: Path) -> None:
+        command = ["make", "--silent", "docs-check", f"SITE={folder}"]
+        result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+        assert result.returncode == 0, result.stdout + result.stderr
+
+    built: Path = shared.folder_made_by("site", build)
+    return built
 
 
 @pytest.mark.timeout(300)

@@ -6,9 +6,9 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
-from chainette.engine.server.process import server_process
 from pages import PAGES, REPOSITORY_PAGES, ROOT, Reader, shell_variables, snippets
 
 PAGES_TO_RUN = [
@@ -17,17 +17,14 @@ PAGES_TO_RUN = [
 
 
 @pytest.fixture(scope="session")
-def hosted_model() -> str:
+def hosted_model(shared: Any) -> str:
     """Base URL of a real server whose model has the name that the pages use."""
-    from chainette_llamacpp.server import default_model_path
-
-    command = [sys.executable, "-m", "chainette_llamacpp.server", "--alias", "gpt-4.1-mini"]
-    command += ["--model-path", str(default_model_path()), "--address-file", "{address_file}"]
-    return server_process(command, name="pages").ensure_running() + "/v1"
+    url: str = shared.llama_server("gpt-4.1-mini")
+    return url
 
 
 @pytest.mark.llamacpp
-@pytest.mark.packaging
+@pytest.mark.docs_venv
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("page", PAGES_TO_RUN, ids=lambda page: str(page.relative_to(ROOT)))
 def test_a_page_works_from_top_to_bottom(
