@@ -26,10 +26,10 @@ class Animal(BaseModel):
     legs: int = Field(ge=0, le=8)
 
 
-def test_examples_without_an_engine_run_as_they_are(chainette: Any, tmp_path: Path) -> None:
+def test_examples_without_an_engine_run_as_they_are(in_process: Any, tmp_path: Path) -> None:
     for name in ("python_chain", "branch_maths"):
         inputs = EXAMPLES / "numbers.jsonl"
-        result = chainette("run", EXAMPLES / f"{name}.py", "-i", inputs, "-o", name)
+        result = in_process("run", EXAMPLES / f"{name}.py", "-i", inputs, "-o", name)
         assert result.returncode == 0, result.stderr
         assert json.loads((tmp_path / name / "run.json").read_text())["counts"]["ok"] == 20
     lines = (tmp_path / "branch_maths/flattened/000000.jsonl").read_text().splitlines()
@@ -39,9 +39,10 @@ def test_examples_without_an_engine_run_as_they_are(chainette: Any, tmp_path: Pa
     assert [json.loads(line)["factors.factor"] for line in lines[2:4]] == [2, 3]
 
 
-def test_every_answer_of_the_clinical_example_is_valid(chainette: Any, tmp_path: Path) -> None:
-    path = EXAMPLES / "engine_clinical_qa.yaml"
-    engines = EXAMPLES / "engines.llamacpp.yml"
+def test_every_answer_of_the_clinical_example_is_valid(
+    chainette: Any, examples: Path, tmp_path: Path
+) -> None:
+    path, engines = examples / "engine_clinical_qa.yaml", examples / "engines.llamacpp.yml"
     result = chainette("run-yaml", path, "-o", "out", "--engines", engines, "--limit", 4)
     assert result.returncode == 0, result.stderr
     for step in load_yaml_chain(path).chain.steps:
@@ -100,8 +101,8 @@ def test_only_a_prompt_over_the_context_fails(llama_server: str) -> None:
     assert "context" in str(outputs[1].error)
 
 
-def test_engines_check_works_on_the_embedded_engine(chainette: Any) -> None:
-    result = chainette("engines", "check", "default", "-e", EXAMPLES / "engines.llamacpp.yml")
+def test_engines_check_works_on_the_embedded_engine(chainette: Any, examples: Path) -> None:
+    result = chainette("engines", "check", "default", "-e", examples / "engines.llamacpp.yml")
     assert result.returncode == 0, result.stderr
     assert "structured output yes" in result.stdout
 
@@ -125,7 +126,7 @@ def test_a_server_is_shared_in_a_process_and_ends_with_it(tmp_path: Path) -> Non
         "from chainette.engine.server.process import _registry\n"
         "params = SamplingParams(max_tokens=2)\n"
         "for name in ('a', 'b'):\n"
-        "    engine = register_engine(name, backend='llamacpp').engine\n"
+        "    engine = register_engine(name, backend='llamacpp', threads=1).engine\n"
         "    assert engine.generate(['hi'], params)[0].error is None\n"
         "print(*(server.pid for server in _registry.values()))\n"
     )

@@ -137,36 +137,36 @@ def test_an_interrupted_run_says_how_to_resume(folder: Path) -> None:
     assert len(flattened(folder / "run")) == 2 * ROWS
 
 
-def test_a_run_that_cannot_be_resumed_is_refused(folder: Path, chainette: Chainette) -> None:
+def test_a_run_that_cannot_be_resumed_is_refused(folder: Path, in_process: Chainette) -> None:
     with FakeOpenAI(answer) as server:
         engines(folder, server)
         arguments = command("run")[1:]
-        assert chainette(*arguments, "--limit", "3").returncode == 0
-        assert "--resume" in chainette(*arguments).stderr
+        assert in_process(*arguments, "--limit", "3").returncode == 0
+        assert "--resume" in in_process(*arguments).stderr
         (folder / "rows.jsonl").write_text('{"number": 5}\n')
-        result = chainette(*arguments, "--resume")
+        result = in_process(*arguments, "--resume")
         assert result.returncode == 2
         assert "changed since: the inputs" in result.stderr
         assert "Traceback" not in result.stderr
-        assert chainette(*arguments, "--resume", "--overwrite").returncode == 2
-        assert chainette(*arguments[:-2], "--resume").returncode == 2
+        assert in_process(*arguments, "--resume", "--overwrite").returncode == 2
+        assert in_process(*arguments[:-2], "--resume").returncode == 2
 
 
-def test_only_errors_are_retried(folder: Path, chainette: Chainette) -> None:
+def test_only_errors_are_retried(folder: Path, in_process: Chainette) -> None:
     with FakeOpenAI(answer) as server:
         engines(folder, server)
-        assert chainette(*command("run")[1:]).returncode == 1
+        assert in_process(*command("run")[1:]).returncode == 1
         server.set_answers(lambda messages: {"text": messages[-1]["content"].split()[1]})
-        result = chainette(*command("run")[1:], "--retry-errors")
+        result = in_process(*command("run")[1:], "--retry-errors")
         assert result.returncode == 0, result.stderr
         prompts = [request.messages[-1]["content"] for request in server.requests]
     assert prompts == ["say 13", "again 13 13 13"]
 
 
-def test_events_are_written_as_json_lines(folder: Path, chainette: Chainette) -> None:
+def test_events_are_written_as_json_lines(folder: Path, in_process: Chainette) -> None:
     with FakeOpenAI(answer) as server:
         engines(folder, server)
-        result = chainette(*command("run")[1:], "--json-logs")
+        result = in_process(*command("run")[1:], "--json-logs")
     assert result.stdout == "run: run\n"
     events = [json.loads(line) for line in result.stderr.splitlines()]
     assert events[0]["event"] == "run_started"
@@ -182,19 +182,19 @@ def test_events_are_written_as_json_lines(folder: Path, chainette: Chainette) ->
     }
 
 
-def test_a_dry_run_shows_prompts_without_sending_them(folder: Path, chainette: Chainette) -> None:
+def test_a_dry_run_shows_prompts_without_sending_them(folder: Path, in_process: Chainette) -> None:
     with FakeOpenAI(answer) as server:
         engines(folder, server)
-        result = chainette(*command("run")[1:], "--dry-run", "--limit", "1")
+        result = in_process(*command("run")[1:], "--dry-run", "--limit", "1")
         assert server.requests == []
     assert result.returncode == 0, result.stderr
     assert "--- row 0, step aside, engine e\n[user]\naside 0\n" in result.stdout
     assert "say 0" in result.stdout
-    sample_output = chainette(
+    sample_output = in_process(
         *command("run")[1:], "--dry-run", "--sample", "2", "--columns", "number"
     ).stdout
     assert sample_output.count("step aside") == 2
-    missing_column = chainette(*command("run")[1:], "--dry-run", "--columns", "number=nr")
+    missing_column = in_process(*command("run")[1:], "--dry-run", "--columns", "number=nr")
     assert missing_column.returncode == 1
     assert "no column 'nr'" in missing_column.stderr
     assert not (folder / "run").exists()

@@ -45,13 +45,13 @@ def reply_garbage(body: dict[str, Any]) -> tuple[int, Any]:
 @pytest.mark.parametrize("setting", SETTINGS)
 @pytest.mark.parametrize("reply", [reply_ok, reply_echo, reply_in_answer, reply_garbage])
 def test_the_key_never_appears(
-    chainette: Any, project: Path, openai_server: Any, setting: str, reply: Any
+    in_process: Any, project: Path, openai_server: Any, setting: str, reply: Any
 ) -> None:
     openai_server.reply = reply
     (project / "engines.yml").write_text((project / "engines.yml").read_text() + SETTINGS[setting])
     output = ""
     for command in COMMANDS[: None if reply is reply_ok else 1]:
-        result = chainette("--debug", *command, env={"THE_KEY": SENTINEL})
+        result = in_process("--debug", *command, env={"THE_KEY": SENTINEL})
         output += result.stdout + result.stderr
     assert SENTINEL not in output
     assert output
@@ -61,11 +61,20 @@ def test_the_key_never_appears(
         assert SENTINEL not in path.read_text(), path
 
 
+def test_the_key_is_not_shown_by_programs_either(chainette: Any, project: Path) -> None:
+    with (project / "engines.yml").open("a") as engines:
+        engines.write(SETTINGS["file"])
+    for command in COMMANDS:
+        result = chainette("--debug", *command)
+        assert result.stdout
+        assert SENTINEL not in result.stdout + result.stderr
+
+
 @pytest.mark.parametrize("field", ["api_kye: {}", "api_key: [{}]", "headers: [{}]", "timeout: {}"])
-def test_a_misplaced_key_is_not_shown(chainette: Any, project: Path, field: str) -> None:
+def test_a_misplaced_key_is_not_shown(in_process: Any, project: Path, field: str) -> None:
     wrong = f"  {field.format(SENTINEL)}\n"
     (project / "engines.yml").write_text((project / "engines.yml").read_text() + wrong)
-    result = chainette("--debug", "engines", "list", "-e", "engines.yml")
+    result = in_process("--debug", "engines", "list", "-e", "engines.yml")
     assert result.returncode == 2
     assert "engines.yml:5" in result.stderr
     assert SENTINEL not in result.stdout + result.stderr
@@ -73,7 +82,7 @@ def test_a_misplaced_key_is_not_shown(chainette: Any, project: Path, field: str)
 
 @pytest.mark.parametrize("host", ["127.0.0.1:9", "{own}"])
 def test_a_password_in_the_endpoint_never_appears(
-    chainette: Any, project: Path, openai_server: Any, host: str
+    in_process: Any, project: Path, openai_server: Any, host: str
 ) -> None:
     host = host.format(own=f"127.0.0.1:{openai_server.server_address[1]}")
     (project / "engines.yml").write_text(
@@ -81,7 +90,7 @@ def test_a_password_in_the_endpoint_never_appears(
     )
     output = ""
     for command in COMMANDS:
-        result = chainette("--debug", *command)
+        result = in_process("--debug", *command)
         output += result.stdout + result.stderr
     assert output
     assert SENTINEL not in output
