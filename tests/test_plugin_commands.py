@@ -11,6 +11,7 @@ import threading
 from collections.abc import Iterator
 from difflib import unified_diff
 from pathlib import Path
+from typing import Any
 
 import pytest
 from acme_server import TOKEN, AcmeServer
@@ -63,20 +64,23 @@ def installed(project: Path) -> Path:
     return site
 
 
-def passes(project: Path, site: Path) -> None:
+def passes(project: Path, site: Path, mypy_cache: Path) -> None:
     """Run what a new project is checked with: its tests, ruff and mypy."""
     tested = works(sys.executable, "-m", "pytest", "-q", "-W", "error", cwd=project, path=site)
     assert "passed" in tested
     works(BIN / "ruff", "check", "--no-cache", ".", cwd=project)
     works(BIN / "ruff", "format", "--no-cache", "--check", ".", cwd=project)
-    types = call(BIN / "mypy", cwd=project, path=ROOT / "chainette-core/src")
+    mypy = [BIN / "mypy", "--cache-dir", mypy_cache]
+    types = call(*mypy, cwd=project, path=ROOT / "chainette-core/src")
     assert types.returncode == 0, types.stdout
 
 
 @pytest.mark.packaging
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("protocol", ["openai", "http", "local"])
-def test_a_new_plugin_can_be_installed_and_passes_its_checks(protocol: str, tmp_path: Path) -> None:
+def test_a_new_plugin_can_be_installed_and_passes_its_checks(
+    protocol: str, shared: Any, tmp_path: Path
+) -> None:
     said = works(BIN / "chainette", "plugins", "new", "ac_me", "--protocol", protocol, cwd=tmp_path)
     assert "chainette-ac-me: written" in said
     project = tmp_path / "chainette-ac-me"
@@ -86,7 +90,7 @@ def test_a_new_plugin_can_be_installed_and_passes_its_checks(protocol: str, tmp_
     assert (backend["state"], backend["distribution"]) == ("ok", "chainette-ac-me")
     assert backend["capabilities"]
 
-    passes(project, site)
+    passes(project, site, shared.folder / "mypy")
 
 
 @pytest.fixture
@@ -102,14 +106,14 @@ def acme(llama_server: str) -> Iterator[AcmeServer]:
 @pytest.mark.packaging
 @pytest.mark.timeout(300)
 def test_a_plugin_for_a_protocol_of_its_own_takes_few_lines(
-    acme: AcmeServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    acme: AcmeServer, shared: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     works(BIN / "chainette", "plugins", "new", "acme", "--protocol", "http", cwd=tmp_path)
     project = tmp_path / "chainette-acme"
     assert written(project) < 50
     shutil.copytree(AUTHOR, project, dirs_exist_ok=True)
     site = installed(project)
-    passes(project, site)
+    passes(project, site, shared.folder / "mypy")
 
     (tmp_path / "reviews.py").write_text(CHAIN)
     (tmp_path / "reviews.jsonl").write_text('{"text": "I love it."}\n{"text": "It broke."}\n')
@@ -145,10 +149,10 @@ def written(project: Path) -> int:
     ],
 )
 def test_a_plugin_that_cannot_be_written_is_refused(
-    words: list[str], said: str, tmp_path: Path
+    words: list[str], said: str, in_process: Any, tmp_path: Path
 ) -> None:
     (tmp_path / "mine.txt").write_text("mine")
-    done = call(BIN / "chainette", "plugins", "new", *words, cwd=tmp_path)
+    done = in_process("plugins", "new", *words)
     assert done.returncode == 2
     assert said in done.stderr
     assert "Traceback" not in done.stderr
@@ -194,7 +198,7 @@ def chainette_backends():
         (["vllm_api", "--field", "model"], "write KEY=VALUE"),
     ],
 )
-def test_what_cannot_be_checked_is_said_so(words: list[str], said: str, tmp_path: Path) -> None:
-    done = call(BIN / "chainette", "plugins", "check", *words, cwd=tmp_path)
+def test_what_cannot_be_checked_is_said_so(words: list[str], said: str, in_process: Any) -> None:
+    done = in_process("plugins", "check", *words)
     assert done.returncode == 2
     assert said in done.stderr
