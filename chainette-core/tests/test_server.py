@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import logging
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -56,7 +57,9 @@ server.serve_forever()
 PARENT = """
 import os, sys, time
 sys.path[:0] = os.environ["TEST_PATH"].split(os.pathsep)
+from chainette.engine.server import guard
 from chainette.engine.server.process import server_process
+guard.__file__ = os.environ["TEST_GUARD"]
 server = server_process([sys.executable, *sys.argv[1:]], name="child")
 url = server.ensure_running()
 print(server.pid, flush=True)
@@ -68,6 +71,16 @@ def log_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     return platformdirs.user_log_path("chainette", appauthor=False)
+
+
+@pytest.fixture
+def hasty_guard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The guard, with less patience for a server that does not end."""
+    text = Path(server_guard.__file__).read_text()
+    hasty = re.sub(r"^GRACE = \S+", "GRACE = 0.5", text, flags=re.MULTILINE)
+    assert hasty != text
+    (tmp_path / "guard.py").write_text(hasty)
+    monkeypatch.setattr(server_guard, "__file__", str(tmp_path / "guard.py"))
 
 
 @pytest.fixture
@@ -299,7 +312,7 @@ def test_a_server_that_died_is_started_again(make, script) -> None:
     assert [server.pid] == pids(script)[1:]
 
 
-def test_a_server_that_ignores_sigterm_is_killed(make) -> None:
+def test_a_server_that_ignores_sigterm_is_killed(hasty_guard, make) -> None:
     server = make("stubborn")
     server.ensure_running()
     pid = server.pid
@@ -307,7 +320,7 @@ def test_a_server_that_ignores_sigterm_is_killed(make) -> None:
     assert not alive(pid)
 
 
-def test_workers_that_the_server_leaves_behind_are_stopped(make, script) -> None:
+def test_workers_that_the_server_leaves_behind_are_stopped(hasty_guard, make, script) -> None:
     server = make("worker")
     server.ensure_running()
     server.stop()
@@ -344,7 +357,11 @@ def start_parent(script: Path, ending: str, mode: str = "healthy") -> tuple[Pare
     program.write_text(PARENT + ending)
     parent = subprocess.Popen(
         [sys.executable, program, script, mode, "{address_file}"],
-        env={**os.environ, "TEST_PATH": os.pathsep.join(sys.path)},
+        env={
+            **os.environ,
+            "TEST_PATH": os.pathsep.join(sys.path),
+            "TEST_GUARD": str(server_guard.__file__),
+        },
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
@@ -375,7 +392,9 @@ def test_the_server_ends_with_its_parent(script: Path, ending: str) -> None:
         (signal.SIGKILL, "stubborn"),
     ],
 )
-def test_the_server_ends_when_its_parent_is_killed(script: Path, number: int, mode: str) -> None:
+def test_the_server_ends_when_its_parent_is_killed(
+    hasty_guard: None, script: Path, number: int, mode: str
+) -> None:
     parent, pid = start_parent(script, "time.sleep(600)", mode)
     with parent:
         assert alive(pid)
