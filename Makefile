@@ -11,17 +11,17 @@ SOURCES := $(addsuffix /src,$(PACKAGES))
 # Else every command that a test starts would compile all that it imports.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo fuzz test test-all test-vllm test-ollama lint types format docs docs-check docs-links bench \
-	bench-full bench-vllm build lock clean
+.PHONY: demo fuzz test test-all test-vllm test-ollama lint types format docs docs-check docs-links \
+	bench bench-full bench-vllm build lock clean
 
 demo: $(READY)
 	$(BIN)/chainette run-yaml examples/engine_clinical_qa.yaml \
 		--engines examples/engines.llamacpp.yml -o runs/demo --overwrite
 
-# What builds distributions and environments, and combinations of what is tested alone, is left out.
+# Left out: what builds distributions and environments, examples on the real model, and combinations.
 PYTEST := $(BIN)/python -m pytest -n auto --dist worksteal
 test: $(READY)
-	$(PYTEST) -m "not (packaging or docs_venv or exhaustive)"
+	$(PYTEST) -m "not (packaging or docs_venv or examples or exhaustive)"
 
 test-all: $(READY)
 	$(PYTEST)

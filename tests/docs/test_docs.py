@@ -52,6 +52,7 @@ def test_toml_snippets_are_parts_of_a_project(snippet: Snippet) -> None:
 
 
 @pytest.mark.llamacpp
+@pytest.mark.examples
 @pytest.mark.parametrize(
     "line",
     dict.fromkeys(line for line in commands(REPOSITORY_PAGES) if line.startswith("chainette ")),
@@ -94,6 +95,7 @@ def expect_two_rows(folder: Path, *, asks_a_model: bool) -> None:
 
 
 @pytest.mark.llamacpp
+@pytest.mark.examples
 @pytest.mark.parametrize("snippet", snippets(REPOSITORY_PAGES, "python"), ids=str)
 def test_python_of_pages_for_a_clone_runs(snippet: Snippet, tmp_path: Path) -> None:
     result = subprocess.run(
