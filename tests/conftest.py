@@ -183,6 +183,12 @@ class Shared:
                 unfinished.rename(folder)
         return folder
 
+    @contextmanager
+    def mypy_cache(self) -> Iterator[Path]:
+        """The cache of mypy, for one process at a time: its databases are locked while it runs."""
+        with locked(self.folder / "mypy.lock"):
+            yield self.folder / "mypy"
+
     def llama_server(self, alias: str) -> str:
         """Base URL of a real llama.cpp server whose model has this name.
 

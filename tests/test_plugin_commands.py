@@ -64,14 +64,15 @@ def installed(project: Path) -> Path:
     return site
 
 
-def passes(project: Path, site: Path, mypy_cache: Path) -> None:
+def passes(project: Path, site: Path, shared: Any) -> None:
     """Run what a new project is checked with: its tests, ruff and mypy."""
     tested = works(sys.executable, "-m", "pytest", "-q", "-W", "error", cwd=project, path=site)
     assert "passed" in tested
     works(BIN / "ruff", "check", "--no-cache", ".", cwd=project)
     works(BIN / "ruff", "format", "--no-cache", "--check", ".", cwd=project)
-    mypy = [BIN / "mypy", "--cache-dir", mypy_cache]
-    types = call(*mypy, cwd=project, path=ROOT / "chainette-core/src")
+    with shared.mypy_cache() as cache:
+        mypy = [BIN / "mypy", "--cache-dir", cache]
+        types = call(*mypy, cwd=project, path=ROOT / "chainette-core/src")
     assert types.returncode == 0, types.stdout
 
 
@@ -90,7 +91,7 @@ def test_a_new_plugin_can_be_installed_and_passes_its_checks(
     assert (backend["state"], backend["distribution"]) == ("ok", "chainette-ac-me")
     assert backend["capabilities"]
 
-    passes(project, site, shared.folder / "mypy")
+    passes(project, site, shared)
 
 
 @pytest.fixture
@@ -113,7 +114,7 @@ def test_a_plugin_for_a_protocol_of_its_own_takes_few_lines(
     assert written(project) < 50
     shutil.copytree(AUTHOR, project, dirs_exist_ok=True)
     site = installed(project)
-    passes(project, site, shared.folder / "mypy")
+    passes(project, site, shared)
 
     (tmp_path / "reviews.py").write_text(CHAIN)
     (tmp_path / "reviews.jsonl").write_text('{"text": "I love it."}\n{"text": "It broke."}\n')

@@ -575,7 +575,7 @@ def full_backlog() -> Iterator[int]:
 
 @respx.mock
 def test_every_request_has_its_own_parameters_and_type(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(identity_cache, "MOST", 8)
+    monkeypatch.setattr(identity_cache, "CAPACITY", 8)
 
     class Town(BaseModel):
         mayor: str
