@@ -31,7 +31,7 @@ def engines_yml(folder: Path, **fields: Any) -> None:
 def test_a_run_uses_the_warm_server_of_the_same_options(
     chainette: Chainette, state: dict[str, str], tmp_path: Path
 ) -> None:
-    engines_yml(tmp_path, backend="llamacpp", parallel=2)
+    engines_yml(tmp_path, backend="llamacpp", parallel=2, threads=1)
     warmed = chainette("engines", "warmup", "own", env=state)
     assert warmed.returncode == 0, warmed.stderr
     (record,) = records(state)
@@ -69,9 +69,9 @@ def test_a_run_uses_the_warm_server_of_the_same_options(
 def test_an_engine_of_other_options_starts_its_own_server(
     chainette: Chainette, state: dict[str, str], tmp_path: Path
 ) -> None:
-    engines_yml(tmp_path, backend="llamacpp", parallel=2)
+    engines_yml(tmp_path, backend="llamacpp", parallel=2, threads=1)
     assert chainette("engines", "warmup", "own", env=state).returncode == 0
-    engines_yml(tmp_path, backend="llamacpp", parallel=1)
+    engines_yml(tmp_path, backend="llamacpp", parallel=1, threads=1)
     checked = chainette("--debug", "engines", "check", "own", env=state)
     assert "llamacpp is up at" in checked.stderr
     assert chainette("engines", "stop", "--all", env=state).returncode == 0
