@@ -23,7 +23,7 @@ class ServerOwner:
         self._server: ServerProcess | None = None
 
     def server(self) -> ServerProcess | None:
-        """The server that the engine starts, running or not.
+        """The server that the engine starts, running or not; a backend may override it.
 
         Returns:
             The server, from `server_process`, or `None` where the engine starts none.
@@ -34,7 +34,10 @@ class ServerOwner:
         return None
 
     def container(self) -> Container | None:
-        """The server as a container, for `chainette warmup --docker`; `None` without an image."""
+        """The server as a container, or `None`; a backend may override it.
+
+        `chainette warmup --docker` runs it.
+        """
         return None
 
     def server_address(self) -> str:
@@ -59,7 +62,10 @@ class ServerOwner:
         return self._server.ensure_running()
 
     def release(self) -> None:
-        """Free what the engine holds on this machine; it starts again when it is next needed."""
+        """Free what the engine holds on this machine; a backend may override it.
+
+        The engine starts again when it is next needed.
+        """
         if self._server is not None:
             self._server.users.discard(self)
             if not self._server.users:  # engines of the same options share a server

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import pytest
 
 from chainette.engine.client.base import BaseClient
+from chainette.plugins import discovery
 from chainette.registry import engines as registry
 from chainette.testing import faults
 from chainette.testing.fake_server import FakeServer
@@ -89,9 +90,8 @@ class Checks:
 
         def make(**fields: Any) -> BaseClient:
             name = f"contract-{len(clients)}"
-            config = registry.register_engine(
-                name, backend=self.backend, **self.engine_fields(server), **fields
-            )
+            fields = self._key(server) | self.engine_fields(server) | fields
+            config = registry.register_engine(name, backend=self.backend, **fields)
             clients.append(registry.client_for(config))
             return clients[-1]
 
@@ -108,6 +108,12 @@ class Checks:
         """Fields of every engine; override it where `endpoint` does not lead to the server."""
         endpoint = {} if server is None or not self.http else {"endpoint": server.endpoint}
         return {**endpoint, **self.fields}
+
+    def _key(self, server: FakeServer | None) -> dict[str, Any]:
+        """An API key, where the client refuses to do without one and the server is a fake."""
+        client = discovery.load(self.backend).client_class()
+        needs_key = server is not None and getattr(client, "needs_api_key", False)
+        return {"api_key": KEY} if needs_key else {}
 
     def needs_script(self, server: FakeServer | None) -> None:
         """Skip a check that needs scripted answers, where the model is real."""
