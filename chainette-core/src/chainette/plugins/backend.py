@@ -1,4 +1,4 @@
-"""What a plugin says of a backend."""
+"""The record by which a plugin describes a backend."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ class Backend:
 
     Attributes:
         name: The backend's name; the same as the name of its entry point.
-        config: Its configuration class, or the name of it as `module:Class`: then the module is
-            imported when an engine of the backend is used, and listing the backend costs nothing.
+        config: Its configuration class, or the class's name as `module:Class`. A module that is
+            named is imported when an engine of the backend is used, so that listing stays fast.
         client: Its client class, likewise.
-        capabilities: What it can do.
+        capabilities: The capabilities of its engines.
         summary: One line for `chainette engines list`.
         api_version: Version of the plugin contract that it was written for.
     """
@@ -39,17 +39,17 @@ class Backend:
 
     def config_class(self) -> type[EngineConfig]:
         """The configuration class, imported where only its name is given."""
-        found: type[EngineConfig] = _imported(self.config)
-        return found
+        config: type[EngineConfig] = _imported(self.config)
+        return config
 
     def client_class(self) -> type[BaseClient]:
         """The client class, imported where only its name is given."""
-        found: type[BaseClient] = _imported(self.client)
-        return found
+        client: type[BaseClient] = _imported(self.client)
+        return client
 
 
-def _imported(named: Any) -> Any:
-    if not isinstance(named, str):
-        return named
-    module, _, name = named.partition(":")
+def _imported(reference: Any) -> Any:
+    if not isinstance(reference, str):
+        return reference
+    module, _, name = reference.partition(":")
     return getattr(import_module(module), name)
