@@ -21,14 +21,14 @@ from compare import write_rows
 
 ROWS = int(sys.argv[1]) if len(sys.argv) > 1 else 40_000
 COMPONENTS = {
-    "chainette/engine/aiohttp_transport.py": "aiohttp: requests and responses",
+    "chainette/engine/http/aiohttp.py": "aiohttp: requests and responses",
     "aiohttp/": "aiohttp: requests and responses",
     "chainette/pipeline/": "rendering prompts (Jinja2)",
-    "chainette/run/inputs.py": "reading and checking rows",
-    "chainette/run/recorder.py": "writing results",
-    "chainette/engine/structured.py": "validating answers (Pydantic)",
+    "chainette/run/inputs/": "reading and checking rows",
+    "chainette/run/output/": "writing results",
+    "chainette/engine/structured/": "validating answers (Pydantic)",
     "chainette/json_bytes.py": "JSON of requests, responses and files",
-    "chainette/engine/limits.py": "limits of the engine",
+    "chainette/engine/client/limits.py": "limits of the engine",
     "chainette/engine/": "the engine's client: errors, retries, timeouts, the protocol",
     "chainette_openai/": "the engine's client: errors, retries, timeouts, the protocol",
     "chainette/run/": "leading rows through the chain",
