@@ -12,8 +12,8 @@ import httpx
 import ollama
 import pytest
 import respx
-from chainette import LLMOutput, SamplingParams, register_engine
-from chainette.engine.client.base import BaseClient
+from chainette import LLMOutput, SamplingParams, Usage, register_engine
+from chainette.backend import BaseClient
 from chainette.engine.server.progress import Startup, listening
 from chainette.errors import (
     AuthenticationError,
@@ -28,7 +28,6 @@ from chainette.errors import (
     StructuredOutputError,
 )
 from chainette.testing.servers import FakeOllama
-from chainette.usage import Usage
 from pydantic import BaseModel
 
 URL = "http://ollama.test:11434"
@@ -61,7 +60,7 @@ def one(client: BaseClient, *arguments: Any, **keywords: Any) -> LLMOutput:
 
 
 @respx.mock
-def test_an_answer_is_asked_for_and_read_whole() -> None:
+def test_every_field_of_an_answer_is_read() -> None:
     route = respx.post(f"{URL}/api/chat").respond(json=answer('{"name": "Oslo"}'))
     client = make_client(num_ctx=8192, keep_alive="10m", enable_reasoning=True)
     params = SamplingParams(
@@ -93,7 +92,7 @@ def test_other_modes_describe_the_schema_in_words(mode: str, sent_format: Any) -
 
 
 @respx.mock
-def test_an_answer_cut_off_or_not_valid_is_an_error_of_its_own() -> None:
+def test_a_cut_answer_and_an_invalid_one_are_errors_of_their_own() -> None:
     respx.post(f"{URL}/api/chat").respond(json=answer('{"na', done_reason="length"))
     assert isinstance(one(make_client(), output_model=City).error, OutputTruncatedError)
     respx.post(f"{URL}/api/chat").respond(json=answer("Oslo!"))
@@ -101,7 +100,7 @@ def test_an_answer_cut_off_or_not_valid_is_an_error_of_its_own() -> None:
 
 
 @respx.mock
-def test_a_missing_model_gives_the_pull_line() -> None:
+def test_the_error_of_a_missing_model_suggests_the_pull() -> None:
     respx.post(f"{URL}/api/chat").respond(404, json={"error": "model 'llama' not found"})
     error = one(make_client()).error
     assert isinstance(error, NotFoundError)
@@ -116,7 +115,7 @@ def test_a_server_error_keeps_the_servers_words() -> None:
     assert "out of memory" in str(error)
 
 
-def test_a_server_that_is_not_there_is_unreachable() -> None:
+def test_a_server_that_is_down_is_unreachable() -> None:
     error = one(make_client(endpoint="http://127.0.0.1:9")).error
     assert isinstance(error, EngineUnreachableError)
     assert "ollama serve" in str(error)
@@ -139,7 +138,9 @@ def test_the_local_backend_pulls_a_model_that_is_missing() -> None:
     assert json.loads(pull.calls.last.request.content)["model"] == "llama"
 
 
-def test_the_local_backend_says_when_there_is_no_program(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_program_is_an_error_of_the_local_backend(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setenv("PATH", "")
     error = one(make_client("ollama", port=9)).error
     assert isinstance(error, EngineStartError)
@@ -211,7 +212,7 @@ def test_each_failure_of_the_network_is_an_error_of_its_own(
 
 @respx.mock
 @pytest.mark.parametrize("body", ["", "<html>", "[]", "null", "{}", '{"message": 3}'])
-def test_a_success_that_is_no_answer_fails_its_row(body: str) -> None:
+def test_a_success_without_an_answer_fails_its_row(body: str) -> None:
     respx.post(f"{URL}/api/chat").respond(200, text=body)
     assert isinstance(one(make_client()).error, ServerError)
 
@@ -238,14 +239,16 @@ def test_a_proxy_of_the_environment_is_not_for_this_machine(
         thread = threading.Thread(target=server.handle_request)
         thread.start()
         output = one(make_client(endpoint=f"http://127.0.0.1:{server.server_port}"))
-        if output.error is not None:  # nobody came: let the thread end
+        if output.error is not None:  # no request came: let the thread end
             server.socket.close()
         thread.join()
     assert output.outputs[0].text == "direct"
 
 
 @respx.mock
-def test_what_ollama_cannot_do_is_named_and_left_out(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_parameter_that_ollama_lacks_causes_a_warning_and_is_left_out(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     route = respx.post(f"{URL}/api/chat").respond(json=answer("x"))
     one(make_client(), SamplingParams(n=2, presence_penalty=1.0))
     assert [record.getMessage() for record in caplog.records if record.levelname == "WARNING"] == [
@@ -263,9 +266,11 @@ def test_extra_body_reaches_the_options() -> None:
     assert json.loads(route.calls.last.request.content)["options"] == {"num_gpu": 0}
 
 
-@pytest.mark.parametrize(("num_ctx", "said"), [(50, "50 tokens (num_ctx)"), (None, "4096 tokens")])
-def test_a_prompt_that_was_cut_is_warned_of_once(
-    num_ctx: int | None, said: str, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize(
+    ("num_ctx", "message"), [(50, "50 tokens (num_ctx)"), (None, "4096 tokens")]
+)
+def test_a_cut_prompt_causes_one_warning(
+    num_ctx: int | None, message: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     with FakeOllama() as server:
         client = make_client(endpoint=server.endpoint, num_ctx=num_ctx)
@@ -273,11 +278,11 @@ def test_a_prompt_that_was_cut_is_warned_of_once(
         assert caplog.text == ""
         client.generate(["word " * 5000] * 2)
     assert caplog.text.count("was cut to the context of") == 1
-    assert said in caplog.text
+    assert message in caplog.text
     assert "raise num_ctx" in caplog.text
 
 
-def test_a_prompt_that_was_cut_between_messages_is_warned_of(
+def test_a_prompt_that_is_cut_between_messages_causes_a_warning(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     # A server that drops whole messages reads fewer tokens than fit: only the length tells.
@@ -299,7 +304,7 @@ def test_a_pull_announces_its_progress() -> None:
     assert seen[-1].over
 
 
-def test_a_pull_that_fails_in_the_middle_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_pull_that_fails_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     with FakeOllama() as server:
         server.models.clear()
         lines = b'{"status": "pulling manifest"}\n{"error": "no space left"}\n'

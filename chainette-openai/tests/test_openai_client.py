@@ -13,7 +13,7 @@ import httpx2
 import jsonschema
 import pytest
 import respx
-from chainette import EngineConfig, LLMOutput, SamplingParams, register_engine
+from chainette import EngineConfig, LLMOutput, SamplingParams, Usage, register_engine
 from chainette.engine.http import aiohttp as aiohttp_transport
 from chainette.engine.http.aiohttp import AiohttpTransport
 from chainette.engine.http.transport import NO_PROXY, HttpxTransport
@@ -32,7 +32,6 @@ from chainette.errors import (
     ServerError,
     StructuredOutputError,
 )
-from chainette.usage import Usage
 from chainette_openai.client import OpenAIClient
 from chainette_openai.config import OpenAIConfig
 from pydantic import BaseModel
@@ -43,7 +42,7 @@ SENTINEL = "sk-SENTINEL-0123456789"
 
 @pytest.fixture(autouse=True)
 def _httpx_for_respx(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What respx stands in for is sent through httpx; the rest goes over the default transport."""
+    """Send requests that respx mocks through httpx, and others through the default transport."""
 
     def transport(**limits: float) -> Any:
         if HTTPCoreMocker.routers:
@@ -70,7 +69,7 @@ CITY = City(name="Oslo", inner=Inner(scores={"a": 1}), note="n")
 
 
 class ResponsesServer(ThreadingHTTPServer):
-    """Speaks the Responses API on loopback; a test scripts its answers."""
+    """A server of the Responses API on loopback, with the answers that a test sets."""
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
@@ -150,7 +149,7 @@ def response(*content: dict[str, Any], **fields: Any) -> dict[str, Any]:
     return base | fields
 
 
-def said(text: str) -> dict[str, Any]:
+def text_part(text: str) -> dict[str, Any]:
     return {"type": "output_text", "text": text, "annotations": []}
 
 
@@ -167,8 +166,8 @@ def one(client: OpenAIClient, *arguments: Any, **keywords: Any) -> LLMOutput:
     return client.generate(["hi"], *arguments, **keywords)[0]
 
 
-def test_a_typed_response_is_asked_for_strictly_and_parsed(server: ResponsesServer) -> None:
-    server.body = response(said(STRICT_CITY))
+def test_a_typed_response_is_requested_strictly_and_parsed(server: ResponsesServer) -> None:
+    server.body = response(text_part(STRICT_CITY))
     params = SamplingParams(temperature=0.5, max_tokens=99)
     output = one(make_client(server.url), params, output_model=City)
     assert output.error is None
@@ -180,14 +179,15 @@ def test_a_typed_response_is_asked_for_strictly_and_parsed(server: ResponsesServ
     assert headers["authorization"] == f"Bearer {SENTINEL}"
     assert sent["input"] == [{"role": "user", "content": "hi"}]
     assert (sent["temperature"], sent["max_output_tokens"], sent["store"]) == (0.5, 99, False)
-    asked = sent["text"]["format"]
-    assert (asked["type"], asked["strict"], asked["name"]) == ("json_schema", True, "City")
-    assert asked["schema"]["required"] == ["name", "inner", "note"]
-    assert asked["schema"]["additionalProperties"] is False
+    output_format = sent["text"]["format"]
+    described = (output_format["type"], output_format["strict"], output_format["name"])
+    assert described == ("json_schema", True, "City")
+    assert output_format["schema"]["required"] == ["name", "inner", "note"]
+    assert output_format["schema"]["additionalProperties"] is False
 
 
 def test_plain_text_is_read(server: ResponsesServer) -> None:
-    server.body = response(said("hello "), said("world"))
+    server.body = response(text_part("hello "), text_part("world"))
     output = one(make_client(server.url))
     assert output.outputs[0].text == "hello world"
     assert "format" not in server.requests[0][2].get("text", {})
@@ -195,7 +195,7 @@ def test_plain_text_is_read(server: ResponsesServer) -> None:
 
 @pytest.mark.parametrize("mode", ["json_object", "prompt"])
 def test_other_modes_describe_the_schema_in_words(server: ResponsesServer, mode: str) -> None:
-    server.body = response(said(CITY.model_dump_json()))
+    server.body = response(text_part(CITY.model_dump_json()))
     output = one(make_client(server.url, structured_output=mode), output_model=City)
     assert output.outputs[0].parsed == CITY
     sent = server.requests[0][2]
@@ -204,28 +204,30 @@ def test_other_modes_describe_the_schema_in_words(server: ResponsesServer, mode:
 
 
 def test_an_answer_that_ignores_the_schema_keeps_its_text(server: ResponsesServer) -> None:
-    server.body = response(said("Oslo is nice."))
+    server.body = response(text_part("Oslo is nice."))
     output = one(make_client(server.url), output_model=City)
     assert isinstance(output.error, StructuredOutputError)
     assert output.error.raw_text == "Oslo is nice."
-    assert output.usage == Usage(22, 44, 10, 8)  # it was asked for twice
+    assert output.usage == Usage(22, 44, 10, 8)  # it was output_format for twice
 
 
-def test_an_answer_cut_off_keeps_its_text_and_usage(server: ResponsesServer) -> None:
+def test_a_cut_answer_keeps_its_text_and_usage(server: ResponsesServer) -> None:
     details = {"reason": "max_output_tokens"}
-    server.body = response(said('{"name": "Os'), status="incomplete", incomplete_details=details)
+    server.body = response(
+        text_part('{"name": "Os'), status="incomplete", incomplete_details=details
+    )
     output = one(make_client(server.url), SamplingParams(max_tokens=5), output_model=City)
     assert isinstance(output.error, OutputTruncatedError)
     assert output.error.raw_text == '{"name": "Os'
     assert output.usage == Usage(11, 22, 5, 4)
 
 
-def test_a_refusal_and_a_content_filter_are_no_json_errors(server: ResponsesServer) -> None:
+def test_a_refusal_and_a_content_filter_are_refusal_errors(server: ResponsesServer) -> None:
     client = make_client(server.url)
     server.body = response({"type": "refusal", "refusal": "I will not."})
     assert isinstance(one(client, output_model=City).error, RefusalError)
     details = {"reason": "content_filter"}
-    server.body = response(said(""), status="incomplete", incomplete_details=details)
+    server.body = response(text_part(""), status="incomplete", incomplete_details=details)
     assert isinstance(one(client, output_model=City).error, RefusalError)
 
 
@@ -242,15 +244,15 @@ def test_a_failure_is_typed_and_never_retried_by_the_sdk(
     server: ResponsesServer, status: int, error: type[Exception]
 ) -> None:
     server.status, server.body = status, {"error": {"message": f"words about {SENTINEL}"}}
-    found = one(make_client(server.url)).error
-    assert type(found) is error
-    assert "words about ***" in str(found)
-    assert SENTINEL not in repr(found)
+    failure = one(make_client(server.url)).error
+    assert type(failure) is error
+    assert "words about ***" in str(failure)
+    assert SENTINEL not in repr(failure)
     assert len(server.requests) == 1
 
 
 @pytest.mark.parametrize("body", [b"", b"<html>", b"null", b"[]", b"{}", b'{"output": 3}'])
-def test_a_success_that_is_no_response_fails_its_row(server: ResponsesServer, body: bytes) -> None:
+def test_a_success_without_a_response_fails_its_row(server: ResponsesServer, body: bytes) -> None:
     server.body = body
     assert isinstance(one(make_client(server.url)).error, ServerError)
 
@@ -260,7 +262,7 @@ def test_a_slow_server_times_out(server: ResponsesServer) -> None:
     assert isinstance(one(make_client(server.url, timeout=0.2)).error, EngineTimeoutError)
 
 
-def test_a_server_that_is_not_there_is_unreachable(server: ResponsesServer) -> None:
+def test_a_server_that_is_down_is_unreachable(server: ResponsesServer) -> None:
     url = server.url.replace(str(server.server_address[1]), "9")
     assert isinstance(one(make_client(url)).error, EngineUnreachableError)
 
@@ -269,7 +271,7 @@ def test_no_secret_reaches_any_log(
     server: ResponsesServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
-    server.body = response(said("x"))
+    server.body = response(text_part("x"))
     one(make_client(server.url, headers={"X-Extra": SENTINEL}))
     assert server.requests[0][1]["x-extra"] == SENTINEL
     assert caplog.records
@@ -282,9 +284,9 @@ def test_chat_can_be_strict() -> None:
     route = respx.post("http://other.test/v1/chat/completions").respond(json=answer)
     output = one(make_client("http://other.test/v1", api=None, strict=True), output_model=City)
     assert output.outputs[0].parsed == CITY
-    asked = json.loads(route.calls.last.request.content)["response_format"]["json_schema"]
-    assert asked["strict"] is True
-    assert asked["schema"]["additionalProperties"] is False
+    output_format = json.loads(route.calls.last.request.content)["response_format"]["json_schema"]
+    assert output_format["strict"] is True
+    assert output_format["schema"]["additionalProperties"] is False
 
 
 @respx.mock
@@ -294,26 +296,26 @@ def test_a_server_that_enforces_more_gets_the_whole_schema() -> None:
     route = respx.post("http://other.test/v1/chat/completions").respond(json=answer)
     output = one(make_client("http://other.test/v1", api=None), output_model=City)
     assert output.outputs[0].parsed == CITY
-    asked = json.loads(route.calls.last.request.content)["response_format"]["json_schema"]
-    assert asked["schema"] == City.model_json_schema()
-    assert "strict" not in asked
+    output_format = json.loads(route.calls.last.request.content)["response_format"]["json_schema"]
+    assert output_format["schema"] == City.model_json_schema()
+    assert "strict" not in output_format
 
 
 def test_a_compatible_server_may_leave_out_the_details_of_its_usage(
     server: ResponsesServer,
 ) -> None:
     usage = {"input_tokens": 1, "output_tokens": 2, "total_tokens": 3}
-    server.body = response(said("x"), usage=usage)
+    server.body = response(text_part("x"), usage=usage)
     assert one(make_client(server.url)).usage == Usage(1, 2)
 
 
 def test_a_placeholder_for_a_key_is_not_cut_out_of_messages(server: ResponsesServer) -> None:
-    server.status, server.body = 401, {"error": "no key given"}
-    assert "no key given" in str(one(make_client(server.url, api_key="k")).error)
+    server.status, server.body = 401, {"error": "no key"}
+    assert "no key" in str(one(make_client(server.url, api_key="k")).error)
 
 
 @respx.mock
-def test_openai_itself_takes_the_new_name_of_max_tokens() -> None:
+def test_the_servers_of_openai_receive_the_new_name_of_max_tokens() -> None:
     answer = {"choices": [{"message": {"content": "x"}, "finish_reason": "stop"}]}
     route = respx.post("https://api.openai.com/v1/chat/completions").respond(json=answer)
     client = make_client("https://api.openai.com/v1", api="chat")
@@ -363,7 +365,7 @@ def test_a_missing_key_names_the_variable() -> None:
         ({"endpoint": "http://third.test/v1", "api_key_env": "OPENAI_API_KEY"}, "", True),
     ],
 )
-def test_the_key_of_the_environment_goes_only_where_it_is_meant_to_go(
+def test_the_key_of_the_environment_is_sent_to_its_own_server_only(
     monkeypatch: pytest.MonkeyPatch, fields: dict[str, str], base_url: str, sent: bool
 ) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", SENTINEL)
@@ -375,7 +377,7 @@ def test_the_key_of_the_environment_goes_only_where_it_is_meant_to_go(
     assert (SENTINEL in str(route.calls.last.request.headers.raw)) == sent
 
 
-def test_a_plain_engine_config_works_as_in_the_plan(server: ResponsesServer) -> None:
+def test_a_plain_engine_config_has_the_client_of_its_backend(server: ResponsesServer) -> None:
     config = EngineConfig(
         name="gpt4o", backend="openai", model="m", endpoint=server.url, api_key="k"
     )
@@ -383,7 +385,7 @@ def test_a_plain_engine_config_works_as_in_the_plan(server: ResponsesServer) -> 
     assert config.engine.config.protocol == "chat"
 
 
-def test_reasoning_is_warned_of_and_switched_off(caplog: pytest.LogCaptureFixture) -> None:
+def test_reasoning_causes_a_warning_and_is_switched_off(caplog: pytest.LogCaptureFixture) -> None:
     config = register_engine("e", backend="openai", model="m", enable_reasoning=True)
     assert config.enable_reasoning is False
     assert "reasoning" in caplog.text
@@ -394,20 +396,20 @@ class Loose(BaseModel):
     counts: dict[int, list[str]]
 
 
-def test_types_that_strict_mode_lacks_come_back_as_they_were(server: ResponsesServer) -> None:
-    """Whatever the strict schema makes of `Any` and of mappings, the model's own type returns."""
+def test_types_that_strict_mode_lacks_are_restored(server: ResponsesServer) -> None:
+    """`Any` and mappings have other forms in the strict schema."""
     value = Loose(anything={"a": [1, None]}, counts={3: ["x"]})
     client = make_client(server.url)
-    server.body = response(said(strict_text(value)))
+    server.body = response(text_part(strict_text(value)))
     output = one(client, output_model=Loose)
     assert output.error is None
     assert output.outputs[0].parsed == value
-    asked = server.requests[0][2]["text"]["format"]
-    jsonschema.validate(json.loads(strict_text(value)), asked["schema"])
+    output_format = server.requests[0][2]["text"]["format"]
+    jsonschema.validate(json.loads(strict_text(value)), output_format["schema"])
 
 
 def strict_text(value: Loose) -> str:
-    """The answer of a model that keeps to the strict schema of `Loose`."""
+    """An answer that follows the strict schema of `Loose`."""
 
     def entries(*pairs: tuple[str, Any]) -> dict[str, Any]:
         return {"entries": [{"key": key, "value": item} for key, item in pairs]}
@@ -417,21 +419,21 @@ def strict_text(value: Loose) -> str:
     return json.dumps({"anything": anything, "counts": entries((str(key), texts))})
 
 
-def test_a_response_that_failed_says_why_and_is_never_taken_for_an_answer(
+def test_a_failed_response_is_an_error_with_its_reason(
     server: ResponsesServer,
 ) -> None:
     error = {"code": "server_error", "message": "the model crashed"}
-    for output in ([], response(said("half an ans"))["output"]):
+    for output in ([], response(text_part("half an ans"))["output"]):
         server.body = response(status="failed", error=error, output=output)
-        found = one(make_client(server.url)).error
-        assert isinstance(found, ServerError)
-        assert "the response was failed: the model crashed" in str(found)
+        failure = one(make_client(server.url)).error
+        assert isinstance(failure, ServerError)
+        assert "the response was failed: the model crashed" in str(failure)
 
 
-def test_commentary_on_the_way_is_no_part_of_the_answer(server: ResponsesServer) -> None:
-    body = response(said(STRICT_CITY))
+def test_commentary_is_not_part_of_the_answer(server: ResponsesServer) -> None:
+    body = response(text_part(STRICT_CITY))
     final = body["output"][-1]
-    commentary = final | {"phase": "commentary", "content": [said("Let me see.")]}
+    commentary = final | {"phase": "commentary", "content": [text_part("Let me see.")]}
     body["output"] = [commentary, final | {"phase": "final_answer"}]
     server.body = body
     assert one(make_client(server.url), output_model=City).outputs[0].parsed == CITY
@@ -442,18 +444,18 @@ def test_a_redirect_is_not_followed_by_the_sdk(server: ResponsesServer, status: 
     """It would take the prompt, and headers with secrets, to another server."""
     server.status, server.body = status, {}
     server.location = f"{server.url}/elsewhere"
-    found = one(make_client(server.url, headers={"X-Key": SENTINEL})).error
-    assert isinstance(found, RequestError)
-    assert f"redirects ({status})" in str(found)
+    failure = one(make_client(server.url, headers={"X-Key": SENTINEL})).error
+    assert isinstance(failure, RequestError)
+    assert f"redirects ({status})" in str(failure)
     assert [path for path, _, _ in server.requests] == ["/v1/responses"]
 
 
-def test_a_proxy_of_the_environment_is_not_for_this_machine(
+def test_requests_to_this_machine_use_no_proxy(
     server: ResponsesServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
-    server.body = response(said("x"))
+    server.body = response(text_part("x"))
     assert one(make_client(server.url)).error is None
 
 
@@ -479,23 +481,23 @@ def test_a_login_in_the_endpoint_is_sent_as_a_header_and_shown_nowhere(
     assert sent == ["Basic " + base64.b64encode(f"me:{SENTINEL}".encode()).decode()] * 2
 
 
-def test_a_key_that_was_read_from_a_file_is_sent_without_its_line_break(
+def test_a_key_is_sent_without_its_line_break(
     server: ResponsesServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MY_KEY", f"{SENTINEL}\n")
-    server.body = response(said("x"))
+    server.body = response(text_part("x"))
     assert one(make_client(server.url, api_key=None, api_key_env="MY_KEY")).error is None
     assert server.requests[0][1]["authorization"] == f"Bearer {SENTINEL}"
 
 
-def test_a_header_of_ones_own_replaces_the_key(server: ResponsesServer) -> None:
-    server.body = response(said("x"))
+def test_a_configured_header_replaces_the_key(server: ResponsesServer) -> None:
+    server.body = response(text_part("x"))
     one(make_client(server.url, headers={"authorization": "Own scheme"}))
     assert server.requests[0][1]["authorization"] == "Own scheme"
 
 
 @pytest.mark.parametrize("cause", [httpx2.ConnectTimeout("slow"), httpx2.ConnectError("refused")])
-def test_a_connection_that_never_was_makes_the_engine_unusable(
+def test_a_connection_that_cannot_be_made_makes_the_engine_unusable(
     monkeypatch: pytest.MonkeyPatch, cause: Exception
 ) -> None:
     async def fail(*_: Any, **__: Any) -> None:
@@ -507,7 +509,7 @@ def test_a_connection_that_never_was_makes_the_engine_unusable(
     assert error.unusable
 
 
-def test_a_connection_that_breaks_is_no_reason_to_give_the_engine_up(
+def test_a_broken_connection_does_not_make_the_engine_unusable(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     async def fail(*_: Any, **__: Any) -> None:
@@ -520,13 +522,13 @@ def test_a_connection_that_breaks_is_no_reason_to_give_the_engine_up(
 
 
 def test_one_client_serves_several_event_loops(server: ResponsesServer) -> None:
-    server.body = response(said("x"))
+    server.body = response(text_part("x"))
     client = make_client(server.url)
     assert [one(client).error for _ in range(3)] == [None] * 3
 
 
 def test_extra_body_reaches_the_responses_api(server: ResponsesServer) -> None:
-    server.body = response(said("x"))
+    server.body = response(text_part("x"))
     one(make_client(server.url, extra_body={"service_tier": "flex"}))
     assert server.requests[0][2]["service_tier"] == "flex"
 

@@ -8,7 +8,7 @@ from chainette import register_engine
 from chainette.errors import ConfigError, EngineStartError
 
 
-def test_fields_reach_vllm_under_its_own_names() -> None:
+def test_fields_have_the_names_of_vllm() -> None:
     config = register_engine(
         "e", backend="vllm_local", model="m", max_model_len=2048, engine_args={"seed": 3}
     )
@@ -24,7 +24,7 @@ def test_mistakes_are_named() -> None:
 
 
 @pytest.mark.skipif(importlib.util.find_spec("vllm") is not None, reason="vLLM is installed")
-def test_without_vllm_the_error_says_what_to_install() -> None:
+def test_without_vllm_the_error_suggests_the_distribution() -> None:
     engine = register_engine("e", backend="vllm_local", model="m").engine
     outputs = engine.generate(["a", "b"])
     assert all(isinstance(output.error, EngineStartError) for output in outputs)

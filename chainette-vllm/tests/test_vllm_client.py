@@ -27,7 +27,7 @@ URL = "http://vllm.test/v1"
 
 @pytest.fixture(autouse=True)
 def _httpx_for_respx(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What respx stands in for is sent through httpx; the rest goes over the default transport."""
+    """Send requests that respx mocks through httpx, and others through the default transport."""
 
     def transport(**limits: float) -> Any:
         if HTTPCoreMocker.routers:
@@ -60,7 +60,7 @@ def test_vllms_sampling_parameters_and_the_schema_reach_the_server() -> None:
 
 
 @respx.mock
-def test_guided_decoding_goes_by_its_present_name() -> None:
+def test_guided_decoding_has_its_present_name() -> None:
     answer = {"choices": [{"message": {"content": "yes"}, "finish_reason": "stop"}]}
     route = respx.post(f"{URL}/chat/completions").respond(json=answer)
     client = register_engine("e", backend="vllm_api", model="m", endpoint=URL).engine
@@ -76,7 +76,7 @@ def reply(text: str) -> dict[str, object]:
 
 
 @respx.mock
-def test_the_only_model_of_a_server_is_found() -> None:
+def test_the_only_model_of_a_server_is_used() -> None:
     models = respx.get(f"{URL}/models").respond(json={"data": [{"id": "served"}]})
     route = respx.post(f"{URL}/chat/completions").respond(json=reply("x"))
     client = register_engine("e", backend="vllm_api", endpoint=URL).engine
@@ -86,7 +86,7 @@ def test_the_only_model_of_a_server_is_found() -> None:
 
 
 @respx.mock
-def test_one_of_several_models_has_to_be_named() -> None:
+def test_one_of_several_models_must_be_named() -> None:
     respx.get(f"{URL}/models").respond(json={"data": [{"id": "one"}, {"id": "two"}]})
     client = register_engine("e", backend="vllm_api", endpoint=URL).engine
     error = client.generate(["a"])[0].error
@@ -115,7 +115,7 @@ def test_the_options_of_a_server_become_its_command_line(monkeypatch: pytest.Mon
     assert server_of(config).env == {"A": "b", "CUDA_VISIBLE_DEVICES": "0,2"}
 
 
-def test_without_endpoint_and_vllm_the_error_says_what_to_do(
+def test_without_an_endpoint_and_vllm_the_error_suggests_both(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
@@ -125,7 +125,7 @@ def test_without_endpoint_and_vllm_the_error_says_what_to_do(
     assert "set endpoint to a running server, or pip install vllm" in str(error)
 
 
-def test_the_names_that_newer_servers_ignore_go_to_older_ones_only() -> None:
+def test_the_older_names_are_sent_to_older_servers_only() -> None:
     for version, sent in ((None, "response_format"), ("0.12", "response_format"),
                           ("0.11.2", "guided_json"), ("0.9", "guided_json")):  # fmt: skip
         with FakeVLLM() as server:
@@ -146,6 +146,6 @@ def test_an_answer_of_a_server_that_ignores_the_schema_is_still_validated() -> N
 
 
 @pytest.mark.parametrize("version", ["latest", "0", "v0.12.0", "0.12-"])
-def test_a_version_that_is_none_is_refused(version: str) -> None:
+def test_an_invalid_version_is_refused(version: str) -> None:
     with pytest.raises(ConfigError, match="vllm_version"):
         register_engine("e", backend="vllm_api", endpoint="http://x/v1", vllm_version=version)

@@ -16,6 +16,6 @@ class TestLlamaCpp(BackendContract):
 @pytest.mark.timeout(400)
 class TestLlamaCppServer(BackendContract):
     backend = "llamacpp"
-    fields = {"timeout": 300, "threads": 1}  # a busy machine answers a tenth as fast
+    fields = {"timeout": 300, "threads": 1}  # a busy machine is ten times slower
     # Its grammars leave out the bounds of floats, decimals and the names of keys.
     enforced_in_part = ("dates_and_decimals", "mapping_and_tuple")

@@ -1,4 +1,4 @@
-"""llama.cpp's server as a process of its own, with the real model."""
+"""A process of llama.cpp's server, with the real model."""
 
 from __future__ import annotations
 
@@ -13,8 +13,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from chainette.engine.server.process import ServerProcess
-from chainette.errors import EngineStartError
+from chainette.backend import EngineStartError, ServerProcess
 from chainette_llamacpp.server import default_model_path
 
 pytestmark = pytest.mark.llamacpp
@@ -71,20 +70,20 @@ def test_a_missing_model_is_named(tmp_path: Path) -> None:
         llamacpp(tmp_path / "absent.gguf").ensure_running()
 
 
-def test_a_file_that_is_no_model_is_named(tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_model_is_named(tmp_path: Path) -> None:
     (tmp_path / "bad.gguf").write_text("no model")
     with pytest.raises(EngineStartError, match=r"exit code 2(.|\n)*bad\.gguf is not a GGUF file"):
         llamacpp(tmp_path / "bad.gguf").ensure_running()
 
 
-def test_a_broken_model_is_named_below_what_llama_cpp_says(tmp_path: Path) -> None:
+def test_a_broken_model_is_named_below_the_messages_of_llama_cpp(tmp_path: Path) -> None:
     (tmp_path / "cut.gguf").write_bytes(default_model_path().read_bytes()[:1000])
     message = r"error loading model(.|\n)*cut\.gguf: llama\.cpp did not start"
     with pytest.raises(EngineStartError, match=message):
         llamacpp(tmp_path / "cut.gguf").ensure_running()
 
 
-def test_without_the_models_distribution_the_error_says_how_to_get_one(
+def test_without_the_model_s_distribution_the_error_suggests_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
