@@ -56,7 +56,7 @@ class UnknownEngineError(ConfigError, KeyError):
 
 
 class MissingAPIKeyError(ConfigError):
-    """An engine needs an API key, and there is none."""
+    """An engine needs an API key and does not have one."""
 
 
 class PluginError(ChainetteError):

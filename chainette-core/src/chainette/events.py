@@ -162,7 +162,7 @@ class RequestStarted:
         engine: Name of the engine.
         backend: Name of its backend.
         model: Name of the model.
-        address: Base URL of the server; empty where there is none.
+        address: Base URL of the server, or an empty string.
         messages: The conversation.
         sampling: The sampling parameters.
         is_typed: Whether the answer must fit an output type.

@@ -179,7 +179,7 @@ def names() -> list[str]:
 
 @cache
 def listeners() -> list[Listener]:
-    """What implements `chainette_event`, loaded; a broken plugin is warned of and left out."""
+    """The plugins that implement `chainette_event`; a broken one is left out with a warning."""
     found: list[Listener] = []
     for name, points in installed(LISTENERS).items():
         for point in points:

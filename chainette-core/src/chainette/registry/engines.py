@@ -51,7 +51,7 @@ def register_engine(name: str, **fields: Any) -> EngineConfig:
 
 
 def add(name: str, config: EngineConfig | PluginError) -> None:
-    """Put a checked configuration, or the reason why there is none, into the registry."""
+    """Put a checked configuration, or the reason why it cannot be used, into the registry."""
     with _lock:
         _configs[name] = config
         old = _clients.pop(name, None)
@@ -81,7 +81,7 @@ def get_engine_config(name: str) -> EngineConfig:
     """Return the configuration that is registered under a name.
 
     Raises:
-        UnknownEngineError: There is none.
+        UnknownEngineError: The name is not registered.
         PluginError: Its backend is not installed, in conflict, broken or incompatible.
     """
     with _lock:
@@ -100,7 +100,7 @@ def get_engine(name: str) -> BaseClient:
     """Return the client of the engine that is registered under a name.
 
     Raises:
-        UnknownEngineError: There is no such engine.
+        UnknownEngineError: The name is not registered.
         PluginError: Its backend is not installed, in conflict, broken or incompatible.
         ConfigError: The API key is missing.
     """

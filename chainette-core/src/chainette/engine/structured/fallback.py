@@ -41,7 +41,7 @@ class OutputModeFallback:
             mode: The mode of the refused request.
 
         Returns:
-            The mode, or `None` where there is none or the mode cannot be the reason.
+            The mode, or `None` if the present one is the last or cannot be the reason.
         """
         if not self._is_automatic or output is None or output in self._proven:
             return None

@@ -60,7 +60,7 @@ class AnswerChecks(Checks):
         assert texts == [f"answer {number}" for number in range(20)]
 
     def test_no_prompts_give_no_outputs(self, engine: BaseClient) -> None:
-        """No prompts are no error."""
+        """An empty list of prompts gives an empty list."""
         assert engine.generate([]) == []
 
     def test_a_conversation_arrives_unchanged(self, engine: BaseClient, server: Any) -> None:
@@ -132,7 +132,7 @@ class AnswerChecks(Checks):
     def test_reasoning_is_apart_from_the_answer(
         self, make_engine: MakeEngine, server: Any, caplog: pytest.LogCaptureFixture
     ) -> None:
-        """Where the backend does not report it, a warning says that it is switched off."""
+        """A backend that does not report reasoning switches it off with a warning."""
         self.needs_script(server)
         server.set_answers(lambda _: Reply("answer", reasoning="because"))
         with caplog.at_level(logging.WARNING, logger="chainette"):

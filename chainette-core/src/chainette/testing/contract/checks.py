@@ -121,7 +121,7 @@ class Checks:
             pytest.skip("the answers of a real model cannot be scripted")
 
     def needs_http(self, server: FakeServer | None) -> None:
-        """Skip a check of HTTP, where there is none."""
+        """Skip a check of HTTP for an engine in this process."""
         self.needs_script(server)
         if not self.http:
             pytest.skip("the engine runs in this process")
