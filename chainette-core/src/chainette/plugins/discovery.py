@@ -36,7 +36,7 @@ OURS = {
     "ollama_api": "chainette-ollama",
     "ollama": "chainette-ollama",
 }
-"""Backends of this project and the distributions that bring them."""
+"""Backends of this project and their distributions."""
 
 IN_PROCESS = "registered in this process"
 """Distribution that is shown for a backend that has none."""
@@ -73,9 +73,9 @@ class Installed(NamedTuple):
     """An entry point that is installed.
 
     Attributes:
-        distribution: Name of the distribution that brings it.
+        distribution: Name of its distribution.
         version: Version of that distribution.
-        entry_point: What loads it.
+        entry_point: The object that loads it.
     """
 
     distribution: str
@@ -86,23 +86,23 @@ class Installed(NamedTuple):
 @cache
 def installed(group: str = GROUP) -> dict[str, list[Installed]]:
     """Entry points by name, those of backends by default; nothing is imported."""
-    found: dict[str, dict[str, Installed]] = {}
+    points: dict[str, dict[str, Installed]] = {}
     for distribution in importlib_metadata.distributions():
         try:
             entry_points = distribution.entry_points.select(group=group)
             if not entry_points:
                 continue
             headers = _headers(distribution)
-            brought_by, version = headers["name"], headers["version"]
+            project, version = headers["name"], headers["version"]
         except Exception as error:  # half removed, or damaged: it hides no other
             logger.debug("a distribution is left out, its metadata cannot be read: %r", error)
             continue
         for entry_point in entry_points:
             # One distribution can be seen twice, on two folders of sys.path: the first one counts.
-            owner = re.sub(r"[-_.]+", "-", brought_by).lower()
-            point = Installed(brought_by, version, entry_point)
-            found.setdefault(printable(entry_point.name), {}).setdefault(owner, point)
-    return {name: list(owners.values()) for name, owners in sorted(found.items())}
+            owner = re.sub(r"[-_.]+", "-", project).lower()
+            point = Installed(project, version, entry_point)
+            points.setdefault(printable(entry_point.name), {}).setdefault(owner, point)
+    return {name: list(owners.values()) for name, owners in sorted(points.items())}
 
 
 def _headers(distribution: Any) -> dict[str, str]:
@@ -180,19 +180,19 @@ def names() -> list[str]:
 @cache
 def listeners() -> list[Listener]:
     """The plugins that implement `chainette_event`; a broken one is left out with a warning."""
-    found: list[Listener] = []
+    hooks: list[Listener] = []
     for name, points in installed(LISTENERS).items():
         for point in points:
             try:
                 caller = _manager(point.entry_point.load()).hook.chainette_event
-                found += [(name, caller)] if caller.get_hookimpls() else []
-            except (Exception, SystemExit) as error:  # whatever a plugin does stays its own
+                hooks += [(name, caller)] if caller.get_hookimpls() else []
+            except (Exception, SystemExit) as error:  # a plugin can raise anything
                 logger.warning("listener %r is broken: %s", name, printable(repr(error)))
-    return found
+    return hooks
 
 
 def not_installed() -> dict[str, str]:
-    """Backends of this project that are missing, and the distributions that bring them."""
+    """Backends of this project that are missing, and their distributions."""
     known = names()
     return {name: distribution for name, distribution in OURS.items() if name not in known}
 
@@ -216,7 +216,7 @@ def _load(name: str, point: Installed) -> PluginInfo:
             try:
                 backend = _find_backend(name, point.entry_point.load())
                 reason = _version_mismatch(backend) or _missing_modules(backend)
-            except (Exception, SystemExit) as error:  # whatever a plugin does stays its own
+            except (Exception, SystemExit) as error:  # a plugin can raise anything
                 reason = printable(f"{type(error).__name__}: {error}")
                 _loaded[name] = _info(name, point, state="broken", reason=reason)
             else:
@@ -266,24 +266,24 @@ def _version_mismatch(backend: Backend) -> str:
 
 
 def _missing_modules(backend: Backend) -> str:
-    """Why the classes of a backend cannot be right, as far as that shows without an import."""
-    for named in (backend.config, backend.client):
-        if not isinstance(named, str):
+    """The reason why a backend's classes cannot be right, as far as that is known unimported."""
+    for reference in (backend.config, backend.client):
+        if not isinstance(reference, str):
             return _mismatch(backend)
-        module, colon, name = named.partition(":")
+        module, colon, name = reference.partition(":")
         if not (colon and name) or find_spec(module) is None:
-            return f"there is no {named!r}; classes are named module:Class"
+            return f"{reference!r} does not exist; classes are named module:Class"
     return ""
 
 
 def _mismatch(backend: Backend) -> str:
-    """Why this core cannot use the classes of a backend, or an empty string."""
+    """The reason why this core cannot use a backend's classes, or an empty string."""
     from chainette.engine.client.base import BaseClient
     from chainette.engine.config import EngineConfig
 
     try:
         config, client = backend.config_class(), backend.client_class()
-    except (Exception, SystemExit) as error:  # whatever a plugin does stays its own
+    except (Exception, SystemExit) as error:  # a plugin can raise anything
         return printable(f"{type(error).__name__}: {error}")
     if not (isinstance(config, type) and issubclass(config, EngineConfig)):
         return f"its config {config!r} is not a subclass of EngineConfig"
