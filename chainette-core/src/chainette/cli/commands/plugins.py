@@ -9,14 +9,14 @@ from typing import Annotated, Any
 
 import typer
 
-plugins = typer.Typer(help="Write a backend of your own, and check it.")
+plugins = typer.Typer(help="Write plugins, and check them.")
 
 PROTOCOLS = ("openai", "http", "local")
 
 
 @plugins.callback()
 def _plugins() -> None:
-    """Write a backend of your own, and check it."""
+    """Write plugins, and check them."""
 
 
 @plugins.command("new")
@@ -24,13 +24,13 @@ def new(
     name: Annotated[str, typer.Argument(help="Name of the backend, such as acme.")],
     protocol: Annotated[
         str | None,
-        typer.Option("--protocol", help="openai, http or local; asked for when it is left out."),
+        typer.Option("--protocol", help="Protocol: openai, http or local."),
     ] = None,
     output_dir: Annotated[
         Path | None, typer.Option("--output-dir", "-o", help="Folder.  [default: chainette-NAME]")
     ] = None,
 ) -> None:
-    """Write a distribution with a backend, which can be installed and passes its tests."""
+    """Write a distribution with a backend that can be installed and passes its tests."""
     from chainette.errors import PluginError
 
     _need("copier", "plugins")
@@ -38,7 +38,7 @@ def new(
     from copier.errors import CopierError
 
     if protocol not in (None, *PROTOCOLS):
-        raise PluginError(f"unknown protocol {protocol!r}; there are: {', '.join(PROTOCOLS)}")
+        raise PluginError(f"unknown protocol {protocol!r}; protocols: {', '.join(PROTOCOLS)}")
     folder = output_dir or Path(f"chainette-{name.replace('_', '-')}")
     if folder.exists() and any(folder.iterdir()):
         raise PluginError(f"{folder}: is not empty; choose another folder (--output-dir)")
@@ -66,7 +66,7 @@ def check(
         list[str] | None, typer.Option("--field", "-f", help="Field of its engines: KEY=VALUE.")
     ] = None,
 ) -> None:
-    """Run the checks that every backend passes against an installed one."""
+    """Run the checks of all backends on an installed one."""
     from chainette.errors import ConfigError
 
     _need("pytest", "testing")
@@ -74,17 +74,17 @@ def check(
     from chainette.testing.report import check_backend, find_backends
 
     fields: dict[str, Any] = {}
-    for words in field or []:
-        key, equals, value = words.partition("=")
+    for option in field or []:
+        key, equals, value = option.partition("=")
         if not equals:
-            raise ConfigError(f"--field {words}: write KEY=VALUE")
+            raise ConfigError(f"--field {option}: write KEY=VALUE")
         fields[key] = value
     failed = 0
     for backend in find_backends(package):
         typer.echo(f"{backend}:")
-        for line in check_backend(backend, server, fields):
-            failed += line.failed
-            typer.echo(f"  {line}")
+        for promise in check_backend(backend, server, fields):
+            failed += promise.failed
+            typer.echo(f"  {promise}")
     raise typer.Exit(1 if failed else 0)
 
 
