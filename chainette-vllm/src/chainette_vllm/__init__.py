@@ -22,6 +22,6 @@ def chainette_backends() -> list[Backend]:
                 sampling=CHAT_SAMPLING
                 | {"top_k", "min_p", "repetition_penalty", "guided_decoding"},
             ),
-            summary="a vLLM server over HTTP, started when no endpoint is given",
+            summary="a vLLM server over HTTP, started where no endpoint is configured",
         )
     ]

@@ -258,7 +258,7 @@ async def _receive(
 
 
 async def _hangs_up(reader: asyncio.StreamReader, seconds: float | None) -> bool:
-    """Whether the client, which sends nothing now, closes the connection within a time."""
+    """Whether the client, which sends nothing more, closes the connection within a time."""
     try:
         return not await asyncio.wait_for(reader.read(1), seconds)
     except asyncio.TimeoutError:

@@ -214,7 +214,7 @@ class BaseClient(ServerOwner, ABC):
         return output
 
     async def _complete(self, request: Request, on_retry: OnRetry) -> LLMOutput:
-        begun = perf_counter()
+        start = perf_counter()
 
         def tell(error: EngineError, seconds: float) -> None:
             on_retry(self._named(error), seconds)
@@ -225,24 +225,24 @@ class BaseClient(ServerOwner, ABC):
                 output = await self._ask_again(request, output, tell)
             return output
         except ChainetteError as error:
-            failed = error if isinstance(error, EngineError) else EngineError(str(error))
+            failure = error if isinstance(error, EngineError) else EngineError(str(error))
         except Exception as error:  # a defect of a backend fails its row, not the run
             logger.debug("%s: %s", self.config.name, self.scrub(repr(error)))
-            failed = ServerError(f"unexpected {type(error).__name__}: {error}")
-        return LLMOutput.failed(self._named(failed), perf_counter() - begun)
+            failure = ServerError(f"unexpected {type(error).__name__}: {error}")
+        return LLMOutput.failed(self._named(failure), perf_counter() - start)
 
     async def _ask(self, request: Request, on_retry: OnRetry) -> LLMOutput:
         """Ask in the first output mode that the server accepts, and validate the answer."""
         try:
             output = await self._retry(lambda: self._attempt(request), on_retry)
-        except RequestError as refused:
+        except RequestError as refusal:
             mode = self._fallback.lower(request.output, request.mode)
-            if mode is None or refused.status not in (400, 422):
+            if mode is None or refusal.status not in (400, 422):
                 raise
             try:
                 return await self._ask(replace(request, mode=mode), on_retry)
             except EngineError:
-                raise refused from None
+                raise refusal from None
         self._fallback.accepted(request.output, request.mode)
         if request.output is not None:
             output.error = self._parse(output, request)
@@ -270,19 +270,19 @@ class BaseClient(ServerOwner, ABC):
         try:
             reserved = await limits.wait(request.messages, request.sampling.max_tokens)
             await self.start()
-            begun = perf_counter()
+            start = perf_counter()
             output = await self._send_one(request)
         except EngineError as error:
             limits.failed(error)
             raise
         except asyncio.TimeoutError:  # in Python 3.10 it is not the built-in class
             limit = f"{self.config.timeout:g} s"
-            late = EngineTimeoutError(f"no whole answer within {limit} (timeout={limit})")
-            limits.failed(late)
-            raise late from None
+            timeout_error = EngineTimeoutError(f"no whole answer within {limit} (timeout={limit})")
+            limits.failed(timeout_error)
+            raise timeout_error from None
         finally:
             limits.slots.release()
-        output.latency = perf_counter() - begun
+        output.latency = perf_counter() - start
         limits.answered(reserved, output.usage)
         return output
 
@@ -321,13 +321,13 @@ class BaseClient(ServerOwner, ABC):
 
     def _supported(self, sampling: SamplingParams) -> SamplingParams:
         """Drop the parameters that the backend does not know, with one warning for each."""
-        kept, dropped = supported(sampling, self.capabilities.sampling)
+        known, dropped = supported(sampling, self.capabilities.sampling)
         if new := dropped - self._warned:
             self._warned |= new
             names = ", ".join(sorted(new))
             backend = self.config.backend
             self._warn("backend %r has no sampling parameter %s; ignored", backend, names)
-        return kept
+        return known
 
     def warn_once(self, topic: str, message: str, *values: object) -> None:
         """Log a warning that names the engine, unless it had one of this topic before.

@@ -1,4 +1,4 @@
-"""The request that a backend receives, and what a conversation needs to be sent."""
+"""The request that a backend receives."""
 
 from __future__ import annotations
 
@@ -59,5 +59,5 @@ def supported(sampling: SamplingParams, known: Set[str]) -> tuple[SamplingParams
         dropped.add("n")
     if not dropped:
         return sampling, dropped
-    kept = {name: getattr(sampling, name) for name in sampling.model_fields_set - dropped}
-    return SamplingParams.model_construct(**kept), dropped
+    fields = {name: getattr(sampling, name) for name in sampling.model_fields_set - dropped}
+    return SamplingParams.model_construct(**fields), dropped

@@ -305,8 +305,8 @@ def _takes_null(schema: Schema, defs: Schema) -> bool:
     return schema.get("type") == "null" or any(_takes_null(branch, defs) for branch in branches)
 
 
-def _unlike(name: str, taken: Container[str]) -> str:
-    while name in taken:
+def _unlike(name: str, names: Container[str]) -> str:
+    while name in names:
         name += "_"
     return name
 
@@ -320,12 +320,12 @@ def _kind(node: Mapping[str, Any]) -> str | list[str] | None:
 
 def _leaf(node: Mapping[str, Any], kind: str) -> Schema:
     """`node` as one type, with the keywords strict mode knows for it and the others in words."""
-    kept = {key: node[key] for key in _KEYWORDS.get(kind, ()) if key in node}
-    if kept.get("format") not in _FORMATS:
-        kept.pop("format", None)
-    if _DIALECT.search(kept.get("pattern", "")):
-        del kept["pattern"]
-    return _described({"type": kind, **kept}, _notes(node, kept))
+    keywords = {key: node[key] for key in _KEYWORDS.get(kind, ()) if key in node}
+    if keywords.get("format") not in _FORMATS:
+        keywords.pop("format", None)
+    if _DIALECT.search(keywords.get("pattern", "")):
+        del keywords["pattern"]
+    return _described({"type": kind, **keywords}, _notes(node, keywords))
 
 
 def _closed(properties: Schema) -> Schema:
@@ -348,10 +348,10 @@ def _described(schema: Schema, notes: str) -> Schema:
     return {**schema, "description": text} if text else schema
 
 
-def _notes(node: Mapping[str, Any], kept: Container[str] = ()) -> str:
-    """The description of `node`, and in words the keywords of it that are not `kept`."""
-    worded = [key for key in _PHRASES if key in node and key not in kept]
-    phrases = [_phrase(k, node[k]) for k in worded if node[k] is not False or k == "default"]
+def _notes(node: Mapping[str, Any], keywords: Container[str] = ()) -> str:
+    """The description of `node`, and its keywords in words, except those in `keywords`."""
+    others = [key for key in _PHRASES if key in node and key not in keywords]
+    phrases = [_phrase(k, node[k]) for k in others if node[k] is not False or k == "default"]
     return _text(node.get("description", ""), *phrases)
 
 

@@ -81,12 +81,12 @@ class AnswerChecks(Checks):
             for _ in range(2):
                 outputs += engine.generate(["row 1"], SamplingParams(**{name: VALUES[name]}))
         assert [output.error for output in outputs] == [None, None]
-        sent = server.requests[-1].sampling
+        received = server.requests[-1].sampling
         if name in engine.capabilities.sampling:
-            assert sent.get(name) == VALUES[name]
+            assert received.get(name) == VALUES[name]
             assert caplog.text == ""
         else:
-            assert name not in sent
+            assert name not in received
             warnings = [line for line in caplog.messages if re.search(rf"\b{name}\b", line)]
             assert len(warnings) == 1, "one warning names the parameter"
 
