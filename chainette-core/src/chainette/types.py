@@ -95,8 +95,8 @@ class Completion:
 
     Attributes:
         text: The text as the model wrote it.
-        parsed: The instance of the output type, if one was requested and the text is valid; a backend
-            may set a value that it has parsed already.
+        parsed: The instance of the output type, if one was requested and the text is valid. A
+            backend may set a value that it has parsed already.
         reasoning_content: The model's reasoning, if the backend reports it separately.
         finish_reason: `stop`, `length`, `content_filter`, `refusal`, or `error`.
     """
