@@ -268,8 +268,8 @@ class TestRunOptions:
         for method, more in ((Chain.run, []), (Chain.arun, []), (Chain.stream, ["in_order"])):
             names = [*self.NAMES, *more]
             assert list(inspect.signature(method).parameters) == ["self", "inputs", *names]
-            text = str(method.__doc__)
-            assert all(f"\n            {name}: " in text for name in names)
+            text = str(inspect.getdoc(method))
+            assert all(f"\n    {name}: " in text for name in names)
             assert "**options" not in text
         limit = inspect.signature(Chain.run).parameters["limit"]
         assert (limit.default, limit.annotation) == (None, int | None)
