@@ -82,35 +82,37 @@ def callable_names() -> None:
 
 
 def _names(*, overridable: bool) -> None:
-    print("\n| name | class | description |\n|---|---|---|")
+    print("\n| name | class | type or result | description |\n|---|---|---|---|")
     seen = {"offline", "generate", "agenerate", "complete"}
     for cls in (BaseClient, ServerOwner, BaseHTTPClient, OpenAIChatClient):
         shown = "BaseClient" if cls is ServerOwner else cls.__name__
-        for name, arguments, text in _members(cls):
+        for name, arguments, kind, text in _members(cls):
             description, mark, _ = text.partition("; a backend")
             is_attribute = not arguments
             if name not in seen and overridable == (is_attribute or bool(mark)):
-                print(f"| `{name}{arguments}` | `{shown}` | {description.rstrip('.')} |")
+                result = " or ".join(f"`{part}`" for part in kind.split(" | "))
+                cells = (f"`{name}{arguments}`", f"`{shown}`", result, description.rstrip("."))
+                print("| " + " | ".join(cells) + " |")
             seen.add(name)
     print()
 
 
-def _members(cls: type) -> Iterator[tuple[str, str, str]]:
-    """The public names of a class, with the arguments of methods and a description each."""
+def _members(cls: type) -> Iterator[tuple[str, str, str, str]]:
+    """The public names of a class: the arguments of methods, the type or result, a description."""
     body = ast.parse(inspect.getsource(cls)).body[0]
     assert isinstance(body, ast.ClassDef)
     for node, following in zip(body.body, [*body.body[1:], None], strict=True):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             if node.name == "_chat" or not node.name.startswith("_"):
-                arguments = ", ".join(argument.arg for argument in node.args.args[1:])
-                yield (
-                    node.name,
-                    f"({arguments})",
-                    (ast.get_docstring(node) or "").partition("\n")[0],
-                )
+                names = [argument.arg for argument in node.args.args[1:]]
+                names += [f"*{node.args.vararg.arg}"] if node.args.vararg else []
+                assert node.returns is not None
+                line = (ast.get_docstring(node) or "").partition("\n")[0]
+                yield node.name, f"({', '.join(names)})", ast.unparse(node.returns), line
         elif isinstance(node, ast.AnnAssign) and isinstance(following, ast.Expr):
             assert isinstance(following.value, ast.Constant)
-            yield ast.unparse(node.target), "", " ".join(str(following.value.value).split())
+            text = " ".join(str(following.value.value).split())
+            yield ast.unparse(node.target), "", ast.unparse(node.annotation), text
 
 
 def _row(name: str, has: list[bool]) -> None:
