@@ -11,6 +11,7 @@ import importlib.util
 import signal
 import sys
 import threading
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -91,6 +92,7 @@ def _start(options: argparse.Namespace) -> Any:
     try:
         return xllamacpp.Server(params)
     except RuntimeError as error:
+        time.sleep(0.5)  # llama.cpp writes its messages from another thread, which ends with us
         reason = "llama.cpp did not start; its own messages are above"
         raise RuntimeError(f"{options.model_path}: {reason}") from error
 
