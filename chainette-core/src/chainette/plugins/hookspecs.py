@@ -24,4 +24,8 @@ def chainette_backends() -> Iterable[Backend]:  # type: ignore[empty-body]
 
 @hookspec
 def chainette_event(event: Event) -> None:
-    """Be told what happens in a run, as it happens; be quick, since the run waits."""
+    """Receive an event of a run; called in the run's event loop, so it must be quick.
+
+    Args:
+        event: One of the records of `chainette.events`.
+    """

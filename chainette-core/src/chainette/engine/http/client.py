@@ -104,11 +104,11 @@ class BaseHTTPClient(BaseClient):
     def headers(self) -> dict[str, str]:
         """Headers of every request; a backend may extend them.
 
-        Called once for each client: for content types, the key or the login in the endpoint, and
-        the headers of the configuration, which replace the others.
+        Called once for each client. The headers are the content types, the API key or else the
+        endpoint's login, and those of the configuration, which replace others of their names.
 
         Returns:
-            The headers by their names in title case, secrets included: never log them.
+            The headers by their names in title case; they hold secrets and must not be logged.
         """
         headers = {"Content-Type": "application/json", "Accept": "application/json"}
         if self._login:

@@ -26,8 +26,8 @@ class Checks:
 
     A promise that a backend cannot keep is overridden and marked, so that the gap is reported::
 
-        @pytest.mark.xfail(reason="the server has no seed")
-        def test_a_sampling_parameter_arrives_or_is_warned_of(self) -> None:
+        @pytest.mark.xfail(reason="the server cuts answers at one megabyte")
+        def test_a_huge_answer_arrives_whole(self) -> None:
             raise NotImplementedError
 
     An override without that mark is refused.
