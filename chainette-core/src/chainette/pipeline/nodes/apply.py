@@ -5,17 +5,50 @@ from __future__ import annotations
 import inspect
 import types
 import typing
-from collections.abc import Callable
-from typing import Any, Literal, Union, get_args, get_origin
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Generator,
+    Iterable,
+    Iterator,
+    Sequence,
+)
+from functools import partial
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Concatenate,
+    Literal,
+    Protocol,
+    TypeAlias,
+    TypedDict,
+    TypeVar,
+    Union,
+    get_args,
+    get_origin,
+    overload,
+)
 
 from chainette.errors import ChainError
+from chainette.pipeline.nodes.flow import I_, In, O_, Out, Split
 from chainette.pipeline.nodes.naming import type_name
 from chainette.pipeline.nodes.node import Node
 
+if TYPE_CHECKING:
+    from typing_extensions import TypeForm, Unpack
+
 Batch = int | Literal["all"] | None
+Argument = TypeVar("Argument")
+Returned = TypeVar("Returned")
+Function: TypeAlias = Callable[Concatenate[Argument, ...], Returned]
+"""A function of an item, and of names if it wants them."""
+_GENERATORS = (Iterator, Iterable, Generator, AsyncIterator, AsyncIterable, AsyncGenerator)
 
 
-class ApplyNode(Node):
+class ApplyNode(Node[In, Out]):
     """A function that turns an item into another one, splits it into several, or drops it.
 
     The function takes the item, and the mapping of all visible names (`chain_input`, ids of
@@ -99,13 +132,160 @@ class ApplyNode(Node):
         return f"ApplyNode({self.id!r}, {types})"
 
 
-def apply(fn: Callable[..., Any], **options: Any) -> ApplyNode:
-    """Put a function into a chain; see `ApplyNode`.
+class SplitNode(Split[In, Out], ApplyNode[In, Out]):
+    """A function that splits its item: it returns a list, or it is a generator."""
+
+    def nodes(self) -> Iterator[Any]:
+        """The node itself."""
+        yield self
+
+
+class _Untyped:
+    """A type that no function returns: only one that says nothing of its output fits it."""
+
+
+class ApplyOptions(TypedDict, total=False):
+    """The keywords that every form of `apply` takes; see `ApplyNode`."""
+
+    id: str
+    name: str
+    threaded: bool
+    yield_output: bool
+    emoji: str
+
+
+class ApplyDecorator(Protocol):
+    """The decorator that `apply` returns without a function."""
+
+    @overload
+    def __call__(self, fn: Callable[..., _Untyped]) -> ApplyNode[Any, Any]: ...
+    @overload
+    def __call__(self, fn: Function[I_, Awaitable[list[O_] | None]]) -> SplitNode[I_, O_]: ...
+    @overload
+    def __call__(self, fn: Function[I_, list[O_] | None]) -> SplitNode[I_, O_]: ...
+    @overload
+    def __call__(self, fn: Function[I_, Iterator[O_]]) -> SplitNode[I_, O_]: ...
+    @overload
+    def __call__(self, fn: Function[I_, AsyncIterator[O_]]) -> SplitNode[I_, O_]: ...
+    @overload
+    def __call__(self, fn: Function[I_, Awaitable[O_ | None]]) -> ApplyNode[I_, O_]: ...
+    @overload
+    def __call__(self, fn: Function[I_, O_ | None]) -> ApplyNode[I_, O_]: ...
+    def __call__(self, fn: Any) -> Any:
+        """Put a function into a chain."""
+
+
+class BatchDecorator(Protocol):
+    """The decorator that `apply` returns with a batch and without a function."""
+
+    @overload
+    def __call__(self, fn: Function[list[I_], Awaitable[Sequence[O_ | None]]]) -> ApplyNode[I_, O_]: ...
+    @overload
+    def __call__(self, fn: Function[list[I_], Sequence[O_ | None]]) -> ApplyNode[I_, O_]: ...
+    def __call__(self, fn: Any) -> Any:
+        """Put a function into a chain."""
+
+
+@overload
+def apply(
+    fn: Callable[..., Any],
+    *,
+    input_model: TypeForm[I_],
+    output_model: Any = None,
+    batch: int | Literal["all"] | None = None,
+    **options: Unpack[ApplyOptions],
+) -> ApplyNode[I_, Any]: ...
+@overload
+def apply(
+    fn: Function[list[I_], Any],
+    *,
+    output_model: TypeForm[O_],
+    batch: int | Literal["all"],
+    **options: Unpack[ApplyOptions],
+) -> ApplyNode[I_, O_]: ...
+@overload
+def apply(
+    fn: Function[I_, Any],
+    *,
+    output_model: Any,
+    **options: Unpack[ApplyOptions],
+) -> ApplyNode[I_, Any]: ...
+@overload
+def apply(
+    fn: Callable[..., _Untyped],
+    *,
+    batch: int | Literal["all"],
+    **options: Unpack[ApplyOptions],
+) -> ApplyNode[Any, Any]: ...
+@overload
+def apply(
+    fn: Function[list[I_], Awaitable[Sequence[O_ | None]]],
+    *,
+    batch: int | Literal["all"],
+    **options: Unpack[ApplyOptions],
+) -> ApplyNode[I_, O_]: ...
+@overload
+def apply(
+    fn: Function[list[I_], Sequence[O_ | None]],
+    *,
+    batch: int | Literal["all"],
+    **options: Unpack[ApplyOptions],
+) -> ApplyNode[I_, O_]: ...
+@overload
+def apply(
+    fn: Callable[..., _Untyped],
+    **options: Unpack[ApplyOptions],
+) -> ApplyNode[Any, Any]: ...
+@overload
+def apply(
+    fn: Function[I_, Awaitable[list[O_] | None]],
+    **options: Unpack[ApplyOptions],
+) -> SplitNode[I_, O_]: ...
+@overload
+def apply(
+    fn: Function[I_, list[O_] | None],
+    **options: Unpack[ApplyOptions],
+) -> SplitNode[I_, O_]: ...
+@overload
+def apply(
+    fn: Function[I_, Iterator[O_]],
+    **options: Unpack[ApplyOptions],
+) -> SplitNode[I_, O_]: ...
+@overload
+def apply(
+    fn: Function[I_, AsyncIterator[O_]],
+    **options: Unpack[ApplyOptions],
+) -> SplitNode[I_, O_]: ...
+@overload
+def apply(
+    fn: Function[I_, Awaitable[O_ | None]],
+    **options: Unpack[ApplyOptions],
+) -> ApplyNode[I_, O_]: ...
+@overload
+def apply(
+    fn: Function[I_, O_ | None],
+    **options: Unpack[ApplyOptions],
+) -> ApplyNode[I_, O_]: ...
+@overload
+def apply(
+    *, batch: int | Literal["all"], **options: Unpack[ApplyOptions]
+) -> BatchDecorator: ...
+@overload
+def apply(**options: Unpack[ApplyOptions]) -> ApplyDecorator: ...
+def apply(fn: Any = None, **options: Any) -> Any:
+    """Put a function into a chain; also a decorator, with or without options.
+
+    Args:
+        fn: The function; see `ApplyNode`.
+        **options: The other arguments of `ApplyNode`.
 
     Raises:
         ChainError: `fn` is not a function, or an option is wrong.
     """
-    return ApplyNode(fn, **options)
+    if fn is None:
+        return partial(apply, **options)
+    node_class = SplitNode if _splits(fn, batched="batch" in options) else ApplyNode
+    return node_class(fn, **options)
 
 
 def _takes_context(fn: Callable[..., Any], id: str) -> bool:
@@ -142,15 +322,35 @@ def _element(annotation: Any) -> Any:
 
 
 def _item(annotation: Any) -> Any:
-    """Type of one item, from an annotation of items, lists of them, and `None`."""
-    options = (
-        get_args(annotation)
-        if get_origin(annotation) in (Union, types.UnionType)
-        else (annotation,)
-    )
+    """Type of one item, from an annotation of items, lists or iterators of them, and `None`."""
     items = {
-        _element(option) if get_origin(option) is list else option
-        for option in options
+        _element(option) if _is_several(option) else option
+        for option in _options(annotation)
         if option is not type(None)
     }
     return items.pop() if len(items) == 1 else Any
+
+
+def _splits(fn: Any, *, batched: bool) -> bool:
+    """Whether a function splits its item, as far as its annotation or its code says so."""
+    if not callable(fn) or batched:
+        return False
+    if inspect.isgeneratorfunction(fn) or inspect.isasyncgenfunction(fn):
+        return True
+    try:
+        annotation = typing.get_type_hints(fn, include_extras=True).get("return", Any)
+    except (TypeError, ValueError, NameError):
+        return False
+    return any(_is_several(option) for option in _options(annotation))
+
+
+def _options(annotation: Any) -> tuple[Any, ...]:
+    """The members of a union, or the type itself."""
+    is_union = get_origin(annotation) in (Union, types.UnionType)
+    return get_args(annotation) if is_union else (annotation,)
+
+
+def _is_several(annotation: Any) -> bool:
+    """Whether a type is a list of items, or the iterator of a generator."""
+    origin = get_origin(annotation)
+    return origin is list or (origin is not str and origin in _GENERATORS)

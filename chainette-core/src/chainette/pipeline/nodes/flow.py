@@ -1,84 +1,130 @@
-"""Flows: nodes in a row, branches beside it, and the operators that combine them."""
+"""Flows: nodes in a row, branches beside them, and the operators that combine them.
+
+Types flow with the values: `a >> b` is a `Pipe` from what `a` takes to what `b` gives, and type
+checkers refuse it where the two do not fit.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, Generic, overload
 
-from typing_extensions import Self
+from typing_extensions import Self, TypeVar
 
 from chainette.errors import ChainError
 from chainette.pipeline.nodes.naming import check_name
 
+In = TypeVar("In", contravariant=True, default=Any)
+Out = TypeVar("Out", covariant=True, default=Any)
+I_ = TypeVar("I_")
+O_ = TypeVar("O_")
+Next = TypeVar("Next")
 
-class Flow:
-    """A part of a chain; `>>` puts one part after another, `|` beside another."""
 
-    def __rshift__(self, other: Any) -> Pipe:
-        """This part, then the other."""
-        return pipe(self, other)
-
-    def __rrshift__(self, other: Any) -> Pipe:
-        """The other part, then this one; for lists of branches on the left."""
-        return pipe(other, self)
-
-    def __or__(self, other: Any) -> Pipe:
-        """Branches that run beside each other; a part that is not a branch becomes one."""
-        beside = [*self.nodes()] if isinstance(self, Pipe) and self.parallel else [as_branch(self)]
-        return Pipe([*beside, as_branch(other)], parallel=True)
+class Part:
+    """A part of a chain."""
 
     def nodes(self) -> Iterator[Any]:
         """The nodes, one after another."""
         yield self
 
 
-class Pipe(Flow):
+class Flow(Part, Generic[In, Out]):
+    """A part of a chain that turns one value into another.
+
+    `>>` puts another part after it, `|` makes branches of it and of another part.
+    """
+
+    @overload
+    def __rshift__(self, other: Parallel[Out] | Sequence[Parallel[Out]]) -> Pipe[In, Out]: ...
+    @overload
+    def __rshift__(self, other: Split[Out, Next]) -> Split[In, Next]: ...
+    @overload
+    def __rshift__(self, other: Flow[Out, Next]) -> Pipe[In, Next]: ...
+    def __rshift__(self, other: Any) -> Any:
+        """This part, then the other."""
+        return _joined(self, other)
+
+    def __rrshift__(self, other: Sequence[Parallel[In]]) -> Pipe[In, Out]:
+        """The branches, then this part."""
+        return pipe(other, self)
+
+    @overload
+    def __or__(self: Flow[I_, Any], other: Flow[I_, Any] | Parallel[I_]) -> Parallel[I_]: ...
+    @overload
+    def __or__(  # pyright: ignore[reportOverlappingOverload]
+        self, other: Flow[Any, Any] | Parallel[Any]
+    ) -> Parallel[Any]: ...
+    def __or__(self, other: Any) -> Any:
+        """Branches that run beside each other; a part that is not a branch becomes one."""
+        return Parallel([*_branches(self), *_branches(other)])
+
+
+class Pipe(Flow[In, Out]):
     """Nodes in a row, not yet a chain.
 
     Args:
         nodes: The nodes.
-        parallel: Whether they are branches beside each other.
     """
 
-    def __init__(self, nodes: Iterable[Any], *, parallel: bool = False) -> None:
+    def __init__(self, nodes: Iterable[Any]) -> None:
         self._nodes = list(nodes)
-        self.parallel = parallel
 
     def nodes(self) -> Iterator[Any]:
         """The nodes, one after another."""
         yield from self._nodes
 
 
-def pipe(*parts: Any) -> Pipe:
-    """Put steps, functions, branches and lists of branches in a row.
+class Split(Pipe[In, Out]):
+    """Nodes in a row, one of which splits its input; what follows runs for each item."""
 
-    Raises:
-        ChainError: A part is something else.
+    @overload
+    def __rshift__(self, other: Parallel[Out] | Sequence[Parallel[Out]]) -> Split[In, Out]: ...
+    @overload
+    def __rshift__(self, other: Split[Out, Next]) -> Split[In, Next]: ...
+    @overload
+    def __rshift__(self, other: Flow[Out, Next]) -> Split[In, Next]: ...
+    def __rshift__(self, other: Any) -> Any:
+        """This part, then the other."""
+        return _joined(self, other)
+
+
+class Parallel(Part, Generic[In]):
+    """Branches beside each other; the flow that they are in continues with its own value.
+
+    Args:
+        branches: The branches.
     """
-    return Pipe(flattened(parts))
+
+    def __init__(self, branches: Iterable[Branch[Any, Any]]) -> None:
+        self._branches = list(branches)
+
+    @overload
+    def __rshift__(self: Parallel[I_], other: Parallel[I_]) -> Parallel[I_]: ...
+    @overload
+    def __rshift__(self: Parallel[I_], other: Split[I_, O_]) -> Split[I_, O_]: ...
+    @overload
+    def __rshift__(self: Parallel[I_], other: Flow[I_, O_]) -> Pipe[I_, O_]: ...
+    def __rshift__(self, other: Any) -> Any:
+        """The branches, then the other part."""
+        return _joined(self, other)
+
+    @overload
+    def __or__(self: Parallel[I_], other: Flow[I_, Any] | Parallel[I_]) -> Parallel[I_]: ...
+    @overload
+    def __or__(  # pyright: ignore[reportOverlappingOverload]
+        self, other: Flow[Any, Any] | Parallel[Any]
+    ) -> Parallel[Any]: ...
+    def __or__(self, other: Any) -> Any:
+        """Branches that run beside each other; a part that is not a branch becomes one."""
+        return Parallel([*_branches(self), *_branches(other)])
+
+    def nodes(self) -> Iterator[Any]:
+        """The branches."""
+        yield from self._branches
 
 
-def flattened(parts: Any) -> list[Any]:
-    """The nodes of flows, of lists of them and of whole chains, one after another.
-
-    A chain is recognised by its list of steps.
-
-    Raises:
-        ChainError: A part is something else.
-    """
-    if isinstance(parts, Flow):
-        return list(parts.nodes())
-    if isinstance(parts, list | tuple):
-        return [node for part in parts for node in flattened(part)]
-    steps = getattr(parts, "steps", None)
-    if isinstance(steps, list):
-        return flattened(steps)
-    raise ChainError(
-        f"{parts!r} is not a step, a branch or an apply(…); wrap a function in apply(…)"
-    )
-
-
-class Branch(Flow):
+class Branch(Parallel[In], Generic[In, Out]):
     """Nodes that take the current value of their flow and run beside it.
 
     The flow continues with its own value. `join` brings the branch's last output back under a name;
@@ -95,7 +141,19 @@ class Branch(Flow):
 
     kind = "branch"
 
-    def __init__(self, *, name: str, steps: Flow | Sequence[Any], emoji: str = "") -> None:
+    @overload
+    def __init__(
+        self: Branch[I_, list[O_]], *, name: str, steps: Split[I_, O_], emoji: str = ""
+    ) -> None: ...
+    @overload
+    def __init__(
+        self: Branch[I_, O_], *, name: str, steps: Flow[I_, O_], emoji: str = ""
+    ) -> None: ...
+    @overload
+    def __init__(
+        self: Branch[Any, Any], *, name: str, steps: Sequence[Any] | Part, emoji: str = ""
+    ) -> None: ...
+    def __init__(self, *, name: str, steps: Any, emoji: str = "") -> None:
         self.name = name
         self.steps = flattened(steps)
         self.emoji = emoji
@@ -118,6 +176,10 @@ class Branch(Flow):
         self.alias = alias
         return self
 
+    def nodes(self) -> Iterator[Any]:
+        """The branch itself."""
+        yield self
+
     @property
     def input_model(self) -> Any:
         """Input type of its first node."""
@@ -129,16 +191,57 @@ class Branch(Flow):
         return f"Branch({self.name!r}, {len(self.steps)} steps{joined})"
 
 
-def as_branch(part: Any) -> Branch:
-    """The part as a branch; other parts become a branch with the name of their last node.
+def pipe(*parts: Any) -> Pipe[Any, Any]:
+    """Put steps, functions, branches and lists of branches in a row.
+
+    The types of `a >> b` flow; those of `pipe(a, b)` are unknown.
+
+    Raises:
+        ChainError: A part is something else.
+    """
+    return Pipe(flattened(parts))
+
+
+def flattened(parts: Any) -> list[Any]:
+    """The nodes of flows, of lists of them and of whole chains, one after another.
+
+    A chain is recognised by its list of steps.
+
+    Raises:
+        ChainError: A part is something else.
+    """
+    if isinstance(parts, Part):
+        return list(parts.nodes())
+    if isinstance(parts, list | tuple):
+        return [node for part in parts for node in flattened(part)]
+    steps = getattr(parts, "steps", None)
+    if isinstance(steps, list):
+        return flattened(steps)
+    raise ChainError(
+        f"{parts!r} is not a step, a branch or an apply(…); wrap a function in apply(…)"
+    )
+
+
+def _joined(first: Any, second: Any) -> Part:
+    """Two parts in a row."""
+    nodes = flattened([first, second])
+    if all(isinstance(node, Branch) for node in nodes):
+        return Parallel(nodes)
+    if any(isinstance(part, Split) for part in (first, second)):
+        return Split(nodes)
+    return Pipe(nodes)
+
+
+def _branches(part: Any) -> list[Branch[Any, Any]]:
+    """The part as branches; a part that is not a branch becomes one, named after its last node.
 
     Raises:
         ChainError: The part is neither a step nor a pipe.
     """
     nodes = flattened([part])
-    if len(nodes) == 1 and isinstance(nodes[0], Branch):
-        return nodes[0]
-    if isinstance(part, Pipe) and part.parallel:
+    if isinstance(part, Parallel):
+        return nodes
+    last = next((node for node in reversed(nodes) if not isinstance(node, Branch)), None)
+    if last is None:
         raise ChainError("put parallel branches beside each other, as in a >> (b | c | d)")
-    last = next(node for node in reversed(nodes) if not isinstance(node, Branch))
-    return Branch(name=last.id, steps=nodes)
+    return [Branch(name=last.id, steps=nodes)]

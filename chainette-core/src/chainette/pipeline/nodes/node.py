@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from chainette.pipeline.nodes.flow import Flow
+from chainette.pipeline.nodes.flow import Flow, In, Out
 from chainette.pipeline.nodes.naming import check_name
 
 
-class Node(Flow):
+class Node(Flow[In, Out]):
     """A node that turns a value into another one.
 
     Args:

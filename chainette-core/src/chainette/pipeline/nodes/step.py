@@ -4,19 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, PydanticUserError
 
 from chainette.engine.structured.schema import output_schema
 from chainette.errors import ChainError
 from chainette.pipeline.nodes.naming import fields_of, type_name
+from chainette.pipeline.nodes.flow import I_, In, O_, Out
 from chainette.pipeline.nodes.node import Node
 from chainette.pipeline.prompt import PromptTemplate
 from chainette.types import Message, SamplingParams
 
+if TYPE_CHECKING:
+    from typing_extensions import TypeForm
 
-class Step(Node):
+
+class Step(Node[In, Out]):
     """Turns one Pydantic object into another by prompting an engine.
 
     Prompts are Jinja2 templates. They see `chain_input` (the input row), the output of every
@@ -42,12 +46,12 @@ class Step(Node):
     kind = "step"
 
     def __init__(
-        self,
+        self: Step[I_, O_],
         *,
         id: str,
         name: str = "",
-        input_model: Any,
-        output_model: Any,
+        input_model: TypeForm[I_],
+        output_model: TypeForm[O_],
         engine_name: str,
         sampling: SamplingParams | None = None,
         system_prompt: str = "",
