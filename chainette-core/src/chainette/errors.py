@@ -13,6 +13,7 @@ They form a tree::
     ├── InputError             an input file or one of its rows cannot be used
     ├── OutputDirError         the output directory cannot be used
     ├── BudgetError            a run was stopped: too many errors, or too much spent
+    ├── DroppedRowError        a row has no value; raised by `Result.unwrap()`
     ├── FailedRowError         a row failed; raised by `Result.unwrap()` for a row read from disk
     └── EngineError            a request, or the engine as a whole, failed
         ├── EngineStartError       the server process did not start
@@ -85,6 +86,10 @@ class OutputDirError(ChainetteError):
 
 class BudgetError(ChainetteError):
     """A run was stopped because of its `max_cost` or `max_errors`."""
+
+
+class DroppedRowError(ChainetteError):
+    """A row has no value, because a function dropped it."""
 
 
 class FailedRowError(ChainetteError):

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from typing import Any, Generic, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 from pydantic.dataclasses import dataclass as validated_dataclass
-from typing_extensions import TypedDict
+from typing_extensions import TypedDict, TypeVar
 
 from chainette.errors import EngineError
 from chainette.usage import Usage
+
+Parsed = TypeVar("Parsed", default=Any)
+"""The output type that was asked for."""
 
 
 class Message(TypedDict):
@@ -90,7 +93,7 @@ class SamplingParams(BaseModel):
 
 
 @dataclass(slots=True)
-class Completion:
+class Completion(Generic[Parsed]):
     """One completion of a prompt.
 
     Attributes:
@@ -102,13 +105,13 @@ class Completion:
     """
 
     text: str
-    parsed: Any = None
+    parsed: Parsed | None = None
     reasoning_content: str | None = None
     finish_reason: str | None = None
 
 
 @dataclass(slots=True)
-class LLMOutput:
+class LLMOutput(Generic[Parsed]):
     """The output of an engine for one prompt.
 
     Attributes:
@@ -118,13 +121,13 @@ class LLMOutput:
         latency: Seconds from sending the request to the end of the answer.
     """
 
-    outputs: list[Completion]
+    outputs: list[Completion[Parsed]]
     usage: Usage | None = None
     error: EngineError | None = None
     latency: float = 0.0
 
     @classmethod
-    def failed(cls, error: EngineError, latency: float = 0.0) -> LLMOutput:
+    def failed(cls, error: EngineError, latency: float = 0.0) -> LLMOutput[Any]:
         """The output of a request that failed with `error`."""
-        empty = Completion(text=error.raw_text or "", finish_reason="error")
+        empty: Completion[Any] = Completion(text=error.raw_text or "", finish_reason="error")
         return cls(outputs=[empty], error=error, latency=latency)

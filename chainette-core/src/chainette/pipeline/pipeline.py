@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
-from typing import Any
+from typing import Any, Generic
 
-from chainette.pipeline.nodes.flow import Flow, flattened
+from chainette.pipeline.nodes.flow import Flow, In, Out, Parallel, flattened
 from chainette.pipeline.nodes.node import Node
 from chainette.pipeline.nodes.step import Step
 from chainette.pipeline.validate import all_nodes, validate
 
 
-class Pipeline:
+class Pipeline(Generic[In, Out]):
     """Nodes that every input row passes through in turn.
 
     Args:
@@ -24,7 +24,9 @@ class Pipeline:
         ChainError: The steps do not fit together.
     """
 
-    def __init__(self, *, name: str, steps: Flow | Sequence[Any], emoji: str = "") -> None:
+    def __init__(
+        self, *, name: str, steps: Flow | Parallel | Sequence[Any], emoji: str = ""
+    ) -> None:
         self.name = name
         self.steps = flattened(steps)
         self.emoji = emoji

@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic
 
+from chainette.pipeline.nodes.flow import Out
 from chainette.reports.frames import chunks, require_pyarrow
 from chainette.reports.result import Result
 from chainette.usage import Usage
@@ -35,7 +36,7 @@ class Counts:
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
+class Run(Generic[Out]):
     """A finished run.
 
     Attributes:
@@ -51,7 +52,7 @@ class Run:
         lines: Reads the lines of the flattened table; see `to_arrow`.
     """
 
-    results: Sequence[Result[Any]]
+    results: Sequence[Result[Out]]
     counts: Counts
     usage: dict[str, Usage] = field(default_factory=dict)
     seconds: float = 0.0
@@ -81,6 +82,6 @@ class Run:
         return total_cost(self.costs)
 
     @property
-    def errors(self) -> Iterator[Result[Any]]:
+    def errors(self) -> Iterator[Result[Out]]:
         """The rows that failed."""
         return (result for result in self.results if not result.ok)

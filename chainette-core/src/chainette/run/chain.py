@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterable, Iterable
+from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias, overload
 
+from chainette.pipeline.nodes.flow import I_, O_, Flow, In, Out, Parallel, Split
 from chainette.pipeline.pipeline import Pipeline
 from chainette.run.options import Help, RunOptions, known, takes
 
@@ -28,7 +29,7 @@ class StreamOptions(RunOptions):
     ] = False
 
 
-class Chain(Pipeline):
+class Chain(Pipeline[In, Out]):
     """Nodes that every input row passes through in turn.
 
     Args:
@@ -40,8 +41,27 @@ class Chain(Pipeline):
         ChainError: The steps do not fit together.
     """
 
+    @overload
+    def __init__(
+        self: Chain[I_, list[O_]], *, name: str, steps: Split[I_, O_], emoji: str = ""
+    ) -> None: ...
+    @overload
+    def __init__(
+        self: Chain[I_, O_], *, name: str, steps: Flow[I_, O_], emoji: str = ""
+    ) -> None: ...
+    @overload
+    def __init__(
+        self: Chain[Any, Any],
+        *,
+        name: str,
+        steps: Parallel[Any] | Sequence[Any],
+        emoji: str = "",
+    ) -> None: ...
+    def __init__(self, *, name: str, steps: Any, emoji: str = "") -> None:
+        super().__init__(name=name, steps=steps, emoji=emoji)
+
     @takes(RunOptions)
-    def run(self, inputs: Inputs, **options: Any) -> Run:
+    def run(self, inputs: Inputs, **options: Any) -> Run[Out]:
         """Run the chain over all inputs.
 
         Args:
@@ -61,7 +81,7 @@ class Chain(Pipeline):
         return api.run(self, inputs, **known(options))
 
     @takes(RunOptions)
-    async def arun(self, inputs: Inputs, **options: Any) -> Run:
+    async def arun(self, inputs: Inputs, **options: Any) -> Run[Out]:
         """Run the chain over all inputs in a running event loop.
 
         Args:
@@ -84,7 +104,7 @@ class Chain(Pipeline):
         return await api.arun(self, inputs, **known(options))
 
     @takes(StreamOptions)
-    async def stream(self, inputs: Inputs, **options: Any) -> AsyncGenerator[Result[Any], None]:
+    async def stream(self, inputs: Inputs, **options: Any) -> AsyncGenerator[Result[Out], None]:
         """Run the chain and yield each row's result as soon as it is there.
 
         The run goes no further ahead than a few hundred results. It ends when the generator is

@@ -33,7 +33,7 @@ from typing import (
 )
 
 from chainette.errors import ChainError
-from chainette.pipeline.nodes.flow import I_, In, O_, Out, Split
+from chainette.pipeline.nodes.flow import I_, O_, In, Out, Split
 from chainette.pipeline.nodes.naming import type_name
 from chainette.pipeline.nodes.node import Node
 
@@ -54,7 +54,7 @@ class ApplyNode(Node[In, Out]):
     The function takes the item, and the mapping of all visible names (`chain_input`, ids of
     earlier nodes, aliases of joined branches) if it has a second parameter without a default. It
     may be a coroutine function. It returns an item; a list, whose elements continue separately; or
-    `None`, which drops the item.
+    `None`, which drops the item. A generator is a function that returns the list of what it yields.
 
     Args:
         fn: The function. With `batch`, it takes a list of items and returns a list of the same
@@ -113,6 +113,16 @@ class ApplyNode(Node[In, Out]):
         """Whether the function is a coroutine function."""
         call = getattr(self.fn, "__call__", None)  # noqa: B004  an object with a coroutine call
         return inspect.iscoroutinefunction(self.fn) or inspect.iscoroutinefunction(call)
+
+    @property
+    def is_generator(self) -> bool:
+        """Whether the function is a generator."""
+        return inspect.isgeneratorfunction(self.fn)
+
+    @property
+    def is_async_generator(self) -> bool:
+        """Whether the function is an asynchronous generator."""
+        return inspect.isasyncgenfunction(self.fn)
 
     @property
     def source(self) -> str:
@@ -179,7 +189,9 @@ class BatchDecorator(Protocol):
     """The decorator that `apply` returns with a batch and without a function."""
 
     @overload
-    def __call__(self, fn: Function[list[I_], Awaitable[Sequence[O_ | None]]]) -> ApplyNode[I_, O_]: ...
+    def __call__(
+        self, fn: Function[list[I_], Awaitable[Sequence[O_ | None]]]
+    ) -> ApplyNode[I_, O_]: ...
     @overload
     def __call__(self, fn: Function[list[I_], Sequence[O_ | None]]) -> ApplyNode[I_, O_]: ...
     def __call__(self, fn: Any) -> Any:
@@ -267,9 +279,7 @@ def apply(
     **options: Unpack[ApplyOptions],
 ) -> ApplyNode[I_, O_]: ...
 @overload
-def apply(
-    *, batch: int | Literal["all"], **options: Unpack[ApplyOptions]
-) -> BatchDecorator: ...
+def apply(*, batch: int | Literal["all"], **options: Unpack[ApplyOptions]) -> BatchDecorator: ...
 @overload
 def apply(**options: Unpack[ApplyOptions]) -> ApplyDecorator: ...
 def apply(fn: Any = None, **options: Any) -> Any:

@@ -10,8 +10,8 @@ from pydantic import BaseModel, PydanticUserError
 
 from chainette.engine.structured.schema import output_schema
 from chainette.errors import ChainError
+from chainette.pipeline.nodes.flow import I_, O_, In, Out
 from chainette.pipeline.nodes.naming import fields_of, type_name
-from chainette.pipeline.nodes.flow import I_, In, O_, Out
 from chainette.pipeline.nodes.node import Node
 from chainette.pipeline.prompt import PromptTemplate
 from chainette.types import Message, SamplingParams

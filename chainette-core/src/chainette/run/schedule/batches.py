@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -131,11 +131,19 @@ async def call(node: ApplyNode, value: Any, context: Any) -> Any:
     """
     arguments = (value, context) if node.takes_context else (value,)
     try:
+        if node.is_async_generator:
+            return [part async for part in node.fn(*arguments)]
         if node.is_async:
             return await node.fn(*arguments)
+        fn = _collected(node.fn) if node.is_generator else node.fn
         if node.threaded:
-            return await anyio.to_thread.run_sync(node.fn, *arguments)
-        return node.fn(*arguments)
+            return await anyio.to_thread.run_sync(fn, *arguments)
+        return fn(*arguments)
     except Exception as error:
         message = f"apply {node.id!r} failed: {type(error).__name__}: {error}"
         raise ApplyError(message) from error
+
+
+def _collected(generator: Callable[..., Iterator[Any]]) -> Callable[..., list[Any]]:
+    """A generator function as one that returns the list of what it yields."""
+    return lambda *arguments: list(generator(*arguments))
