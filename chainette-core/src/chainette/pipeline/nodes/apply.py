@@ -139,10 +139,10 @@ class ApplyNode(Node[In, Out]):
     def __repr__(self) -> str:
         """The id and the types."""
         types = f"{type_name(self.input_model)} -> {type_name(self.output_model)}"
-        return f"ApplyNode({self.id!r}, {types})"
+        return f"{type(self).__name__}({self.id!r}, {types})"
 
 
-class SplitNode(Split[In, Out], ApplyNode[In, Out]):
+class SplitNode(ApplyNode[In, Out], Split[In, Out]):
     """A function that splits its item: it returns a list, or it is a generator."""
 
     def nodes(self) -> Iterator[Any]:
