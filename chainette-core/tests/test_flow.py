@@ -52,7 +52,7 @@ def lines(path: Path) -> list[dict[str, Any]]:
 
 
 def values(run: Any) -> list[Any]:
-    return [result.unwrap() for result in run.results]
+    return [None if result.dropped else result.unwrap() for result in run.results]
 
 
 def add(amount: int, id: str, **options: Any) -> Any:

@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, overload
 from urllib.parse import urlsplit, urlunsplit
 
 from pydantic import (
@@ -17,9 +17,15 @@ from pydantic import (
     field_serializer,
     field_validator,
 )
+from typing_extensions import TypeVar
 
 from chainette.errors import MissingAPIKeyError
 from chainette.types import LLMOutput, Prompt, SamplingParams
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeForm
+
+Parsed = TypeVar("Parsed")
 
 _WITHOUT_INFLUENCE = {
     "name",
@@ -44,22 +50,46 @@ _WITHOUT_INFLUENCE = {
 class EngineClient(Protocol):
     """A client as its configuration knows it; `BaseClient` documents the methods."""
 
+    @overload
+    def generate(
+        self, prompts: Sequence[Prompt], sampling_params: SamplingParams | None = None
+    ) -> list[LLMOutput[Any]]: ...
+    @overload
+    def generate(
+        self,
+        prompts: Sequence[Prompt],
+        sampling_params: SamplingParams | None = None,
+        *,
+        output_model: TypeForm[Parsed],
+    ) -> list[LLMOutput[Parsed]]: ...
     def generate(
         self,
         prompts: Sequence[Prompt],
         sampling_params: SamplingParams | None = None,
         *,
         output_model: Any = None,
-    ) -> list[LLMOutput]:
+    ) -> list[LLMOutput[Any]]:
         """Complete prompts."""
 
+    @overload
+    async def agenerate(
+        self, prompts: Sequence[Prompt], sampling_params: SamplingParams | None = None
+    ) -> list[LLMOutput[Any]]: ...
+    @overload
+    async def agenerate(
+        self,
+        prompts: Sequence[Prompt],
+        sampling_params: SamplingParams | None = None,
+        *,
+        output_model: TypeForm[Parsed],
+    ) -> list[LLMOutput[Parsed]]: ...
     async def agenerate(
         self,
         prompts: Sequence[Prompt],
         sampling_params: SamplingParams | None = None,
         *,
         output_model: Any = None,
-    ) -> list[LLMOutput]:
+    ) -> list[LLMOutput[Any]]:
         """Complete prompts."""
 
     async def aclose(self) -> None:

@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from abc import abstractmethod
 from dataclasses import replace
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
-import anyio
-
 from chainette.capabilities import Capabilities
+from chainette.engine.client.generation import Generation
 from chainette.engine.client.identity_cache import IdentityCache
 from chainette.engine.client.limits import Limits
 from chainette.engine.client.request import Request, supported, with_instruction
 from chainette.engine.client.retry import OnRetry, Retry
 from chainette.engine.client.secrets import Secrets
-from chainette.engine.client.sync import run_sync, timeout
+from chainette.engine.client.sync import timeout
 from chainette.engine.config import EngineConfig
 from chainette.engine.server.owner import ServerOwner
 from chainette.engine.structured.answer import parse_answer
@@ -49,7 +47,7 @@ requests_are_forbidden = False
 """Set by `chainette.testing.forbid_requests`."""
 
 
-class BaseClient(ServerOwner, ABC):
+class BaseClient(ServerOwner, Generation):
     """A light, stateless client of one engine; safe to share between tasks and threads.
 
     A backend implements `_chat`; the other methods that it may override say so.
@@ -129,56 +127,6 @@ class BaseClient(ServerOwner, ABC):
             EngineError: The server cannot be reached or refuses.
         """
         return None
-
-    def generate(
-        self,
-        prompts: Sequence[Prompt],
-        sampling_params: SamplingParams | None = None,
-        *,
-        output_model: Any = None,
-    ) -> list[LLMOutput]:
-        """Complete prompts; like `agenerate`, for code without `await` and for notebooks.
-
-        Args:
-            prompts: Texts, or lists of messages.
-            sampling_params: How to sample.
-            output_model: The type of the answers, any that Pydantic validates; `None` is text.
-
-        Returns:
-            One output for each prompt, in their order. A prompt that failed has `error` set.
-        """
-
-        async def call() -> list[LLMOutput]:
-            try:
-                return await self.agenerate(prompts, sampling_params, output_model=output_model)
-            finally:
-                await self.aclose()
-
-        return run_sync(call)
-
-    async def agenerate(
-        self,
-        prompts: Sequence[Prompt],
-        sampling_params: SamplingParams | None = None,
-        *,
-        output_model: Any = None,
-    ) -> list[LLMOutput]:
-        """Complete prompts; see `generate`."""
-        if isinstance(prompts, str):
-            raise TypeError("prompts is a list of prompts; put a single text into a list")
-        outputs: list[LLMOutput] = [None] * len(prompts)  # type: ignore[list-item]
-        left = iter(enumerate(prompts))
-
-        async def work() -> None:
-            for index, prompt in left:
-                outputs[index] = await self.complete(
-                    prompt, sampling_params, output_model=output_model
-                )
-
-        async with anyio.create_task_group() as workers:
-            for _ in range(min(len(prompts), self.config.max_concurrency)):
-                workers.start_soon(work)
-        return outputs
 
     async def complete(
         self,
