@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import Any, Generic
 
+from pydantic import TypeAdapter
+
 from chainette.pipeline.nodes.flow import Flow, In, Out, Parallel, flattened
 from chainette.pipeline.nodes.node import Node
 from chainette.pipeline.nodes.step import Step
@@ -38,6 +40,11 @@ class Pipeline(Generic[In, Out]):
         # Branches at the start take the main flow's input, and may accept more than it does.
         main = (node for node in self.steps if isinstance(node, Node))
         return next(main, self.steps[0]).input_model
+
+    @cached_property
+    def input_adapter(self) -> TypeAdapter[Any]:
+        """The validation of input rows."""
+        return TypeAdapter(self.input_model)
 
     @cached_property
     def nodes(self) -> dict[str, Node]:

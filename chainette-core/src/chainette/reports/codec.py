@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from pydantic import TypeAdapter
 
@@ -43,9 +44,14 @@ class OutputCodec:
         return self._adapter.validate_python(value, by_name=True, by_alias=False)
 
 
+_codecs: WeakKeyDictionary[Pipeline, dict[str, OutputCodec]] = WeakKeyDictionary()
+
+
 def codecs(chain: Pipeline) -> dict[str, OutputCodec]:
-    """A codec for every node."""
-    return {id: OutputCodec(node.output_model) for id, node in chain.nodes.items()}
+    """The codecs of a chain's nodes by id, created once."""
+    if chain not in _codecs:
+        _codecs[chain] = {id: OutputCodec(node.output_model) for id, node in chain.nodes.items()}
+    return _codecs[chain]
 
 
 MANY = "[]"

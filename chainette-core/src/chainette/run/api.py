@@ -8,6 +8,7 @@ import math
 import signal
 import threading
 from collections.abc import AsyncGenerator
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -17,6 +18,7 @@ from chainette.pipeline.pipeline import Pipeline
 from chainette.reports.result import Result
 from chainette.reports.run import Run
 from chainette.run.executor import Executor
+from chainette.run.schedule.single import SingleRows
 
 logger = logging.getLogger(__name__)
 
@@ -32,6 +34,19 @@ def run(pipeline: Pipeline, inputs: Any, **options: Any) -> Run:
     if finished.interrupted:
         raise KeyboardInterrupt
     return _checked(finished)
+
+
+def run_one(rows: SingleRows, row: Any, full: bool, cache: str | Path | None) -> Any:
+    """Run a chain on one row; see `Chain.run_one`."""
+
+    async def call() -> Result[Any]:
+        try:
+            return await rows.result(row, cache)
+        finally:
+            await rows.aclose()
+
+    result = run_sync(call)
+    return result if full else result.unwrap()
 
 
 async def stream(

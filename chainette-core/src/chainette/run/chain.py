@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeAlias, overload
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias, overload
 
 from chainette.pipeline.nodes.flow import I_, O_, Flow, In, Out, Parallel, Split
 from chainette.pipeline.pipeline import Pipeline
@@ -15,9 +16,12 @@ from chainette.run.options import Help, RunOptions, known, takes
 if TYPE_CHECKING:
     from chainette.reports.result import Result
     from chainette.reports.run import Run
+    from chainette.run.schedule.single import SingleRows
 
 Inputs: TypeAlias = Iterable[Any] | AsyncIterable[Any] | str | Path
 """Models or dicts, or the path of a file of them."""
+Cache: TypeAlias = str | Path | None
+"""Folder of earlier answers, or `None`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,6 +106,60 @@ class Chain(Pipeline[In, Out]):
         from chainette.run import api
 
         return await api.arun(self, inputs, **known(options))
+
+    @overload
+    def run_one(
+        self, row: In | Mapping[str, Any], *, full: Literal[False] = False, cache: Cache = None
+    ) -> Out: ...
+    @overload
+    def run_one(
+        self, row: In | Mapping[str, Any], *, full: Literal[True], cache: Cache = None
+    ) -> Result[Out]: ...
+    def run_one(self, row: Any, *, full: bool = False, cache: Cache = None) -> Any:
+        """Run the chain on one row, without files.
+
+        Args:
+            row: A model, or a mapping of its fields.
+            full: Return the `Result`, and do not raise the row's error.
+            cache: Folder of earlier answers to use again.
+
+        Returns:
+            The value of the row.
+
+        Raises:
+            ChainetteError: The row failed, or an engine cannot be used.
+            DroppedRowError: A function dropped the row.
+        """
+        from chainette.run import api
+
+        return api.run_one(self._single_rows, row, full, cache)
+
+    @overload
+    async def arun_one(
+        self, row: In | Mapping[str, Any], *, full: Literal[False] = False, cache: Cache = None
+    ) -> Out: ...
+    @overload
+    async def arun_one(
+        self, row: In | Mapping[str, Any], *, full: Literal[True], cache: Cache = None
+    ) -> Result[Out]: ...
+    async def arun_one(self, row: Any, *, full: bool = False, cache: Cache = None) -> Any:
+        """Run the chain on one row in a running event loop; see `run_one`.
+
+        Calls in the same event loop share the connections and limits of the engines, which stay
+        open until `aclose`.
+        """
+        result = await self._single_rows.result(row, cache)
+        return result if full else result.unwrap()
+
+    async def aclose(self) -> None:
+        """Close the engines that `arun_one` keeps open in the running event loop."""
+        await self._single_rows.aclose()
+
+    @cached_property
+    def _single_rows(self) -> SingleRows:
+        from chainette.run.schedule.single import SingleRows
+
+        return SingleRows(self)
 
     @takes(StreamOptions)
     async def stream(self, inputs: Inputs, **options: Any) -> AsyncGenerator[Result[Out], None]:

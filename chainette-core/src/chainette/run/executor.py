@@ -12,12 +12,10 @@ import anyio
 from anyio.streams.memory import MemoryObjectSendStream
 
 from chainette.engine.client.cache import ResponseCache
-from chainette.events import Listener, NodeInfo, RunClosed, RunStarted
+from chainette.events import Listener, RunClosed, RunStarted
 from chainette.folder.files import RunFolder
 from chainette.folder.manifest import check_resumable, continued, manifest, now
 from chainette.folder.resume_index import ResumeIndex
-from chainette.pipeline.nodes.apply import ApplyNode
-from chainette.pipeline.nodes.step import Step
 from chainette.pipeline.pipeline import Pipeline
 from chainette.registry.engines import client_for, get_engine_config
 from chainette.reports.frames import require_pyarrow
@@ -38,6 +36,7 @@ from chainette.run.schedule.leases import Leases
 from chainette.run.schedule.nodes import NodeRunner, PromptedSteps, StepRunner
 from chainette.run.schedule.parking import Parking
 from chainette.run.schedule.row import RowRunner
+from chainette.run.schedule.single import batched_nodes, node_infos
 from chainette.run.schedule.workers import Room, Workers
 
 
@@ -117,7 +116,7 @@ class Executor:
         start = perf_counter()
         status = "failed"
         self._leases.open()
-        nodes = _node_infos(self._pipeline)
+        nodes = node_infos(self._pipeline)
         self._emit(RunStarted(self._pipeline.name, nodes, self._source.total()))
         try:
             with self.control.open():
@@ -148,13 +147,8 @@ class Executor:
     async def _run_rows(self) -> None:
         """Connect the rooms that a row passes through, and let rows in."""
         pipeline, control = self._pipeline, self.control
-        batched = [
-            node
-            for node in pipeline.nodes.values()
-            if isinstance(node, ApplyNode) and node.batch is not None
-        ]
         async with anyio.create_task_group() as tasks:
-            parking, batches = Parking(control), Batches(batched, tasks, control)
+            parking, batches = Parking(control), Batches(batched_nodes(pipeline), tasks, control)
             nodes = NodeRunner(self._steps, batches, self._journal, control, self._emit)
             rows = RowRunner(
                 pipeline,
@@ -206,15 +200,3 @@ class Executor:
             stopped=control.stop_reason,
             lines=recorder.lines,
         )
-
-
-def _node_infos(pipeline: Pipeline) -> tuple[NodeInfo, ...]:
-    return tuple(
-        NodeInfo(
-            id,
-            title=f"{node.emoji} {node.name}".strip(),
-            engine=node.engine_name if isinstance(node, Step) else None,
-            in_main_flow=id in pipeline.main_ids,
-        )
-        for id, node in pipeline.nodes.items()
-    )

@@ -30,13 +30,16 @@ class Leases:
     Args:
         pipeline: The chain.
         clients: The engines' clients by name.
+
+    Attributes:
+        clients: The engines' clients by name.
     """
 
     def __init__(self, pipeline: Pipeline, clients: Mapping[str, BaseClient]) -> None:
         self._ahead: dict[int, frozenset[str]] = {}
         self._note(pipeline.steps)
         self._flows: Counter[str] = Counter()
-        self._clients = clients
+        self.clients = clients
         self._in_use: dict[str, BaseClient] = {}
         self._tasks: anyio.abc.TaskGroup | None = None
         self._releasing = 0
@@ -44,7 +47,7 @@ class Leases:
 
     def open(self) -> None:
         """Register the run as a user of its engines."""
-        self._in_use = dict(self._clients)
+        self._in_use = dict(self.clients)
         for client in self._in_use.values():
             _add_user(client)
 
@@ -62,6 +65,13 @@ class Leases:
         """Release what is still in use, since the run is over."""
         for engine in list(self._in_use):
             await self._release(engine)
+
+    def forget(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Release what is still in use of an event loop that has ended without `close`."""
+        for client in self._in_use.values():
+            _, is_last = _drop_user(client, loop)
+            if is_last and client.config.lazy:
+                client.release()
 
     async def settled(self) -> None:
         """Wait until no engine is being released: memory may be too short for two."""
@@ -143,7 +153,7 @@ class Lease:
 
 def _add_user(client: BaseClient) -> None:
     with _lock:
-        _users.update(_keys(client))
+        _users.update(_keys(client, asyncio.get_running_loop()))
 
 
 async def _remove_user(client: BaseClient) -> None:
@@ -152,17 +162,26 @@ async def _remove_user(client: BaseClient) -> None:
     The last user of an event loop closes the connections. The last one of the process releases
     what the engine holds, unless the engine is meant to stay.
     """
-    with _lock:
-        _users.subtract(_keys(client))
-        last_here, last = (not _users[key] for key in _keys(client))
-        for key in _keys(client):
-            if not _users[key]:
-                del _users[key]
-    if last_here:
+    is_last_here, is_last = _drop_user(client, asyncio.get_running_loop())
+    if is_last_here:
         await client.aclose()
-    if last and client.config.lazy:
+    if is_last and client.config.lazy:
         await anyio.to_thread.run_sync(client.release)
 
 
-def _keys(client: BaseClient) -> tuple[tuple[int, int], tuple[int, int]]:
-    return (id(client), id(asyncio.get_running_loop())), (id(client), 0)
+def _drop_user(client: BaseClient, loop: asyncio.AbstractEventLoop) -> tuple[bool, bool]:
+    """Remove a user, and say whether it was the last of its event loop, and of the process."""
+    with _lock:
+        keys = _keys(client, loop)
+        _users.subtract(keys)
+        is_last_here, is_last = (not _users[key] for key in keys)
+        for key in keys:
+            if not _users[key]:
+                del _users[key]
+    return is_last_here, is_last
+
+
+def _keys(
+    client: BaseClient, loop: asyncio.AbstractEventLoop
+) -> tuple[tuple[int, int], tuple[int, int]]:
+    return (id(client), id(loop)), (id(client), 0)

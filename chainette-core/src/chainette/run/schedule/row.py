@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import anyio.abc
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 
 from chainette.engine.telemetry import hooks as telemetry
 from chainette.errors import ChainetteError, InputError
@@ -18,7 +18,6 @@ from chainette.reports.result import Leaf, Many
 from chainette.run.control import RunControl
 from chainette.run.inputs.files import InputRow
 from chainette.run.item import Item
-from chainette.run.output.recorder import Recorder
 from chainette.run.schedule.leases import Lease, Leases
 from chainette.run.schedule.nodes import DROPPED, STOPPED, NodeRunner, Split
 from chainette.run.schedule.parking import Activity, Gate, Parking
@@ -117,6 +116,13 @@ class FlowState:
         return FlowState(self.item, lease, self.activity, names, self.value, joined)
 
 
+class RowRecorder(Protocol):
+    """The place where the ends of rows are recorded."""
+
+    def row_done(self, row_id: int, leaves: list[Leaf]) -> None:
+        """Record a row that has reached its end."""
+
+
 class _BranchError(Exception):
     """A joined branch that is needed has no output."""
 
@@ -143,7 +149,7 @@ class RowRunner:
         self,
         pipeline: Pipeline,
         nodes: NodeRunner,
-        recorder: Recorder,
+        recorder: RowRecorder,
         *,
         leases: Leases,
         parking: Parking,
@@ -152,7 +158,7 @@ class RowRunner:
         emit: Listener,
     ) -> None:
         self._pipeline = pipeline
-        self._adapter: TypeAdapter[Any] = TypeAdapter(pipeline.input_model)
+        self._validate = pipeline.input_adapter.validate_python
         self._nodes = nodes
         self._recorder = recorder
         self._leases = leases
@@ -197,7 +203,7 @@ class RowRunner:
         if source.error is not None:
             raise source.error
         try:
-            return self._adapter.validate_python(source.value)
+            return self._validate(source.value)
         except ValidationError as error:
             raise InputError(f"{source.place}: {summary(error)}") from None
 

@@ -1,0 +1,154 @@
+"""Single rows of a chain, outside a run: for notebooks, web services and tests."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import anyio
+
+from chainette.engine.client.base import BaseClient
+from chainette.engine.client.cache import ResponseCache
+from chainette.errors import ChainError
+from chainette.events import NodeInfo, RunClosed, RunStarted
+from chainette.pipeline.nodes.apply import ApplyNode
+from chainette.pipeline.nodes.step import Step
+from chainette.pipeline.pipeline import Pipeline
+from chainette.registry.engines import client_for, get_engine_config
+from chainette.reports.result import Leaf, Result, result_of
+from chainette.run.control import RunControl
+from chainette.run.events import with_plugins
+from chainette.run.inputs.files import InputRow
+from chainette.run.output.journal import Journal
+from chainette.run.schedule.batches import Batches
+from chainette.run.schedule.leases import Leases
+from chainette.run.schedule.nodes import NodeRunner, PromptedSteps
+from chainette.run.schedule.parking import Parking
+from chainette.run.schedule.row import RowRunner
+
+
+class SingleRows:
+    """Runs single rows of a chain; what is the same each time is built once.
+
+    Engines stay open in an event loop until `aclose`, so that calls share their connections.
+
+    Args:
+        pipeline: The chain.
+
+    Raises:
+        ChainError: A function of the chain needs all rows.
+    """
+
+    def __init__(self, pipeline: Pipeline) -> None:
+        for step in pipeline.prompted:
+            step.check_output()
+        self._pipeline = pipeline
+        self._infos = node_infos(pipeline)
+        self._batched = batched_nodes(pipeline)
+        for node in self._batched:
+            if node.batch == "all":
+                raise ChainError(
+                    f"apply {node.id!r} has batch='all' and needs all rows: use run, not run_one"
+                )
+        self._open: dict[asyncio.AbstractEventLoop, Leases] = {}
+        self._caches: dict[str, ResponseCache] = {}
+
+    async def result(self, row: Any, cache: str | Path | None) -> Result[Any]:
+        """Run one row.
+
+        Raises:
+            ChainetteError: An engine is unknown or cannot be used.
+        """
+        pipeline, control = self._pipeline, RunControl()
+        leases, clients = self._leases()
+        emit = with_plugins()
+        journal = Journal(pipeline, None, None, control)
+        steps = PromptedSteps(clients, journal, leases, control, emit, self._cache(cache))
+        end = _End()
+        emit(RunStarted(pipeline.name, self._infos, 1))
+        async with anyio.create_task_group() as tasks:
+            parking, batches = Parking(control), Batches(self._batched, tasks, control)
+            if self._batched:
+                control.attach(lambda: _flush(parking, batches))
+            nodes = NodeRunner(steps, batches, journal, control, emit)
+            rows = RowRunner(
+                pipeline,
+                nodes,
+                end,
+                leases=leases,
+                parking=parking,
+                tasks=tasks,
+                control=control,
+                emit=emit,
+            )
+            await rows.run(InputRow(0, row, "the row"), leases.lease(pipeline.steps))
+        emit(RunClosed(control.status))
+        if (error := control.failure or control.stop_reason) is not None:
+            raise error
+        return result_of(pipeline, 0, end.leaves)
+
+    async def aclose(self) -> None:
+        """Close the engines that were used in the running event loop."""
+        leases = self._open.pop(asyncio.get_running_loop(), None)
+        if leases is not None:
+            await leases.close()
+
+    def _leases(self) -> tuple[Leases, Mapping[str, BaseClient]]:
+        """The engines that are open in the running event loop, opened if necessary."""
+        loop = asyncio.get_running_loop()
+        leases = self._open.get(loop)
+        clients = {
+            name: client_for(get_engine_config(name)) for name in self._pipeline.engine_names
+        }
+        if leases is None or leases.clients != clients:
+            for other in list(self._open):
+                if other is loop or other.is_closed():
+                    self._open.pop(other).forget(other)
+            leases = self._open[loop] = Leases(self._pipeline, clients)
+            leases.open()
+        return leases, clients
+
+    def _cache(self, folder: str | Path | None) -> ResponseCache | None:
+        if folder is None:
+            return None
+        if (key := str(folder)) not in self._caches:
+            self._caches[key] = ResponseCache(folder)
+        return self._caches[key]
+
+
+class _End:
+    """The recorder of one row."""
+
+    def __init__(self) -> None:
+        self.leaves: list[Leaf] = []
+
+    def row_done(self, row_id: int, leaves: list[Leaf]) -> None:
+        """Keep the ends of the row."""
+        self.leaves = leaves
+
+
+def _flush(parking: Parking, batches: Batches) -> None:
+    """Start a batch that is not full, since there is only one row."""
+    if parking.count and not batches.running:
+        batches.flush()
+
+
+def batched_nodes(pipeline: Pipeline) -> list[ApplyNode]:
+    """The functions that take several items at a time."""
+    nodes = pipeline.nodes.values()
+    return [node for node in nodes if isinstance(node, ApplyNode) and node.batch is not None]
+
+
+def node_infos(pipeline: Pipeline) -> tuple[NodeInfo, ...]:
+    """The nodes of a chain, as events describe them."""
+    return tuple(
+        NodeInfo(
+            id,
+            title=f"{node.emoji} {node.name}".strip(),
+            engine=node.engine_name if isinstance(node, Step) else None,
+            in_main_flow=id in pipeline.main_ids,
+        )
+        for id, node in pipeline.nodes.items()
+    )
