@@ -30,10 +30,8 @@ RESPONSES_SAMPLING = frozenset({"temperature", "top_p", "max_tokens"})
 """Sampling parameters of the Responses API (OpenAI API reference, "Create a model response")."""
 
 
-class OpenAIClient(OpenAIChatClient):
+class OpenAIClient(OpenAIChatClient[OpenAIConfig]):
     """A client of the Responses API, through OpenAI's SDK, or of chat completions."""
-
-    config: OpenAIConfig
 
     def __init__(self, config: OpenAIConfig, capabilities: Capabilities | None = None) -> None:
         if config.protocol == "responses":

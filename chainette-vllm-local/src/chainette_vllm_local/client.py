@@ -20,14 +20,12 @@ from chainette_vllm_local.config import VLLMLocalConfig
 from chainette_vllm_local.engine import LocalEngine
 
 
-class VLLMLocalClient(BaseClient):
+class VLLMLocalClient(BaseClient[VLLMLocalConfig]):
     """A client of vLLM's asynchronous engine, which batches rows as they come.
 
     The engine starts with the first request and runs in its own event loop, so that it serves
     every thread and loop of the process. `release` frees its memory.
     """
-
-    config: VLLMLocalConfig
 
     def __init__(self, config: VLLMLocalConfig, capabilities: Capabilities | None = None) -> None:
         super().__init__(config, capabilities)

@@ -20,10 +20,8 @@ from chainette_vllm.config import VLLMConfig
 from chainette_vllm.server import container_of, server_of
 
 
-class VLLMClient(OpenAIChatClient):
+class VLLMClient(OpenAIChatClient[VLLMConfig]):
     """A client of chat completions with vLLM's extensions."""
-
-    config: VLLMConfig
 
     async def start(self) -> None:
         """Start a server if none is configured, and find the model if none is named."""

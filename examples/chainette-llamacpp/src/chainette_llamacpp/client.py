@@ -42,10 +42,8 @@ class LlamaCppConfig(EngineConfig):
     max_concurrency: int = Field(default=8, ge=1)
 
 
-class LlamaCppClient(OpenAIChatClient):
+class LlamaCppClient(OpenAIChatClient[LlamaCppConfig]):
     """A client of a llama.cpp server, which is started when it is first needed."""
-
-    config: LlamaCppConfig
 
     async def start(self) -> None:
         """Start the server, unless this process has started it already."""

@@ -7,7 +7,9 @@ import logging
 from abc import abstractmethod
 from dataclasses import replace
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic
+
+from typing_extensions import TypeVar
 
 from chainette.capabilities import Capabilities
 from chainette.engine.client.generation import Generation
@@ -46,8 +48,11 @@ _DEFAULT = SamplingParams()
 requests_are_forbidden = False
 """Set by `chainette.testing.forbid_requests`."""
 
+ConfigT = TypeVar("ConfigT", bound=EngineConfig, default=EngineConfig)
+"""The configuration class of a backend."""
 
-class BaseClient(ServerOwner, Generation):
+
+class BaseClient(ServerOwner, Generation, Generic[ConfigT]):
     """A light, stateless client of one engine; safe to share between tasks and threads.
 
     A backend implements `_chat`; the other methods that it may override say so.
@@ -57,7 +62,7 @@ class BaseClient(ServerOwner, Generation):
         capabilities: What the backend can do; nothing by default.
 
     Attributes:
-        config: The engine's configuration; a subclass annotates it with its own class.
+        config: The engine's configuration, of the class that `BaseClient[Class]` names.
         capabilities: What the backend can do.
         base_url: Start of the requests' URLs, without a slash at the end; empty where there is no
             server.
@@ -71,7 +76,9 @@ class BaseClient(ServerOwner, Generation):
     """Whether schemas are sent in OpenAI's strict subset, `request.output.strict.schema`, and
     answers are read accordingly (OpenAI docs, "Structured model outputs")."""
 
-    def __init__(self, config: EngineConfig, capabilities: Capabilities | None = None) -> None:
+    config: ConfigT
+
+    def __init__(self, config: ConfigT, capabilities: Capabilities | None = None) -> None:
         super().__init__(config)
         self.base_url = config.endpoint or ""
         self.model = config.model

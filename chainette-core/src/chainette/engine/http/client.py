@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 from chainette.capabilities import Capabilities
-from chainette.engine.client.base import BaseClient
+from chainette.engine.client.base import BaseClient, ConfigT
 from chainette.engine.client.per_loop import PerLoop
 from chainette.engine.client.retry import retry_after
-from chainette.engine.config import EngineConfig, public_url
+from chainette.engine.config import public_url
 from chainette.engine.http.transport import LOOPBACK, HttpxTransport, Transport, connection_error
 from chainette.errors import (
     AuthenticationError,
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
-class BaseHTTPClient(BaseClient):
+class BaseHTTPClient(BaseClient[ConfigT]):
     """A client of an engine behind HTTP: connections, keys, timeouts and errors.
 
     Args:
@@ -63,7 +63,7 @@ class BaseHTTPClient(BaseClient):
 
     def __init__(
         self,
-        config: EngineConfig,
+        config: ConfigT,
         capabilities: Capabilities | None = None,
         *,
         http: httpx.AsyncClient | None = None,

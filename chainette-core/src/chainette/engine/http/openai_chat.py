@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import cached_property
 from typing import Any
 
+from chainette.engine.client.base import ConfigT
 from chainette.engine.client.identity_cache import IdentityCache
 from chainette.engine.client.request import Request, with_instruction
 from chainette.engine.http.client import BaseHTTPClient
@@ -14,7 +15,7 @@ from chainette.types import Completion, LLMOutput, Message, SamplingParams
 from chainette.usage import Usage
 
 
-class OpenAIChatClient(BaseHTTPClient):
+class OpenAIChatClient(BaseHTTPClient[ConfigT]):
     """A client of `POST {endpoint}/chat/completions`.
 
     The protocol's source is the OpenAI API reference, "Create chat completion". A backend whose

@@ -1,0 +1,105 @@
+"""Types of functions in chains."""
+
+from collections.abc import AsyncIterator, Generator, Iterator
+from typing import Any
+
+from chainette import ApplyNode, Branch, Chain, apply
+from chainette.pipeline.nodes.apply import SplitNode
+from chainette.pipeline.nodes.flow import Split
+from models import Reply, Review, Sentiment
+from typing_extensions import assert_type
+
+
+def one(review: Review) -> Sentiment:
+    return Sentiment(label="mixed")
+
+
+def maybe(review: Review) -> Sentiment | None:
+    return None
+
+
+async def later(review: Review) -> Sentiment | None:
+    return None
+
+
+def with_names(review: Review, names: Any) -> Sentiment:
+    return names["sentiment"]
+
+
+def several(review: Review) -> list[Review]:
+    return [review]
+
+
+async def several_later(review: Review) -> list[Review]:
+    return [review]
+
+
+def generated(review: Review) -> Iterator[Review]:
+    yield review
+
+
+def generator(review: Review) -> Generator[Review, None, None]:
+    yield review
+
+
+async def generated_later(review: Review) -> AsyncIterator[Review]:
+    yield review
+
+
+def batched(reviews: list[Review]) -> list[Sentiment]:
+    return [Sentiment(label="mixed") for _ in reviews]
+
+
+async def batched_later(reviews: list[Review]) -> list[Sentiment | None]:
+    return [None for _ in reviews]
+
+
+def untyped(review: Any) -> Any:
+    return review
+
+
+def answered(sentiment: Sentiment) -> Reply:
+    return Reply(text=sentiment.label)
+
+
+assert_type(apply(one), ApplyNode[Review, Sentiment])
+assert_type(apply(maybe), ApplyNode[Review, Sentiment])
+assert_type(apply(later), ApplyNode[Review, Sentiment])
+assert_type(apply(with_names, id="named"), ApplyNode[Review, Sentiment])
+assert_type(apply(several), SplitNode[Review, Review])
+assert_type(apply(several_later), SplitNode[Review, Review])
+assert_type(apply(generated), SplitNode[Review, Review])
+assert_type(apply(generator), SplitNode[Review, Review])
+assert_type(apply(generated_later), SplitNode[Review, Review])
+assert_type(apply(batched, batch=8), ApplyNode[Review, Sentiment])
+assert_type(apply(batched_later, batch="all"), ApplyNode[Review, Sentiment])
+assert_type(apply(lambda row: row, id="same", input_model=Review), ApplyNode[Review, Any])
+assert_type(apply(one, output_model=Sentiment), ApplyNode[Review, Any])
+
+assert_type(apply(several) >> apply(one), Split[Review, Sentiment])
+assert_type(apply(several) >> apply(one) >> apply(answered), Split[Review, Reply])
+chain = Chain(name="split", steps=apply(several) >> apply(one))
+assert_type(chain, Chain[Review, list[Sentiment]])
+assert_type(chain.run([]).results[0].value, list[Sentiment] | None)
+assert_type(Branch(name="parts", steps=apply(several)), Branch[Review, list[Review]])
+apply(answered) >> apply(one)  # type: ignore[operator]  # pyright: ignore
+
+
+@apply
+def decorated(review: Review) -> Sentiment:
+    return Sentiment(label="mixed")
+
+
+@apply(id="parts", threaded=True)
+def decorated_split(review: Review) -> list[Reply]:
+    return []
+
+
+@apply(batch=4)
+def decorated_batch(reviews: list[Review]) -> list[Sentiment]:
+    return []
+
+
+assert_type(decorated, ApplyNode[Review, Sentiment])
+assert_type(decorated_split, SplitNode[Review, Reply])
+assert_type(decorated_batch, ApplyNode[Review, Sentiment])
