@@ -1,6 +1,6 @@
 """Types of functions in chains."""
 
-from collections.abc import AsyncIterator, Generator, Iterator
+from collections.abc import AsyncIterator, Generator, Iterator, Mapping
 from typing import Any
 
 from chainette import ApplyNode, Branch, Chain, apply
@@ -22,8 +22,8 @@ async def later(review: Review) -> Sentiment | None:
     return None
 
 
-def with_names(review: Review, names: Any) -> Sentiment:
-    return names["sentiment"]
+def with_names(review: Review, names: Mapping[str, Any]) -> Sentiment:
+    return Sentiment.model_validate(names["sentiment"])
 
 
 def several(review: Review) -> list[Review]:
@@ -73,7 +73,6 @@ assert_type(apply(generator), SplitNode[Review, Review])
 assert_type(apply(generated_later), SplitNode[Review, Review])
 assert_type(apply(batched, batch=8), ApplyNode[Review, Sentiment])
 assert_type(apply(batched_later, batch="all"), ApplyNode[Review, Sentiment])
-assert_type(apply(lambda row: row, id="same", input_model=Review), ApplyNode[Review, Any])
 assert_type(apply(one, output_model=Sentiment), ApplyNode[Review, Any])
 
 assert_type(apply(several) >> apply(one), Split[Review, Sentiment])
@@ -82,7 +81,8 @@ chain = Chain(name="split", steps=apply(several) >> apply(one))
 assert_type(chain, Chain[Review, list[Sentiment]])
 assert_type(chain.run([]).results[0].value, list[Sentiment] | None)
 assert_type(Branch(name="parts", steps=apply(several)), Branch[Review, list[Review]])
-apply(answered) >> apply(one)  # type: ignore[operator]  # pyright: ignore
+reply, sentiment = apply(answered), apply(one)
+reply >> sentiment  # type: ignore[operator]  # pyright: ignore
 
 
 @apply
