@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from chainette.capabilities import Capabilities
 
@@ -12,11 +14,13 @@ if TYPE_CHECKING:
     from chainette.engine.client.base import BaseClient
     from chainette.engine.config import EngineConfig
 
+ConfigT = TypeVar("ConfigT", bound="EngineConfig")
+
 API_VERSION = 1
 """Version of the contract between the core and its plugins."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, init=False)
 class Backend:
     """One backend of a plugin.
 
@@ -24,7 +28,7 @@ class Backend:
         name: The backend's name; the same as the name of its entry point.
         config: Its configuration class, or the class's name as `module:Class`. A module that is
             named is imported when an engine of the backend is used, so that listing stays fast.
-        client: Its client class, likewise.
+        client: Its client class, likewise; its constructor takes the configuration class.
         capabilities: The capabilities of its engines.
         summary: One line for `chainette engines list`.
         api_version: Version of the plugin contract that it was written for.
@@ -32,19 +36,52 @@ class Backend:
 
     name: str
     config: type[EngineConfig] | str
-    client: type[BaseClient] | str
-    capabilities: Capabilities = field(default_factory=Capabilities)
-    summary: str = ""
-    api_version: int = API_VERSION
+    client: type[BaseClient[Any]] | str
+    capabilities: Capabilities
+    summary: str
+    api_version: int
+
+    @overload
+    def __init__(
+        self,
+        name: str,
+        config: type[ConfigT],
+        client: Callable[[ConfigT, Capabilities], BaseClient[Any]],
+        capabilities: Capabilities | None = None,
+        summary: str = "",
+        api_version: int = API_VERSION,
+    ) -> None: ...
+    @overload
+    def __init__(
+        self,
+        name: str,
+        config: str,
+        client: str,
+        capabilities: Capabilities | None = None,
+        summary: str = "",
+        api_version: int = API_VERSION,
+    ) -> None: ...
+    def __init__(
+        self,
+        name: str,
+        config: Any,
+        client: Any,
+        capabilities: Capabilities | None = None,
+        summary: str = "",
+        api_version: int = API_VERSION,
+    ) -> None:
+        values = (name, config, client, capabilities or Capabilities(), summary, api_version)
+        for field, value in zip(dataclasses.fields(self), values, strict=True):
+            object.__setattr__(self, field.name, value)
 
     def config_class(self) -> type[EngineConfig]:
         """The configuration class, imported where only its name is given."""
         config: type[EngineConfig] = _imported(self.config)
         return config
 
-    def client_class(self) -> type[BaseClient]:
+    def client_class(self) -> type[BaseClient[Any]]:
         """The client class, imported where only its name is given."""
-        client: type[BaseClient] = _imported(self.client)
+        client: type[BaseClient[Any]] = _imported(self.client)
         return client
 
 
