@@ -53,7 +53,9 @@ class ConfigError(ChainetteError):
 class UnknownEngineError(ConfigError, KeyError):
     """No engine of that name is registered."""
 
-    __str__ = Exception.__str__  # KeyError would print the repr of the message
+    def __str__(self) -> str:
+        """The message; KeyError would print its repr."""
+        return Exception.__str__(self)
 
 
 class MissingAPIKeyError(ConfigError):
@@ -106,7 +108,9 @@ class FailedRowError(ChainetteError):
         self, message: str, *, type: str, engine: str | None = None, raw_text: str | None = None
     ) -> None:
         super().__init__(message)
-        self.type, self.engine, self.raw_text = type, engine, raw_text
+        self.type: str = type
+        self.engine: str | None = engine
+        self.raw_text: str | None = raw_text
 
 
 class EngineError(ChainetteError):

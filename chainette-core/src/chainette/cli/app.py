@@ -14,7 +14,7 @@ from chainette.cli.commands.run import run
 from chainette.cli.commands.schema import schema
 from chainette.cli.commands.warmup import stop, warmup_chain, warmup_engines
 
-app = typer.Typer(
+app: typer.Typer = typer.Typer(
     name="chainette",
     help="Typed LLM pipelines over datasets, on any back-end.",
     no_args_is_help=True,

@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any, Literal, Protocol, overload
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, overload
 from urllib.parse import urlsplit, urlunsplit
 
 from pydantic import (
@@ -124,7 +124,9 @@ class EngineConfig(BaseModel):
             after its last step. False starts it before the first row, and keeps it.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+    model_config: ClassVar[ConfigDict] = ConfigDict(
+        frozen=True, extra="forbid", hide_input_in_errors=True
+    )
 
     name: str = Field(min_length=1)
     backend: str = Field(min_length=1)

@@ -53,9 +53,11 @@ class RunFolder:
                 _rewind(path, retry_errors)
             else:
                 _make_room(path, overwrite)
-            self.steps = {id: LineFiles(path / "steps" / id, max_lines) for id in node_ids}
-            self.flattened = LineFiles(path / "flattened", max_lines)
-            self.errors = LineFile(path / ERRORS)
+            self.steps: dict[str, LineFiles] = {
+                id: LineFiles(path / "steps" / id, max_lines) for id in node_ids
+            }
+            self.flattened: LineFiles = LineFiles(path / "flattened", max_lines)
+            self.errors: LineFile = LineFile(path / ERRORS)
         except OSError as error:
             raise OutputDirError(f"{path}: cannot be written: {error.strerror}") from None
         except ValueError as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from datetime import date, datetime, time
 from decimal import Decimal
-from typing import Annotated, Any, ForwardRef, Literal, Optional, Union
+from typing import Annotated, Any, ClassVar, ForwardRef, Literal, Optional, Union
 
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
@@ -37,7 +37,7 @@ class FieldSpec(BaseModel):
         default: Value of a field that is left out.
     """
 
-    model_config = ConfigDict(extra="forbid")
+    model_config: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
     type: str | None = None
     enum: list[str | int | float | bool] | None = Field(default=None, min_length=1)

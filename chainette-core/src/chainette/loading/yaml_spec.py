@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, WithJsonSchema, create_model
 
@@ -12,7 +12,7 @@ from chainette.types import SamplingParams
 
 
 class _Spec(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+    model_config: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
 
 class StepSpec(_Spec):
@@ -90,7 +90,7 @@ InlineField = Annotated[
 class EngineSpec(BaseModel):
     """An engine; more fields depend on its backend."""
 
-    model_config = ConfigDict(extra="allow")
+    model_config: ClassVar[ConfigDict] = ConfigDict(extra="allow")
 
     name: str
     backend: str
@@ -110,7 +110,7 @@ _RunFields: Any = create_model(
 )
 
 
-class RunSpec(_RunFields):  # type: ignore[misc]
+class _RunSpec(_RunFields):  # type: ignore[misc]
     """The options of a run, as in `RunOptions`; paths are relative to the YAML file."""
 
 
@@ -133,7 +133,7 @@ class ChainSpec(_Spec):
     engines: list[Any] = Field(default_factory=list)
     inputs: str | None = None
     output_dir: str | None = None
-    run: RunSpec = Field(default_factory=RunSpec)
+    run: _RunSpec = Field(default_factory=_RunSpec)
     models: dict[str, dict[str, InlineField]] = Field(default_factory=dict)
     steps: list[NodeSpec]
 

@@ -30,7 +30,7 @@ class Pipeline(Generic[In, Out]):
         self, *, name: str, steps: Flow | Parallel | Sequence[Any], emoji: str = ""
     ) -> None:
         self.name = name
-        self.steps = flattened(steps)
+        self.steps: list[Any] = flattened(steps)
         self.emoji = emoji
         validate(name, self.steps, self.input_model if self.steps else Any)
 

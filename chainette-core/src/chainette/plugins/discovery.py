@@ -23,7 +23,7 @@ from chainette.plugins import hookspecs
 from chainette.plugins.backend import API_VERSION, Backend
 from chainette.text import did_you_mean, printable
 
-logger = logging.getLogger(__name__)
+_logger = logging.getLogger(__name__)
 
 GROUP = "chainette.backends"
 LISTENERS = "chainette.listeners"
@@ -95,7 +95,7 @@ def installed(group: str = GROUP) -> dict[str, list[Installed]]:
             headers = _headers(distribution)
             project, version = headers["name"], headers["version"]
         except Exception as error:  # half removed, or damaged: it hides no other
-            logger.debug("a distribution is left out, its metadata cannot be read: %r", error)
+            _logger.debug("a distribution is left out, its metadata cannot be read: %r", error)
             continue
         for entry_point in entry_points:
             # One distribution can be seen twice, on two folders of sys.path: the first one counts.
@@ -187,7 +187,7 @@ def listeners() -> list[Listener]:
                 caller = _manager(point.entry_point.load()).hook.chainette_event
                 hooks += [(name, caller)] if caller.get_hookimpls() else []
             except (Exception, SystemExit) as error:  # a plugin can raise anything
-                logger.warning("listener %r is broken: %s", name, printable(repr(error)))
+                _logger.warning("listener %r is broken: %s", name, printable(repr(error)))
     return hooks
 
 

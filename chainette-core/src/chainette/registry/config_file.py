@@ -14,7 +14,7 @@ from chainette.errors import ConfigError, PluginError, UnknownBackendError
 from chainette.registry import engines as registry
 from chainette.yaml_source import Location, YamlSource, expand, read_yaml
 
-logger = logging.getLogger(__name__)
+_logger = logging.getLogger(__name__)
 
 
 def load_engines(path: str | Path) -> list[EngineConfig]:
@@ -144,7 +144,7 @@ def _warn_of_readable_keys(source: YamlSource, entries: list[Any]) -> None:
     for index, entry in enumerate(entries):
         key = entry.get("api_key") if isinstance(entry, dict) else None
         if isinstance(key, str) and key and "${" not in key:
-            logger.warning(
+            _logger.warning(
                 "%s: holds an API key, and others can read it: use api_key_env, or chmod 600 it",
                 source.place(("engines", index, "api_key")),
             )

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from chainette.engine.client.base import BaseClient
     from chainette.plugins.backend import Backend
 
-logger = logging.getLogger(__name__)
+_logger = logging.getLogger(__name__)
 
 _lock = threading.RLock()
 _configs: dict[str, EngineConfig | PluginError] = {}
@@ -178,7 +178,7 @@ def _without_missing_reasoning(config: EngineConfig, backend: Backend) -> Engine
     """The configuration with `enable_reasoning` off, and a warning, if the backend has none."""
     if not config.enable_reasoning or backend.capabilities.reasoning:
         return config
-    logger.warning(
+    _logger.warning(
         "engine %r: backend %r does not report reasoning; enable_reasoning is switched off",
         config.name,
         backend.name,

@@ -21,7 +21,7 @@ class OutputCodec:
 
     def __init__(self, model: Any) -> None:
         self._adapter: TypeAdapter[Any] = TypeAdapter(model)
-        self.is_exact = model is not Any
+        self.is_exact: bool = model is not Any
 
     def dump(self, value: Any) -> Any:
         """The JSON value of an output; `load` turns it back into an equal one."""

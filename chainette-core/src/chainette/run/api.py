@@ -20,7 +20,7 @@ from chainette.reports.run import Run
 from chainette.run.executor import Executor
 from chainette.run.schedule.single import SingleRows
 
-logger = logging.getLogger(__name__)
+_logger = logging.getLogger(__name__)
 
 
 async def arun(pipeline: Pipeline, inputs: Any, **options: Any) -> Run:
@@ -98,5 +98,5 @@ async def run_until_interrupted(executor: Executor) -> Run:
 def _checked(run: Run) -> Run:
     """The run, with a warning if it is not complete."""
     if run.stopped is not None:
-        logger.warning("the run was stopped: %s; resume it to continue", run.stopped)
+        _logger.warning("the run was stopped: %s; resume it to continue", run.stopped)
     return run

@@ -23,7 +23,8 @@ class RunControl:
     def __init__(self) -> None:
         self.failure: Exception | None = None
         self.stop_reason: Exception | None = None
-        self.is_draining = self.is_over = False
+        self.is_draining: bool = False
+        self.is_over: bool = False
         self._scope: anyio.CancelScope | None = None
         self._on_wake: Callable[[], None] | None = None
 

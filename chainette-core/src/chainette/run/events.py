@@ -8,7 +8,7 @@ from chainette.events import Event, Listener
 from chainette.plugins import discovery
 from chainette.text import printable
 
-logger = logging.getLogger(__name__)
+_logger = logging.getLogger(__name__)
 
 
 def with_plugins(*listeners: Listener) -> Listener:
@@ -49,4 +49,4 @@ class PluginListeners:
             except Exception as error:  # it must not end the run
                 del self._hooks[name]
                 reason = printable(str(error))
-                logger.warning("listener %r failed and receives no more events: %s", name, reason)
+                _logger.warning("listener %r failed and receives no more events: %s", name, reason)

@@ -76,7 +76,7 @@ class Executor:
         self._configs = [get_engine_config(name) for name in pipeline.engine_names]
         self._clients = {config.name: client_for(config) for config in self._configs}
         self._cache = ResponseCache(settings.cache) if settings.cache is not None else None
-        self.control = RunControl()
+        self.control: RunControl = RunControl()
         fields = manifest(pipeline, self._configs, self._source.identity())
         folder, earlier = self._open_folder(fields)
         self._journal = Journal(pipeline, folder, earlier, self.control)

@@ -82,7 +82,9 @@ class FakeServer(ABC):
 
     def __init__(self, answers: Answers = None, *, api_key: str | None = None) -> None:
         self.requests: list[ReceivedRequest] = []
-        self.connections = self.peak = self._active = 0
+        self.connections: int = 0
+        self.peak: int = 0
+        self._active = 0
         self._api_key = api_key
         self._script = Script(answers)
         self._ready = threading.Event()

@@ -103,8 +103,8 @@ class FakeOllama(FakeServer):
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        self.models = [f"{MODEL}:latest"]
-        self.context = 4096
+        self.models: list[str] = [f"{MODEL}:latest"]
+        self.context: int = 4096
 
     def read(self, path: str, body: Any) -> ReceivedRequest | None:
         """Read a chat."""

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from chainette.engine.server.warm import WarmServer
     from chainette.plugins.discovery import PluginInfo
 
-engines = typer.Typer(help="Installed backends and configured engines.")
+engines: typer.Typer = typer.Typer(help="Installed backends and configured engines.")
 
 
 @engines.callback()

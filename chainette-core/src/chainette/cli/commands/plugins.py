@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-plugins = typer.Typer(help="Write plugins, and check them.")
+plugins: typer.Typer = typer.Typer(help="Write plugins, and check them.")
 
 PROTOCOLS = ("openai", "http", "local")
 

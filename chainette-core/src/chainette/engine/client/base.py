@@ -41,7 +41,7 @@ from chainette.usage import Usage
 if TYPE_CHECKING:
     from chainette.engine.client.cache import ResponseCache
 
-logger = logging.getLogger(__name__)
+_logger = logging.getLogger(__name__)
 
 _DEFAULT = SamplingParams()
 
@@ -80,13 +80,15 @@ class BaseClient(ServerOwner, Generation, Generic[ConfigT]):
 
     def __init__(self, config: ConfigT, capabilities: Capabilities | None = None) -> None:
         super().__init__(config)
-        self.base_url = config.endpoint or ""
-        self.model = config.model
-        self.capabilities = capabilities or Capabilities()
-        self.secrets = Secrets(*(value.get_secret_value() for value in config.headers.values()))
+        self.base_url: str = config.endpoint or ""
+        self.model: str | None = config.model
+        self.capabilities: Capabilities = capabilities or Capabilities()
+        self.secrets: Secrets = Secrets(
+            *(value.get_secret_value() for value in config.headers.values())
+        )
         self._warned: set[str] = set()
         self._sampling_params: IdentityCache[SamplingParams] = IdentityCache()
-        self.limits = Limits(config)
+        self.limits: Limits = Limits(config)
         self._retry = Retry(config, self.limits)
         self._fallback = OutputModeFallback(config)
 
@@ -182,7 +184,7 @@ class BaseClient(ServerOwner, Generation, Generic[ConfigT]):
         except ChainetteError as error:
             failure = error if isinstance(error, EngineError) else EngineError(str(error))
         except Exception as error:  # a defect of a backend fails its row, not the run
-            logger.debug("%s: %s", self.config.name, self.scrub(repr(error)))
+            _logger.debug("%s: %s", self.config.name, self.scrub(repr(error)))
             failure = ServerError(f"unexpected {type(error).__name__}: {error}")
         return LLMOutput.failed(self._named(failure), perf_counter() - start)
 
@@ -297,7 +299,7 @@ class BaseClient(ServerOwner, Generation, Generic[ConfigT]):
             self._warn(message, *values)
 
     def _warn(self, message: str, *values: object) -> None:
-        logger.warning(f"engine %r: {message}", self.config.name, *values)
+        _logger.warning(f"engine %r: {message}", self.config.name, *values)
 
     def sends_strict(self, request: Request) -> bool:
         """Whether a typed answer is asked for with its strict schema; see `strict_schema`."""

@@ -44,7 +44,8 @@ class ResponseCache:
             )
         except OSError as error:
             raise ConfigError(f"{folder}: not usable as a cache: {error}") from None
-        self.hits = self.misses = 0
+        self.hits: int = 0
+        self.misses: int = 0
 
     @staticmethod
     def key(config: EngineConfig, request: Request) -> str:

@@ -166,14 +166,14 @@ class Limits:
     """
 
     def __init__(self, config: EngineConfig) -> None:
-        self.slots = Concurrency(config.max_concurrency)
+        self.slots: Concurrency = Concurrency(config.max_concurrency)
         self._requests = Rate(config.requests_per_minute)
         self._tokens = Rate(config.tokens_per_minute)
         self._completion = 0.0
         self._paused_until = 0.0
         self.answered_at: float | None = None
-        self.failures = 0
-        self.backing_off = 0
+        self.failures: int = 0
+        self.backing_off: int = 0
         _all.add(self)
 
     async def wait(self, messages: Sequence[Message], max_tokens: int | None) -> float:

@@ -35,7 +35,7 @@ from chainette.text import printable
 if TYPE_CHECKING:
     import httpx
 
-logger = logging.getLogger(__name__)
+_logger = logging.getLogger(__name__)
 
 
 class BaseHTTPClient(BaseClient[ConfigT]):
@@ -69,8 +69,9 @@ class BaseHTTPClient(BaseClient[ConfigT]):
         http: httpx.AsyncClient | None = None,
     ) -> None:
         super().__init__(config, capabilities)
-        self.base_url, self._login = _without_login(config.endpoint or self.default_endpoint)
-        self.api_key = self._find_key()
+        address, self._login = _without_login(config.endpoint or self.default_endpoint)
+        self.base_url: str = address
+        self.api_key: str | None = self._find_key()
         login = self._login or ""
         self.secrets.keep(self.api_key or "", login, login.partition(":")[2], _basic(login))
         self.http = http
@@ -85,7 +86,7 @@ class BaseHTTPClient(BaseClient[ConfigT]):
                 f"{variables}, or api_key_env in the engine's configuration"
             )
         if (secret or self._login) and self._is_open():
-            logger.warning(
+            _logger.warning(
                 "engine %r: its key is sent unencrypted to %s; use https",
                 self.config.name,
                 urlsplit(self.base_url).hostname,
@@ -166,8 +167,8 @@ class BaseHTTPClient(BaseClient[ConfigT]):
             response = await self._transport.get().send(method, url, self._sent_headers, content)
         except (EngineConnectionError, EngineTimeoutError) as error:
             raise _with_url(error, url) from None
-        if logger.isEnabledFor(logging.DEBUG):
-            logger.debug("%s %s: %d", method, public_url(url), response.status)
+        if _logger.isEnabledFor(logging.DEBUG):
+            _logger.debug("%s %s: %d", method, public_url(url), response.status)
         if response.status != 200:
             raise self.status_error(
                 response.status, response.body, public_url(url), response.headers

@@ -32,7 +32,7 @@ from chainette.engine.server.health import is_healthy
 from chainette.engine.server.progress import announce
 from chainette.errors import EngineStartError
 
-logger = logging.getLogger(__name__)
+_logger = logging.getLogger(__name__)
 
 KEPT_LOGS = 20
 _PORT, _ADDRESS_FILE = "{port}", "{address_file}"
@@ -73,8 +73,12 @@ class ServerProcess:
         port: int = 0,
         startup_timeout: float = 120.0,
     ) -> None:
-        self.command, self.env, self.name = list(command), dict(env or {}), name
-        self.health_path, self.port, self.startup_timeout = health_path, port, startup_timeout
+        self.command: list[str] = list(command)
+        self.env: dict[str, str] = dict(env or {})
+        self.name: str = name
+        self.health_path: str = health_path
+        self.port: int = port
+        self.startup_timeout: float = startup_timeout
         text = "\n".join([*self.command, *self.env.values()])
         self._chooses_port = port == 0 and _PORT in text
         self._reports_address = _ADDRESS_FILE in text
@@ -189,7 +193,7 @@ class ServerProcess:
             announce(what, over=True)
             address_file.unlink(missing_ok=True)
         self._url = url
-        logger.info("%s is up at %s after %.1f s", self.name, url, time.monotonic() - start)
+        _logger.info("%s is up at %s after %.1f s", self.name, url, time.monotonic() - start)
         return url
 
     def _spawn(self, port: int, log: int, address_file: Path) -> subprocess.Popen[bytes]:
@@ -199,7 +203,7 @@ class ServerProcess:
         command = [filled(word) for word in self.command]
         env = {name: filled(value) for name, value in self.env.items()}
         self._shown_command = self._shown(command)
-        logger.info("starting %s (log: %s)", self.name, self._log_path)
+        _logger.info("starting %s (log: %s)", self.name, self._log_path)
         if self.outlives:
             return self._spawn_alone(command, env, log)
         with open(log, "ab") as stderr:

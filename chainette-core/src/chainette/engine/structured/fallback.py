@@ -7,7 +7,7 @@ import logging
 from chainette.engine.config import EngineConfig
 from chainette.engine.structured.schema import OutputSchema
 
-logger = logging.getLogger(__name__)
+_logger = logging.getLogger(__name__)
 
 MODES = ("json_schema", "json_object", "prompt")
 """The output modes, strongest first: the schema, any JSON, and a prompt that asks for JSON."""
@@ -56,7 +56,7 @@ class OutputModeFallback:
         if mode == self._mode:
             return
         if not self._refused:
-            logger.warning(
+            _logger.warning(
                 "engine %r: the server refuses structured output by %s; asking by %s from now on, "
                 "and every answer is validated",
                 self._name,

@@ -29,7 +29,7 @@ class OutputSchema:
     def __init__(self, output_type: Any) -> None:
         self.adapter: TypeAdapter[Any] = TypeAdapter(output_type)
         title = getattr(output_type, "__name__", None) or "Answer"
-        self.name = re.sub(r"[^A-Za-z0-9_-]+", "_", title).strip("_")[:64] or "Answer"
+        self.name: str = re.sub(r"[^A-Za-z0-9_-]+", "_", title).strip("_")[:64] or "Answer"
         self.schema: dict[str, Any] = self.adapter.json_schema()
 
     @cached_property

@@ -106,7 +106,7 @@ class ApplyNode(Node[In, Out]):
         self.fn = fn
         self.batch = batch
         self.threaded = threaded
-        self.takes_context = _takes_context(fn, self.id)
+        self.takes_context: bool = _takes_context(fn, self.id)
 
     @property
     def is_async(self) -> bool:

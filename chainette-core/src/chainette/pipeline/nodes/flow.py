@@ -155,7 +155,7 @@ class Branch(Parallel[In], Generic[In, Out]):
     ) -> None: ...
     def __init__(self, *, name: str, steps: Any, emoji: str = "") -> None:
         self.name = name
-        self.steps = flattened(steps)
+        self.steps: list[Any] = flattened(steps)
         self.emoji = emoji
         self.alias: str | None = None
         if not self.steps:

@@ -38,7 +38,7 @@ class Node(Flow[In, Out]):
     ) -> None:
         check_name(id, f"{self.kind} id")
         self.id = id
-        self.name = name or id
+        self.name: str = name or id
         self.input_model = input_model
         self.output_model = output_model
         self.yield_output = yield_output

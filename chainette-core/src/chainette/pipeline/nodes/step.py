@@ -69,7 +69,7 @@ class Step(Node[In, Out]):
             emoji=emoji,
         )
         self.engine_name = engine_name
-        self.sampling = sampling or SamplingParams()
+        self.sampling: SamplingParams = sampling or SamplingParams()
         self.system_prompt = system_prompt
         self.user_prompt = user_prompt
         self.output_format_instruction = output_format_instruction

@@ -44,7 +44,7 @@ class Journal:
         self._earlier = earlier
         self._control = control
         self._codecs = codecs(pipeline)
-        self.usage = {step.id: Usage() for step in pipeline.prompted}
+        self.usage: dict[str, Usage] = {step.id: Usage() for step in pipeline.prompted}
         self.retries: Counter[str] = Counter()
 
     def codec(self, node: Node) -> OutputCodec:

@@ -69,7 +69,7 @@ class Recorder:
         self._held: dict[int, list[Leaf]] = {}
         self._order = order
         self._next_row = next(order, -1)
-        self.counts = Counts()
+        self.counts: Counts = Counts()
         if folder is not None:
             folder.write_json(GRAPH, graph(pipeline))
             folder.write_json(MANIFEST, manifest)

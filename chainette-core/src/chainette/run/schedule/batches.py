@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import anyio.abc
 import anyio.to_thread
+from anyio.abc import TaskGroup
 
 from chainette.errors import ApplyError
 from chainette.pipeline.nodes.apply import ApplyNode
@@ -49,14 +49,12 @@ class Batches:
         running: Batches that a function is working on.
     """
 
-    def __init__(
-        self, nodes: list[ApplyNode], tasks: anyio.abc.TaskGroup, control: RunControl
-    ) -> None:
+    def __init__(self, nodes: list[ApplyNode], tasks: TaskGroup, control: RunControl) -> None:
         self._nodes = {node.id: node for node in nodes}
         self._waiting: dict[str, list[WaitingItem]] = {node.id: [] for node in nodes}
         self._tasks = tasks
         self._control = control
-        self.running = 0
+        self.running: int = 0
 
     async def output(
         self,

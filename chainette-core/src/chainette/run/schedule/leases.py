@@ -12,8 +12,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import anyio
-import anyio.abc
 import anyio.to_thread
+from anyio.abc import TaskGroup
 
 from chainette.engine.client.base import BaseClient
 from chainette.pipeline.nodes.flow import Branch
@@ -41,7 +41,7 @@ class Leases:
         self._flows: Counter[str] = Counter()
         self.clients = clients
         self._in_use: dict[str, BaseClient] = {}
-        self._tasks: anyio.abc.TaskGroup | None = None
+        self._tasks: TaskGroup | None = None
         self._releasing = 0
         self._released = anyio.Event()
 
@@ -51,7 +51,7 @@ class Leases:
         for client in self._in_use.values():
             _add_user(client)
 
-    def no_more_rows(self, tasks: anyio.abc.TaskGroup) -> None:
+    def no_more_rows(self, tasks: TaskGroup) -> None:
         """Release every engine as soon as no flow needs it.
 
         Args:

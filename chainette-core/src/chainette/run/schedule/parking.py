@@ -22,7 +22,7 @@ class Parking:
 
     def __init__(self, control: RunControl) -> None:
         self._control = control
-        self.count = 0
+        self.count: int = 0
 
     def park(self) -> None:
         """Add a row."""

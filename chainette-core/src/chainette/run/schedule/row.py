@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-import anyio.abc
+from anyio.abc import TaskGroup
 from pydantic import ValidationError
 
 from chainette.engine.telemetry import hooks as telemetry
@@ -153,7 +153,7 @@ class RowRunner:
         *,
         leases: Leases,
         parking: Parking,
-        tasks: anyio.abc.TaskGroup,
+        tasks: TaskGroup,
         control: RunControl,
         emit: Listener,
     ) -> None:

@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 
 import anyio
-import anyio.abc
+from anyio.abc import TaskGroup
 
 from chainette.engine.client.base import BaseClient
 from chainette.pipeline.pipeline import Pipeline
@@ -41,7 +41,7 @@ class Room:
         self._clients = clients
         self._asks_one_engine = len(clients) == 1 and pipeline.steps == pipeline.prompted
         self._recorder = recorder
-        self.requests = sum(client.config.max_concurrency for client in clients) or ROWS
+        self.requests: int = sum(client.config.max_concurrency for client in clients) or ROWS
 
     def allows(self, active: int) -> bool:
         """Whether one more row may begin beside those that are active."""
@@ -86,7 +86,7 @@ class Workers:
         leases: Leases,
         batches: Batches,
         parking: Parking,
-        tasks: anyio.abc.TaskGroup,
+        tasks: TaskGroup,
         control: RunControl,
     ) -> None:
         self._run_row = run_row
