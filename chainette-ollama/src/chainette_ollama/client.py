@@ -44,7 +44,7 @@ class OllamaClient(BaseHTTPClient):
 
     def __init__(self, config: OllamaConfig, capabilities: Capabilities | None = None) -> None:
         if urlsplit(config.endpoint).hostname == "ollama.com":
-            self.api_key_envs = ("OLLAMA_API_KEY",)
+            self.api_key_envs: tuple[str, ...] = ("OLLAMA_API_KEY",)
         super().__init__(config, capabilities)
         self._sdk = PerLoop(self._make_sdk, _close)
 

@@ -27,7 +27,7 @@ class LocalOllamaClient(OllamaClient):
         """Start a server if none answers, and pull the model if it is missing."""
         if self._ready:
             return
-        self.base_url = f"http://127.0.0.1:{self.config.port}"
+        self.base_url: str = f"http://127.0.0.1:{self.config.port}"
         try:
             models = await self._call("list")
         except EngineUnreachableError:

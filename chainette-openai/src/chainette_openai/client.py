@@ -38,12 +38,12 @@ class OpenAIClient(OpenAIChatClient[OpenAIConfig]):
             capabilities = Capabilities(json_schema=True, sampling=RESPONSES_SAMPLING)
         # The key of the environment is not sent to another server that a file names.
         from_environment = config.endpoint is None or config.is_openai
-        self.api_key_envs = ("OPENAI_API_KEY",) if from_environment else ()
-        self.needs_api_key = config.is_openai
-        self.strict_schema = config.sends_strict
+        self.api_key_envs: tuple[str, ...] = ("OPENAI_API_KEY",) if from_environment else ()
+        self.needs_api_key: bool = config.is_openai
+        self.strict_schema: bool = config.sends_strict
         if config.is_openai:
-            self.max_tokens_field = "max_completion_tokens"
-        self.default_endpoint = config.base_url
+            self.max_tokens_field: str = "max_completion_tokens"
+        self.default_endpoint: str = config.base_url
         super().__init__(config, capabilities)
         self._sdk = PerLoop(self._make_sdk, lambda sdk: sdk.close())
 

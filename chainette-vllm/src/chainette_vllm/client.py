@@ -27,9 +27,9 @@ class VLLMClient(OpenAIChatClient[VLLMConfig]):
         """Start a server if none is configured, and find the model if none is named."""
         if self.config.endpoint is None:
             # Quick while the server runs; one that has died starts again.
-            self.base_url = await anyio.to_thread.run_sync(self.server_address) + "/v1"
+            self.base_url: str = await anyio.to_thread.run_sync(self.server_address) + "/v1"
         if self.model is None:
-            self.model = await self._only_model()
+            self.model: str | None = await self._only_model()
 
     def server(self) -> ServerProcess | None:
         """The command `vllm serve`, where no endpoint is configured."""

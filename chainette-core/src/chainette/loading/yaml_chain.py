@@ -13,10 +13,10 @@ from chainette.errors import ChainError
 from chainette.loading.importing import load_symbol
 from chainette.loading.inline_models import FieldSpec, build_models
 from chainette.loading.yaml_spec import (
+    RUN_SPEC,
     ApplySpec,
     BranchSpec,
     ChainSpec,
-    RunSpec,
     StepSpec,
     UseSpec,
 )
@@ -34,7 +34,7 @@ Models: TypeAlias = dict[str, type[BaseModel]]
 EXPANDED = ("inputs", "output_dir", "run")
 """Keys of the file whose values may contain `${VAR}`; engines are expanded apart."""
 SPECS: tuple[type[BaseModel], ...] = (
-    ChainSpec, RunSpec, StepSpec, ApplySpec, BranchSpec, UseSpec, FieldSpec, SamplingParams
+    ChainSpec, RUN_SPEC, StepSpec, ApplySpec, BranchSpec, UseSpec, FieldSpec, SamplingParams
 )  # fmt: skip
 """Every mapping of the format; their keys are suggested for unknown ones."""
 

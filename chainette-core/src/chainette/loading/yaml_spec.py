@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from typing import Annotated, Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, WithJsonSchema, create_model
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    GetPydanticSchema,
+    Tag,
+    WithJsonSchema,
+    create_model,
+)
 
 from chainette.loading.inline_models import FieldSpec
 from chainette.run.options import Option, options_of
@@ -105,13 +114,17 @@ def _field(option: Option) -> Any:
     return kind, Field(default=option.default, description=text, ge=option.help.minimum)
 
 
-_RunFields: Any = create_model(
-    "_RunFields", __base__=_Spec, **{option.name: _field(option) for option in options_of()}
+RUN_SPEC: type[BaseModel] = create_model(
+    "RunSpec",
+    __base__=_Spec,
+    __doc__="The options of a run, as in `RunOptions`; paths are relative to the YAML file.",
+    **{option.name: _field(option) for option in options_of()},
 )
-
-
-class _RunSpec(_RunFields):  # type: ignore[misc]
-    """The options of a run, as in `RunOptions`; paths are relative to the YAML file."""
+"""The options of a run, as a model for YAML files."""
+RunOptionsOfFile = Annotated[
+    Any,  # a model that is created from the options, which no type checker knows
+    GetPydanticSchema(lambda _, handler: handler(RUN_SPEC)),
+]
 
 
 class ChainSpec(_Spec):
@@ -133,7 +146,7 @@ class ChainSpec(_Spec):
     engines: list[Any] = Field(default_factory=list)
     inputs: str | None = None
     output_dir: str | None = None
-    run: _RunSpec = Field(default_factory=_RunSpec)
+    run: RunOptionsOfFile = Field(default_factory=RUN_SPEC)
     models: dict[str, dict[str, InlineField]] = Field(default_factory=dict)
     steps: list[NodeSpec]
 

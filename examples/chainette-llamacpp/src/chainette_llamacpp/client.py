@@ -48,7 +48,7 @@ class LlamaCppClient(OpenAIChatClient[LlamaCppConfig]):
     async def start(self) -> None:
         """Start the server, unless this process has started it already."""
         if self.config.endpoint is None:
-            self.base_url = await anyio.to_thread.run_sync(self.server_address) + "/v1"
+            self.base_url: str = await anyio.to_thread.run_sync(self.server_address) + "/v1"
 
     def server(self) -> ServerProcess | None:
         """llama.cpp's own server, where no endpoint is configured."""
