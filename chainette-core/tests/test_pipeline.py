@@ -16,7 +16,7 @@ from chainette import Chain, Step, apply, get_engine_config, load_chain
 from chainette.errors import ChainError
 from chainette.loading.inline_models import FieldSpec, build_models
 from chainette.loading.yaml_chain import load_yaml_chain
-from chainette.loading.yaml_spec import RunSpec, format_schema
+from chainette.loading.yaml_spec import RUN_SPEC, format_schema
 from chainette.pipeline.graph import graph, mermaid
 from chainette.pipeline.prompt import PromptTemplate
 from chainette.run.options import RunOptions
@@ -334,7 +334,7 @@ class TestYaml:
 
     def test_every_option_of_a_run_fits_into_the_mapping(self, tmp_path: Path) -> None:
         names = [field.name for field in dataclasses.fields(RunOptions)]
-        assert list(RunSpec.model_fields) == names
+        assert list(RUN_SPEC.model_fields) == names
         properties = format_schema()["$defs"]["RunSpec"]["properties"]
         assert list(properties) == names
         assert properties["limit"]["description"] == "Maximum number of input rows."
