@@ -38,9 +38,9 @@ def total(row: Number, names: Mapping[str, Any]) -> Sum:
 
 chain = Chain(
     name="branch_maths",
-    steps=[
-        Branch(name="squares", steps=[apply(square)]).join("squared"),
-        Branch(name="cubes", steps=[apply(cube)]).join("cubed"),
-        apply(total),
-    ],
+    steps=(
+        Branch(name="squares", steps=apply(square)).join("squared")
+        | Branch(name="cubes", steps=apply(cube)).join("cubed")
+    )
+    >> apply(total),
 )

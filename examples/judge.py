@@ -5,11 +5,13 @@
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from chainette import Chain, SamplingParams, Step, apply
 from pydantic import BaseModel, Field
 
+In = TypeVar("In")
+Out = TypeVar("Out")
 SAMPLING = SamplingParams(temperature=0, max_tokens=250)
 
 
@@ -36,7 +38,7 @@ def needs_improvement(verdict: Verdict, names: Mapping[str, Any]) -> Verdict | N
     return verdict if verdict.score < 4 else None
 
 
-def prompted(id: str, input_model: Any, output_model: Any, prompt: str) -> Step:
+def prompted(id: str, input_model: type[In], output_model: type[Out], prompt: str) -> Step[In, Out]:
     """A step on the default engine."""
     return Step(
         id=id,
@@ -50,21 +52,19 @@ def prompted(id: str, input_model: Any, output_model: Any, prompt: str) -> Step:
 
 chain = Chain(
     name="judge",
-    steps=[
-        prompted("draft", Ticket, Draft, "Answer this customer kindly: {{ ticket }}"),
-        prompted(
-            "verdict",
-            Draft,
-            Verdict,
-            "Ticket: {{ chain_input.ticket }}\nReply: {{ reply }}\nRate it from 1 to 5, and say"
-            " what would make it better.",
-        ),
-        apply(needs_improvement, yield_output=False),
-        prompted(
-            "better",
-            Verdict,
-            Better,
-            "Reply: {{ draft.reply }}\nAdvice: {{ advice }}\nWrite a better reply.",
-        ),
-    ],
+    steps=prompted("draft", Ticket, Draft, "Answer this customer kindly: {{ ticket }}")
+    >> prompted(
+        "verdict",
+        Draft,
+        Verdict,
+        "Ticket: {{ chain_input.ticket }}\nReply: {{ reply }}\nRate it from 1 to 5, and say"
+        " what would make it better.",
+    )
+    >> apply(needs_improvement, yield_output=False)
+    >> prompted(
+        "better",
+        Verdict,
+        Better,
+        "Reply: {{ draft.reply }}\nAdvice: {{ advice }}\nWrite a better reply.",
+    ),
 )

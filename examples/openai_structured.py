@@ -61,7 +61,7 @@ reply = Step(
     user_prompt="{{ chain_input.ticket }}\n\n(Topic: {{ topic }}. Mood: {{ mood }}.)",
 )
 
-chain = Chain(name="support_tickets", emoji="🎫", steps=[triage, reply])
+chain = Chain(name="support_tickets", emoji="🎫", steps=triage >> reply)
 
 if __name__ == "__main__":
     from pathlib import Path

@@ -21,14 +21,12 @@ class Sentiment(BaseModel):
 
 chain = Chain(
     name="sentiment",
-    steps=[
-        Step(
-            id="sentiment",
-            engine_name="default",
-            input_model=Ticket,
-            output_model=Sentiment,
-            sampling=SamplingParams(temperature=0, max_tokens=40),
-            user_prompt="In which mood was this written?\n\n{{ ticket }}",
-        )
-    ],
+    steps=Step(
+        id="sentiment",
+        engine_name="default",
+        input_model=Ticket,
+        output_model=Sentiment,
+        sampling=SamplingParams(temperature=0, max_tokens=40),
+        user_prompt="In which mood was this written?\n\n{{ ticket }}",
+    ),
 )

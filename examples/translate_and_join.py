@@ -28,7 +28,7 @@ class Comparison(BaseModel):
     remark: str = Field(max_length=120)
 
 
-def translate(language: str) -> Branch:
+def translate(language: str) -> Branch[Gist, Translation]:
     """A branch of one step."""
     step = Step(
         id=f"to_{language.lower()}",
@@ -38,7 +38,7 @@ def translate(language: str) -> Branch:
         sampling=SAMPLING,
         user_prompt=f"Translate into {language}: {{{{ sentence }}}}",
     )
-    return Branch(name=language, steps=[step]).join(language.lower())
+    return Branch(name=language, steps=step).join(language.lower())
 
 
 gist = Step(
