@@ -54,8 +54,10 @@ lint: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/bandit --quiet --configfile pyproject.toml --recursive $(SOURCES)
 
+# Our code, then users' code: expected types and errors, the pages' Python, the public symbols.
 types: $(READY)
 	$(BIN)/mypy $(SOURCES)
+	tests/typing/check.sh
 
 format: $(READY)
 	$(BIN)/ruff check --fix .
@@ -63,7 +65,7 @@ format: $(READY)
 
 # Writes tables and the commands' reference into the pages, then builds docs/_build/html.
 COG := $(BIN)/cog -P -I docs -p "from tables import *"
-COGGED := docs/engines.md docs/runs.md docs/backends/*.md docs/reference/cli.md
+COGGED := docs/engines.md docs/runs.md docs/writing-a-backend.md docs/backends/*.md docs/reference/cli.md
 SITE := docs/_build/html
 docs: $(READY)
 	$(COG) -r $(COGGED)

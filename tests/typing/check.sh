@@ -17,6 +17,9 @@ for folder in "$pages"/*/; do
 done
 "$bin/pyright" --project "$pages" --pythonpath "$bin/python"
 
+# pyright does not find the marker py.typed through an editable installation.
+PYTHONPATH=$(printf '%s:' "$PWD"/chainette-*/src)
+export PYTHONPATH
 for package in chainette chainette_openai chainette_vllm chainette_vllm_local chainette_ollama; do
 	"$bin/pyright" --pythonpath "$bin/python" --verifytypes "$package" --ignoreexternal |
 		grep -q "Type completeness score: 100%" ||
