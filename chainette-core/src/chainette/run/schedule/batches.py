@@ -42,14 +42,16 @@ class Batches:
 
     Args:
         nodes: The nodes.
-        tasks: The task group that functions run in.
+        tasks: The task group that functions run in, if there can be any.
         control: Woken after every batch.
 
     Attributes:
         running: Batches that a function is working on.
     """
 
-    def __init__(self, nodes: list[ApplyNode], tasks: TaskGroup, control: RunControl) -> None:
+    def __init__(
+        self, nodes: list[ApplyNode], tasks: TaskGroup | None, control: RunControl
+    ) -> None:
         self._nodes = {node.id: node for node in nodes}
         self._waiting: dict[str, list[WaitingItem]] = {node.id: [] for node in nodes}
         self._tasks = tasks
@@ -97,6 +99,7 @@ class Batches:
     def _start(self, node: ApplyNode) -> None:
         entries, self._waiting[node.id] = self._waiting[node.id], []
         self.running += 1
+        assert self._tasks is not None
         self._tasks.start_soon(self._run, node, sorted(entries, key=lambda entry: entry.item))
 
     async def _run(self, node: ApplyNode, entries: list[WaitingItem]) -> None:

@@ -140,7 +140,7 @@ class RowRunner:
         recorder: Records the rows' ends.
         leases: The engines that are in use.
         parking: Counts the rows that wait in batches.
-        tasks: The task group that branches and items run in.
+        tasks: The task group that branches and items run in, if there can be any.
         control: Told when no row can continue.
         emit: Receives events.
     """
@@ -153,7 +153,7 @@ class RowRunner:
         *,
         leases: Leases,
         parking: Parking,
-        tasks: TaskGroup,
+        tasks: TaskGroup | None,
         control: RunControl,
         emit: Listener,
     ) -> None:
@@ -266,6 +266,7 @@ class RowRunner:
             state.activity.rest()
 
         state.activity.resume()
+        assert self._tasks is not None
         self._tasks.start_soon(work)
         return subflow
 

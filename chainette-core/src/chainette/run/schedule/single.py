@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from chainette.run.control import RunControl
 from chainette.run.events import with_plugins
 from chainette.run.inputs.files import InputRow
 from chainette.run.output.journal import Journal
+from chainette.run.schedule import gc_tuning
 from chainette.run.schedule.batches import Batches
 from chainette.run.schedule.leases import Leases
 from chainette.run.schedule.nodes import NodeRunner, PromptedSteps
@@ -52,6 +54,8 @@ class SingleRows:
                 raise ChainError(
                     f"apply {node.id!r} has batch='all' and needs all rows: use run, not run_one"
                 )
+        # A task group costs as much as all the rest; only branches, splits and batches need one.
+        self._needs_tasks = pipeline.steps != pipeline.prompted
         self._open: dict[asyncio.AbstractEventLoop, Leases] = {}
         self._caches: dict[str, ResponseCache] = {}
 
@@ -61,33 +65,33 @@ class SingleRows:
         Raises:
             ChainetteError: An engine is unknown or cannot be used.
         """
-        pipeline, control = self._pipeline, RunControl()
+        control, end = RunControl(), _End()
         leases, clients = self._leases()
         emit = with_plugins()
-        journal = Journal(pipeline, None, None, control)
+        journal = Journal(self._pipeline, None, None, control)
         steps = PromptedSteps(clients, journal, leases, control, emit, self._cache(cache))
-        end = _End()
-        emit(RunStarted(pipeline.name, self._infos, 1))
-        async with anyio.create_task_group() as tasks:
-            parking, batches = Parking(control), Batches(self._batched, tasks, control)
-            if self._batched:
-                control.attach(lambda: _flush(parking, batches))
-            nodes = NodeRunner(steps, batches, journal, control, emit)
-            rows = RowRunner(
-                pipeline,
-                nodes,
-                end,
-                leases=leases,
-                parking=parking,
-                tasks=tasks,
-                control=control,
-                emit=emit,
-            )
-            await rows.run(InputRow(0, row, "the row"), leases.lease(pipeline.steps))
+        emit(RunStarted(self._pipeline.name, self._infos, 1))
+        with gc_tuning.relaxed():
+            async with anyio.create_task_group() if self._needs_tasks else nullcontext() as tasks:
+                parking, batches = Parking(control), Batches(self._batched, tasks, control)
+                if self._batched:
+                    control.attach(lambda: _flush(parking, batches))
+                rows = RowRunner(
+                    self._pipeline,
+                    NodeRunner(steps, batches, journal, control, emit),
+                    end,
+                    leases=leases,
+                    parking=parking,
+                    tasks=tasks,
+                    control=control,
+                    emit=emit,
+                )
+                source = InputRow(0, row, "the row")
+                await rows.run(source, leases.lease(self._pipeline.steps))
         emit(RunClosed(control.status))
         if (error := control.failure or control.stop_reason) is not None:
             raise error
-        return result_of(pipeline, 0, end.leaves)
+        return result_of(self._pipeline, 0, end.leaves)
 
     async def aclose(self) -> None:
         """Close the engines that were used in the running event loop."""
