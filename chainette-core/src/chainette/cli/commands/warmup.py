@@ -56,13 +56,14 @@ def warmup_engines(
 def _config(name: str, model: str | None) -> EngineConfig:
     """A configured engine, or one of a backend without options other than the model."""
     from chainette.errors import ConfigError
-    from chainette.plugins.discovery import installed
+    from chainette.plugins import discovery
     from chainette.registry.engines import engine_names, get_engine_config, register_engine
 
     if name in engine_names():
         return get_engine_config(name)
-    if name not in installed():
-        engines, backends = ", ".join(engine_names()) or "none", ", ".join(installed()) or "none"
+    if name not in discovery.names():
+        engines = ", ".join(engine_names()) or "none"
+        backends = ", ".join(discovery.names()) or "none"
         raise ConfigError(
             f"{name!r} is neither an engine nor a backend; engines: {engines}; backends: {backends}"
         )
