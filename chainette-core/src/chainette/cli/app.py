@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from chainette.cli.commands.ask import ask
 from chainette.cli.commands.engines import engines
 from chainette.cli.commands.inspect import inspect
 from chainette.cli.commands.plugins import plugins
@@ -24,6 +25,7 @@ app: typer.Typer = typer.Typer(
 )
 app.command("run")(run)
 app.command("run-yaml", help="Alias of `chainette run`.")(run)
+app.command("ask")(ask)
 app.command("inspect")(inspect)
 app.command("schema")(schema)
 app.command("warmup")(warmup_chain)
