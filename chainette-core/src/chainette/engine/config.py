@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, overload
+from collections.abc import Callable, Iterable
+from typing import Any, ClassVar, Literal
 from urllib.parse import urlsplit, urlunsplit
 
 from pydantic import (
@@ -17,15 +17,9 @@ from pydantic import (
     field_serializer,
     field_validator,
 )
-from typing_extensions import TypeVar
 
+from chainette.engine.generation import Generation
 from chainette.errors import MissingAPIKeyError
-from chainette.types import LLMOutput, Prompt, SamplingParams
-
-if TYPE_CHECKING:
-    from typing_extensions import TypeForm
-
-Parsed = TypeVar("Parsed")
 
 _WITHOUT_INFLUENCE = {
     "name",
@@ -45,55 +39,6 @@ _WITHOUT_INFLUENCE = {
     "extra_env",
 }
 """Fields that do not influence an engine's answers."""
-
-
-class EngineClient(Protocol):
-    """A client as its configuration knows it; `BaseClient` documents the methods."""
-
-    @overload
-    def generate(
-        self, prompts: Sequence[Prompt], sampling_params: SamplingParams | None = None
-    ) -> list[LLMOutput[Any]]: ...
-    @overload
-    def generate(
-        self,
-        prompts: Sequence[Prompt],
-        sampling_params: SamplingParams | None = None,
-        *,
-        output_model: TypeForm[Parsed],
-    ) -> list[LLMOutput[Parsed]]: ...
-    def generate(
-        self,
-        prompts: Sequence[Prompt],
-        sampling_params: SamplingParams | None = None,
-        *,
-        output_model: Any = None,
-    ) -> list[LLMOutput[Any]]:
-        """Complete prompts."""
-
-    @overload
-    async def agenerate(
-        self, prompts: Sequence[Prompt], sampling_params: SamplingParams | None = None
-    ) -> list[LLMOutput[Any]]: ...
-    @overload
-    async def agenerate(
-        self,
-        prompts: Sequence[Prompt],
-        sampling_params: SamplingParams | None = None,
-        *,
-        output_model: TypeForm[Parsed],
-    ) -> list[LLMOutput[Parsed]]: ...
-    async def agenerate(
-        self,
-        prompts: Sequence[Prompt],
-        sampling_params: SamplingParams | None = None,
-        *,
-        output_model: Any = None,
-    ) -> list[LLMOutput[Any]]:
-        """Complete prompts."""
-
-    async def aclose(self) -> None:
-        """Close the connections of the running event loop."""
 
 
 class EngineConfig(BaseModel):
@@ -174,7 +119,7 @@ class EngineConfig(BaseModel):
         return public_url(value)
 
     @property
-    def engine(self) -> EngineClient:
+    def engine(self) -> Generation:
         """The light client of this engine, made when first asked for.
 
         Raises:
@@ -231,10 +176,10 @@ class EngineConfig(BaseModel):
         return fields
 
 
-_client_factory: Callable[[EngineConfig], EngineClient] | None = None
+_client_factory: Callable[[EngineConfig], Generation] | None = None
 
 
-def set_client_factory(factory: Callable[[EngineConfig], EngineClient]) -> None:
+def set_client_factory(factory: Callable[[EngineConfig], Generation]) -> None:
     """Hand down the function that makes `EngineConfig.engine`; the registry does."""
     global _client_factory
     _client_factory = factory

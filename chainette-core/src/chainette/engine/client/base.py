@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, Generic
 from typing_extensions import TypeVar
 
 from chainette.capabilities import Capabilities
-from chainette.engine.client.generation import Generation
 from chainette.engine.client.identity_cache import IdentityCache
 from chainette.engine.client.limits import Limits
 from chainette.engine.client.request import Request, supported, with_instruction
@@ -20,6 +19,7 @@ from chainette.engine.client.retry import OnRetry, Retry
 from chainette.engine.client.secrets import Secrets
 from chainette.engine.client.sync import timeout
 from chainette.engine.config import EngineConfig
+from chainette.engine.generation import Generation
 from chainette.engine.server.owner import ServerOwner
 from chainette.engine.structured.answer import parse_answer
 from chainette.engine.structured.fallback import OutputModeFallback
@@ -91,6 +91,11 @@ class BaseClient(ServerOwner, Generation, Generic[ConfigT]):
         self.limits: Limits = Limits(config)
         self._retry = Retry(config, self.limits)
         self._fallback = OutputModeFallback(config)
+
+    @property
+    def max_concurrency(self) -> int:
+        """Maximum requests in flight, as configured."""
+        return self.config.max_concurrency
 
     @abstractmethod
     async def _chat(self, request: Request) -> LLMOutput:

@@ -10,7 +10,6 @@ import anyio
 from typing_extensions import TypeVar
 
 from chainette.engine.client.sync import run_sync
-from chainette.engine.config import EngineConfig
 from chainette.types import LLMOutput, Prompt, SamplingParams
 
 if TYPE_CHECKING:
@@ -22,7 +21,10 @@ Parsed = TypeVar("Parsed")
 class Generation(ABC):
     """The part of a client that completes several prompts at a time."""
 
-    config: EngineConfig
+    @property
+    @abstractmethod
+    def max_concurrency(self) -> int:
+        """Maximum requests in flight."""
 
     @abstractmethod
     async def complete(
@@ -108,6 +110,6 @@ class Generation(ABC):
                 )
 
         async with anyio.create_task_group() as workers:
-            for _ in range(min(len(prompts), self.config.max_concurrency)):
+            for _ in range(min(len(prompts), self.max_concurrency)):
                 workers.start_soon(work)
         return outputs
