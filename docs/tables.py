@@ -83,7 +83,7 @@ def callable_names() -> None:
 
 def _names(*, overridable: bool) -> None:
     print("\n| name | class | type or result | description |\n|---|---|---|---|")
-    seen = {"offline", "generate", "agenerate", "complete"}
+    seen = {"offline", "generate", "agenerate", "complete", "max_concurrency"}
     for cls in (BaseClient, ServerOwner, BaseHTTPClient, OpenAIChatClient):
         shown = "BaseClient" if cls is ServerOwner else cls.__name__
         for name, arguments, kind, text in _members(cls):
