@@ -235,6 +235,14 @@ def llama_cpp(alias: str) -> ServerProcess:
     return server_process([*command, "--threads", "1"], name=alias)
 
 
+@pytest.hookimpl(optionalhook=True)  # not every environment has xdist
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
+    """One worker more than there are processors, since a fifth of the time tests only wait."""
+    if "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ:
+        return None
+    return (os.cpu_count() or 1) + 1
+
+
 SHARED = pytest.StashKey[Shared]()
 
 
