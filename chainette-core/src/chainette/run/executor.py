@@ -163,7 +163,7 @@ class Executor:
             workers = Workers(
                 rows.run,
                 pipeline=pipeline,
-                room=Room(pipeline, list(self._clients.values()), self._recorder),
+                room=Room(pipeline, self._leases, self._recorder),
                 leases=self._leases,
                 batches=batches,
                 parking=parking,

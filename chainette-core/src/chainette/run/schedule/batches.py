@@ -71,12 +71,12 @@ class Batches:
         Raises:
             ApplyError: The function failed.
         """
-        entry = WaitingItem(item, value, context, Gate(activity))
+        entry = WaitingItem(item, value, context, Gate(is_batch=True))
         waiting = self._waiting[node.id]
         waiting.append(entry)
         if node.batch != "all" and len(waiting) >= (node.batch or 1):
             self._start(node)
-        await entry.gate.wait()
+        await entry.gate.wait(activity)
         if entry.error is not None:
             raise entry.error
         return entry.output

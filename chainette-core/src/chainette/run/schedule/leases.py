@@ -20,6 +20,9 @@ from chainette.pipeline.nodes.flow import Branch
 from chainette.pipeline.nodes.step import Step
 from chainette.pipeline.pipeline import Pipeline
 
+ROWS = 64
+"""Rows in flight in a chain without engines."""
+
 _users: Counter[tuple[int, int]] = Counter()
 _lock = threading.Lock()
 
@@ -44,6 +47,11 @@ class Leases:
         self._tasks: TaskGroup | None = None
         self._releasing = 0
         self._released = anyio.Event()
+
+    @property
+    def requests(self) -> int:
+        """The number of requests that the engines take at a time."""
+        return sum(client.config.max_concurrency for client in self.clients.values()) or ROWS
 
     def open(self) -> None:
         """Register the run as a user of its engines."""

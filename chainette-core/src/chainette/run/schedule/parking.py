@@ -35,51 +35,92 @@ class Parking:
 
 
 class Activity:
-    """The number of flows of one row that continue by themselves; at 0 the row is parked.
+    """The number of flows that continue by themselves; at 0 all of them are parked."""
+
+    __slots__ = ("_flows", "_in_batches")
+
+    def __init__(self) -> None:
+        self._flows = 1
+        self._in_batches = 0
+
+    def resume(self, *, in_batch: bool = False) -> None:
+        """One more flow continues.
+
+        Args:
+            in_batch: Whether it waited in a batch.
+        """
+        if self._flows == 0:
+            self._unpark()
+        self._flows += 1
+        self._in_batches -= in_batch
+
+    def rest(self, *, in_batch: bool = False) -> None:
+        """One flow waits, or has ended.
+
+        Args:
+            in_batch: Whether it waits in a batch.
+        """
+        self._flows -= 1
+        self._in_batches += in_batch
+        if self._flows == 0:
+            self._park()
+
+    def _park(self) -> None:
+        raise NotImplementedError
+
+    def _unpark(self) -> None:
+        raise NotImplementedError
+
+
+class RowActivity(Activity):
+    """The flows of one row that continue by themselves.
 
     Args:
         parking: Counts the parked rows.
     """
 
+    __slots__ = ("_parking",)
+
     def __init__(self, parking: Parking) -> None:
+        super().__init__()
         self._parking = parking
-        self._flows = 1
 
-    def resume(self) -> None:
-        """One more flow continues."""
-        if self._flows == 0:
-            self._parking.unpark()
-        self._flows += 1
+    def _park(self) -> None:
+        self._parking.park()
 
-    def rest(self) -> None:
-        """One flow waits, or has ended."""
-        self._flows -= 1
-        if self._flows == 0:
-            self._parking.park()
+    def _unpark(self) -> None:
+        self._parking.unpark()
 
 
 class Gate:
-    """An event that flows of a row wait for; they count as active as soon as it happens.
+    """An event that flows wait for; they count as active as soon as it happens.
 
     Args:
-        activity: The activity of the row.
+        is_batch: Whether the event is the end of a batch.
     """
 
-    def __init__(self, activity: Activity) -> None:
-        self._activity = activity
-        self._event = anyio.Event()
-        self._waiting = 0
+    __slots__ = ("_event", "_is_batch", "_waiting")
 
-    async def wait(self) -> None:
-        """Wait until the gate is open."""
+    def __init__(self, *, is_batch: bool = False) -> None:
+        self._is_batch = is_batch
+        self._event = anyio.Event()
+        self._waiting: list[Activity] = []
+
+    async def wait(self, activity: Activity) -> None:
+        """Wait until the gate is open.
+
+        Args:
+            activity: The activity of the flow that waits.
+        """
         if self._event.is_set():
             return
-        self._waiting += 1
-        self._activity.rest()
+        self._waiting.append(activity)
+        activity.rest(in_batch=self._is_batch)
         await self._event.wait()
 
     def open(self) -> None:
         """Let every waiting flow continue."""
-        for _ in range(self._waiting):
-            self._activity.resume()
+        for activity in self._waiting:
+            activity.resume(in_batch=self._is_batch)
+        self._waiting.clear()
         self._event.set()

@@ -16,17 +16,18 @@ from chainette.pipeline.nodes.node import Node
 from chainette.pipeline.pipeline import Pipeline
 from chainette.reports.result import Leaf, Many
 from chainette.run.control import RunControl
+from chainette.run.inputs.columns import explained
 from chainette.run.inputs.files import InputRow
 from chainette.run.item import Item
+from chainette.run.schedule.items import ItemActivity, ItemRoom, Items
 from chainette.run.schedule.leases import Lease, Leases
 from chainette.run.schedule.nodes import DROPPED, STOPPED, NodeRunner, Split
-from chainette.run.schedule.parking import Activity, Gate, Parking
-from chainette.validation import summary
+from chainette.run.schedule.parking import Activity, Gate, Parking, RowActivity
 
 
 @dataclass(slots=True)
 class Subflow:
-    """A flow that runs beside another one: a branch, or an item of a split.
+    """A flow that runs beside another one: a branch.
 
     Attributes:
         item: The item that it started with.
@@ -74,7 +75,7 @@ class FlowState:
     Attributes:
         item: The item.
         lease: The engines that the flow may still need.
-        activity: The activity of the row.
+        activity: The activity of the row, or of the item.
         names: The values that templates and functions see, by name.
         value: The output of the last node, which is the next one's input.
         joined: Branches by their alias, those of enclosing flows included.
@@ -97,12 +98,12 @@ class FlowState:
         if node.yield_output:
             self.outputs[node.id] = output
 
-    def for_item(self, index: int, lease: Lease) -> FlowState:
+    def for_item(self, index: int, lease: Lease, activity: Activity) -> FlowState:
         """The state of a flow that continues with one item of a split."""
         return FlowState(
             self.item.child(index),
             lease,
-            self.activity,
+            activity,
             {**self.names},
             self.value,
             self.joined,
@@ -166,6 +167,7 @@ class RowRunner:
         self._tasks = tasks
         self._control = control
         self._emit = emit
+        self._room = ItemRoom(2 * leases.requests)  # like rows that several engines work on
 
     async def run(self, source: InputRow, lease: Lease) -> None:
         """Run one row.
@@ -195,7 +197,7 @@ class RowRunner:
             self._nodes.failed(None, item, error)
             lease.end()
             return [Leaf((), error=error)]
-        activity = Activity(self._parking)
+        activity = RowActivity(self._parking)
         state = FlowState(item, lease, activity, {"chain_input": value}, value)
         return await self._flow(self._pipeline.steps, state)
 
@@ -205,7 +207,7 @@ class RowRunner:
         try:
             return self._validate(source.value)
         except ValidationError as error:
-            raise InputError(f"{source.place}: {summary(error)}") from None
+            raise InputError(f"{source.place}: {explained(error)}") from None
 
     async def _flow(self, nodes: list[Any], state: FlowState) -> list[Leaf]:
         """Lead a value through nodes, to the one or more ends it has."""
@@ -235,16 +237,29 @@ class RowRunner:
     async def _split(
         self, node: Node, rest: list[Any], outputs: list[Any], state: FlowState
     ) -> list[Leaf]:
-        """Lead each item through the rest of the flow, all at once."""
-        subflows = []
-        for index, output in enumerate(outputs):
-            own = state.for_item(index, self._leases.lease(rest))
-            own.passed(node, output)
-            subflows.append(self._start(rest, own))
-        state.lease.end()
-        for subflow in subflows:
-            await subflow.gate.wait()
-        return [leaf for subflow in subflows for leaf in subflow.leaves]
+        """Lead each item through the rest of the flow, as many at once as there is room for."""
+        ends: list[list[Leaf]] = [[] for _ in outputs]
+
+        def start(index: int, activity: ItemActivity) -> None:
+            own = state.for_item(index, self._leases.lease(rest), activity)
+            own.passed(node, outputs[index])
+            if index == len(outputs) - 1:
+                state.lease.end()  # from now on every item has its own
+            assert self._tasks is not None
+            self._tasks.start_soon(work, index, own)
+
+        async def work(index: int, own: FlowState) -> None:
+            try:
+                ends[index] = await self._flow(rest, own)
+            except Exception as error:  # the disk, or a defect: no row can continue
+                self._control.fail(error)
+            items.end()
+
+        if rest:
+            state.lease.advance(rest[0])
+        items = Items(len(outputs), start, self._room, state.activity)
+        await items.done.wait(state.activity)
+        return [leaf for leaves in ends for leaf in leaves]
 
     def _branch(self, branch: Branch, state: FlowState) -> None:
         own = state.for_branch(self._leases.lease(branch.steps))
@@ -255,7 +270,7 @@ class RowRunner:
 
     def _start(self, nodes: list[Any], state: FlowState) -> Subflow:
         """Start a flow beside another one."""
-        subflow = Subflow(state.item, Gate(state.activity))
+        subflow = Subflow(state.item, Gate())
 
         async def work() -> None:
             try:
@@ -274,7 +289,7 @@ class RowRunner:
         """Wait for the joined branches that a node needs."""
         for alias in node.needs(state.joined.keys() - state.names.keys()):
             subflow = state.joined[alias]
-            await subflow.gate.wait()
+            await subflow.gate.wait(state.activity)
             if (leaf := subflow.unfinished) is not None:
                 raise _BranchError(leaf)
             state.names[alias] = subflow.output()
@@ -297,7 +312,7 @@ class RowRunner:
             end.node,
         )
         for subflow in state.beside:
-            await subflow.gate.wait()
+            await subflow.gate.wait(state.activity)
             leaf.outputs = {**subflow.outputs(), **leaf.outputs}
             blame = subflow.unfinished
             if leaf.error is None and blame is not None:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 
 import anyio
 from anyio.abc import TaskGroup
 
-from chainette.engine.client.base import BaseClient
 from chainette.pipeline.pipeline import Pipeline
 from chainette.run.control import RunControl
 from chainette.run.inputs.files import InputRow
@@ -19,29 +18,24 @@ from chainette.run.schedule.batches import Batches
 from chainette.run.schedule.leases import Lease, Leases
 from chainette.run.schedule.parking import Parking
 
-ROWS = 64
-"""Rows in flight in a chain without engines."""
-
 
 class Room:
     """The number of rows that may be in flight.
 
     Args:
         pipeline: The chain.
-        clients: The clients of its engines.
+        leases: Says how many requests the engines take.
         recorder: Says whether finished rows wait for slower ones, or for the caller.
 
     Attributes:
         requests: Requests that the engines take at a time.
     """
 
-    def __init__(
-        self, pipeline: Pipeline, clients: Sequence[BaseClient], recorder: Recorder
-    ) -> None:
-        self._clients = clients
+    def __init__(self, pipeline: Pipeline, leases: Leases, recorder: Recorder) -> None:
+        self._clients = clients = list(leases.clients.values())
         self._asks_one_engine = len(clients) == 1 and pipeline.steps == pipeline.prompted
         self._recorder = recorder
-        self.requests: int = sum(client.config.max_concurrency for client in clients) or ROWS
+        self.requests: int = leases.requests
 
     def allows(self, active: int) -> bool:
         """Whether one more row may begin beside those that are active."""
