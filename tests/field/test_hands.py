@@ -95,6 +95,39 @@ def started(project: Path, held: Held, *more: str, before: Any = None) -> Iterat
         process.communicate()
 
 
+# The check of plugins
+
+
+def test_the_check_of_a_plugin_ignores_the_options_of_the_environment(in_process: Any) -> None:
+    for name, value in (("PYTEST_ADDOPTS", "--no-such-option"), ("PYTEST_ADDOPTS", "-k nothing"),
+                        ("PYTEST_PLUGINS", "no_such_module")):  # fmt: skip
+        outcome = in_process("plugins", "check", "openai", env={name: value})
+        assert outcome.returncode == 0, outcome.stderr
+        assert outcome.stdout.count("ok ") > 10
+
+
+def test_a_check_that_cannot_run_is_an_error(
+    in_process: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pytest, "main", lambda *_, **__: pytest.ExitCode.USAGE_ERROR)
+    outcome = in_process("plugins", "check", "openai")
+    assert outcome.returncode == 2
+    assert "could not be checked" in outcome.stderr
+
+
+def test_the_fake_server_of_a_plugin_can_be_in_the_current_folder(
+    in_process: Any, tmp_path: Path
+) -> None:
+    (tmp_path / "my_fake_server.py").write_text(
+        "from chainette.testing.servers import FakeOpenAI\n\nclass Mine(FakeOpenAI):\n    pass\n"
+    )
+    outcome = in_process("plugins", "check", "openai", "--server", "my_fake_server:Mine")
+    assert outcome.returncode == 0, outcome.stderr
+    outcome = in_process("plugins", "check", "openai", "--server", "my_fake_server:Other")
+    assert outcome.returncode == 2
+    assert "no fake server" in outcome.stderr
+
+
 # Rows that split into many items
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import re
 import tempfile
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,8 @@ import pytest
 from chainette.engine.client.base import BaseClient
 from chainette.engine.http.client import BaseHTTPClient
 from chainette.engine.http.openai_chat import OpenAIChatClient
-from chainette.errors import ConfigError, PluginError
+from chainette.errors import ChainError, ConfigError, PluginError
+from chainette.loading.importing import load_symbol
 from chainette.plugins import discovery
 from chainette.testing.model_error import ModelError
 
@@ -76,6 +77,12 @@ class Collector:
 
     def __init__(self) -> None:
         self.promises: dict[str, Promise] = {}
+        self.problem: str = ""
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        """Keep the reason why checks cannot be collected."""
+        if report.failed:
+            self.problem = report.longreprtext.strip().rpartition("\n")[2].removeprefix("E ")
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(
@@ -134,7 +141,7 @@ def check_backend(backend: str, server: str, fields: Mapping[str, Any]) -> list[
         fields: Fields of its engines.
 
     Raises:
-        PluginError: The backend cannot be loaded.
+        PluginError: The backend cannot be loaded, or the checks cannot run.
         ConfigError: The fake server does not exist, or one has to be named.
     """
     client = discovery.load(backend).client_class()
@@ -143,8 +150,8 @@ def check_backend(backend: str, server: str, fields: Mapping[str, Any]) -> list[
     try:
         imported = f"from {module} import {name}" if reference else ""
         if reference:
-            getattr(import_module(module), name)
-    except (ImportError, AttributeError, ValueError) as error:
+            load_symbol(reference)
+    except ChainError as error:
         known = ", ".join(SERVERS)
         raise ConfigError(f"no fake server {server!r} ({error}); there are: {known}") from None
     source = MODULE.format(
@@ -155,13 +162,31 @@ def check_backend(backend: str, server: str, fields: Mapping[str, Any]) -> list[
         http=issubclass(client, BaseHTTPClient),
     )
     collector = Collector()
-    with tempfile.TemporaryDirectory() as folder:
+    code = _run_checks(source, collector)
+    if code not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED) or not collector.promises:
+        reason = collector.problem or f"pytest ended with {pytest.ExitCode(code).name}"
+        raise PluginError(f"backend {backend!r} could not be checked: {reason}")
+    return list(collector.promises.values())
+
+
+def _run_checks(source: str, collector: Collector) -> int:
+    with tempfile.TemporaryDirectory() as folder, _own_options():
         path = Path(folder, "test_plugin.py")
         path.write_text(source)
         alone = ["-p", "no:cacheprovider", "-p", "no:terminal", "--rootdir", folder]
         options = ["-c", os.devnull, "--import-mode=importlib", "-W", "ignore"]
-        pytest.main([*alone, *options, str(path)], plugins=[collector])
-    return list(collector.promises.values())
+        return pytest.main([*alone, *options, str(path)], plugins=[collector])
+
+
+@contextmanager
+def _own_options() -> Iterator[None]:
+    """Leave out what the environment adds to every call of pytest."""
+    names = ("PYTEST_ADDOPTS", "PYTEST_PLUGINS")
+    added = {name: os.environ.pop(name) for name in names if name in os.environ}
+    try:
+        yield
+    finally:
+        os.environ.update(added)
 
 
 def _usual_server(backend: str, client: type[BaseClient]) -> str:
