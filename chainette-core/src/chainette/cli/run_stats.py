@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from dataclasses import dataclass, field
 from time import perf_counter
@@ -66,7 +67,8 @@ class RunStats:
 
     Attributes:
         nodes: By id.
-        errors: Number of failures by message; long messages are cut off.
+        errors: Number of failures by message; long messages are cut off. Messages that differ
+            in numbers and ids count as the first of them.
         total: Expected rows, if known.
         rows: Finished rows.
         failed: Failed rows.
@@ -81,6 +83,7 @@ class RunStats:
     failed: int = 0
     retries: int = 0
     started_at: float = field(default_factory=perf_counter)
+    _first: dict[str, str] = field(default_factory=dict)
 
     @property
     def seconds(self) -> float:
@@ -118,7 +121,8 @@ class RunStats:
             self.nodes[event.node_id].failed += 1
             if usage := getattr(error, "usage", None):
                 self.nodes[event.node_id].usage += usage
-        self.errors[f"{type(error).__name__}: {printable(str(error))[:160]}"] += 1
+        message = f"{type(error).__name__}: {printable(str(error))[:160]}"
+        self.errors[self._first.setdefault(_kind(message), message)] += 1
 
     def line(self) -> str:
         """The state of the run in one line."""
@@ -163,6 +167,11 @@ class RunStats:
                 for id, node in self.nodes.items()
             },
         }
+
+
+def _kind(message: str) -> str:
+    """What a message says, without numbers, and without ids, which have digits."""
+    return re.sub(r"[\w.:-]*\d[\w.:-]*", "#", message)
 
 
 def plural(count: int, noun: str) -> str:
