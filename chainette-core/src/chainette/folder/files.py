@@ -11,6 +11,7 @@ from typing import Any
 from chainette.atomic_file import replacing
 from chainette.errors import OutputDirError
 from chainette.folder.lines import LineFile, LineFiles, repair, unwritable
+from chainette.folder.lock import LOCK
 
 MANIFEST = "run.json"
 GRAPH = "graph.json"
@@ -18,7 +19,7 @@ ERRORS = "errors.jsonl"
 
 
 class RunFolder:
-    """The folder of one run.
+    """The folder of one run, which holds its lock.
 
     Args:
         path: The folder.
@@ -49,7 +50,7 @@ class RunFolder:
         self.earlier: dict[str, Any] | None = None
         try:
             if resume and (path / MANIFEST).exists():
-                self.earlier = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
+                self.earlier = _as_it_ended(path)
                 _rewind(path, retry_errors)
             else:
                 _make_room(path, overwrite)
@@ -67,6 +68,15 @@ class RunFolder:
     def _files(self) -> tuple[LineFile, ...]:
         return *self.steps.values(), self.flattened, self.errors
 
+    def check(self) -> None:
+        """Notice that the folder is gone, where open files would still take lines.
+
+        Raises:
+            OutputDirError: It was deleted or moved.
+        """
+        if not (self.path / MANIFEST).exists():
+            raise OutputDirError(f"{self.path}: was deleted or moved while the run went on")
+
     def write_json(self, name: str, value: Any) -> None:
         """Write a JSON file as a whole."""
         text = json.dumps(value, ensure_ascii=False, indent=2) + "\n"
@@ -76,6 +86,10 @@ class RunFolder:
         except OSError as error:
             raise unwritable(self.path / name, error) from None
 
+    def size(self) -> int:
+        """Bytes of all lines."""
+        return lines_size(self.path)
+
     def close(self) -> None:
         """Close every file, even if one of them cannot be closed."""
         with ExitStack() as closing:
@@ -83,24 +97,50 @@ class RunFolder:
                 closing.callback(file.close)
 
 
-def _make_room(path: Path, overwrite: bool) -> None:
+def lines_size(path: Path) -> int:
+    """Bytes of all lines in a run's folder."""
+    files = (*path.glob("steps/*/*.jsonl"), *path.glob("flattened/*.jsonl"), *path.glob(ERRORS))
+    return sum(file.stat().st_size for file in files)
+
+
+def check_place(path: Path) -> None:
+    """Refuse a file, and a folder that holds something else, before anything is written.
+
+    Raises:
+        OutputDirError: The place is taken.
+    """
     if path.exists() and not path.is_dir():
         raise OutputDirError(f"{path}: is a file; give a folder for the run")
-    if path.is_dir() and any(path.iterdir()):
-        if not (path / MANIFEST).exists():
-            raise OutputDirError(
-                f"{path}: is not empty and does not hold a run; choose another folder"
-            )
-        if not overwrite and _has_rows(path):
-            raise OutputDirError(
-                f"{path}: already holds a run; choose another folder, overwrite the run "
-                "(--overwrite) or resume it (--resume)"
-            )
-        for folder in ("steps", "flattened"):
-            shutil.rmtree(path / folder, ignore_errors=True)
-        for name in (ERRORS, GRAPH, MANIFEST, "flattened.parquet"):
-            (path / name).unlink(missing_ok=True)
-    path.mkdir(parents=True, exist_ok=True)
+    is_ours = (path / MANIFEST).exists() or (path / LOCK).exists()
+    if path.is_dir() and any(path.iterdir()) and not is_ours:
+        raise OutputDirError(f"{path}: is not empty and does not hold a run; choose another folder")
+
+
+def _make_room(path: Path, overwrite: bool) -> None:
+    if not overwrite and _has_rows(path):
+        raise OutputDirError(
+            f"{path}: already holds a run{_state(path)}; choose another folder, overwrite the run "
+            "(--overwrite) or resume it (--resume)"
+        )
+    for folder in ("steps", "flattened"):
+        shutil.rmtree(path / folder, ignore_errors=True)
+    for name in (ERRORS, GRAPH, MANIFEST, "flattened.parquet"):
+        (path / name).unlink(missing_ok=True)
+
+
+def _as_it_ended(path: Path) -> dict[str, Any]:
+    """The manifest of a run that nothing continues: one that says it is running was killed."""
+    manifest: dict[str, Any] = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
+    if manifest.get("status") == "running":
+        manifest["status"] = "killed"
+    return manifest
+
+
+def _state(path: Path) -> str:
+    try:
+        return f" ({_as_it_ended(path)['status']})"
+    except (OSError, ValueError, LookupError, TypeError):
+        return ""
 
 
 def _rewind(path: Path, retry_errors: bool) -> None:

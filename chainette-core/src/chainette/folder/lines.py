@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -24,8 +24,9 @@ def item_name(path: ItemPath) -> str:
 def _line(value: Any) -> bytes:
     try:
         return encode(value) + b"\n"
-    except ValueError:  # half a surrogate pair is kept as it is
-        return json.dumps(value, ensure_ascii=False).encode(errors="surrogatepass") + b"\n"
+    except ValueError:  # half a surrogate pair, which files in UTF-8 cannot hold
+        text = json.dumps(value, ensure_ascii=False).encode("utf-16", "surrogatepass")
+        return text.decode("utf-16", "replace").encode() + b"\n"
 
 
 def _value(line: bytes) -> Any:
@@ -114,7 +115,7 @@ class LineFiles(LineFile):
 def unwritable(path: Path, error: OSError) -> OutputDirError:
     """The exception for a file that could not be written."""
     hint = "make room, then resume the run (--resume)"
-    return OutputDirError(f"{path}: cannot be written: {error.strerror}; {hint}")
+    return OutputDirError(f"{path}: cannot be written: {error.strerror or error}; {hint}")
 
 
 def repair(path: Path) -> int:
@@ -131,12 +132,45 @@ def repair(path: Path) -> int:
     return lines
 
 
-def read_lines(folder: Path) -> Iterator[dict[str, Any]]:
-    """Read the lines of numbered files, in order."""
+def read_lines(
+    folder: Path, on_broken: Callable[[str], object] | None = None
+) -> Iterator[dict[str, Any]]:
+    """Read the lines of numbered files, in order; see `read_file`."""
     for path in sorted(folder.glob("*.jsonl")):
-        with path.open("rb") as file:
-            for line in file:
-                yield _value(line)
+        yield from read_file(path, on_broken)
+
+
+def read_file(
+    path: Path, on_broken: Callable[[str], object] | None = None
+) -> Iterator[dict[str, Any]]:
+    """Read the lines of a file.
+
+    Args:
+        path: The file.
+        on_broken: Receives the place of every line that cannot be read, which is left out.
+
+    Raises:
+        OutputDirError: A line cannot be read, and there is no `on_broken`.
+    """
+    with path.open("rb") as file:
+        for number, line in enumerate(file, 1):
+            value = _value_or_none(line)
+            if isinstance(value, dict) and isinstance(value.get("row_id"), int):
+                yield value
+            elif on_broken is not None:
+                on_broken(f"{path}:{number}")
+            else:
+                raise OutputDirError(
+                    f"{path}:{number}: the line is broken; resume the run to write it again "
+                    "(--resume)"
+                )
+
+
+def _value_or_none(line: bytes) -> Any:
+    try:
+        return _value(line)
+    except (ValueError, RecursionError):
+        return None
 
 
 def error_fields(node_id: str | None, error: Exception) -> dict[str, Any]:

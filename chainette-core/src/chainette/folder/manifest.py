@@ -50,7 +50,11 @@ def manifest(
 
 def continued(earlier: dict[str, Any]) -> dict[str, Any]:
     """The fields of a resumed run's manifest that come from the earlier one."""
-    return {"started": earlier.get("started"), "resumed": [*earlier.get("resumed", []), now()]}
+    return {
+        "started": earlier.get("started"),
+        "resumed": [*earlier.get("resumed", []), now()],
+        "resumed_from": earlier.get("status"),
+    }
 
 
 def check_resumable(path: Path, current: dict[str, Any], *, resume: bool, force: bool) -> None:

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import json
+import logging
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import chain as chained
 from pathlib import Path
 from typing import Any
 
 from chainette.errors import FailedRowError
 from chainette.folder.files import ERRORS
-from chainette.folder.lines import read_lines
+from chainette.folder.lines import read_file, read_lines
 
 Key = tuple[str, int, str]
 """Node, row and item."""
+_logger = logging.getLogger(__name__)
 
 
 class ResumeIndex:
@@ -26,18 +28,25 @@ class ResumeIndex:
         path: The run's folder.
         node_ids: Nodes of the chain.
         retry_errors: Forget failures, so that they are tried again.
+        reports: Warn about lines that cannot be read; what they were about is not in the index.
     """
 
-    def __init__(self, path: Path, node_ids: Iterable[str], *, retry_errors: bool) -> None:
+    def __init__(
+        self, path: Path, node_ids: Iterable[str], *, retry_errors: bool, reports: bool = False
+    ) -> None:
         self._db = sqlite3.connect("", check_same_thread=False)  # a temporary file
         self._db.execute("PRAGMA journal_mode=OFF")
         self._db.execute(
             "CREATE TABLE lines (node TEXT, row INTEGER, item TEXT, line TEXT, "
             "PRIMARY KEY (node, row, item)) WITHOUT ROWID"
         )
-        errors = () if retry_errors else _errors(path)
-        lines = chained(_finished(path, node_ids), errors)
+        broken: list[str] = []
+        errors = () if retry_errors else _errors(path, broken.append)
+        lines = chained(_finished(path, node_ids, broken.append), errors)
         self._db.executemany("INSERT OR REPLACE INTO lines VALUES (?, ?, ?, ?)", lines)
+        if broken and reports:
+            others = f" (and {len(broken) - 1} more)" if len(broken) > 1 else ""
+            _logger.warning("%s: broken line%s: its row runs again", broken[0], others)
 
     def find(self, node_id: str, row_id: int, item: str) -> dict[str, Any] | None:
         """The line of a node's output, or of its error."""
@@ -61,17 +70,17 @@ def failure(line: dict[str, Any]) -> FailedRowError | None:
     )
 
 
-def _finished(path: Path, node_ids: Iterable[str]) -> Iterator[tuple[str, int, str, str]]:
+def _finished(
+    path: Path, node_ids: Iterable[str], on_broken: Callable[[str], object]
+) -> Iterator[tuple[str, int, str, str]]:
     for id in node_ids:
-        for line in read_lines(path / "steps" / id):
+        for line in read_lines(path / "steps" / id, on_broken):
             yield id, line["row_id"], line.get("item", ""), json.dumps(line)
 
 
-def _errors(path: Path) -> Iterator[tuple[str, int, str, str]]:
+def _errors(path: Path, on_broken: Callable[[str], object]) -> Iterator[tuple[str, int, str, str]]:
     if not (path / ERRORS).exists():
         return
-    with (path / ERRORS).open("rb") as file:
-        for text in file:
-            line = json.loads(text)
-            # A row that could not be read does not have a node.
-            yield line["step_id"] or "", line["row_id"], line.get("item", ""), json.dumps(line)
+    for line in read_file(path / ERRORS, on_broken):
+        # A row that could not be read does not have a node.
+        yield line.get("step_id") or "", line["row_id"], line.get("item", ""), json.dumps(line)

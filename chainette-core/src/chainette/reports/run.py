@@ -46,10 +46,13 @@ class Run(Generic[Out]):
         seconds: Duration.
         path: The run's folder, or `None`.
         costs: US dollars by step id: 0 for models on this machine, `None` for unknown prices.
-        interrupted: Whether Ctrl-C ended it early.
+        interrupted: Whether a signal ended it early.
+        signal: The number of that signal, such as `signal.SIGINT` for Ctrl-C, or `None`.
         stopped: The reason why it was stopped before all rows were done, or `None`; it can be
             resumed.
         lines: Reads the lines of the flattened table; see `to_arrow`.
+        nothing_to_do: Whether the run that was resumed had an end for every row, so that nothing
+            ran.
     """
 
     results: Sequence[Result[Out]]
@@ -59,8 +62,10 @@ class Run(Generic[Out]):
     path: Path | None = None
     costs: Mapping[str, Decimal | None] = field(default_factory=dict)
     interrupted: bool = False
+    signal: int | None = None
     stopped: Exception | None = None
     lines: Callable[[], Iterator[dict[str, Any]]] = field(default=lambda: iter(()), repr=False)
+    nothing_to_do: bool = False
 
     def to_arrow(self) -> Any:
         """The flattened table as a `pyarrow.Table`, in input order.

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import anyio
 
 GRACE = 30.0
-"""Seconds that rows in flight get to finish after Ctrl-C."""
+"""Seconds that rows in flight get to finish after a signal such as that of Ctrl-C."""
 
 
 class RunControl:
@@ -18,6 +18,7 @@ class RunControl:
         stop_reason: The reason why the run was stopped; it can be resumed.
         is_draining: Whether no more rows are taken.
         is_over: Whether what is still in flight counts for nothing.
+        signal: The number of the signal that ended the run early, or `None`.
     """
 
     def __init__(self) -> None:
@@ -25,6 +26,7 @@ class RunControl:
         self.stop_reason: Exception | None = None
         self.is_draining: bool = False
         self.is_over: bool = False
+        self.signal: int | None = None
         self._scope: anyio.CancelScope | None = None
         self._on_wake: Callable[[], None] | None = None
 
@@ -67,6 +69,11 @@ class RunControl:
         if self._scope is not None:
             self._scope.deadline = min(self._scope.deadline, anyio.current_time() + GRACE)
         self.wake()
+
+    def interrupt(self, number: int) -> None:
+        """Drain, because a signal such as that of Ctrl-C was received."""
+        self.signal = self.signal or number
+        self.drain()
 
     def cancel(self) -> None:
         """End what is in flight."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from decimal import Decimal
 from pathlib import Path
 from time import perf_counter
@@ -12,8 +13,10 @@ import anyio
 from anyio.streams.memory import MemoryObjectSendStream
 
 from chainette.engine.client.cache import ResponseCache
+from chainette.errors import OutputDirError
 from chainette.events import Listener, RunClosed, RunStarted
-from chainette.folder.files import RunFolder
+from chainette.folder.files import RunFolder, check_place
+from chainette.folder.lock import locked
 from chainette.folder.manifest import check_resumable, continued, manifest, now
 from chainette.folder.resume_index import ResumeIndex
 from chainette.pipeline.pipeline import Pipeline
@@ -27,6 +30,7 @@ from chainette.run.cost import costs
 from chainette.run.events import with_plugins
 from chainette.run.inputs.source import InputSource
 from chainette.run.options import RunOptions
+from chainette.run.output.earlier import complete_run, selection
 from chainette.run.output.journal import Journal
 from chainette.run.output.parquet import write_tables
 from chainette.run.output.recorder import Recorder
@@ -51,6 +55,10 @@ class Executor:
         in_order: Whether results are sent in input order, or as rows finish.
         steps: The way to run steps; by default their engines are prompted.
         **options: See `RunOptions`.
+
+    Attributes:
+        control: Ends the run early.
+        resumed_from: The status of the run that is resumed, or `None`.
     """
 
     def __init__(
@@ -66,7 +74,12 @@ class Executor:
     ) -> None:
         self._options = settings = RunOptions(**options)
         self._source = InputSource(
-            inputs, limit=settings.limit, sample=settings.sample, columns=settings.columns
+            inputs,
+            limit=settings.limit,
+            sample=settings.sample,
+            columns=settings.columns,
+            model=pipeline.input_model,
+            adapter=pipeline.input_adapter,
         )
         if settings.fmt == "parquet":
             require_pyarrow()
@@ -77,13 +90,11 @@ class Executor:
         self._clients = {config.name: client_for(config) for config in self._configs}
         self._cache = ResponseCache(settings.cache) if settings.cache is not None else None
         self.control: RunControl = RunControl()
-        fields = manifest(pipeline, self._configs, self._source.identity())
-        folder, earlier = self._open_folder(fields)
-        self._journal = Journal(pipeline, folder, earlier, self.control)
-        order = self._source.order()
-        self._recorder = Recorder(
-            pipeline, folder, fields, self.control, order=order, results=results, in_order=in_order
-        )
+        self._complete: Run | None = None
+        self.resumed_from: str | None = None
+        with ExitStack() as locks:  # released if nothing can start
+            self._open(results, in_order, locks)
+            self._locks = locks.pop_all()
         self._leases = Leases(pipeline, self._clients)
         budget = Budget(settings.max_cost, settings.max_errors, self._costs, self.control)
         self._emit = with_plugins(*listeners, budget)
@@ -91,13 +102,37 @@ class Executor:
             self._clients, self._journal, self._leases, self.control, self._emit, self._cache
         )
 
-    def _open_folder(self, fields: dict[str, Any]) -> tuple[RunFolder | None, ResumeIndex | None]:
+    def _open(
+        self,
+        results: MemoryObjectSendStream[Result[Any]] | None,
+        in_order: bool,
+        locks: ExitStack,
+    ) -> None:
+        """Open the places that outputs go to."""
+        pipeline, order = self._pipeline, self._source.order()
+        fields = manifest(pipeline, self._configs, self._source.identity())
+        fields["selection"] = selection(self._options)
+        folder, earlier = self._open_folder(fields, locks, is_stream=results is not None)
+        self._journal = Journal(pipeline, folder, earlier, self.control)
+        self._recorder = Recorder(
+            pipeline, folder, fields, self.control, order=order, results=results, in_order=in_order
+        )
+
+    def _open_folder(
+        self, fields: dict[str, Any], locks: ExitStack, *, is_stream: bool
+    ) -> tuple[RunFolder | None, ResumeIndex | None]:
         """The run's folder, and what an earlier run has finished in it."""
         options = self._options
         if options.output_dir is None:
             return None, None
         path, nodes = Path(options.output_dir), list(self._pipeline.nodes)
+        check_place(path)
+        locks.enter_context(locked(path))
         check_resumable(path, fields, resume=options.resumes, force=options.force)
+        if not is_stream:
+            self._complete = complete_run(path, self._pipeline, fields, options)
+            if self._complete is not None:
+                return None, None
         folder = RunFolder(
             path,
             nodes,
@@ -109,10 +144,16 @@ class Executor:
         if folder.earlier is None:
             return folder, None
         fields |= continued(folder.earlier)
-        return folder, ResumeIndex(path, nodes, retry_errors=options.retry_errors)
+        self.resumed_from = folder.earlier.get("status")
+        index = ResumeIndex(path, nodes, retry_errors=options.retry_errors, reports=True)
+        return folder, index
 
     async def run(self) -> Run:
         """Run every row; see `Chain.arun`."""
+        with self._locks:
+            return self._complete or await self._run()
+
+    async def _run(self) -> Run:
         start = perf_counter()
         status = "failed"
         self._leases.open()
@@ -126,6 +167,9 @@ class Executor:
             if self.control.failure is not None:
                 raise self.control.failure
             status = self.control.status
+        except OutputDirError as error:  # the disk is full, or the folder is gone
+            status, self.control.stop_reason = "stopped", error
+            raise
         except anyio.get_cancelled_exc_class():
             status = "interrupted"
             raise
@@ -197,6 +241,7 @@ class Executor:
             path=recorder.path,
             costs=self._costs(),
             interrupted=control.status == "interrupted",
+            signal=control.signal,
             stopped=control.stop_reason,
             lines=recorder.lines,
         )

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from chainette.atomic_file import replacing
-from chainette.folder.lines import read_lines
+from chainette.folder.lines import read_lines, unwritable
 from chainette.reports.codec import flatten
 from chainette.reports.frames import Lines, chunks
 
@@ -38,12 +38,15 @@ def write_table(lines: Lines, target: Path) -> None:
 
     tables = chunks(lines)
     first = next(tables)
-    with replacing(target) as draft, pq.ParquetWriter(draft, first.schema) as writer:
-        for table in chained((first,), tables):
-            writer.write_table(table)
+    try:
+        with replacing(target) as draft, pq.ParquetWriter(draft, first.schema) as writer:
+            for table in chained((first,), tables):
+                writer.write_table(table)
+    except OSError as error:
+        raise unwritable(target, error) from None
 
 
 def _node_lines(folder: Path) -> Iterator[dict[str, Any]]:
-    for line in read_lines(folder):
+    for line in read_lines(folder, lambda place: None):
         nested = {key: line.pop(key) for key in ("output", "usage") if key in line}
         yield line | flatten({key: value for key, value in nested.items() if value is not None})

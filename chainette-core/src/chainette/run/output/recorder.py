@@ -123,12 +123,25 @@ class Recorder:
             costs: US dollars by step id; `None` where the price is unknown.
         """
         self._is_closed = True  # closing flushes
-        for row_id in sorted(self._held):  # they finished behind a row that was given up
-            self._deliver(row_id, self._held.pop(row_id))
-        journal.close()
-        if self._folder is None:
-            return
-        self._folder.close()
+        try:
+            for row_id in sorted(self._held):  # they finished behind a row that was given up
+                self._deliver(row_id, self._held.pop(row_id))
+        except OutputDirError as error:
+            end |= {"status": "stopped", "stopped": str(error)}
+            raise
+        finally:
+            journal.close()
+            if self._folder is not None:
+                self._end(self._folder, journal, end, costs)
+
+    def _end(
+        self,
+        folder: RunFolder,
+        journal: Journal,
+        end: dict[str, Any],
+        costs: Mapping[str, Decimal | None],
+    ) -> None:
+        """Close the files and write the manifest, even if one of them cannot be written."""
         end |= {
             "counts": asdict(self.counts),
             "retries": dict(journal.retries),
@@ -137,7 +150,14 @@ class Recorder:
             "cost_usd": _dollars(total_cost(costs)),
             "cost_usd_by_step": {id: _dollars(cost) for id, cost in costs.items()},
         }
-        self._folder.write_json(MANIFEST, self._manifest | end)
+        try:
+            folder.close()
+        except OutputDirError as error:
+            end |= {"status": "stopped", "stopped": str(error)}
+            raise
+        finally:
+            end["bytes"] = folder.size()
+            folder.write_json(MANIFEST, self._manifest | end)
 
     def _deliver(self, row_id: int, leaves: list[Leaf]) -> None:
         """Hand a row over, in input order."""
@@ -169,6 +189,7 @@ class Recorder:
         if self._is_closed:
             return
         try:
+            self._folder.check()
             self._folder.flattened.flush()
         except OutputDirError as error:
             self._control.fail(error)
