@@ -95,6 +95,456 @@ def started(project: Path, held: Held, *more: str, before: Any = None) -> Iterat
         process.communicate()
 
 
+# One run in a folder
+
+
+@pytest.mark.parametrize("option", [(), ("--resume",), ("--overwrite",), ("--retry-errors",)])
+def test_a_second_run_in_the_folder_is_refused_with_the_process_of_the_first(
+    project: Path, held: Held, in_process: Any, option: tuple[str, ...]
+) -> None:
+    with started(project, held) as first:
+        second = in_process(*RUN, *option)
+        assert second.returncode == 2
+        assert f"out: another run is writing to this folder (process {first.pid} on " in (
+            second.stderr
+        )
+        held.release.set()
+        first.communicate(timeout=30)
+        assert first.returncode == 0
+    assert [line["row_id"] for line in table(project / "out")] == [0, 1, 2, 3, 4]
+    assert not (project / "out" / lock.LOCK).exists()
+
+
+def test_two_runs_of_one_process_do_not_share_a_folder(tmp_path: Path) -> None:
+    async def both(options: dict[str, Any]) -> list[Any]:
+        ends: list[Any] = []
+
+        async def one() -> None:
+            try:
+                ends.append(await waiting.arun([{"n": 1}], output_dir=tmp_path / "out", **options))
+            except OutputDirError as error:
+                ends.append(error)
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(one)
+            tasks.start_soon(one)
+        return ends
+
+    async def slow(row: Row) -> Row:
+        await anyio.sleep(0.1)
+        return row
+
+    waiting = chain(apply(slow, id="slow"))
+    with fake_engine("e"):
+        for options in ({}, {"overwrite": True}, {"resume": True}):
+            ends = anyio.run(both, options)
+            assert sum(isinstance(end, OutputDirError) for end in ends) == 1, ends
+            shutil.rmtree(tmp_path / "out")
+
+
+def test_two_threads_do_not_share_a_folder(tmp_path: Path) -> None:
+    inside, ends = threading.Event(), []
+
+    def wait(row: Row) -> Row:
+        inside.set()
+        time.sleep(0.3)
+        return row
+
+    waiting = chain(apply(wait, id="wait"))
+    thread = threading.Thread(
+        target=lambda: ends.append(waiting.run([{"n": 1}], output_dir=tmp_path / "out"))
+    )
+    thread.start()
+    assert inside.wait(10)
+    with pytest.raises(OutputDirError, match=f"process {os.getpid()} on "):
+        waiting.run([{"n": 1}], output_dir=tmp_path / "out", overwrite=True)
+    thread.join()
+    assert ends[0].counts.ok == 1
+
+
+def test_a_run_that_cannot_start_leaves_the_folder_free(tmp_path: Path) -> None:
+    with fake_engine("e"):
+        chain().run(inputs(tmp_path, 2), output_dir=tmp_path / "out")
+        for _ in range(2):
+            with pytest.raises(OutputDirError, match="already holds a run"):
+                chain().run(inputs(tmp_path, 2), output_dir=tmp_path / "out")
+        assert chain().run(inputs(tmp_path, 3), output_dir=tmp_path / "out", overwrite=True)
+
+
+def test_a_folder_of_something_else_is_not_touched(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("mine")
+    with fake_engine("e"), pytest.raises(OutputDirError, match="does not hold a run"):
+        chain().run([{"n": 1}], output_dir=tmp_path, overwrite=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+
+
+def test_a_file_system_without_locks_is_only_warned_about(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    fcntl = pytest.importorskip("fcntl")
+
+    def no_locks(*_: Any) -> None:
+        raise OSError(37, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", no_locks)
+    with fake_engine("e"):
+        assert chain().run([{"n": 1}], output_dir=tmp_path / "out").counts.ok == 1
+    assert "cannot be locked (No locks available)" in caplog.text
+
+
+def test_a_killed_run_is_called_killed_and_its_lock_is_free(
+    project: Path, held: Held, in_process: Any
+) -> None:
+    with started(project, held) as first:
+        assert manifest(project / "out")["status"] == "running"
+        first.kill()
+        first.wait()
+    assert "already holds a run (killed)" in in_process(*RUN).stderr
+    again = in_process(*RUN, "--resume")
+    assert again.returncode == 0, again.stderr
+    assert "resuming a run that was killed" in again.stderr
+    assert manifest(project / "out")["resumed_from"] == "killed"
+
+
+# Signals
+
+
+@pytest.mark.parametrize(("name", "code"), [("SIGTERM", 143), ("SIGHUP", 129), ("SIGINT", 130)])
+@pytest.mark.parametrize("times", [1, 2])
+def test_a_signal_ends_a_run_as_ctrl_c_does(
+    project: Path, held: Held, name: str, code: int, times: int
+) -> None:
+    with started(project, held) as process:
+        for _ in range(times):
+            process.send_signal(getattr(signal, name))
+            time.sleep(0.4)
+        if times == 1:
+            assert process.poll() is None, "the request in flight has its time"
+            held.release.set()
+        _, errors = process.communicate(timeout=20)
+    assert process.returncode == code
+    assert "Traceback" not in errors
+    assert "--resume" in errors
+    assert manifest(project / "out")["status"] == "interrupted"
+    assert len(table(project / "out")) == manifest(project / "out")["counts"]["rows"] < 5
+
+
+def test_a_signal_that_nohup_ignores_stays_ignored(project: Path, held: Held) -> None:
+    ignore = lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN)  # noqa: E731
+    with started(project, held, before=ignore) as process:
+        process.send_signal(signal.SIGHUP)
+        held.release.set()
+        process.communicate(timeout=20)
+    assert process.returncode == 0
+
+
+PROGRAM_WITH_A_RUN = """
+import os, signal, sys, threading
+from chainette import Chain, apply
+
+def fn(row: dict[str, int]) -> dict[str, int]:
+    if row["n"] == 3:
+        os.kill(os.getpid(), getattr(signal, sys.argv[1]))
+    return row
+
+Chain(name="c", steps=apply(fn)).run([{"n": n} for n in range(50_000)], output_dir="out")
+"""
+
+
+@pytest.mark.parametrize(("name", "code"), [("SIGTERM", 143), ("SIGHUP", 129)])
+def test_a_program_that_runs_a_chain_ends_with_the_code_of_the_signal(
+    tmp_path: Path, name: str, code: int
+) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-c", PROGRAM_WITH_A_RUN, name], cwd=tmp_path, capture_output=True
+    )
+    assert ended.returncode == code, ended.stderr
+    assert manifest(tmp_path / "out")["status"] == "interrupted"
+
+
+@pytest.mark.parametrize("way", ["arun", "stream", "run_one"])
+def test_only_a_whole_run_listens_to_signals(way: str) -> None:
+    seen = []
+
+    def look(row: Row) -> Row:
+        seen.append(signal.getsignal(signal.SIGTERM))
+        return row
+
+    looking = chain(apply(look, id="look"))
+
+    async def stream() -> None:
+        async for _ in looking.stream([{"n": 1}]):
+            pass
+
+    ways: dict[str, Callable[[], Any]] = {
+        "arun": lambda: anyio.run(looking.arun, [{"n": 1}]),
+        "stream": lambda: anyio.run(stream),
+        "run_one": lambda: looking.run_one({"n": 1}),
+    }
+    ways[way]()
+    assert seen == [signal.SIG_DFL]
+
+
+# Exit codes
+
+
+def refusing(openai_server: Any, *numbers: int) -> None:
+    def reply(body: dict[str, Any]) -> tuple[int, Any]:
+        if int(body["messages"][-1]["content"].split()[1]) in numbers:
+            return 400, {"error": {"message": "unlucky"}}
+        answer: tuple[int, Any] = openai_server.say(body)
+        return answer
+
+    openai_server.reply = reply
+
+
+@pytest.mark.parametrize(
+    ("options", "code"),
+    [
+        ((), 1),
+        (("--limit", "1"), 0),
+        (("--limit", "3"), 1),
+        (("--sample", "5"), 1),
+        (("--allow-errors", "2"), 0),
+        (("--allow-errors", "0.4"), 0),
+        (("--allow-errors", "1"), 1),
+        (("--allow-errors", "0.3"), 1),
+        (("--max-errors", "1"), 3),
+        (("--max-errors", "1", "--allow-errors", "5"), 3),
+    ],
+)
+def test_the_exit_code_says_whether_a_run_is_complete(
+    in_process: Any, project: Path, openai_server: Any, options: tuple[str, ...], code: int
+) -> None:
+    refusing(openai_server, 1, 2)
+    outcome = in_process(*RUN, *options)
+    assert outcome.returncode == code, outcome.stderr
+    assert ("--resume" in outcome.stderr) is (code == 3)
+
+
+def test_an_account_without_credit_stops_a_run_with_3(
+    in_process: Any, project: Path, openai_server: Any
+) -> None:
+    engines = (project / "engines.yml").read_text() + "  max_concurrency: 1\n"
+    (project / "engines.yml").write_text(engines)
+
+    def reply(body: dict[str, Any]) -> tuple[int, Any]:
+        if body["messages"][-1]["content"] == "Say 0":
+            answer: tuple[int, Any] = openai_server.say(body)
+            return answer
+        return 402, {"error": {"message": "nothing left"}}
+
+    openai_server.reply = reply
+    outcome = in_process(*RUN)
+    assert outcome.returncode == 3, outcome.stderr
+    openai_server.reply = openai_server.say
+    assert in_process(*RUN, "--resume").returncode == 0
+
+
+@pytest.mark.parametrize(("numbers", "code"), [((), 0), ((1,), 1)])
+@pytest.mark.parametrize("limits", [(None, None), (None, "2"), ("3", "3"), ("3", "2"), ("9", None)])
+def test_resuming_a_complete_run_does_nothing_and_gives_its_code(
+    in_process: Any, project: Path, openai_server: Any, numbers: tuple[int, ...], code: int,
+    limits: tuple[str | None, str | None],
+) -> None:  # fmt: skip
+    refusing(openai_server, *numbers)
+    first, second = (("--limit", limit) if limit else () for limit in limits)
+    assert in_process(*RUN, *first).returncode == code
+    before = {path: path.stat() for path in (project / "out").rglob("*") if path.is_file()}
+    openai_server.reply = lambda body: pytest.fail("a request")
+    again = in_process(*RUN, *second, "--resume")
+    assert again.returncode == code
+    assert "nothing to do" in again.stderr
+    assert again.stdout == "run: out\n"
+    after = {path: path.stat() for path in (project / "out").rglob("*") if path.is_file()}
+    assert {path: it.st_mtime_ns for path, it in after.items()} == {
+        path: it.st_mtime_ns for path, it in before.items()
+    }
+
+
+def test_resuming_a_complete_run_returns_it(tmp_path: Path) -> None:
+    rows = inputs(tmp_path, 3)
+    with fake_engine("e"):
+        first = chain().run(rows, output_dir=tmp_path / "out")
+    with fake_engine("e") as engine:
+        again = chain().run(rows, output_dir=tmp_path / "out", resume=True)
+        assert engine.requests == []
+    assert again.nothing_to_do
+    assert (again.counts, again.usage, again.cost) == (first.counts, first.usage, first.cost)
+    assert [it.value for it in again.results] == [it.value for it in first.results]
+
+
+def test_resuming_with_more_rows_or_failed_ones_goes_on(
+    in_process: Any, project: Path, openai_server: Any
+) -> None:
+    refusing(openai_server, 1)
+    assert in_process(*RUN, "--limit", "2").returncode == 1
+    assert len(table(project / "out")) == 2
+    assert in_process(*RUN, "--resume").returncode == 1
+    assert len(table(project / "out")) == 5
+    openai_server.reply = openai_server.say
+    assert in_process(*RUN, "--retry-errors").returncode == 0
+
+
+# Broken files, full disks, folders that go away
+
+
+def broken(kind: str, line: str) -> str:
+    return {
+        "garbled": line[:20] + "\x00\x00" + line[22:],
+        "cut": line[:20] + "\n",
+        "joined": line[:20],
+        "another value": "17\n",
+        "empty": "\n",
+    }[kind]
+
+
+@pytest.mark.parametrize("kind", ["garbled", "cut", "joined", "another value", "empty"])
+@pytest.mark.parametrize("name", ["steps/a", "flattened"])
+def test_a_broken_line_is_written_again(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, kind: str, name: str
+) -> None:
+    rows, out = inputs(tmp_path), tmp_path / "out"
+    with fake_engine("e", max_concurrency=1):
+        chain().run(rows, output_dir=out)
+    whole, file = table(out), out / name / "000000.jsonl"
+    lines = file.read_text().splitlines(keepends=True)
+    lines[7] = broken(kind, lines[7])
+    file.write_text("".join(lines))
+    with fake_engine("e") as engine:
+        again = chain().run(rows, output_dir=out, resume=True)
+    lost = {"steps/a": 2 if kind == "joined" else 1, "flattened": 0}[name]
+    assert len(engine.requests) == lost
+    assert again.counts.ok == 20
+    assert [line["row_id"] for line in table(out)] == [line["row_id"] for line in whole]
+    assert len([it for it in caplog.records if f"{file}:8: broken line" in it.message]) == (
+        name == "steps/a"
+    )
+
+
+def test_a_broken_line_of_the_table_is_named_when_it_is_read(tmp_path: Path) -> None:
+    with fake_engine("e"):
+        run = chain().run(inputs(tmp_path, 3), output_dir=tmp_path / "out")
+    file = tmp_path / "out/flattened/000000.jsonl"
+    file.write_text(file.read_text().replace('"row_id":1', '"row_id":'))
+    with pytest.raises(OutputDirError, match=r"000000.jsonl:2: the line is broken.*--resume"):
+        list(run.results)
+
+
+def delete(folder: Path) -> None:
+    shutil.rmtree(folder)
+
+
+def make_read_only(folder: Path) -> None:
+    """Also for root: a file is in the place of the folder of the tables."""
+    shutil.rmtree(folder / "flattened")
+    (folder / "flattened").write_text("")
+
+
+@pytest.mark.parametrize("harm", [delete, make_read_only])
+def test_a_folder_that_goes_away_stops_the_run_with_one_message(
+    project: Path, held: Held, harm: Callable[[Path], None]
+) -> None:
+    (project / "rows.jsonl").write_text("".join(f'{{"number": {n}}}\n' for n in range(300)))
+    with started(project, held, "--max-lines-per-file", "1") as process:
+        harm(project / "out")
+        held.release.set()
+        _, errors = process.communicate(timeout=30)
+    assert process.returncode == 3, errors
+    assert "Traceback" not in errors
+    assert errors.count("error: ") == 1
+
+
+def test_a_full_disk_stops_the_run_with_3_and_what_is_done_stays(
+    project: Path, in_process: Any
+) -> None:
+    resource = pytest.importorskip("resource")
+    (project / "rows.jsonl").write_text("".join(f'{{"number": {n}}}\n' for n in range(300)))
+
+    def limit() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (9_000, 9_000))
+
+    ended = subprocess.run(
+        [PROGRAM, *RUN], cwd=project, capture_output=True, text=True, preexec_fn=limit
+    )
+    assert ended.returncode == 3, ended.stderr
+    assert ended.stderr.count("error: ") == 1
+    assert manifest(project / "out")["status"] == "stopped"
+    again = in_process(*RUN, "--resume")
+    assert again.returncode == 0, again.stderr
+    assert [line["row_id"] for line in table(project / "out")] == [*range(300)]
+
+
+# What reaches the terminal
+
+EVIL = "\x1b[2Jgone\x1b]0;title\x07\x9b31m\u202e"
+
+
+def test_answers_and_errors_do_not_control_the_terminal(
+    in_process: Any, project: Path, openai_server: Any
+) -> None:
+    def reply(body: dict[str, Any]) -> tuple[int, Any]:
+        if body["messages"][-1]["content"] == "Say 1":
+            return 400, {"error": {"message": EVIL}}
+        text = json.dumps({"text": EVIL})
+        return 200, {"choices": [{"message": {"content": text}, "finish_reason": "stop"}]}
+
+    openai_server.reply = reply
+    outcome = in_process(*RUN)
+    assert "\\u001b[2Jgone" in outcome.stdout
+    for character in "\x1b\x07\x9b\u202e":
+        assert character not in outcome.stdout + outcome.stderr
+    stored = (project / "out/steps/say/000000.jsonl").read_text()
+    assert json.loads(stored.splitlines()[0])["output"]["text"] == EVIL, "files keep it"
+
+
+PROMPTS = """
+from chainette import Chain, Step
+from pydantic import BaseModel
+
+class Row(BaseModel):
+    text: str
+
+chain = Chain(name="c", steps=[Step(
+    id="say", input_model=Row, output_model=Row, engine_name="e", user_prompt="{{ text }}",
+)])
+"""
+
+
+def test_dry_runs_and_errors_do_not_control_the_terminal(in_process: Any, project: Path) -> None:
+    (project / "prompts.py").write_text(PROMPTS)
+    (project / "rows.jsonl").write_text(json.dumps({"text": EVIL}) + "\n")
+    dry = in_process("run", "prompts.py", *RUN[2:], "--dry-run")
+    assert "\\u001b[2Jgone" in dry.stdout, dry.stderr
+    wrong = in_process("engines", "check", EVIL, "-e", "engines.yml")
+    missing = in_process("run", "prompts.py", "-i", f"{EVIL}.jsonl", "-o", "out")
+    for outcome in (dry, wrong, missing):
+        for character in "\x1b\x07\x9b\u202e":
+            assert character not in outcome.stdout + outcome.stderr
+
+
+def test_the_check_of_an_engine_does_not_control_the_terminal(
+    in_process: Any, project: Path, openai_server: Any
+) -> None:
+    choice = {"message": {"content": EVIL}, "finish_reason": "stop"}
+    openai_server.reply = lambda body: (200, {"choices": [choice]})
+    outcome = in_process("engines", "check", "e", "-e", "engines.yml")
+    for character in "\x1b\x07\x9b\u202e":
+        assert character not in outcome.stdout + outcome.stderr
+
+
+def test_the_summary_groups_errors_by_what_they_say(
+    in_process: Any, project: Path, openai_server: Any
+) -> None:
+    lines = ["not json\n"] * 3 + ['{"number": 1}\n', '{"numbr": 3}\n']
+    (project / "rows.jsonl").write_text("".join(lines))
+    message = "unlucky (request req_011ab, 550e8400-e29b-41d4-a716-446655440000)"
+    openai_server.reply = lambda body: (400, {"error": {"message": message}})
+    assert "most frequent error (3 of 5): InputError: rows.jsonl:1: not JSON" in (
+        in_process(*RUN).stderr
+    )
+
+
 # The check of plugins
 
 

@@ -15,6 +15,7 @@ from rich.text import Text
 
 from chainette.cli.run_stats import RunStats, plural
 from chainette.reports.run import Run
+from chainette.text import escaped
 from chainette.usage import Usage
 
 MAX_ROWS = 25
@@ -24,12 +25,12 @@ MAX_FAILURES = 5
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]], title: str = "") -> Table:
-    """A plain table; the cells are never read as markup."""
+    """A plain table; the cells are never read as markup, and cannot control the terminal."""
     grid = Table(box=SIMPLE_HEAD, title=title or None, title_justify="left", pad_edge=False)
     for column in columns:
-        grid.add_column(Text(column), overflow="fold")
+        grid.add_column(Text(escaped(column)), overflow="fold")
     for row in rows:
-        grid.add_row(*(Text(cell) for cell in row))
+        grid.add_row(*(Text(escaped(cell)) for cell in row))
     return grid
 
 
@@ -67,7 +68,7 @@ def summary(run: Run, stats: RunStats) -> str:
     if stats.errors:
         message, count = stats.errors.most_common(1)[0]
         lines.append(f"most frequent error ({count} of {stats.errors.total()}): {message}")
-    return "\n".join(escape(line) for line in lines)
+    return "\n".join(escape(escaped(line)) for line in lines)
 
 
 def _cost(run: Run) -> str:

@@ -32,7 +32,9 @@ def run(pipeline: Pipeline, inputs: Any, **options: Any) -> Run:
     """Run a chain to its end; see `Chain.run`."""
     finished = run_sync(lambda: run_until_interrupted(Executor(pipeline, inputs, **options)))
     if finished.interrupted:
-        raise KeyboardInterrupt
+        if finished.signal in (None, signal.SIGINT):
+            raise KeyboardInterrupt
+        raise SystemExit(128 + (finished.signal or 0))
     return _checked(finished)
 
 
@@ -72,14 +74,17 @@ async def stream(
 
 
 async def run_until_interrupted(executor: Executor) -> Run:
-    """Run, and on Ctrl-C take no more rows; the second time, give up those in flight."""
+    """Run, and on a signal such as Ctrl-C take no more rows; on a second, give up the others.
+
+    Only the main thread receives signals.
+    """
     if threading.current_thread() is not threading.main_thread():
         return await executor.run()
 
     async def watch() -> None:
-        with anyio.open_signal_receiver(signal.SIGINT) as signals:
-            async for _ in signals:
-                executor.control.drain()
+        with anyio.open_signal_receiver(*_signals()) as signals:
+            async for number in signals:
+                executor.control.interrupt(number)
 
     runs: list[Run] = []
     errors: list[Exception] = []
@@ -93,6 +98,16 @@ async def run_until_interrupted(executor: Executor) -> Run:
     if errors:
         raise errors[0]
     return runs[0]
+
+
+def _signals() -> list[signal.Signals]:
+    """Ctrl-C, and what schedulers and closed terminals send, unless the user wants them otherwise.
+
+    `nohup` has them ignored, and a program can have handlers of its own.
+    """
+    wanted = [] if signal.getsignal(signal.SIGINT) is signal.SIG_IGN else [signal.SIGINT]
+    others = [getattr(signal, name, None) for name in ("SIGTERM", "SIGHUP")]
+    return wanted + [it for it in others if it and signal.getsignal(it) is signal.SIG_DFL]
 
 
 def _checked(run: Run) -> Run:

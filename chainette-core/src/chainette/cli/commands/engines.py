@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from chainette.cli.engine_file import EnginesOption, provide_engines
+from chainette.text import escaped
 
 if TYPE_CHECKING:
     from chainette.engine.config import EngineConfig
@@ -112,7 +113,7 @@ def print_table(columns: list[str], rows: list[list[str]]) -> None:
     widths = [max(map(len, cells)) for cells in zip(columns, *rows, strict=True)]
     room = shutil.get_terminal_size().columns if sys.stdout.isatty() else math.inf
     is_narrow = sum(widths) + 2 * len(widths) - 2 > room
-    for row in (columns, *rows):
+    for row in (columns, *([escaped(cell) for cell in row] for row in rows)):
         cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
         last = f"{' ' * widths[0]}  {cells.pop().rstrip()}" if is_narrow else None
         typer.echo("  ".join(cells).rstrip())
@@ -138,5 +139,5 @@ def check(
     for field in dataclasses.fields(report):
         value = getattr(report, field.name)
         if value not in (None, ""):
-            typer.echo(f"{field.name.replace('_', ' '):<18}{value}")
+            typer.echo(f"{field.name.replace('_', ' '):<18}{escaped(str(value))}")
     raise typer.Exit(0 if report.structured_output == "yes" else 1)

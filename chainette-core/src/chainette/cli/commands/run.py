@@ -6,12 +6,14 @@ import os
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
+from signal import SIGINT
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from chainette.cli.engine_file import EnginesOption, provide_engines
 from chainette.cli.options import Target, chosen, run_option, with_run_options
+from chainette.text import escaped
 
 if TYPE_CHECKING:
     from chainette.cli.run_stats import RunStats
@@ -21,6 +23,16 @@ if TYPE_CHECKING:
 _Inputs = run_option("inputs", flag="-i", help="JSONL, JSON, CSV or Parquet; - is stdin; hf:NAME.")
 _JsonLogs = run_option("json_logs", help="Write events as JSON lines to stderr.")
 _DryRun = run_option("dry_run", help="Show the first prompts and send nothing.")
+_AllowErrors = run_option(
+    "allow_errors",
+    min=0,
+    metavar="<float>",
+    help="Failed rows with which the exit code is still 0; below 1, their share of all.",
+)
+
+
+STOPPED = 3
+"""Exit code of a run that was stopped before its end and can be resumed."""
 
 
 @with_run_options
@@ -31,12 +43,17 @@ def run(
     *,
     json_logs: Annotated[bool, _JsonLogs] = False,
     dry_run: Annotated[bool, _DryRun] = False,
+    allow_errors: Annotated[float | None, _AllowErrors] = None,
     **flags: Any,
 ) -> None:
     """Run a chain over a file of inputs.
 
     A YAML file can have its own inputs and options. The environment overrides them (--limit is
     CHAINETTE_LIMIT), and the command line overrides both.
+
+    The exit code is 0 when every row is fine, 1 when some failed, 2 when nothing could start, 3
+    when the run was stopped before its end, which --resume continues, and 128 and its number after
+    a signal: 130 after Ctrl-C.
     """
     chain, own_inputs, own_options = _load(target)
     source, options = inputs or own_inputs, own_options | chosen(flags)
@@ -48,7 +65,8 @@ def run(
         names = ("limit", "sample", "columns")
         _show_prompts(chain, source, {it: options[it] for it in names if it in options})
     options.setdefault("output_dir", _new_folder(chain.name))
-    _run(chain, source, options, json_logs)
+    finished = _run(chain, source, options, json_logs)
+    raise typer.Exit(_exit_code(finished, allow_errors or 0))
 
 
 def _load(target: str) -> tuple[Chain, str | None, dict[str, Any]]:
@@ -82,20 +100,21 @@ def _show_prompts(chain: Chain, inputs: str, selection: dict[str, Any]) -> None:
     for prompt in anyio.run(partial(dry_run, chain, inputs, **selection)):
         if not isinstance(prompt, Rendered):
             failed = True
-            typer.echo(f"failed: {prompt}", err=True)
+            typer.echo(f"failed: {escaped(str(prompt))}", err=True)
             continue
         typer.echo(f"--- row {prompt.row_id}, step {prompt.step_id}, engine {prompt.engine}")
         for message in prompt.messages:
-            typer.echo(f"[{message['role']}]\n{message['content']}")
+            typer.echo(f"[{message['role']}]\n{escaped(str(message['content']))}")
     raise typer.Exit(1 if failed else 0)
 
 
-def _run(chain: Chain, inputs: str, options: dict[str, Any], json_logs: bool) -> None:
+def _run(chain: Chain, inputs: str, options: dict[str, Any], json_logs: bool) -> Run:
     import anyio
 
     from chainette.cli.progress import progress
     from chainette.cli.run_stats import RunStats
     from chainette.cli.startup import startups_shown
+    from chainette.errors import OutputDirError
     from chainette.run.api import run_until_interrupted
     from chainette.run.executor import Executor
 
@@ -108,15 +127,23 @@ def _run(chain: Chain, inputs: str, options: dict[str, Any], json_logs: bool) ->
 
     async def call() -> Run:
         executor = Executor(chain, inputs, listeners=listeners, **options)
-        return await run_until_interrupted(executor)
+        if executor.resumed_from == "killed" and not json_logs:
+            typer.echo("resuming a run that was killed", err=True)
+        try:
+            return await run_until_interrupted(executor)
+        except OutputDirError as error:  # it had started: the disk is full, or the folder is gone
+            typer.echo(f"error: {escaped(str(error))}", err=True)
+            raise typer.Exit(STOPPED) from None
 
     with nullcontext() if json_logs else startups_shown():
         finished = anyio.run(call)
     if json_logs:
+        if finished.nothing_to_do:
+            typer.echo('{"event": "nothing_to_do"}', err=True)
         typer.echo(f"run: {finished.path}")
     else:
         _report(finished, stats)
-    raise typer.Exit(_exit_code(finished))
+    return finished
 
 
 def _new_folder(name: str) -> Path:
@@ -134,27 +161,32 @@ def _report(run: Run, stats: RunStats) -> None:
 
     from chainette.cli.tables import answers, failures, summary
 
+    console = Console(stderr=True)
+    if run.nothing_to_do:
+        nothing = "nothing to do: every row has an end (--retry-errors runs failed rows again)"
+        console.print(nothing, highlight=False)
+        typer.echo(f"run: {run.path}")
+        return
     if run.counts.ok:
         Console().print(answers(run))
-    console = Console(stderr=True)
     if run.counts.failed:
         console.print(failures(run), highlight=False)
     console.print(summary(run, stats), highlight=False)
     if not run.counts.rows and not run.interrupted:
         console.print("the input has no rows", highlight=False)
     if run.stopped is not None:
-        console.print(f"stopped: {run.stopped}", highlight=False, markup=False)
+        console.print(f"stopped: {escaped(str(run.stopped))}", highlight=False, markup=False)
         console.print("to resume: the same command with --resume", highlight=False)
     if run.interrupted:
         console.print("interrupted; to resume: the same command with --resume", highlight=False)
     typer.echo(f"run: {run.path}")
 
 
-def _exit_code(run: Run) -> int:
+def _exit_code(run: Run, allowed: float) -> int:
     if run.interrupted:
-        return 130
+        return 128 + (run.signal or SIGINT)
     if run.stopped is not None:
-        return 1
+        return STOPPED
     if run.counts.failed == 0:
         return 0
     # When no row of the input could be read, nothing could start.
@@ -162,4 +194,7 @@ def _exit_code(run: Run) -> int:
         result.error is not None and getattr(result.error, "type", "") == "InputError"
         for result in run.results
     )
-    return 2 if unreadable else 1
+    if unreadable:
+        return 2
+    most = allowed * run.counts.rows if allowed < 1 else allowed
+    return 0 if run.counts.failed <= most else 1
