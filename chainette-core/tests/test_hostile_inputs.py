@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 from chainette import Chain, Step, apply, load_engines, register_engine
 from chainette.errors import ChainError, ConfigError, InputError
-from chainette.run.inputs import files as inputs
+from chainette.run.inputs import files, json_rows
 from chainette.testing import fake_engine
 from chainette.yaml_source import MAX_BYTES
 from pydantic import BaseModel
@@ -54,14 +54,14 @@ def test_a_yaml_bomb_is_refused(tmp_path: Path, text: str, message: str) -> None
 def test_an_overlong_line_fails_only_its_row(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(inputs, "MAX_CHARACTERS", 1_000_000)
+    monkeypatch.setattr(json_rows, "MAX_CHARACTERS", 1_000_000)
     file = tmp_path / "rows.jsonl"
     long = '{"text": "' + "x" * 3_500_000 + '"}'
     file.write_text(f'{{"text": "a"}}\n{long}\n\n{{"text": "b"}}\n{long}')
     run = same().run(file)
     assert [result.ok for result in run.results] == [True, False, True, False]
     assert "rows.jsonl:2: longer than 1 million characters" in str(run.results[1].error)
-    assert inputs.count_rows(file) == 4
+    assert files.count_rows(file) == 4
 
 
 def test_two_columns_with_the_same_name_are_refused(tmp_path: Path) -> None:
@@ -92,7 +92,9 @@ def test_step_ids_cannot_leave_the_output_folder(id: str) -> None:
 
 def test_answers_are_never_rendered_as_templates() -> None:
     evil = "{{ ''.__class__.__mro__ }}{% for x in range(10**9) %}{% endfor %}"
-    first = Step(id="a", input_model=Row, output_model=Row, engine_name="e", user_prompt="say")
+    first = Step(
+        id="a", input_model=Row, output_model=Row, engine_name="e", user_prompt="{{ text }}"
+    )
     second = Step(
         id="b", input_model=Row, output_model=Row, engine_name="e", user_prompt="{{ a.text }}"
     )

@@ -456,7 +456,7 @@ def test_inputs_are_read_from_files(
         ("a.jsonl", '{"number": 1}\n"x"\n{"number": 3}\n', "a.jsonl:2", "dictionary"),
         ("a.json", '[{"number": 1}, {"number": "x"}, {"number": 3}]', "row 1", "number: "),
         ("a.csv", "number\n1\n2,9\n3\n", "a.csv:3", "more values than the 1 columns"),
-        ("a.csv", "number,b\n1,2\n,2\n3,2\n", "a.csv:3", "'number' is missing"),
+        ("a.csv", "number,b\n1,2\n,2\n3,2\n", "a.csv:3", "'number' is empty"),
     ],
 )
 def test_only_the_unreadable_row_fails_and_its_location_is_named(

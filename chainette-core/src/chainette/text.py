@@ -12,8 +12,9 @@ _CONTROLS = r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udff
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """A trailing ` (did you mean 'x'?)`, or an empty string if no known name is close."""
-    close = get_close_matches(name, list(known), n=1, cutoff=0.6)
-    return f" (did you mean {close[0]!r}?)" if close else ""
+    by_lower = {it.strip().lower(): it for it in reversed(list(known))}
+    close = get_close_matches(name.strip().lower(), by_lower, n=1, cutoff=0.6)
+    return f" (did you mean {by_lower[close[0]]!r}?)" if close else ""
 
 
 def printable(text: str) -> str:

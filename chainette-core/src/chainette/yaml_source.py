@@ -74,15 +74,31 @@ def read_yaml(path: str | Path, error: Callable[[str], ChainetteError]) -> YamlS
             return YamlSource(path, None, lines)
         _collect_lines(node, (), lines)
         return YamlSource(path, loader.construct_document(node), lines)
-    except yaml.MarkedYAMLError as problem:
-        mark = problem.problem_mark
-        line = f":{mark.line + 1}" if mark else ""
-        raise error(f"{path}{line}: not valid YAML: {problem.problem}") from None
+    except (yaml.MarkedYAMLError, yaml.reader.ReaderError) as problem:
+        line, reason = _mistake(text, problem)
+        raise error(f"{path}{line}: not valid YAML: {reason}") from None
     except RecursionError:
         raise error(f"{path}: not valid YAML: nested too deeply") from None
     except (yaml.YAMLError, ValueError, LookupError, AttributeError) as problem:
         # PyYAML lets any error of a value that does not fit its tag escape.
         raise error(f"{path}: not valid YAML: {problem}") from None
+
+
+def _mistake(
+    text: str, problem: yaml.MarkedYAMLError | yaml.reader.ReaderError
+) -> tuple[str, str | None]:
+    """The line of a mistake, as `:3`, and its description."""
+    if isinstance(problem, yaml.reader.ReaderError):
+        line = text.count("\n", 0, problem.position) + 1
+        return f":{line}", f"the character U+{ord(text[problem.position]):04X} is not allowed"
+    mark = problem.problem_mark
+    lines = text.splitlines()
+    here = mark.line if mark else len(lines) - 1
+    for number in (here, here - 1):
+        indent = re.match(r"[ \t-]*", lines[number] if 0 <= number < len(lines) else "")
+        if indent and "\t" in indent[0]:
+            return f":{number + 1}", "a tab; indent with spaces"
+    return f":{mark.line + 1}" if mark else "", problem.problem
 
 
 def _reason(problem: OSError | UnicodeDecodeError) -> str:

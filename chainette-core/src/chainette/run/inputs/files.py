@@ -1,24 +1,28 @@
-"""Input rows: from files, from standard input and from any iterable."""
+"""Input rows of files: of one, of those that a pattern matches, or of a folder of Parquet."""
 
 from __future__ import annotations
 
-import csv
+import codecs
+import glob
+import gzip
 import hashlib
-import json
 import sys
-from collections import Counter
-from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Iterator, Sequence
+import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, AnyStr, TextIO
+from typing import IO, Any, TextIO, cast
 
 from chainette.errors import InputError
-from chainette.reports.frames import require_pyarrow
-from chainette.text import printable
+from chainette.run.inputs.csv_rows import read_csv
+from chainette.run.inputs.json_rows import Read, count_lines, read_json
+from chainette.run.inputs.tables import count_parquet, read_parquet
 
-MAX_CHARACTERS = 100_000_000
-"""Maximum length of a line of JSON; a longer one is not a row and would take too much memory."""
-FORMATS = (".jsonl", ".ndjson", ".json", ".csv", ".parquet")
+TABLES = (".csv", ".tsv", ".parquet")
+FORMATS = (".jsonl", ".ndjson", ".json", *TABLES)
+COMPRESSED = ".gz"
+BLOCK = 1 << 20
+_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,191 +34,208 @@ class InputRow:
         value: The value, not yet validated.
         place: File and line, or index, for error messages.
         error: The reason why the row could not be read, or `None`.
+        is_record: Whether it is from a table, where `None` is an empty cell.
     """
 
     row_id: int
     value: Any
     place: str
     error: InputError | None = None
+    is_record: bool = False
 
 
-async def read_rows(inputs: Any) -> AsyncGenerator[InputRow, None]:
-    """Read rows lazily, one by one.
+class Files:
+    """The rows of one or more files, or of standard input.
 
     Args:
-        inputs: A path (`-` is standard input), an iterable or an async iterable.
+        inputs: A path, a pattern such as `data/*.jsonl`, a folder of Parquet files, or `-`.
 
     Raises:
-        InputError: The file cannot be read at all.
+        InputError: A file is missing, unreadable, of an unknown format or not UTF-8.
     """
-    if isinstance(inputs, str | Path):
-        for row in _read_file(inputs):
-            yield row
-    elif isinstance(inputs, AsyncIterable):
+
+    def __init__(self, inputs: str | Path) -> None:
+        self.is_stdin: bool = str(inputs) == "-"
+        self.paths: list[Path] = [] if self.is_stdin else _found(inputs)
+        for path in self.paths:
+            _check(path)
+
+    def rows(self) -> Iterator[InputRow]:
+        """Read the rows lazily; their numbers continue from file to file."""
+        if self.is_stdin:
+            for index, read in enumerate(read_json(sys.stdin, "standard input", is_array=False)):
+                yield InputRow(index, *read)
+            return
         index = 0
-        async for value in inputs:
-            yield InputRow(index, value, f"input row {index}")
-            index += 1
-    elif isinstance(inputs, Iterable):
-        for index, value in enumerate(inputs):
-            yield InputRow(index, value, f"input row {index}")
-    else:
-        raise InputError(f"inputs is neither an iterable nor a path: {type(inputs).__name__}")
+        for path in self.paths:
+            is_record = _format(path) in TABLES
+            for read in _read(path):
+                yield InputRow(index, *read, is_record)
+                index += 1
 
+    def count(self) -> int | None:
+        """The number of rows, or `None` if they must be read to be counted."""
+        if self.is_stdin:
+            return None
+        counts = [count_rows(path) for path in self.paths]
+        known = [count for count in counts if count is not None]
+        return sum(known) if len(known) == len(counts) else None
 
-def check_file(path: str | Path) -> None:
-    """Check that a file of inputs can be read.
-
-    Raises:
-        InputError: It is missing, a directory, unreadable or of an unknown format.
-    """
-    if str(path) == "-":
-        return
-    path = Path(path)
-    if path.is_dir():
-        raise InputError(f"{path}: is a directory; give a file of rows ({', '.join(FORMATS)})")
-    if path.suffix.lower() not in FORMATS:
-        raise InputError(f"{path}: unknown format {path.suffix!r}; known: {', '.join(FORMATS)}")
-    try:
-        with path.open("rb"):
-            pass
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror}") from None
-
-
-def count_inputs(inputs: Any) -> int | None:
-    """The number of rows, or `None` if it is unknown before they are read."""
-    if isinstance(inputs, str | Path):
-        return count_rows(inputs)
-    return len(inputs) if hasattr(inputs, "__len__") else None
+    def digest(self) -> str | None:
+        """SHA-256 of the file, or of the digests of several; `None` for standard input."""
+        if self.is_stdin:
+            return None
+        digests = [_digest(path) for path in self.paths]
+        if len(digests) == 1:
+            return digests[0]
+        return hashlib.sha256("\n".join(digests).encode()).hexdigest()
 
 
 def count_rows(path: str | Path) -> int | None:
     """The number of rows in a file; `None` for formats that must be parsed to count them."""
-    if Path(path).suffix.lower() == ".parquet":
-        return int(_parquet_file(Path(path)).metadata.num_rows)
-    if Path(path).suffix.lower() not in (".jsonl", ".ndjson"):
-        return None
-    with Path(path).open("rb") as file:
-        return sum(1 for line in _lines(file, b"\n") if line.strip())
-
-
-def digest(inputs: Any) -> str | None:
-    """SHA-256 of a file, or the fingerprint of a dataset; `None` for anything else."""
-    if not isinstance(inputs, str | Path):
-        return getattr(inputs, "_fingerprint", None)
-    if str(inputs) == "-":
-        return None
-    sha = hashlib.sha256()
-    with Path(inputs).open("rb") as file:
-        while block := file.read(1 << 20):
-            sha.update(block)
-    return sha.hexdigest()
-
-
-def _read_file(path: str | Path) -> Iterator[InputRow]:
-    if str(path) == "-":
-        yield from _json_lines(sys.stdin, "standard input")
-        return
-    check_file(path)
     path = Path(path)
-    if path.suffix.lower() == ".parquet":
-        yield from _parquet(path)
-        return
-    readers = {".json": _json_array, ".csv": _csv}
-    # Undecodable bytes become surrogates, so that they fail their row and not the file.
-    with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
-        yield from readers.get(path.suffix.lower(), _json_lines)(file, str(path))
-
-
-def _json_lines(file: TextIO, name: str) -> Iterator[InputRow]:
-    index = 0
-    for number, line in enumerate(_lines(file, "\n"), start=1):
-        if not line.strip():
-            continue
-        place = f"{name}:{number}"
-        if len(line) > MAX_CHARACTERS:
-            message = f"{place}: longer than {MAX_CHARACTERS // 1_000_000} million characters"
-            yield InputRow(index, None, place, InputError(message))
-            index += 1
-            continue
-        try:
-            line.encode()
-            yield InputRow(index, json.loads(line), place)
-        except UnicodeEncodeError:
-            yield InputRow(index, None, place, InputError(f"{place}: not UTF-8"))
-        except json.JSONDecodeError as error:
-            message = f"{place}: not JSON: {error.msg} at column {error.colno}"
-            yield InputRow(index, None, place, InputError(message))
-        except (ValueError, RecursionError) as error:
-            yield InputRow(index, None, place, InputError(f"{place}: not JSON: {error}"))
-        index += 1
-
-
-def _lines(file: IO[AnyStr], newline: AnyStr) -> Iterator[AnyStr]:
-    """The lines of a file; only the beginning of a line that is too long."""
-    while line := file.readline(MAX_CHARACTERS + 1):
-        yield line
-        while len(line) > MAX_CHARACTERS and not line.endswith(newline):
-            line = file.readline(MAX_CHARACTERS + 1)
-
-
-def _json_array(file: TextIO, name: str) -> Iterator[InputRow]:
+    if _format(path) == ".parquet":
+        return count_parquet(path)
+    if _format(path) not in (".jsonl", ".ndjson"):
+        return None
     try:
-        rows = json.load(file)
-    except json.JSONDecodeError as error:
-        raise InputError(f"{name}:{error.lineno}: not JSON: {error.msg}") from None
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{name}: not JSON: {error}") from None
-    if not isinstance(rows, list):
-        raise InputError(f"{name}: expected a JSON array of rows")
-    for index, value in enumerate(rows):
-        yield InputRow(index, value, f"{name}, row {index}")
+        with _open(path) as file:
+            return count_lines(file)
+    except (OSError, EOFError, zlib.error) as error:
+        raise _unreadable(path, error) from None
 
 
-def _csv(file: TextIO, name: str) -> Iterator[InputRow]:
-    reader = csv.DictReader(file, restkey="", restval=None)
-    try:
-        _check_columns(reader.fieldnames or (), name)
-        for index, record in enumerate(reader):
-            place = f"{name}:{reader.line_num}"
-            error = None
-            if "" in record:
-                error = InputError(f"{place}: more values than the {len(record) - 1} columns")
-            # An empty cell is left out, so that the model's default applies, if it has one.
-            value = {key: cell for key, cell in record.items() if cell not in ("", None)}
-            yield InputRow(index, value, place, error)
-    except csv.Error as problem:
-        raise InputError(f"{name}:{reader.line_num}: not CSV: {problem}") from None
-
-
-def _check_columns(names: Sequence[str], source: str) -> None:
-    """Refuse two columns of the same name, of which only the last would be read.
+def _found(inputs: str | Path) -> list[Path]:
+    """The files that a path names.
 
     Raises:
-        InputError: There are two.
+        InputError: There are none.
     """
-    repeated = [name for name, count in Counter(names).items() if count > 1]
-    if repeated:
-        raise InputError(f"{source}: two columns have the name {printable(repeated[0])[:80]!r}")
+    path = Path(inputs)
+    if path.is_dir():
+        return _parquet_files(path)
+    if path.exists():
+        return [path]
+    if glob.has_magic(str(inputs)):
+        # Unlike that of a path, it takes absolute patterns.
+        found = sorted(map(Path, glob.glob(str(inputs), recursive=True)))  # noqa: PTH207
+        if files := [it for it in found if it.is_file()]:
+            return files
+        raise InputError(f"{inputs}: there are no such files")
+    if _format(path) not in FORMATS and (" " in str(inputs) or not path.suffix):
+        raise InputError(
+            f"{str(inputs)[:80]!r}: there is no such file, and a text is not a row: give rows, "
+            "such as [{field: text}], or one row to run_one"
+        )
+    raise InputError(f"{inputs}: No such file or directory")
 
 
-def _parquet(path: Path) -> Iterator[InputRow]:
-    index = 0
-    file = _parquet_file(path)
-    _check_columns(file.schema_arrow.names, str(path))
-    for batch in file.iter_batches(batch_size=1024):
-        for value in batch.to_pylist():
-            yield InputRow(index, value, f"{path}, row {index}")
-            index += 1
+def _parquet_files(folder: Path) -> list[Path]:
+    """The Parquet files of a folder and those in it, without the hidden ones that tools add."""
+    found = sorted(
+        path
+        for path in folder.rglob("*.parquet")
+        if not any(part[0] in "._" for part in path.relative_to(folder).parts)
+    )
+    if not found:
+        suffix = next((s for s in FORMATS if any(folder.glob(f"*{s}"))), ".jsonl")
+        raise InputError(
+            f"{folder}: is a directory without Parquet files; name the files in it, such as "
+            f"{folder / ('*' + suffix)}"
+        )
+    return found
 
 
-def _parquet_file(path: Path) -> Any:
-    require_pyarrow()
-    import pyarrow as pa
-    import pyarrow.parquet as pq
+def _format(path: Path) -> str:
+    """The suffix that tells the format, without that of the compression."""
+    is_compressed = path.suffix.lower() == COMPRESSED
+    return (Path(path.stem) if is_compressed else path).suffix.lower()
 
+
+def _check(path: Path) -> None:
+    """Check that a file can be read.
+
+    Raises:
+        InputError: It cannot.
+    """
+    if _format(path) not in FORMATS or path.name.lower().endswith(f".parquet{COMPRESSED}"):
+        known = ", ".join(FORMATS)
+        raise InputError(f"{path}: unknown format {path.suffix!r}; known: {known}, and .gz of text")
     try:
-        return pq.ParquetFile(path)
-    except pa.ArrowInvalid as error:
-        raise InputError(f"{path}: is not a Parquet file: {error}") from None
+        with _open(path) as file:
+            if _format(path) != ".parquet":
+                _check_encoding(path, file)
+    except (OSError, EOFError, zlib.error) as error:
+        raise _unreadable(path, error) from None
+
+
+def _check_encoding(path: Path, file: IO[bytes]) -> None:
+    """Check that a text file is UTF-8: its beginning, or a table as a whole.
+
+    A line of JSON that is not UTF-8 fails its own row; in a table, it tells about the others.
+
+    Raises:
+        InputError: It is not.
+    """
+    block = file.read(BLOCK)
+    if block.startswith(_MARKS) or b"\0" in block[:1000]:
+        raise _wrong_encoding(path, "UTF-16")
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    line = 1
+    while _format(path) in TABLES:
+        try:
+            decoder.decode(block, final=not block)
+        except UnicodeDecodeError as error:
+            line += error.object[: error.start].count(b"\n")
+            raise _wrong_encoding(path, "ISO-8859-1", f":{line}") from None
+        if not block:
+            return
+        line += block.count(b"\n")
+        block = file.read(BLOCK)
+
+
+def _wrong_encoding(path: Path, encoding: str, line: str = "") -> InputError:
+    guess = "UTF-16" if encoding == "UTF-16" else "Latin-1 or Windows-1252"
+    return InputError(
+        f"{path}{line}: not UTF-8, probably {guess}; save it as UTF-8, for example with "
+        f"iconv -f {encoding} -t UTF-8"
+    )
+
+
+def _read(path: Path) -> Iterator[Read]:
+    if _format(path) == ".parquet":
+        yield from read_parquet(path)
+        return
+    try:
+        # Undecodable bytes become surrogates, so that they fail their row and not the file.
+        with _open(path, encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
+            yield from _parsed(cast(TextIO, file), path)
+    except (OSError, EOFError, zlib.error) as error:
+        raise _unreadable(path, error) from None
+
+
+def _parsed(file: TextIO, path: Path) -> Iterator[Read]:
+    format = _format(path)
+    if format in TABLES:
+        return read_csv(file, str(path), "\t" if format == ".tsv" else None)
+    return read_json(file, str(path), is_array=format == ".json")
+
+
+def _open(path: Path, **text: Any) -> IO[Any]:
+    """Open a file, compressed or not; as text if an encoding is given."""
+    if path.suffix.lower() == COMPRESSED:
+        return cast(IO[Any], gzip.open(path, "rt" if text else "rb", **text))
+    return path.open("r" if text else "rb", **text)
+
+
+def _unreadable(path: Path, error: Exception) -> InputError:
+    reason = error.strerror if isinstance(error, OSError) else None
+    return InputError(f"{path}: {reason or f'cannot be decompressed: {error}'}")
+
+
+def _digest(path: Path) -> str:
+    sha = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(BLOCK):
+            sha.update(block)
+    return sha.hexdigest()

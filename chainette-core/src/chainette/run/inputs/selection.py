@@ -5,20 +5,19 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
 
 from chainette.errors import InputError
-from chainette.run.inputs.files import InputRow, count_inputs
+from chainette.run.inputs.files import InputRow
 
 SEED = 0
 """The sample is the same every time, so that a sampled run can be resumed."""
 
 
-def choose(inputs: Any, sample: int | None, limit: int | None) -> frozenset[int] | None:
+def choose(total: int | None, sample: int | None, limit: int | None) -> frozenset[int] | None:
     """The row ids of a sample, or `None` for all rows.
 
     Args:
-        inputs: See `Chain.run`.
+        total: The number of rows, or `None` if it is unknown.
         sample: Size of the sample.
         limit: Maximum number of input rows to choose from.
 
@@ -27,7 +26,6 @@ def choose(inputs: Any, sample: int | None, limit: int | None) -> frozenset[int]
     """
     if sample is None:
         return None
-    total = count_inputs(inputs)
     if total is None:
         raise InputError(
             "a sample needs inputs whose rows can be counted: a list, or a JSONL or Parquet file"

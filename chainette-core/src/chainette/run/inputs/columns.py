@@ -1,0 +1,132 @@
+"""Whether rows can fit the first step's input: found out once, from the first of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from pydantic import BaseModel, RootModel, TypeAdapter, ValidationError
+
+from chainette.errors import InputError
+from chainette.run.inputs.files import InputRow
+from chainette.text import did_you_mean
+from chainette.validation import problems
+
+LOOK = 10
+"""Rows that are looked at before any is sent."""
+
+
+class Fields:
+    """The fields that rows need.
+
+    Args:
+        adapter: The validation of rows.
+        model: Their type.
+    """
+
+    def __init__(self, adapter: TypeAdapter[Any], model: Any) -> None:
+        self._adapter = adapter
+        is_model = isinstance(model, type) and issubclass(model, BaseModel)
+        self._model: type[BaseModel] | None = (
+            model if is_model and not issubclass(model, RootModel) else None
+        )
+        fields = self._model.model_fields if self._model else {}
+        self._optional: set[str] = {
+            name
+            for key, field in fields.items()
+            if not field.is_required()
+            for name in (key, field.alias, field.validation_alias)
+            if isinstance(name, str)
+        }
+
+    def check(self, rows: Sequence[InputRow], source: str, columns: Mapping[str, str]) -> None:
+        """Refuse rows none of which can fit, before any is sent.
+
+        Args:
+            rows: The first rows.
+            source: Name of the inputs.
+            columns: The columns that were asked for, by the field that each becomes.
+
+        Raises:
+            InputError: A field that is required is in none of them, or they are not rows.
+        """
+        if self._model is None or not rows or any(row.error is not None for row in rows):
+            return
+        if not any(isinstance(row.value, Mapping) and row.value for row in rows):
+            self._check_kind(rows[0])
+            return
+        values = [row.value for row in rows if isinstance(row.value, Mapping) and row.value]
+        if len(values) < len([row for row in rows if row.value != {}]):
+            return
+        known = [str(key) for key in dict.fromkeys(key for value in values for key in value)]
+        wanted = [name for name in columns.values() if name not in known]
+        if not columns:
+            wanted = self._missing(values)
+        if wanted:
+            hint = did_you_mean(wanted[0], known)
+            take = f"; columns={{{wanted[0]!r}: …}} takes one under another name"
+            raise InputError(
+                f"{source}: no column {wanted[0]!r}{hint}; the columns are: "
+                f"{', '.join(known)}{'' if columns else take}"
+            )
+
+    def _check_kind(self, row: InputRow) -> None:
+        """Refuse plain values in place of rows."""
+        value = row.value
+        if not isinstance(value, str | bytes | int | float | list | tuple) or value == []:
+            return
+        assert self._model is not None
+        field = next(iter(self._model.model_fields), "field")
+        kind = type(value).__name__
+        raise InputError(
+            f"{row.place}: expected rows, that is, models or dicts, not {kind}: give "
+            f"[{{{field!r}: value}} for value in …]"
+        )
+
+    def _missing(self, values: Sequence[Any]) -> list[str]:
+        """The fields that are required and in none of the rows."""
+        missing: list[str] | None = None
+        for value in values:
+            try:
+                self._adapter.validate_python(self._without_empty(value))
+            except ValidationError as error:
+                names = [
+                    str(item["loc"][0])
+                    for item in error.errors(include_url=False, include_input=False)
+                    if item["type"] == "missing" and len(item["loc"]) == 1
+                ]
+                missing = [name for name in missing or names if name in names]
+                if not missing:
+                    return []
+            except Exception:  # a validator of the user's; the rows will show it
+                return []
+            else:
+                return []
+        return missing or []
+
+    def fitted(self, row: InputRow) -> InputRow:
+        """A row of a table; its empty cells are left out where their field has a default."""
+        if not row.is_record or not isinstance(row.value, dict):
+            return row
+        return replace(row, value=self._without_empty(row.value))
+
+    def _without_empty(self, value: Mapping[str, Any]) -> Mapping[str, Any]:
+        if not self._optional or not any(cell is None for cell in value.values()):
+            return value
+        optional = self._optional
+        return {key: it for key, it in value.items() if it is not None or key not in optional}
+
+
+def explained(error: ValidationError, limit: int = 3) -> str:
+    """The first problems of a row on one line."""
+    messages = []
+    items = error.errors(include_url=False, include_context=False)
+    for (location, message), item in zip(problems(error), items, strict=True):
+        if item["input"] is None and item["type"] != "missing" and location:
+            message = f"{location!r} is empty"
+        elif item["type"] == "string_unicode":
+            message = f"{location!r} holds half a surrogate pair, which UTF-8 cannot encode"
+        messages.append(message)
+    more = f" (and {len(messages) - limit} more)" if len(messages) > limit else ""
+    return "; ".join(messages[:limit]) + more
