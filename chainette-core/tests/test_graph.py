@@ -24,7 +24,11 @@ class Other(BaseModel):
 
 
 def step(
-    id: str, input_model: Any = Row, output_model: Any = Text, prompt: str = "hi", **options: Any
+    id: str,
+    input_model: Any = Row,
+    output_model: Any = Text,
+    prompt: str = "{{ chain_input }}",
+    **options: Any,
 ) -> Step:
     return Step(
         id=id,

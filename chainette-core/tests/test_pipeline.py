@@ -179,7 +179,9 @@ class TestChains:
             step(output_model=Odd).check_output()
 
     def test_the_graph_has_nodes_and_edges(self) -> None:
-        data = graph(chain(step(name='Say "hi"'), step("b", input_model=Topic, user_prompt="x")))
+        data = graph(
+            chain(step(name='Say "hi"'), step("b", input_model=Topic, user_prompt="{{ topic }}"))
+        )
         assert [node["id"] for node in data["nodes"]] == ["a", "b"]
         assert data["edges"] == [
             {"from": "chain_input", "to": "a"},
@@ -389,7 +391,7 @@ class TestTargets:
             "class Model(BaseModel):\n    child: Model | None = None\n"
             "def make(name):\n"
             "    step = Step(id='a', input_model=Model, output_model=Model, engine_name='e',"
-            " user_prompt='x')\n"
+            " user_prompt='{{ chain_input }}')\n"
             "    return Chain(name=name, steps=[step])\n" + text
         )
         return path

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, ClassVar, Generic, Literal, TypeAlias
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from pydantic.dataclasses import dataclass as validated_dataclass
 from typing_extensions import TypedDict, TypeVar
 
-from chainette.errors import EngineError
+from chainette.errors import ConfigError, EngineError
 from chainette.usage import Usage
+from chainette.validation import problems
+
+if TYPE_CHECKING:
+    from pydantic._internal._model_construction import ModelMetaclass
+else:
+    ModelMetaclass = type(BaseModel)
 
 Parsed = TypeVar("Parsed", default=Any)
 """The output type that was asked for."""
@@ -53,7 +59,20 @@ class GuidedDecodingParams:
             raise ValueError(f"give exactly one of json, regex, choice, grammar (got: {got})")
 
 
-class SamplingParams(BaseModel):
+class _OneMessage(ModelMetaclass):
+    """The class of a model that describes mistakes in its arguments in one message."""
+
+    if not TYPE_CHECKING:
+
+        def __call__(cls, *args: Any, **fields: Any) -> Any:  # noqa: N805
+            try:
+                return super().__call__(*args, **fields)
+            except ValidationError as error:
+                messages = [message for _, message in problems(error, cls.model_fields)]
+                raise ConfigError(f"{cls.__name__}: {'; '.join(messages)}") from None
+
+
+class SamplingParams(BaseModel, metaclass=_OneMessage):
     """The parameters for sampling a completion; `None` leaves one to the server's default.
 
     Attributes:
@@ -69,6 +88,9 @@ class SamplingParams(BaseModel):
         repetition_penalty: Factor on tokens seen before; 1 has no effect.
         n: Number of completions for each prompt.
         guided_decoding: A constraint on the text; an output model sets its own.
+
+    Raises:
+        ConfigError: A parameter is unknown or out of range.
     """
 
     model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, extra="forbid")
@@ -102,12 +124,14 @@ class Completion(Generic[Parsed]):
             backend may set a value that it has parsed already.
         reasoning_content: The model's reasoning, if the backend reports it separately.
         finish_reason: `stop`, `length`, `content_filter`, `refusal`, or `error`.
+        tool_arguments: The arguments of a tool call, where the text is empty and there is one.
     """
 
     text: str
     parsed: Parsed | None = None
     reasoning_content: str | None = None
     finish_reason: str | None = None
+    tool_arguments: str | None = field(default=None, repr=False)
 
 
 @dataclass(slots=True)

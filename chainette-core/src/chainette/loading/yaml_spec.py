@@ -36,6 +36,7 @@ class StepSpec(_Spec):
     system_prompt: str = ""
     user_prompt: str
     output_format_instruction: str | None = None
+    constant_prompt: bool = False
     yield_output: bool = True
     emoji: str = ""
 

@@ -2,32 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache, cached_property
 from types import MappingProxyType
 from typing import Any
 
-from jinja2 import StrictUndefined, TemplateError, TemplateSyntaxError, meta, nodes
-from jinja2.sandbox import ImmutableSandboxedEnvironment
+from jinja2 import Template, TemplateError, TemplateSyntaxError, meta, nodes
 from pydantic import BaseModel
 
 from chainette.errors import ChainError
+from chainette.pipeline.sandbox import (
+    MAX_PROMPT,
+    PromptEnvironment,
+    bounded,
+    joined,
+    start_counting,
+)
 from chainette.text import did_you_mean
 
-
-@cache
-def _environment() -> ImmutableSandboxedEnvironment:
-    return ImmutableSandboxedEnvironment(
-        undefined=StrictUndefined,
-        autoescape=False,
-        finalize=_as_text,
-        keep_trailing_newline=True,
-    )
+_BRACES = re.compile(r"(?<![{\w])\{\s*((?P<name>[A-Za-z_]\w*)[\w.]*)\s*(![rsa])?(:[^{}]*)?\}(?!\})")
+"""A name in single braces, as in an f-string."""
+_environment = cache(PromptEnvironment)
 
 
-def _as_text(value: object) -> object:
-    """Show a whole model in a prompt as JSON."""
-    return value.model_dump_json() if isinstance(value, BaseModel) else value
+_GROWING = (nodes.For, nodes.Macro, nodes.CallBlock)
 
 
 class PromptTemplate:
@@ -43,19 +42,32 @@ class PromptTemplate:
 
     def __init__(self, source: str, where: str) -> None:
         self.where = where
+        self._source = source
         try:
             self._constant = source if "{" not in source else None
-            self._tree = _environment().parse(source)
-            self._template = _environment().from_string(source)
-            # Every rendering copies them, and Jinja's own chain of mappings is slow to copy.
-            self._template.globals = dict(self._template.globals)
+            environment = _environment()
+            self._tree = environment.parse(source)
+            code = environment.compile(bounded(environment.parse(source)))
+            # Every rendering copies the globals; Jinja's own chain of mappings is slow to copy.
+            self._template = Template.from_code(environment, code, dict(environment.globals))
+            self._grows = any(True for _ in self._tree.find_all(_GROWING))
         except TemplateSyntaxError as error:
             raise ChainError(f"{where}, line {error.lineno}: {error.message}") from None
 
     @cached_property
     def names(self) -> set[str]:
         """The variables that it reads."""
-        return meta.find_undeclared_variables(self._tree)
+        return meta.find_undeclared_variables(self._tree) - self._template.globals.keys()
+
+    def suggestion(self, names: Iterable[str]) -> str | None:
+        """The template that was probably meant, where single braces hold one of these names."""
+        known = set(names)
+
+        def repair(match: re.Match[str]) -> str:
+            return f"{{{{ {match[1]} }}}}" if match["name"] in known else match[0]
+
+        repaired = _BRACES.sub(repair, self._source)
+        return repaired if repaired != self._source else None
 
     def check(
         self,
@@ -115,8 +127,26 @@ class PromptTemplate:
         if self._constant is not None:
             return self._constant
         try:
-            return self._template.render(values)
+            text = self._grown(values) if self._grows else self._template.render(values)
         except TemplateError as error:
             raise ChainError(f"{self.where}: {error}") from None
         except Exception as error:  # an expression in the template can raise anything
             raise ChainError(f"{self.where}: {type(error).__name__}: {error}") from None
+        if len(text) > MAX_PROMPT:
+            raise ChainError(f"{self.where}: a text of more than {MAX_PROMPT:,} characters")
+        if not text.isascii():
+            self._check_encoding(text)
+        return text
+
+    def _grown(self, values: Mapping[str, Any]) -> str:
+        """The text of a template whose length depends on more than its values."""
+        start_counting()
+        return joined(self._template.root_render_func(self._template.new_context(dict(values))))
+
+    def _check_encoding(self, text: str) -> None:
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            raise ChainError(
+                f"{self.where}: a value holds half a surrogate pair, which UTF-8 cannot encode"
+            ) from None

@@ -36,11 +36,12 @@ class Step(Node[In, Out]):
         system_prompt: Template of the system message; empty for no system message.
         user_prompt: Template of the user message.
         output_format_instruction: Text at the end of the system message; not a template.
+        constant_prompt: Allow prompts that use no value of the row, and are the same for all.
         yield_output: Whether the output belongs to the run's results.
         emoji: Shown in front of the name.
 
     Raises:
-        ChainError: The id or a template is wrong.
+        ChainError: The id, a template, the engine's name or the sampling is wrong.
     """
 
     kind = "step"
@@ -57,6 +58,7 @@ class Step(Node[In, Out]):
         system_prompt: str = "",
         user_prompt: str,
         output_format_instruction: str | None = None,
+        constant_prompt: bool = False,
         yield_output: bool = True,
         emoji: str = "",
     ) -> None:
@@ -68,11 +70,12 @@ class Step(Node[In, Out]):
             yield_output=yield_output,
             emoji=emoji,
         )
-        self.engine_name = engine_name
-        self.sampling: SamplingParams = sampling or SamplingParams()
+        self.engine_name: str = _checked_name(id, engine_name)
+        self.sampling: SamplingParams = _checked_sampling(id, sampling)
         self.system_prompt = system_prompt
         self.user_prompt = user_prompt
         self.output_format_instruction = output_format_instruction
+        self.constant_prompt = constant_prompt
         self._system = PromptTemplate(system_prompt, f"step {id!r}, system_prompt")
         self._user = PromptTemplate(user_prompt, f"step {id!r}, user_prompt")
 
@@ -108,6 +111,17 @@ class Step(Node[In, Out]):
                 more_names=_has_extra(self.input_model),
                 elsewhere=elsewhere,
             )
+        if not (self.constant_prompt or self._system.names | self._user.names):
+            raise ChainError(self._about_constant([*own, *types]))
+
+    def _about_constant(self, names: list[str]) -> str:
+        """The message about prompts that are the same for every row."""
+        message = f"step {self.id!r}: its prompts use no value of the row, and are the same for all"
+        for template in (self._user, self._system):
+            if (meant := template.suggestion(names)) is not None:
+                return f"{message}; values are in double braces: {meant[:500]!r}"
+        example = f", as {{{{ {names[0]} }}}}" if names else ""
+        return f"{message}; use one{example}, or allow it with constant_prompt=True"
 
     def needs(self, aliases: Iterable[str]) -> set[str]:
         """The joined branches that its prompts name."""
@@ -134,6 +148,39 @@ class Step(Node[In, Out]):
         """The id and the types."""
         types = f"{type_name(self.input_model)} -> {type_name(self.output_model)}"
         return f"Step({self.id!r}, {types})"
+
+
+def _checked_name(id: str, engine_name: Any) -> str:
+    """The name of an engine.
+
+    Raises:
+        ChainError: It is the engine itself, or something else.
+    """
+    if isinstance(engine_name, str):
+        return engine_name
+    name = getattr(getattr(engine_name, "config", engine_name), "name", None)
+    hint = f": engine_name={name!r}" if isinstance(name, str) else ""
+    kind = type(engine_name).__name__
+    raise ChainError(f"step {id!r}: give the name of the engine, not the {kind} itself{hint}")
+
+
+def _checked_sampling(id: str, sampling: Any) -> SamplingParams:
+    """The sampling parameters of a step.
+
+    Raises:
+        ChainError: They are of another type, or ask for several completions.
+    """
+    if sampling is None:
+        return SamplingParams()
+    if not isinstance(sampling, SamplingParams):
+        kind = type(sampling).__name__
+        raise ChainError(f"step {id!r}: sampling is a {kind}; give SamplingParams(…)")
+    if sampling.n > 1:
+        raise ChainError(
+            f"step {id!r}: n={sampling.n} would pay for {sampling.n} completions and keep one; "
+            "for several, call get_engine(name).generate(prompts, SamplingParams(n=…))"
+        )
+    return sampling
 
 
 def _values_of(value: Any) -> dict[str, Any]:
