@@ -195,6 +195,6 @@ def test_a_dry_run_shows_prompts_without_sending_them(folder: Path, in_process: 
     ).stdout
     assert sample_output.count("step aside") == 2
     missing_column = in_process(*command("run")[1:], "--dry-run", "--columns", "number=nr")
-    assert missing_column.returncode == 1
+    assert missing_column.returncode == 2
     assert "no column 'nr'" in missing_column.stderr
     assert not (folder / "run").exists()

@@ -32,7 +32,7 @@ _WIDTHS = re.compile(r"\d{7,}|\*|\{[^}]*\{")
 class PromptEnvironment(ImmutableSandboxedEnvironment):
     """The environment of all prompts."""
 
-    intercepted_binops = frozenset({"*", "**", "%", "+"})
+    intercepted_binops: frozenset[str] = frozenset({"*", "**", "%", "+"})
 
     def __init__(self) -> None:
         super().__init__(

@@ -7,7 +7,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias, overload
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol, TypeAlias, overload
 
 from chainette.pipeline.nodes.flow import I_, O_, Flow, In, Out, Parallel, Split
 from chainette.pipeline.pipeline import Pipeline
@@ -18,8 +18,16 @@ if TYPE_CHECKING:
     from chainette.reports.run import Run
     from chainette.run.schedule.single import SingleRows
 
-Inputs: TypeAlias = Iterable[Any] | AsyncIterable[Any] | str | Path
-"""Models or dicts, or the path of a file of them."""
+
+class ArrowStream(Protocol):
+    """A data frame of any library that speaks Arrow."""
+
+    def __arrow_c_stream__(self, requested_schema: Any = None) -> Any:
+        """The data, as Arrow passes it from library to library."""
+
+
+Inputs: TypeAlias = Iterable[Any] | AsyncIterable[Any] | ArrowStream | str | Path
+"""Models or dicts, a data frame, or the path of a file."""
 Cache: TypeAlias = str | Path | None
 """Folder of earlier answers, or `None`."""
 
@@ -69,8 +77,8 @@ class Chain(Pipeline[In, Out]):
         """Run the chain over all inputs.
 
         Args:
-            inputs: Models or dicts (any iterable or async iterable), or the path of a file of
-                them: JSONL, JSON, CSV or Parquet.
+            inputs: Models or dicts (any iterable or async iterable), a data frame, or the path of
+                a file: JSONL, JSON, CSV, TSV or Parquet; a pattern or a folder for several.
             **options: The fields of `RunOptions`.
 
         Returns:
@@ -98,7 +106,7 @@ class Chain(Pipeline[In, Out]):
         Raises:
             ConfigError: An engine is unknown or wrongly configured.
             PluginError: An engine's backend cannot be used.
-            InputError: The input file cannot be read.
+            InputError: The input file cannot be read, or what is given is not rows that fit.
             OutputDirError: The output directory cannot be used.
             EngineError: An engine is unusable from the start: unreachable, key refused, no such
                 model.

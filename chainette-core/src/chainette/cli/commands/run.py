@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from chainette.reports.run import Run
     from chainette.run.chain import Chain
 
-_Inputs = run_option("inputs", flag="-i", help="JSONL, JSON, CSV or Parquet; - is stdin; hf:NAME.")
+_Inputs = run_option("inputs", flag="-i", help="JSON, JSONL, CSV, Parquet; - is stdin; hf:NAME.")
 _JsonLogs = run_option("json_logs", help="Write events as JSON lines to stderr.")
 _DryRun = run_option("dry_run", help="Show the first prompts and send nothing.")
 _AllowErrors = run_option(
