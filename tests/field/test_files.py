@@ -116,6 +116,8 @@ def test_rows_are_read_as_programs_write_them(
         ("a.jsonl", "text,n\na,1\nb,2\n", "a.jsonl:1: not JSON"),
         ("a.json", "3", "expected a JSON array"),
         ("a.jsonl.gz", None, "cannot be decompressed|[Nn]ot a gzip"),
+        ("a.jsonl", gzip.compress(b"{}", mtime=0), "is gzip, whatever its name says"),
+        ("a.csv", b"PK\x03\x04\0", "is a ZIP archive or a spreadsheet"),
         ("a.txt", "a", "unknown format '.txt'"),
         ("a.xlsx", "a", "unknown format '.xlsx'"),
         ("a.parquet", "a", "is not a Parquet file"),

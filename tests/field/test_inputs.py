@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,15 @@ from pydantic import BaseModel, Field, RootModel, model_validator
 class Review(BaseModel):
     text: str
     stars: int | None = None
+
+
+class Other(BaseModel):
+    x: int
+
+
+@dataclass
+class Point:
+    x: int
 
 
 def chain(model: Any = Review) -> Chain:
@@ -55,13 +65,18 @@ async def later() -> list[dict[str, str]]:
         (texts, "function: call it"),
         (Review, "neither an iterable"),
         (3, "neither an iterable"),
-        (["a", "b"], r"not str: give \[\{'text': value\}"),
+        (["a", "b"], r"not str: give dicts .* \[\{'text': value\}"),
+        ([Path("a.csv")], "not .*Path: give dicts or instances of Review"),
+        ([Other(x=1)], "not Other: give dicts or instances of Review"),
+        ([Point(1)], "not Point"),
+        ("x" * 5000, "no such file, and a text is not a row"),
+        ("", "no such file, and a text is not a row"),
+        ("https://example.com/rows.jsonl", "is an address; download the file"),
         ((text for text in ["a", "b"]), "not str"),
         ([["a"], ["b"]], "not list"),
         ([1, 2], "not int"),
         (pa.chunked_array([["a"]]), "not one column"),
     ],
-    ids=lambda it: str(it)[:30],
 )
 def test_what_is_not_rows_is_refused_once_with_the_way_to_give_them(
     inputs: Any, message: str, tmp_path: Path
@@ -139,7 +154,7 @@ def test_a_data_frame_of_polars_is_its_rows() -> None:
 
 
 @pytest.mark.parametrize("count", [1, 3])
-@pytest.mark.parametrize("kind", ["list", "jsonl", "json", "csv", "table", "columns"])
+@pytest.mark.parametrize("kind", ["list", "jsonl", "json", "csv", "table", "dataset", "columns"])
 def test_a_missing_column_is_found_once_before_anything_is_sent(
     kind: str, count: int, tmp_path: Path
 ) -> None:
@@ -150,11 +165,13 @@ def test_a_missing_column_is_found_once_before_anything_is_sent(
         "json": f"[{', '.join(lines)}]",
         "csv": "id,Txt\n" + "1,a\n" * count,
     }
-    inputs: Any = rows if kind in ("list", "columns") else tmp_path / f"rows.{kind}"
+    inputs: Any = rows if kind in ("list", "columns", "dataset") else tmp_path / f"rows.{kind}"
     if kind in content:
         inputs.write_text(content[kind])
     elif kind == "table":
         inputs = pa.Table.from_pylist(rows)
+    elif kind == "dataset":
+        inputs = pytest.importorskip("datasets").Dataset.from_list(rows)
     columns = {"text": "txt"} if kind == "columns" else None
     step = Step(
         id="s", input_model=Review, output_model=Review, engine_name="e", user_prompt="{{ text }}"

@@ -81,6 +81,12 @@ def test_tojson_writes_every_value_as_json(value: Any, expected: str) -> None:
     assert PromptTemplate("{{ value | tojson }}", "here").render({"value": value}) == expected
 
 
+def test_values_that_are_joined_are_written_in_the_same_way() -> None:
+    values = {"x": [Colour.red, 1], "y": [{"colour": Colour.red}]}
+    source = "{{ x | join(', ') }} {{ y | join('', attribute='colour') }} {{ '<' ~ x[0] ~ '>' }}"
+    assert PromptTemplate(source, "here").render(values) == "rouge, 1 rouge <rouge>"
+
+
 def test_tojson_indents_and_refuses_unknown_names() -> None:
     template = PromptTemplate("{{ value | tojson(indent=2) }}", "here")
     assert template.render({"value": {"a": 1}}) == '{\n  "a": 1\n}'
@@ -105,6 +111,7 @@ def test_tojson_indents_and_refuses_unknown_names() -> None:
         "{{ 'a' | center(999999999) }}",
         "{{ 'a\nb' | indent(999999999) }}",
         "{{ x.replace('', x).replace('', x).replace('', x) }}",
+        "{{ ([x] * 99999) | join(x) }}",
         "{{ 9 ** 99999999 }}",
         "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}",
         "{% set r = range(99999) %}{% for a in r %}{% for b in r %}{% endfor %}{% endfor %}",

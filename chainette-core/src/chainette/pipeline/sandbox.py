@@ -9,8 +9,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from enum import Enum
 from typing import Any, cast
 
-from jinja2 import StrictUndefined, nodes
+from jinja2 import StrictUndefined, nodes, pass_environment
 from jinja2.exceptions import SecurityError
+from jinja2.filters import make_attrgetter
 from jinja2.runtime import Context
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.visitor import NodeTransformer
@@ -42,7 +43,8 @@ class PromptEnvironment(ImmutableSandboxedEnvironment):
             keep_trailing_newline=True,
         )
         del self.globals["lipsum"]  # random texts, as many as it is asked for
-        self.filters.update(tojson=_tojson, _counted=_counted, _concatenated=_concatenated)
+        self.filters.update(tojson=_tojson, join=_join)
+        self.filters.update(_counted=_counted, _concatenated=_concatenated)
         for name in ("format", "center", "indent", "replace"):
             self.filters[name] = _bounded(name, self.filters[name])
 
@@ -141,7 +143,19 @@ def _spend(count: int) -> None:
 
 
 def _concatenated(values: list[Any]) -> str:
-    return joined(map(str, values))
+    return joined(str(as_text(value)) for value in values)
+
+
+@pass_environment
+def _join(
+    environment: PromptEnvironment, values: Iterable[Any], d: str = "", attribute: Any = None
+) -> str:
+    """The filter `join`, which writes values as prompts do."""
+    if attribute is not None:
+        values = map(make_attrgetter(environment, attribute), values)
+    parts = [str(as_text(value)) for value in values]
+    _check_size(sum(map(len, parts)) + len(d) * len(parts))
+    return d.join(parts)
 
 
 def _check_size(size: int) -> None:

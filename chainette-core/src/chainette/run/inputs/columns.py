@@ -54,7 +54,7 @@ class Fields:
         if self._model is None or not rows or any(row.error is not None for row in rows):
             return
         if not any(isinstance(row.value, Mapping) and row.value for row in rows):
-            self._check_kind(rows[0])
+            self._check_kind(rows)
             return
         values = [row.value for row in rows if isinstance(row.value, Mapping) and row.value]
         if len(values) < len([row for row in rows if row.value != {}]):
@@ -71,17 +71,26 @@ class Fields:
                 f"{', '.join(known)}{'' if columns else take}"
             )
 
-    def _check_kind(self, row: InputRow) -> None:
-        """Refuse plain values in place of rows."""
-        value = row.value
-        if not isinstance(value, str | bytes | int | float | list | tuple) or value == []:
-            return
+    def _check_kind(self, rows: Sequence[InputRow]) -> None:
+        """Refuse rows that are neither dicts nor what the model takes in their place."""
+        for row in rows:
+            try:
+                self._adapter.validate_python(row.value)
+            except ValidationError as error:
+                if row.value == {} or error.errors(include_url=False)[0]["loc"]:
+                    return
+            except Exception:  # a validator of the user's; the rows will show it
+                return
+            else:
+                return
         assert self._model is not None
+        kind = type(rows[0].value).__name__
         field = next(iter(self._model.model_fields), "field")
-        kind = type(value).__name__
+        is_plain = isinstance(rows[0].value, str | bytes | int | float)
+        hint = f", for example [{{{field!r}: value}} for value in …]" if is_plain else ""
         raise InputError(
-            f"{row.place}: expected rows, that is, models or dicts, not {kind}: give "
-            f"[{{{field!r}: value}} for value in …]"
+            f"{rows[0].place}: expected rows, not {kind}: give dicts or instances of "
+            f"{self._model.__name__}{hint}"
         )
 
     def _missing(self, values: Sequence[Any]) -> list[str]:

@@ -22,6 +22,7 @@ TABLES = (".csv", ".tsv", ".parquet")
 FORMATS = (".jsonl", ".ndjson", ".json", *TABLES)
 COMPRESSED = ".gz"
 BLOCK = 1 << 20
+_BINARY = {b"PAR1": "Parquet", b"\x1f\x8b": "gzip", b"PK\x03\x04": "a ZIP archive or a spreadsheet"}
 _MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
@@ -112,10 +113,15 @@ def _found(inputs: str | Path) -> list[Path]:
         InputError: There are none.
     """
     path = Path(inputs)
-    if path.is_dir():
-        return _parquet_files(path)
-    if path.exists():
-        return [path]
+    try:
+        if str(inputs) and path.is_dir():
+            return _parquet_files(path)
+        if str(inputs) and path.exists():
+            return [path]
+    except OSError:  # a text that is longer than a path can be
+        raise _not_a_row(inputs) from None
+    if "://" in str(inputs):
+        raise InputError(f"{inputs}: is an address; download the file, or give rows")
     if glob.has_magic(str(inputs)):
         # Unlike that of a path, it takes absolute patterns.
         found = sorted(map(Path, glob.glob(str(inputs), recursive=True)))  # noqa: PTH207
@@ -123,11 +129,15 @@ def _found(inputs: str | Path) -> list[Path]:
             return files
         raise InputError(f"{inputs}: there are no such files")
     if _format(path) not in FORMATS and (" " in str(inputs) or not path.suffix):
-        raise InputError(
-            f"{str(inputs)[:80]!r}: there is no such file, and a text is not a row: give rows, "
-            "such as [{field: text}], or one row to run_one"
-        )
+        raise _not_a_row(inputs)
     raise InputError(f"{inputs}: No such file or directory")
+
+
+def _not_a_row(inputs: str | Path) -> InputError:
+    return InputError(
+        f"{str(inputs)[:80]!r}: there is no such file, and a text is not a row: give rows, "
+        "such as [{field: text}], or one row to run_one"
+    )
 
 
 def _parquet_files(folder: Path) -> list[Path]:
@@ -178,6 +188,8 @@ def _check_encoding(path: Path, file: IO[bytes]) -> None:
         InputError: It is not.
     """
     block = file.read(BLOCK)
+    if found := next((kind for start, kind in _BINARY.items() if block.startswith(start)), None):
+        raise InputError(f"{path}: is {found}, whatever its name says")
     if block.startswith(_MARKS) or b"\0" in block[:1000]:
         raise _wrong_encoding(path, "UTF-16")
     decoder = codecs.getincrementaldecoder("utf-8")()

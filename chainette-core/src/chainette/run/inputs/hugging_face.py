@@ -19,7 +19,10 @@ def is_dataset(inputs: Any) -> bool:
     if not isinstance(inputs, str | Path):
         return False
     folder = Path(inputs)
-    return str(inputs).startswith(PREFIX) or any((folder / name).is_file() for name in _SAVED)
+    try:
+        return str(inputs).startswith(PREFIX) or any((folder / name).is_file() for name in _SAVED)
+    except OSError:  # a text that is longer than a path can be
+        return False
 
 
 def open_dataset(inputs: str | Path) -> Any:

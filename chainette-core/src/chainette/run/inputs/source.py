@@ -74,6 +74,7 @@ class InputSource:
             (isinstance(inputs, Files) and not inputs.is_stdin)
             or (is_frame(inputs) and hasattr(inputs, "__len__"))
             or isinstance(inputs, Sequence)
+            or (hasattr(inputs, "_fingerprint") and hasattr(inputs, "__len__"))
         ):
             return False
         rows = _rows(inputs)
