@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from pydantic_core import from_json, to_json
@@ -23,3 +24,19 @@ def decode(content: bytes | str) -> Any:
         ValueError: The text is not JSON, or is nested too deeply.
     """
     return from_json(content, cache_strings="keys")
+
+
+_ESCAPES = re.compile(
+    r"\\\\"  # an escaped backslash, whatever follows it
+    r"|\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"  # a whole pair
+    r"|(?P<half>\\u[dD][89a-fA-F][0-9a-fA-F]{2})"
+)
+
+
+def without_lone_surrogates(text: str) -> str:
+    """A JSON text in which each half of a surrogate pair is the replacement character.
+
+    Python's own encoder writes such escapes, and so do servers that cut texts between tokens; a
+    strict parser refuses the whole text (RFC 8259, 8.2).
+    """
+    return _ESCAPES.sub(lambda found: "\\ufffd" if found["half"] else found[0], text)

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from chainette.engine.structured.schema import OutputSchema
+from chainette.engine.structured.schema import AmbiguousAnswerError, OutputSchema
 from chainette.errors import (
     OutputError,
     OutputTruncatedError,
@@ -47,21 +47,57 @@ def parse_answer(
         if completion.finish_reason in ("refusal", "content_filter"):
             message = f"no answer ({completion.finish_reason}): {scrub(text)[:200]}"
             return RefusalError(message, raw_text=text)
-        try:
-            value = None if value is None else _accepted(value, output)
-            completion.parsed = output.parse(text, strict=strict) if value is None else value
-        except ValidationError as error:
-            message = f"the answer is not a valid {output.name}: {summary(error)}"
-            return StructuredOutputError(message, raw_text=text)
-        except Exception as error:  # of a validator in the user's model
-            message = f"a validator of {output.name} failed: {type(error).__name__}: {error}"
-            return StructuredOutputError(message, raw_text=text)
+        value = None if value is None else _accepted(value, output)
+        if value is not None:
+            completion.parsed = value
+        elif problem := _parse(completion, output, strict=strict):
+            return StructuredOutputError(problem, raw_text=completion.text)
     return None
+
+
+def _parse(completion: Completion, output: OutputSchema, *, strict: bool) -> str:
+    """Set `parsed` from the text, or from where the answer is if there is none.
+
+    Some servers leave the content empty and put the answer into the arguments of a tool call, or,
+    with a parser of reasoning that does not fit the model, into its reasoning (vLLM docs,
+    "Reasoning Outputs").
+
+    Returns:
+        The problem, or an empty text.
+    """
+    problem = _problem(completion, completion.text, output, strict=strict)
+    if not problem or completion.text.strip():
+        return problem
+    places = {
+        "the arguments of a tool call": completion.tool_arguments,
+        "the model's reasoning": completion.reasoning_content,
+    }
+    for place, text in places.items():
+        if text and text.strip():
+            elsewhere = _problem(completion, text, output, strict=strict)
+            if not elsewhere:
+                completion.text = text
+                return ""
+            problem = f"{problem}; the text is empty, and in {place}, {elsewhere}"
+    return problem
+
+
+def _problem(completion: Completion, text: str, output: OutputSchema, *, strict: bool) -> str:
+    """Set `parsed` from a text; return the problem, or an empty text."""
+    try:
+        completion.parsed = output.parse(text, strict=strict)
+    except ValidationError as error:
+        return f"the answer is not a valid {output.name}: {summary(error)}"
+    except AmbiguousAnswerError as error:
+        return f"the answer is ambiguous: {error}; it must have one"
+    except Exception as error:  # of a validator in the user's model
+        return f"a validator of {output.name} failed: {type(error).__name__}: {error}"
+    return ""
 
 
 def _accepted(value: Any, output: OutputSchema) -> Any:
     """The value as an instance of the output type, or `None` where the type does not accept it."""
     try:
         return output.adapter.validate_python(value)
-    except ValidationError:
+    except Exception:  # also of a validator in the user's model; the text then has it, too
         return None

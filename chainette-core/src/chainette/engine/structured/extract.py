@@ -3,30 +3,51 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 
 MAX_ATTEMPTS = 64
 """Brackets that are tried; a text with more of them before its JSON is not an answer."""
 _DECODER = json.JSONDecoder()
+_END_OF_THOUGHTS = re.compile(
+    r"</think(?:ing)?>|</reasoning>|</thoughts?>"  # DeepSeek-R1, Qwen3 and others
+    r"|\[/THINK\]"  # Mistral docs, "Reasoning"
+    r"|◁/think▷"  # Kimi
+    r"|<\|channel\|>final<\|message\|>"  # OpenAI docs, "Harmony response format"
+)
 
 
 def embedded(text: str) -> Iterator[str]:
-    """The JSON values in a text, the likeliest first.
+    """The JSON values in a text: fenced blocks, the whole text, and what is inside prose.
 
-    The text after a model's thoughts comes before the whole text, and fenced blocks come before
-    prose.
+    What follows a model's thoughts counts. The thoughts do not, unless the mark of their end is
+    inside a JSON value.
 
     Args:
         text: The model's text.
     """
-    answer = text.rpartition("</think>")[2]
+    answer = _answer(text)
     for part in answer.split("```")[1::2]:
         word, line_break, rest = part.partition("\n")
         yield (rest if line_break and not word.strip().startswith(("{", "[")) else part).strip()
     yield answer.strip()
     yield from _values(answer)
-    if len(answer) < len(text):  # the mark may be part of the JSON
-        yield from _values(text)
+    if len(answer) < len(text):
+        yield from (value for value in _values(text) if _END_OF_THOUGHTS.search(value))
+
+
+def outermost(text: str) -> str:
+    """The part of an answer from its first bracket to its last one; empty where it has none."""
+    answer = _answer(text)
+    starts = [start for start in map(answer.find, "{[") if start >= 0]
+    end = max(map(answer.rfind, "}]"))
+    return answer[min(starts) : end + 1] if starts else ""
+
+
+def _answer(text: str) -> str:
+    """What follows a model's thoughts."""
+    marks = list(_END_OF_THOUGHTS.finditer(text))
+    return text[marks[-1].end() :] if marks else text
 
 
 def _values(text: str) -> Iterator[str]:

@@ -9,8 +9,14 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from chainette.engine.structured.extract import embedded
+from chainette.engine.structured.extract import embedded, outermost
+from chainette.engine.structured.mend import mended, unwrapped
 from chainette.engine.structured.strict import StrictSchema, to_strict
+from chainette.json_bytes import without_lone_surrogates
+
+
+class AmbiguousAnswerError(ValueError):
+    """A text holds several different values that fit the type."""
 
 
 class OutputSchema:
@@ -55,19 +61,42 @@ class OutputSchema:
 
         Raises:
             pydantic.ValidationError: The text is not JSON, or does not fit.
+            AmbiguousAnswerError: It has several values that fit, and they differ.
         """
         try:
             return self._parse(text, strict=strict)
         except ValidationError as error:
-            if not _is_not_json(error):
-                raise
             reason = error
-        for candidate in embedded(text):
+        if _is_not_json(reason):
+            text = without_lone_surrogates(text)
+            whole = mended(outermost(text))
+            candidates = list(embedded(text)) if whole is None else [whole]
+        else:
+            candidates = [text]
+        fitting, reason = self._fitting(candidates, reason, strict=strict)
+        if not fitting:
+            inner = [value for text in candidates for value in unwrapped(text, self.name)]
+            fitting, _ = self._fitting(inner, reason, strict=strict)
+        if len(fitting) > 1:
+            raise AmbiguousAnswerError(f"it has {len(fitting)} different values of {self.name}")
+        if not fitting:
+            raise reason
+        return fitting[0]
+
+    def _fitting(
+        self, candidates: list[str], reason: ValidationError, *, strict: bool
+    ) -> tuple[list[Any], ValidationError]:
+        """The different values among texts that fit, and the reason why others do not."""
+        fitting: list[Any] = []
+        for candidate in candidates:
             try:
-                return self._parse(candidate, strict=strict)
+                value = self._parse(candidate, strict=strict)
             except ValidationError as error:
                 reason = reason if _is_not_json(error) else error
-        raise reason
+            else:
+                if not any(value == other for other in fitting):
+                    fitting.append(value)
+        return fitting, reason
 
     def _parse(self, text: str, *, strict: bool) -> Any:
         if strict and not self.strict.identity:
