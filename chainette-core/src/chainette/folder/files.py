@@ -74,8 +74,14 @@ class RunFolder:
         Raises:
             OutputDirError: It was deleted or moved.
         """
-        if not (self.path / MANIFEST).exists():
-            raise OutputDirError(f"{self.path}: was deleted or moved while the run went on")
+        try:
+            (self.path / MANIFEST).stat()
+        except (FileNotFoundError, NotADirectoryError):
+            raise OutputDirError(
+                f"{self.path}: was deleted or moved while the run went on"
+            ) from None
+        except OSError as error:
+            raise unwritable(self.path, error) from None
 
     def write_json(self, name: str, value: Any) -> None:
         """Write a JSON file as a whole."""
@@ -139,7 +145,7 @@ def _as_it_ended(path: Path) -> dict[str, Any]:
 def _state(path: Path) -> str:
     try:
         return f" ({_as_it_ended(path)['status']})"
-    except (OSError, ValueError, LookupError, TypeError):
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
         return ""
 
 

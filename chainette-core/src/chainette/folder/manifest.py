@@ -69,6 +69,8 @@ def check_resumable(path: Path, current: dict[str, Any], *, resume: bool, force:
         earlier = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise OutputDirError(f"{path / MANIFEST}: cannot be read: {error}") from None
+    if not isinstance(earlier, dict):
+        raise OutputDirError(f"{path / MANIFEST}: cannot be read: it is not the record of a run")
     before, after = earlier.get("fingerprint", {}), current["fingerprint"]
     changed = []
     if before.get("chain") != after["chain"]:

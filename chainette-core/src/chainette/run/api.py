@@ -84,7 +84,10 @@ async def run_until_interrupted(executor: Executor) -> Run:
     async def watch() -> None:
         with anyio.open_signal_receiver(*_signals()) as signals:
             async for number in signals:
+                is_second = executor.control.is_draining
                 executor.control.interrupt(number)
+                if is_second:  # a third one is left to the operating system
+                    return
 
     runs: list[Run] = []
     errors: list[Exception] = []
