@@ -18,7 +18,7 @@ from typing import Any
 import anyio
 import pytest
 from chainette import Branch, Chain, Step, apply
-from chainette.errors import OutputDirError, RequestError
+from chainette.errors import ChainError, OutputDirError, RequestError
 from chainette.folder import lock
 from chainette.testing import fake_engine
 from pydantic import BaseModel
@@ -422,6 +422,19 @@ def test_a_broken_line_is_written_again(
     )
 
 
+@pytest.mark.parametrize("content", ["", "[]", "{", "null"])
+def test_a_broken_manifest_is_one_message(tmp_path: Path, content: str) -> None:
+    rows, out = inputs(tmp_path, 3), tmp_path / "out"
+    with fake_engine("e"):
+        chain().run(rows, output_dir=out)
+        (out / "run.json").write_text(content)
+        with pytest.raises(OutputDirError, match=r"run\.json: cannot be read"):
+            chain().run(rows, output_dir=out, resume=True)
+        with pytest.raises(OutputDirError, match="already holds a run"):
+            chain().run(rows, output_dir=out)
+        assert chain().run(rows, output_dir=out, overwrite=True).counts.ok == 3
+
+
 def test_a_broken_line_of_the_table_is_named_when_it_is_read(tmp_path: Path) -> None:
     with fake_engine("e"):
         run = chain().run(inputs(tmp_path, 3), output_dir=tmp_path / "out")
@@ -672,3 +685,28 @@ def test_an_error_of_one_item_leaves_the_others() -> None:
     with fake_engine("e", answer, max_concurrency=4) as engine:
         run = chain(split(500), step()).run([{"n": 1}])
     assert (run.counts.failed, len(engine.requests)) == (1, 500)
+
+
+# Branches
+
+
+def test_a_branch_can_be_joined_under_the_id_of_one_of_its_steps() -> None:
+    def add(row: Row, context: Any) -> Row:
+        return Row(n=row.n + context["side"].n)
+
+    def double(row: Row) -> Row:
+        return Row(n=2 * row.n)
+
+    side = Branch("side", [apply(double, id="side"), apply(double, id="again")]).join("side")
+    run = chain(side, apply(add, id="add")).run([{"n": 1}])
+    assert run.results[0].value == Row(n=5), "the output of the branch, not that of the step"
+
+
+def test_a_branch_cannot_be_joined_under_the_id_of_another_step() -> None:
+    with pytest.raises(ChainError, match="is joined as 'a', which is the id of a step"):
+        chain(Branch("side", [step("b")]).join("a"), step("a"))
+    first, second = (Branch(id, [step(id)]).join("b") for id in "bc")
+    with pytest.raises(ChainError, match="is joined as 'b', which is the"):
+        chain(first, second)
+    with pytest.raises(ChainError, match="is joined as 'b', which is the"):
+        chain(second, first)

@@ -62,7 +62,8 @@ def _check_names(where: str, nodes: list[Any]) -> None:
         if branch.name in branch_names:
             raise ChainError(f"{where}: two branches have the name {branch.name!r}")
         branch_names.add(branch.name)
-        if branch.alias in ids:
+        is_own = any(node.id == branch.alias for node in all_nodes(branch.steps))
+        if branch.alias in ids and not (is_own and ids[branch.alias].startswith("the id")):
             raise ChainError(
                 f"{where}: branch {branch.name!r} is joined as {branch.alias!r}, "
                 f"which is {ids[branch.alias]}"

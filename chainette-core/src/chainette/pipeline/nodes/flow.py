@@ -143,17 +143,17 @@ class Branch(Parallel[In], Generic[In, Out]):
 
     @overload
     def __init__(
-        self: Branch[I_, list[O_]], *, name: str, steps: Split[I_, O_], emoji: str = ""
+        self: Branch[I_, list[O_]], name: str, steps: Split[I_, O_], *, emoji: str = ""
     ) -> None: ...
     @overload
     def __init__(
-        self: Branch[I_, O_], *, name: str, steps: Flow[I_, O_], emoji: str = ""
+        self: Branch[I_, O_], name: str, steps: Flow[I_, O_], *, emoji: str = ""
     ) -> None: ...
     @overload
     def __init__(
-        self: Branch[Any, Any], *, name: str, steps: Sequence[Any] | Part, emoji: str = ""
+        self: Branch[Any, Any], name: str, steps: Sequence[Any] | Part, *, emoji: str = ""
     ) -> None: ...
-    def __init__(self, *, name: str, steps: Any, emoji: str = "") -> None:
+    def __init__(self, name: str, steps: Any, *, emoji: str = "") -> None:
         self.name = name
         self.steps: list[Any] = flattened(steps)
         self.emoji = emoji
@@ -165,7 +165,7 @@ class Branch(Parallel[In], Generic[In, Out]):
         """Give later nodes the branch's last output under a name; after a split, all last outputs.
 
         Args:
-            alias: The name.
+            alias: The name. It can be the id of a step of the branch.
 
         Raises:
             ChainError: The name is not valid, or the branch has one already.
