@@ -193,7 +193,6 @@ def test_error_bodies_of_all_shapes_are_put_into_words(body: str, words: str) ->
     [
         "", "<html>login</html>", "null", "[]", "{}", '{"choices": []}', '{"choices": [{}]}',
         '{"choices": [{"message": null}]}', '{"choices": "x"}', '{"choices": [{"message": 3}]}',
-        '{"choices": [{"message": {"content": "x"}}], "usage": "none"}',
     ],
 )  # fmt: skip
 def test_a_success_that_is_no_completion_is_an_error(body: str) -> None:
@@ -500,10 +499,8 @@ def test_tokens_in_angle_brackets_stay_in_a_server_s_message() -> None:
 @pytest.mark.parametrize(
     "body",
     [
-        '{"choices": [{"message": {"content": ["x"]}}]}',
+        '{"choices": [{"message": {"content": [3]}}]}',
         '{"choices": [{"message": {"content": {"a": 1}}}]}',
-        '{"choices": [{"message": {"content": "x"}}], "usage": {"prompt_tokens": "many"}}',
-        '{"choices": [{"message": {"content": "x"}}], "usage": {"prompt_tokens": [1]}}',
         '{"error": {"message": "overloaded"}}',
     ],
 )

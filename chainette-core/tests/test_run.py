@@ -20,6 +20,7 @@ from chainette.errors import (
     AuthenticationError,
     FailedRowError,
     InputError,
+    NotFoundError,
     OutputDirError,
     PluginError,
     ServerError,
@@ -387,7 +388,7 @@ def test_an_engine_that_never_answers_ends_the_run_with_one_error(
 def test_an_engine_that_fails_later_fails_only_its_rows(scripted: Make) -> None:
     async def answer(request: Request) -> LLMOutput:
         if request.messages[-1]["content"] != "0":
-            raise AuthenticationError("key refused")
+            raise NotFoundError("no such model")
         return await echo(request)
 
     engine(scripted, answer, max_concurrency=1)

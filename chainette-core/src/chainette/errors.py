@@ -129,7 +129,7 @@ class EngineError(ChainetteError):
 
     unusable: ClassVar[bool] = False
     """True if the next request will probably fail in the same way."""
-    final: ClassVar[bool] = False
+    final: bool = False
     """True if every further request will certainly fail in the same way."""
     transient: bool = False
     """True if the same request may succeed later."""
@@ -153,7 +153,8 @@ class EngineError(ChainetteError):
 class EngineStartError(EngineError):
     """The server process of an engine did not start or restart."""
 
-    unusable = final = True
+    unusable = True
+    final = True
 
 
 class EngineConnectionError(EngineError):
@@ -178,6 +179,8 @@ class AuthenticationError(EngineError):
     """The endpoint refused the API key (401, 403)."""
 
     unusable = True
+    is_about_key: bool = True
+    """False where a firewall may have refused this one request."""
 
 
 class NotFoundError(EngineError):
@@ -189,17 +192,25 @@ class NotFoundError(EngineError):
 class QuotaError(EngineError):
     """The account behind the API key has nothing left to spend (`insufficient_quota`, 402)."""
 
-    unusable = final = True
+    unusable = True
+    final = True
 
 
 class EngineDownError(EngineError):
     """The engine has not answered for `give_up_after` seconds, or asks for a longer wait."""
 
-    unusable = final = True
+    unusable = True
+    final = True
 
 
 class RequestError(EngineError):
-    """The endpoint refused this request (another 4xx)."""
+    """The endpoint refused this request (another 4xx).
+
+    Attributes:
+        param: The parameter that the endpoint names as the reason, if it does.
+    """
+
+    param: str | None = None
 
 
 class RateLimitError(EngineError):

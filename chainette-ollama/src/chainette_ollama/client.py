@@ -41,6 +41,7 @@ class OllamaClient(BaseHTTPClient):
     """A client of Ollama's `POST /api/chat`, through the `ollama` package."""
 
     config: OllamaConfig
+    pasted_paths = ("/v1/chat/completions", "/api/chat", "/api/generate", "/v1", "/api")
 
     def __init__(self, config: OllamaConfig, capabilities: Capabilities | None = None) -> None:
         if urlsplit(config.endpoint).hostname == "ollama.com":

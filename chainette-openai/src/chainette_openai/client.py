@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl
 
 from chainette.backend import (
     NO_PROXY,
@@ -14,6 +15,7 @@ from chainette.backend import (
     OutputSchema,
     PerLoop,
     Request,
+    RequestError,
     ServerError,
     Usage,
     unreadable,
@@ -55,7 +57,11 @@ class OpenAIClient(OpenAIChatClient[OpenAIConfig]):
     async def _chat(self, request: Request) -> LLMOutput:
         if self.config.protocol == "chat":
             return await super()._chat(request)
-        return read_response(await self._respond(request))
+        try:
+            response = await self._respond(request)
+        except RequestError as refusal:
+            response = await self.learning(request, refusal, lambda: self._respond(request))
+        return read_response(response)
 
     async def _respond(self, request: Request) -> ParsedResponse[Any]:
         import openai
@@ -84,6 +90,7 @@ class OpenAIClient(OpenAIChatClient[OpenAIConfig]):
             timeout=openai.Timeout(config.timeout, connect=config.connect_timeout),
             max_retries=0,
             default_headers=self.headers(),
+            default_query=dict(parse_qsl(self.query[1:])),
             http_client=openai.DefaultAsyncHttpxClient(follow_redirects=False, mounts=NO_PROXY),
         )
 
@@ -102,7 +109,7 @@ class OpenAIClient(OpenAIChatClient[OpenAIConfig]):
             "input": self.messages(request),
             "store": False,
             "extra_body": self.config.extra_body or None,
-            **arguments,
+            **self.parameters.apply(arguments),
         }
 
 

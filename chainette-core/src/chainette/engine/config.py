@@ -37,6 +37,8 @@ _WITHOUT_INFLUENCE = {
     "port",
     "startup_timeout",
     "extra_env",
+    "max_response_bytes",
+    "drop_unsupported_params",  # else a run that it is to help could not be resumed
 }
 """Fields that do not influence an engine's answers."""
 
@@ -62,7 +64,10 @@ class EngineConfig(BaseModel):
             tokens of a request are estimated, and corrected when its answer arrives.
         structured_output: The way to ask for typed answers; `auto` uses the strongest one that the
             server accepts.
+        drop_unsupported_params: Leave out sampling parameters that the model refuses, with a
+            warning for each. Otherwise such a refusal stops the run.
         enable_reasoning: Ask for the model's reasoning separately from its answer.
+        max_response_bytes: Maximum bytes of one answer, decompressed; a longer one is an error.
         headers: Additional HTTP headers. Their values are treated as secrets.
         extra_body: Additional fields for the body of every request.
         lazy: Start the engine when it is first needed, and release its memory on this machine
@@ -87,7 +92,9 @@ class EngineConfig(BaseModel):
     requests_per_minute: float | None = Field(default=None, gt=0)
     tokens_per_minute: float | None = Field(default=None, gt=0)
     structured_output: Literal["auto", "json_schema", "json_object", "prompt"] = "auto"
+    drop_unsupported_params: bool = False
     enable_reasoning: bool = False
+    max_response_bytes: int = Field(default=64 * 2**20, ge=1)
     headers: dict[str, SecretStr] = Field(default_factory=dict)
     extra_body: dict[str, Any] = Field(default_factory=dict)
     lazy: bool = True

@@ -195,19 +195,22 @@ class BaseClient(ServerOwner, Generation, Generic[ConfigT]):
 
     async def _ask(self, request: Request, on_retry: OnRetry) -> LLMOutput:
         """Ask in the first output mode that the server accepts, and validate the answer."""
+        failure: EngineError | None = None
         try:
             output = await self._retry(lambda: self._attempt(request), on_retry)
+        except StructuredOutputError as error:  # the server has validated the answer itself
+            failure, output = self._named(error), LLMOutput.failed(error)
         except RequestError as refusal:
-            mode = self._fallback.lower(request.output, request.mode)
-            if mode is None or refusal.status not in (400, 422):
+            mode = self._fallback.lower(request.output, request.mode, refusal)
+            if mode is None:
                 raise
             try:
                 return await self._ask(replace(request, mode=mode), on_retry)
-            except EngineError:
-                raise refusal from None
+            except EngineError as error:
+                raise error if error.final else refusal from None
         self._fallback.accepted(request.output, request.mode)
-        if request.output is not None:
-            output.error = self._parse(output, request)
+        problem = failure if request.output is None else self._parse(output, request)
+        output.error = problem and (failure or problem)
         return output
 
     async def _ask_again(self, request: Request, first: LLMOutput, on_retry: OnRetry) -> LLMOutput:
@@ -219,7 +222,9 @@ class BaseClient(ServerOwner, Generation, Generic[ConfigT]):
         try:
             messages = with_instruction(request.messages, correction)
             second = await self._ask(replace(request, messages=messages), on_retry)
-        except EngineError:
+        except EngineError as error:
+            if error.final:
+                raise
             return first
         if first.usage is not None:
             second.usage = first.usage + (second.usage or Usage())

@@ -17,6 +17,10 @@ class IdentityCache(Generic[T]):
     def __init__(self) -> None:
         self._entries: dict[tuple[int, ...], tuple[tuple[Any, ...], T]] = {}
 
+    def clear(self) -> None:
+        """Forget every value."""
+        self._entries.clear()
+
     def get(self, objects: tuple[Any, ...], compute: Callable[[], T]) -> T:
         """The value for some objects, computed when they are first seen.
 

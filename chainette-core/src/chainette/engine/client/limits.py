@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from time import monotonic
 
 from chainette.engine.config import EngineConfig
-from chainette.errors import EngineError, RequestError
+from chainette.errors import EngineError, OutputError, RequestError
 from chainette.types import Message
 from chainette.usage import Usage
 
@@ -224,7 +224,7 @@ class Limits:
 
     def failed(self, error: EngineError) -> None:
         """Record a failed attempt; a request that the engine refused was answered, too."""
-        if isinstance(error, RequestError):
+        if isinstance(error, RequestError | OutputError):
             self.answered_at = monotonic()
             self.failures = 0
         else:

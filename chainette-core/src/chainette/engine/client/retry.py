@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from email.utils import parsedate_to_datetime
 from time import monotonic, time
 from typing import TypeVar
 
 from chainette.engine.client.limits import Limits
 from chainette.engine.config import EngineConfig
-from chainette.errors import EngineDownError, EngineError, EngineUnreachableError, RateLimitError
+from chainette.errors import (
+    AuthenticationError,
+    EngineDownError,
+    EngineError,
+    EngineUnreachableError,
+    RateLimitError,
+)
 
 T = TypeVar("T")
 OnRetry = Callable[[EngineError, float], None]
@@ -34,11 +41,13 @@ class _Failures:
         since: Time of the first one, on the clock of `time.monotonic`.
         attempts: Attempts so far.
         counted: Those among them that count against `max_retries`.
+        keys_refused: Times that the server refused a key that it had accepted before.
     """
 
     since: float = field(default_factory=monotonic)
     attempts: int = 0
     counted: int = 0
+    keys_refused: int = 0
 
 
 class Retry:
@@ -70,13 +79,11 @@ class Retry:
             try:
                 return await attempt()
             except EngineError as error:
-                if failures is None:
-                    failures = _Failures()
-                    is_absent = isinstance(error, EngineUnreachableError)
-                    if self._max_retries == 0 or (is_absent and self._limits.answered_at is None):
-                        raise
+                failures = failures or _Failures()
                 failures.attempts += 1
-                if not error.transient:
+                if self._asks_too_long(error):
+                    raise EngineDownError(self._until(error)) from None
+                if self._is_hopeless(error, failures) or self._max_retries == 0:
                     raise
                 if down := self._is_down(error, failures):
                     raise EngineDownError(down) from None
@@ -85,12 +92,36 @@ class Retry:
                 failure = error
             await self._back_off(failure, failures.attempts, on_retry)
 
+    def _is_hopeless(self, error: EngineError, failures: _Failures) -> bool:
+        """Whether sending the request again cannot help.
+
+        A key that the server accepted before is tried once more; a second refusal is final.
+        """
+        if isinstance(error, EngineUnreachableError):
+            return failures.attempts == 1 and self._limits.answered_at is None
+        if error.transient or not isinstance(error, AuthenticationError):
+            return not error.transient
+        if self._limits.answered_at is None or not error.is_about_key:
+            return True
+        failures.keys_refused += 1
+        error.final = failures.keys_refused > min(self._max_retries, 1)
+        return error.final
+
+    def _asks_too_long(self, error: EngineError) -> bool:
+        return error.transient and (error.retry_after or 0.0) > self._patience
+
+    def _until(self, error: EngineError) -> str:
+        """The reason to give up on an engine that asks for a long wait, and when to come back."""
+        seconds = error.retry_after or 0.0
+        message = f"asks to wait {seconds:g} s, which is more than {self._patience:g} s"
+        with contextlib.suppress(OverflowError):
+            then = datetime.now(timezone.utc) + timedelta(seconds=seconds + 60)
+            message += f" (give_up_after); resume after {then:%Y-%m-%d %H:%M} UTC"
+        return f"{message}; last: {error}"
+
     def _is_down(self, error: EngineError, failures: _Failures) -> str:
         """The reason to give up on the engine, or an empty string."""
         patience = f"{self._patience:g} s (give_up_after)"
-        if error.retry_after is not None and error.retry_after > self._patience:
-            wait = f"asks to wait {error.retry_after:g} s"
-            return f"{wait}, which is more than {patience}; last: {error}"
         answered_at = self._limits.answered_at
         is_silent = answered_at is None or answered_at < failures.since
         if self._is_patient(error) and is_silent and not self._has_time(failures):

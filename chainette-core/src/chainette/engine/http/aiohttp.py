@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import os
 import ssl
+import sys
 from collections.abc import Mapping
 from functools import cache
 from typing import Any, NamedTuple
@@ -17,7 +18,7 @@ from urllib.request import getproxies, proxy_bypass
 import aiohttp
 import yarl
 
-from chainette.engine.http.transport import LOOPBACK, HTTPResponse, connection_error
+from chainette.engine.http.transport import LOOPBACK, HTTPResponse, connection_error, too_long
 from chainette.errors import EngineUnreachableError
 
 
@@ -91,10 +92,14 @@ class AiohttpTransport:
     Args:
         timeout: Maximum seconds of silence from the server.
         connect_timeout: Maximum seconds to connect.
+        max_bytes: Maximum bytes of an answer, decompressed.
     """
 
-    def __init__(self, *, timeout: float, connect_timeout: float) -> None:
+    def __init__(
+        self, *, timeout: float, connect_timeout: float, max_bytes: int = sys.maxsize
+    ) -> None:
         self._timeout, self._connect_timeout = timeout, connect_timeout
+        self._max_bytes = max_bytes
         self._session = aiohttp.ClientSession(
             # The engine limits the requests in flight.
             connector=_Connector(limit=0),
@@ -123,7 +128,7 @@ class AiohttpTransport:
                 proxy_headers=target.proxy_headers,
                 ssl=target.trusted,
             ) as response:
-                content = await response.read()
+                content = await self._whole(response.content)
                 return HTTPResponse(response.status, response.headers, content)
         except aiohttp.ClientHttpProxyError as error:
             what = f"the proxy {target.proxy} answered {error.status} {error.message}"
@@ -132,6 +137,16 @@ class AiohttpTransport:
             raise connection_error(
                 error, timeout=self._timeout, connect_timeout=self._connect_timeout
             ) from None
+
+    async def _whole(self, stream: aiohttp.StreamReader) -> bytes:
+        """Read a body, as aiohttp's own `read` does, up to the maximum."""
+        parts, left = [], self._max_bytes
+        while part := await stream.readany():
+            parts.append(part)
+            left -= len(part)
+            if left < 0:
+                raise too_long(self._max_bytes)
+        return b"".join(parts)
 
     def _target(self, url: str) -> _Target:
         """The target of a URL, determined once."""

@@ -3,39 +3,48 @@
 from __future__ import annotations
 
 import base64
-import json
 import logging
-import re
 from collections.abc import Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit, urlunsplit
+
+from typing_extensions import TypedDict
 
 from chainette.capabilities import Capabilities
 from chainette.engine.client.base import BaseClient, ConfigT
 from chainette.engine.client.per_loop import PerLoop
 from chainette.engine.client.retry import retry_after
 from chainette.engine.config import public_url
-from chainette.engine.http.transport import LOOPBACK, HttpxTransport, Transport, connection_error
+from chainette.engine.http.refusals import excerpt, read_refusal, refusal_error, reported_error
+from chainette.engine.http.transport import (
+    DECODED,
+    LOOPBACK,
+    HTTPResponse,
+    HttpxTransport,
+    Transport,
+    connection_error,
+)
 from chainette.errors import (
-    AuthenticationError,
     EngineConnectionError,
     EngineError,
     EngineTimeoutError,
     MissingAPIKeyError,
-    NotFoundError,
-    QuotaError,
-    RateLimitError,
     RequestError,
     ServerError,
 )
-from chainette.json_bytes import decode, encode
-from chainette.text import printable
+from chainette.json_bytes import decode, encode, without_lone_surrogates
 
 if TYPE_CHECKING:
     import httpx
 
 _logger = logging.getLogger(__name__)
+
+
+class _TransportLimits(TypedDict):
+    timeout: float
+    connect_timeout: float
+    max_bytes: int
 
 
 class BaseHTTPClient(BaseClient[ConfigT]):
@@ -49,6 +58,7 @@ class BaseHTTPClient(BaseClient[ConfigT]):
     Attributes:
         api_key: The API key without white space around it, or `None`.
         http: The `httpx.AsyncClient` that was passed, or `None`.
+        query: The query of the endpoint, such as `?api-version=1`, which every request has.
 
     Raises:
         MissingAPIKeyError: `needs_api_key` is set and there is no key.
@@ -60,6 +70,8 @@ class BaseHTTPClient(BaseClient[ConfigT]):
     """Environment variables of the API key, where the configuration has none."""
     needs_api_key: bool = False
     """Whether the server refuses every request without a key."""
+    pasted_paths: tuple[str, ...] = ()
+    """Ends of an endpoint that people paste with it and that requests bring themselves."""
 
     def __init__(
         self,
@@ -70,7 +82,7 @@ class BaseHTTPClient(BaseClient[ConfigT]):
     ) -> None:
         super().__init__(config, capabilities)
         address, self._login = _without_login(config.endpoint or self.default_endpoint)
-        self.base_url: str = address
+        self.base_url, self.query = split_endpoint(address, self.pasted_paths)
         self.api_key: str | None = self._find_key()
         login = self._login or ""
         self.secrets.keep(self.api_key or "", login, login.partition(":")[2], _basic(login))
@@ -136,13 +148,16 @@ class BaseHTTPClient(BaseClient[ConfigT]):
 
     def _make_transport(self) -> Transport:
         config = self.config
+        limits: _TransportLimits = {
+            "timeout": config.timeout,
+            "connect_timeout": config.connect_timeout,
+            "max_bytes": config.max_response_bytes,
+        }
         if self.http is None:
             from chainette.engine.http.aiohttp import AiohttpTransport
 
-            return AiohttpTransport(timeout=config.timeout, connect_timeout=config.connect_timeout)
-        return HttpxTransport(
-            self.http, timeout=config.timeout, connect_timeout=config.connect_timeout
-        )
+            return AiohttpTransport(**limits)
+        return HttpxTransport(self.http, **limits)
 
     async def send(self, method: str, path: str, body: Any = None) -> Any:
         """Send a request with JSON and return the JSON of the answer.
@@ -158,18 +173,18 @@ class BaseHTTPClient(BaseClient[ConfigT]):
         Raises:
             EngineConnectionError: The connection failed.
             EngineTimeoutError: The server did not answer in time.
-            ServerError: The answer is not JSON.
-            EngineError: The status is not 200; see `status_error`.
+            ServerError: The answer is not JSON, or too long.
+            EngineError: The status is not one of a success; see `status_error`.
         """
-        url = self.base_url + path
+        url = self.base_url + path + self.query
         content = body if body is None or isinstance(body, bytes) else encode(body)
         try:
             response = await self._transport.get().send(method, url, self._sent_headers, content)
-        except (EngineConnectionError, EngineTimeoutError) as error:
+        except (EngineConnectionError, EngineTimeoutError, ServerError) as error:
             raise _with_url(error, url) from None
         if _logger.isEnabledFor(logging.DEBUG):
             _logger.debug("%s %s: %d", method, public_url(url), response.status)
-        if response.status != 200:
+        if not 200 <= response.status < 300:
             raise self.status_error(
                 response.status, response.body, public_url(url), response.headers
             )
@@ -177,7 +192,7 @@ class BaseHTTPClient(BaseClient[ConfigT]):
         try:
             return decode(response.body)
         except ValueError:
-            raise self._not_json(response.body, public_url(url)) from None
+            return self._mended(response, public_url(url))
 
     def connection_error(self, error: BaseException, url: str) -> EngineError:
         """The exception for a request that an SDK could not send.
@@ -187,18 +202,50 @@ class BaseHTTPClient(BaseClient[ConfigT]):
             url: The request's URL, for the message.
 
         Returns:
-            `EngineUnreachableError`, `EngineTimeoutError` or `EngineConnectionError`.
+            `EngineUnreachableError`, `EngineTimeoutError` or `EngineConnectionError`; `ServerError`
+            for a body that cannot be decoded.
         """
         limits = {"timeout": self.config.timeout, "connect_timeout": self.config.connect_timeout}
         return _with_url(connection_error(error, **limits), url)
 
-    def _not_json(self, body: bytes, url: str) -> ServerError:
+    def _mended(self, response: HTTPResponse, url: str) -> Any:
+        """The JSON of a body that is not quite JSON: with half a surrogate pair, or bad UTF-8."""
+        text = response.body.decode("utf-8-sig", errors="replace")
+        try:
+            return decode(without_lone_surrogates(text))
+        except ValueError:
+            raise self._not_json(response, url) from None
+
+    def _not_json(self, response: HTTPResponse, url: str) -> ServerError:
         """The exception for a body that is not JSON."""
-        excerpt = _excerpt(self.scrub(body.decode(errors="replace")))
-        error = ServerError(f"{url} answered 200 with a body that is not JSON: {excerpt}")
+        body = response.body
+        encoding = response.headers.get("content-encoding", "identity").lower()
+        shown = excerpt(self.scrub(body.decode(errors="replace")))
+        if encoding not in DECODED:
+            shown = f"it has the Content-Encoding {encoding}, for which nothing asked"
+        message = f"{url} answered {response.status} with a body that is not JSON: {shown}"
+        error = ServerError(message)
         is_cut = body.lstrip()[:1] in (b"{", b"[")
         # A server that has never sent anything else does not have this API.
-        error.transient = is_cut or self.limits.answered_at is not None
+        error.transient = is_cut or (self.limits.answered_at is not None and encoding in DECODED)
+        return error
+
+    def error_in(self, answer: Any) -> EngineError | None:
+        """The exception for a success whose body is an error, as gateways send it.
+
+        Args:
+            answer: The body, decoded.
+
+        Returns:
+            The exception that the error's own code has as a status, or `None` if it is not one.
+        """
+        status = reported_error(answer)
+        if status is None:
+            return None
+        url = public_url(self.base_url)
+        error = self.status_error(status, encode(answer), url, {})
+        text = str(error)
+        error.args = (text.replace(f"answered {status}", f"answered 200 with error {status}", 1),)
         return error
 
     def _obey(self, headers: Mapping[str, str]) -> None:
@@ -218,36 +265,21 @@ class BaseHTTPClient(BaseClient[ConfigT]):
             headers: The answer's headers, for `Retry-After` and the like; names in lower case.
 
         Returns:
-            `AuthenticationError` for 401 and 403, `NotFoundError` for 404, `QuotaError` for 402
-            and for 429 with the code `insufficient_quota` (OpenAI docs, "Error codes"),
-            `RateLimitError` for 429, `ServerError` for 408 and 5xx, else `RequestError`; its
-            `transient` decides whether the request is sent again, after `retry_after` seconds.
+            `QuotaError` for 402 and where the body says that nothing is left to spend,
+            `RefusalError` where a content filter refuses the prompt, `StructuredOutputError` where
+            the server found the model's JSON wrong; else `AuthenticationError` for 401 and 403,
+            `NotFoundError` for 404, `RateLimitError` for 429, `ServerError` for 408 and 5xx, else
+            `RequestError`. Its `transient` decides whether the request is sent again, after
+            `retry_after` seconds; `x-should-retry` is obeyed.
         """
-        error = self._status_class(status, body, url)
-        if error.transient:
-            error.retry_after = retry_after(headers)
-        return error
-
-    def _status_class(self, status: int, body: bytes, url: str) -> EngineError:
         if 300 <= status < 400:
             return RequestError(f"{url} redirects ({status}), which is refused", status=status)
         # Scrubbed before it is shortened: half a secret would not be found.
-        reason = _server_message(self.scrub(body.decode(errors="replace")))
-        message = f"{url} answered {status}: {reason}"
-        if status in (401, 403):
-            hint = "check the engine's API key (api_key_env)"
-            return AuthenticationError(f"{message}; {hint}", status=status)
-        if status == 404:
-            hint = "check the engine's model and endpoint (most endpoints end in /v1)"
-            return NotFoundError(f"{message}; {hint}", status=status)
-        if status == 402 or (status == 429 and "insufficient_quota" in _codes(body)):
-            return QuotaError(f"{message}; look at the plan and billing", status=status)
-        if status == 429:
-            return RateLimitError(message, status=status)
-        if status >= 500 or status == 408:
-            return ServerError(message, status=status)
-        error = RequestError(message, status=status)
-        error.transient = status in (409, 425)
+        refusal = read_refusal(self.scrub(body.decode(errors="replace")))
+        said = f"{url} answered {status}: {refusal.message}"
+        error = refusal_error(status, refusal, said, headers)
+        if isinstance(error, RequestError):
+            error.param = refusal.param
         return error
 
 
@@ -255,6 +287,21 @@ def _with_url(error: EngineError, url: str) -> EngineError:
     hint = "; is the server running, and is the endpoint right?" if error.unusable else ""
     error.args = (f"{public_url(url)}: {error}{hint}",)
     return error
+
+
+def split_endpoint(endpoint: str, pasted_paths: tuple[str, ...] = ()) -> tuple[str, str]:
+    """Split an endpoint into the base of all paths and the query that follows them.
+
+    Args:
+        endpoint: The endpoint, as people write it.
+        pasted_paths: Ends of its path to leave out, the longest first.
+    """
+    parts = urlsplit(endpoint)
+    path = parts.path.rstrip("/")
+    pasted = next(filter(path.endswith, pasted_paths), "")
+    path = path.removesuffix(pasted).rstrip("/")
+    query = f"?{parts.query}" if parts.query else ""
+    return urlunsplit(parts._replace(path=path, query="", fragment="")), query
 
 
 def _without_login(url: str) -> tuple[str, str | None]:
@@ -266,33 +313,3 @@ def _without_login(url: str) -> tuple[str, str | None]:
 
 def _basic(login: str) -> str:
     return base64.b64encode(login.encode()).decode()
-
-
-def _server_message(body: str) -> str:
-    """The server's message, from the forms of error bodies that servers use."""
-    try:
-        answer = json.loads(body)
-    except (ValueError, RecursionError):
-        return _excerpt(body)
-    for key in ("error", "message", "detail"):
-        if isinstance(answer, dict) and key in answer:
-            answer = answer[key]
-    return _shortened(answer if isinstance(answer, str) else json.dumps(answer), limit=1000)
-
-
-def _codes(body: bytes) -> tuple[Any, ...]:
-    """The `code` and the `type` of an error, as OpenAI's API gives them."""
-    try:
-        error = json.loads(body)["error"]
-        return error.get("code"), error.get("type")
-    except (ValueError, RecursionError, LookupError, TypeError, AttributeError):
-        return ()
-
-
-def _excerpt(body: str) -> str:
-    return _shortened(re.sub(r"<(script|style).*?</\1>|<[^>]*>", " ", body[:20_000]))
-
-
-def _shortened(text: str, limit: int = 300) -> str:
-    text = printable(text)
-    return text[:limit] + "…" if len(text) > limit else text or "(an empty body)"

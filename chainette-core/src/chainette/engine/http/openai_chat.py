@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 from chainette.engine.client.base import ConfigT
 from chainette.engine.client.identity_cache import IdentityCache
 from chainette.engine.client.request import Request, with_instruction
 from chainette.engine.http.client import BaseHTTPClient
-from chainette.errors import ServerError
+from chainette.engine.http.completions import BrokenOffError, read_completion, read_usage
+from chainette.engine.http.parameters import MAX_LESSONS, LearntParameters
+from chainette.errors import EngineError, RequestError, ServerError
 from chainette.json_bytes import encode
-from chainette.types import Completion, LLMOutput, Message, SamplingParams
-from chainette.usage import Usage
+from chainette.types import LLMOutput, Message, SamplingParams
+
+T = TypeVar("T")
 
 
 class OpenAIChatClient(BaseHTTPClient[ConfigT]):
@@ -27,9 +31,16 @@ class OpenAIChatClient(BaseHTTPClient[ConfigT]):
     """Name of the token limit in the body; OpenAI's own servers call it `max_completion_tokens`
     (OpenAI API reference, "Create chat completion")."""
 
+    pasted_paths = ("/chat/completions", "/completions", "/responses", "/models")
+
     @cached_property
     def _constants(self) -> IdentityCache[bytes]:
         return IdentityCache()
+
+    @cached_property
+    def parameters(self) -> LearntParameters:
+        """What the model's refusals have taught about sampling parameters; `apply` uses it."""
+        return LearntParameters(self.config.drop_unsupported_params, self.warn_once)
 
     async def list_models(self) -> list[str] | None:
         """Names of the models that `GET {endpoint}/models` lists."""
@@ -37,7 +48,39 @@ class OpenAIChatClient(BaseHTTPClient[ConfigT]):
         return model_names(await self.send("GET", "/models"))
 
     async def _chat(self, request: Request) -> LLMOutput:
-        return self.read_answer(await self.send("POST", "/chat/completions", self.body(request)))
+        try:
+            answer = await self.send("POST", "/chat/completions", self.body(request))
+        except RequestError as refusal:
+            answer = await self.learning(
+                request,
+                refusal,
+                lambda: self.send("POST", "/chat/completions", self.body(request)),
+            )
+        return self.read_answer(answer)
+
+    async def learning(
+        self, request: Request, refusal: RequestError, again: Callable[[], Awaitable[T]]
+    ) -> T:
+        """Learn which sampling parameters the model refuses, and send a request without them.
+
+        Args:
+            request: The request.
+            refusal: The first refusal.
+            again: Sends the request again, as `parameters` has it now.
+
+        Raises:
+            RequestError: The refusal has another reason, or the engine may not leave out
+                parameters (`drop_unsupported_params`); then the error is final.
+        """
+        for _ in range(MAX_LESSONS):
+            if not self.parameters.learn(refusal, self.sampling_fields(request.sampling)):
+                raise refusal
+            self._constants.clear()
+            try:
+                return await again()
+            except RequestError as error:
+                refusal = error
+        raise refusal
 
     def body(self, request: Request) -> bytes:
         """The body of a request, as JSON; only the conversation is encoded for every row."""
@@ -46,7 +89,10 @@ class OpenAIChatClient(BaseHTTPClient[ConfigT]):
     def _constant(self, request: Request) -> bytes:
         """The end of the body, the same for all rows of a step."""
         same = (request.sampling, request.output, request.mode, self.model)
-        return self._constants.get(same, lambda: encode(self.body_fields(request))[1:])
+        return self._constants.get(same, lambda: encode(self._fields(request))[1:])
+
+    def _fields(self, request: Request) -> dict[str, Any]:
+        return self.parameters.apply(self.body_fields(request))
 
     def body_fields(self, request: Request) -> dict[str, Any]:
         """The fields of the body beside the conversation; a backend may extend them.
@@ -108,16 +154,28 @@ class OpenAIChatClient(BaseHTTPClient[ConfigT]):
             answer: The body, decoded.
 
         Raises:
-            ServerError: It is not a chat completion.
+            ServerError: It is not a chat completion, or was broken off.
+            EngineError: It is an error, which its code sorts as a status would.
         """
         try:
-            completions = [_completion(choice) for choice in answer["choices"]]
-            usage = _usage(answer.get("usage"))
+            completions = [read_completion(choice) for choice in answer["choices"]]
+        except BrokenOffError as error:
+            raise self._broken_off(answer, str(error)) from None
         except (KeyError, TypeError, AttributeError, ValueError):
             completions = []
         if not completions:
-            raise unreadable("chat completion", answer)
-        return LLMOutput(outputs=completions, usage=usage)
+            raise self.error_in(answer) or unreadable("chat completion", answer)
+        return LLMOutput(outputs=completions, usage=read_usage(answer.get("usage")))
+
+    def _broken_off(self, answer: Any, reason: str) -> EngineError:
+        """The exception for an answer that the server did not finish.
+
+        OpenRouter puts the error of the server behind it into the choice (OpenRouter docs,
+        "Errors").
+        """
+        reported = (self.error_in(choice) for choice in answer["choices"])
+        message = f"the server broke the answer off (finish_reason {reason})"
+        return next(filter(None, reported), None) or ServerError(message)
 
 
 def model_names(answer: Any) -> list[str] | None:
@@ -143,37 +201,9 @@ def unreadable(kind: str, answer: Any) -> ServerError:
         answer: The body, decoded; the message quotes its start.
 
     Returns:
-        An exception to raise, transient where the body is an error of a server behind the server.
+        An exception to raise, transient where the body is an error of a server behind the server,
+        or an answer without a completion.
     """
     error = ServerError(f"the server's answer is not a {kind}: {str(answer)[:300]}")
-    error.transient = isinstance(answer, dict) and "error" in answer
+    error.transient = isinstance(answer, dict) and ("error" in answer or "choices" in answer)
     return error
-
-
-def _completion(choice: dict[str, Any]) -> Completion:
-    message = choice["message"]
-    finish_reason = choice.get("finish_reason")
-    text = message.get("content") or ""
-    if not isinstance(text, str):
-        raise TypeError("the content is not text")
-    if refusal := message.get("refusal"):
-        text, finish_reason = refusal, "refusal"
-    return Completion(
-        text=text,
-        # The field was renamed from reasoning_content to reasoning; servers send either.
-        reasoning_content=message.get("reasoning") or message.get("reasoning_content"),
-        finish_reason=finish_reason,
-    )
-
-
-def _usage(usage: dict[str, Any] | None) -> Usage | None:
-    if not usage:
-        return None
-    prompt_details = usage.get("prompt_tokens_details") or {}
-    completion_details = usage.get("completion_tokens_details") or {}
-    return Usage(
-        prompt_tokens=int(usage.get("prompt_tokens") or 0),
-        completion_tokens=int(usage.get("completion_tokens") or 0),
-        reasoning_tokens=int(completion_details.get("reasoning_tokens") or 0),
-        cached_tokens=int(prompt_details.get("cached_tokens") or 0),
-    )

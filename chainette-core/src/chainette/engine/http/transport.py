@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
@@ -11,6 +12,7 @@ from chainette.errors import (
     EngineConnectionError,
     EngineTimeoutError,
     EngineUnreachableError,
+    ServerError,
 )
 
 if TYPE_CHECKING:
@@ -21,17 +23,20 @@ LOOPBACK = ("127.0.0.1", "localhost", "::1")
 NO_PROXY = dict.fromkeys(("all://127.0.0.1", "all://localhost", "all://[::1]"))
 """A value for httpx's `mounts`: the environment's proxies are not meant for this machine."""
 
+DECODED = ("identity", "gzip", "x-gzip", "deflate", "")
+"""Content encodings that every transport asks for and decodes (RFC 9110, 8.4.1)."""
 
 _CONNECT_TIMEOUTS = frozenset({"ConnectTimeout", "ConnectionTimeoutError"})
 _TIMEOUTS = frozenset({"TimeoutException", "ServerTimeoutError", "TimeoutError"})
 _REFUSALS = frozenset({"ConnectError", "ClientConnectorError", "ConnectionRefusedError"})
+_ENCODINGS = frozenset({"ContentEncodingError", "DecodingError"})
 _SSL_OBJECT = re.compile(r" ssl:(<[^>]*>|\w+)")
 """A part of aiohttp's messages, the name of an object."""
 
 
 def connection_error(
     error: BaseException, *, timeout: float, connect_timeout: float
-) -> EngineConnectionError | EngineTimeoutError:
+) -> EngineConnectionError | EngineTimeoutError | ServerError:
     """The exception for a request that was not answered, whatever library sent it.
 
     aiohttp, httpx and httpx2 have classes of different names for the same failures; the names are
@@ -50,7 +55,29 @@ def connection_error(
         return EngineTimeoutError(f"no answer for {timeout:g} s")
     if names & _REFUSALS:
         return EngineUnreachableError(f"cannot connect: {message}")
+    causes = {cls.__name__ for cls in type(error.__cause__).__mro__}
+    if (names | causes) & _ENCODINGS:
+        return not_decoded(message)
     return EngineConnectionError(f"the connection failed: {message}")
+
+
+def not_decoded(message: str) -> ServerError:
+    """The exception for an answer in a content encoding that cannot be decoded."""
+    error = ServerError(f"the answer cannot be decoded (its Content-Encoding): {message}")
+    error.transient = False
+    return error
+
+
+def too_long(limit: int) -> ServerError:
+    """The exception for an answer of more bytes than allowed.
+
+    Args:
+        limit: Maximum bytes.
+    """
+    message = f"the answer is longer than {limit} bytes (max_response_bytes={limit})"
+    error = ServerError(f"{message}: ask for less, or raise it")
+    error.transient = False
+    return error
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +107,7 @@ class Transport(Protocol):
             EngineUnreachableError: No connection could be made.
             EngineConnectionError: The connection broke.
             EngineTimeoutError: The server was silent for too long.
+            ServerError: The answer is too long, or cannot be decoded.
         """
 
     async def aclose(self) -> None:
@@ -93,16 +121,23 @@ class HttpxTransport:
         client: The client, used as it is; its owner closes it.
         timeout: Maximum seconds of silence from the server, for messages.
         connect_timeout: Maximum seconds to connect, for messages.
+        max_bytes: Maximum bytes of an answer, decompressed.
     """
 
     def __init__(
-        self, client: httpx.AsyncClient, *, timeout: float, connect_timeout: float
+        self,
+        client: httpx.AsyncClient,
+        *,
+        timeout: float,
+        connect_timeout: float,
+        max_bytes: int = sys.maxsize,
     ) -> None:
         import httpx
 
         self._httpx = httpx
         self._client = client
         self._timeout, self._connect_timeout = timeout, connect_timeout
+        self._max_bytes = max_bytes
 
     async def send(
         self, method: str, url: str, headers: Mapping[str, str], body: bytes | None
@@ -110,12 +145,19 @@ class HttpxTransport:
         """Send a request; see `Transport.send`."""
         httpx = self._httpx
         try:
-            response = await self._client.request(method, url, headers=headers, content=body)
+            async with self._client.stream(method, url, headers=headers, content=body) as response:
+                content, left = [], self._max_bytes
+                async for part in response.aiter_bytes():
+                    content.append(part)
+                    left -= len(part)
+                    if left < 0:
+                        raise too_long(self._max_bytes)
+                whole = b"".join(content)
+                return HTTPResponse(response.status_code, response.headers, whole)
         except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as error:
             raise connection_error(
                 error, timeout=self._timeout, connect_timeout=self._connect_timeout
             ) from None
-        return HTTPResponse(response.status_code, response.headers, response.content)
 
     async def aclose(self) -> None:
         """Close nothing: the client belongs to the caller."""

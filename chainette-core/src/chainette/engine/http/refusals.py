@@ -1,0 +1,260 @@
+"""Errors that a server reports, sorted by what they say: an HTTP status alone is too coarse."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from chainette.engine.client.retry import retry_after
+from chainette.errors import (
+    AuthenticationError,
+    EngineError,
+    NotFoundError,
+    QuotaError,
+    RateLimitError,
+    RefusalError,
+    RequestError,
+    ServerError,
+    StructuredOutputError,
+)
+from chainette.text import printable
+
+_QUOTA_CODES = frozenset(
+    (
+        "insufficient_quota",  # OpenAI docs, "Error codes"; many other servers
+        "billing_hard_limit_reached",  # OpenAI
+        "billing_not_active",  # OpenAI
+        "billing_error",  # Anthropic docs, "Errors"
+        "exceeded_current_quota_error",  # Moonshot docs, "Error description"
+        "insufficient_balance",  # DeepSeek's compatible hosts
+        "insufficient_credits",
+        "insufficient_funds",
+        "arrearage",  # Alibaba Model Studio docs, "Error codes"
+        "payment_required",
+    )
+)
+"""Codes and types of errors of an account that has nothing left to spend."""
+_QUOTA_WORDS = re.compile(
+    r"credit balance is too low"  # Anthropic, with status 400
+    r"|key limit exceeded"  # OpenRouter, with status 403
+    r"|check your plan and billing"  # OpenAI and Gemini, with status 429
+    r"|insufficient (account )?(balance|credits?|funds)|(out of|requires more|not enough) credits"
+    r"|billing hard limit|account (is )?(suspended|in arrears|overdue)|exceeded .{0,40}spend",
+    re.IGNORECASE,
+)
+_LATER = re.compile(r"(?:retry|try again) in (\d[\d.]*) ?(ms|s\b|sec)", re.IGNORECASE)
+"""Gemini writes the words about billing for limits per minute too, and then says when to return."""
+LONGEST_QUOTE = 600
+"""A longer message may quote the prompt, whose words say nothing about the account."""
+_FILTER_CODES = frozenset(
+    (
+        "content_filter",  # Azure OpenAI docs, "Content filtering"
+        "responsibleaipolicyviolation",  # its inner error
+        "content_policy_violation",  # OpenAI
+        "invalid_prompt",  # OpenAI, for prompts that its policy forbids
+        "data_inspection_failed",  # Alibaba Model Studio docs, "Error codes"
+        "datainspectionfailed",
+        "1301",  # Z.ai docs, "Errors"
+    )
+)
+"""Codes of errors of a content filter that refuses one prompt."""
+_FILTER_WORDS = re.compile(
+    r"content management policy|your input was flagged|considered high risk|content exists risk"
+    r"|requires moderation",
+    re.IGNORECASE,
+)
+_FAILED_JSON = frozenset(("json_validate_failed",))
+"""Codes of an answer that the server itself found not to be the JSON that was asked for (Groq
+docs, "Structured Outputs", error handling)."""
+_STATUS_OF = {
+    "invalid_api_key": 401, "authentication_error": 401, "unauthenticated": 401,
+    "unauthorized": 401, "permission_error": 403, "permission_denied": 403,
+    "not_found_error": 404, "model_not_found": 404, "not_found": 404, "notfounderror": 404,
+    "rate_limit_exceeded": 429, "rate_limit_error": 429, "resource_exhausted": 429,
+    "too_many_requests": 429, "invalid_request_error": 400, "invalid_argument": 400,
+    "badrequesterror": 400, "request_too_large": 413,
+}  # fmt: skip
+"""Statuses that belong to codes and types of errors, for servers that answer 200."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """An error as a server describes it.
+
+    Attributes:
+        message: The server's message, for people; not scrubbed.
+        codes: Its codes, types and inner codes, in lower case.
+        status: The status that the body names, or `None`.
+        param: The parameter that it is about, or `None`.
+        draft: The model's text that the server found wrong, or `None`.
+        is_page: Whether it is a web page, as firewalls and proxies send it.
+    """
+
+    message: str
+    codes: frozenset[str] = frozenset()
+    status: int | None = None
+    param: str | None = None
+    draft: str | None = None
+    is_page: bool = False
+
+    @property
+    def is_quota(self) -> bool:
+        """Whether the account has nothing left to spend."""
+        return bool(self.codes & _QUOTA_CODES)
+
+    @property
+    def sounds_like_quota(self) -> bool:
+        """Whether the message says so, and does not say when to return."""
+        short = self.message[: LONGEST_QUOTE + 1]
+        is_quote = len(short) > LONGEST_QUOTE
+        return not is_quote and bool(_QUOTA_WORDS.search(short)) and not self.wait
+
+    @property
+    def is_filter(self) -> bool:
+        """Whether a content filter refuses the prompt."""
+        short = self.message[:LONGEST_QUOTE]
+        return bool(self.codes & _FILTER_CODES or _FILTER_WORDS.search(short))
+
+    @property
+    def wait(self) -> float | None:
+        """Seconds that the message asks to wait, or `None`."""
+        found = _LATER.search(self.message)
+        if not found:
+            return None
+        return float(found[1].rstrip(".")) * (0.001 if found[2] == "ms" else 1.0)
+
+
+def read_refusal(body: str) -> Refusal:
+    """Read the body of an error, from the forms that servers use."""
+    try:
+        answer = json.loads(body)
+    except (ValueError, RecursionError):
+        return Refusal(excerpt(body), is_page=body.lstrip().startswith("<"))
+    if isinstance(answer, list) and len(answer) == 1:  # Gemini's compatible endpoint
+        answer = answer[0]
+    levels, found = [answer], answer
+    for key in ("error", "message", "detail"):
+        if isinstance(found, dict) and key in found:
+            found = found[key]
+            levels.append(found)
+    message = found if isinstance(found, str) else json.dumps(found)
+    objects = [level for level in levels if isinstance(level, dict)]
+    # OpenRouter: "Provider returned error", and the provider's words (OpenRouter docs, "Errors").
+    if raw := _first_text(_objects([each.get("metadata") for each in objects]), "raw"):
+        message = f"{message}: {raw}"
+    inner = [value for each in objects for key, value in each.items() if key in _INNER]
+    codes = [each.get(key) for each in (*objects, *_objects(inner)) for key in _CODES]
+    draft = _first_text(objects, "failed_generation")
+    names = frozenset(str(code).lower() for code in codes if isinstance(code, str | int))
+    status = next(filter(None, map(_status, codes)), None)
+    return Refusal(
+        shortened(message, limit=1000), names, status, _first_text(objects, "param"), draft
+    )
+
+
+_INNER = ("innererror", "inner_error")
+_CODES = ("code", "status", "status_code", "type")
+
+
+def _objects(values: list[Any]) -> list[dict[str, Any]]:
+    return [value for value in values if isinstance(value, dict)]
+
+
+def _first_text(objects: list[dict[str, Any]], key: str) -> str | None:
+    return next((each[key] for each in objects if isinstance(each.get(key), str)), None)
+
+
+def _status(code: Any) -> int | None:
+    """The HTTP status that a code is, or that belongs to it."""
+    if isinstance(code, str) and not code.isdecimal():
+        return _STATUS_OF.get(code.lower())
+    if isinstance(code, bool) or not isinstance(code, int | str):
+        return None
+    return int(code) if len(str(code)) == 3 and 400 <= int(code) < 600 else None
+
+
+def reported_error(answer: Any) -> int | None:
+    """The status of an error that is the body of a success, or `None` if it is not one.
+
+    OpenRouter answers 200 where it had begun to wait for the model (OpenRouter docs, "Errors");
+    older versions of vLLM have the error at the top (`object: error`).
+
+    Args:
+        answer: The body, decoded.
+
+    Returns:
+        The status of the error: its code, what belongs to its code, or else 502.
+    """
+    is_error = isinstance(answer, dict) and (answer.get("error") or answer.get("object") == "error")
+    if not is_error:
+        return None
+    return read_refusal(json.dumps(answer)).status or 502
+
+
+def refusal_error(
+    status: int, refusal: Refusal, said: str, headers: Mapping[str, str]
+) -> EngineError:
+    """The exception for an error of a server.
+
+    Args:
+        status: The HTTP status, or that of an error in the body of a success.
+        refusal: The error.
+        said: The beginning of the message: where it comes from, and the server's words.
+        headers: The answer's headers; their names in lower case.
+
+    Returns:
+        An exception; its `transient` decides whether the request is sent again.
+    """
+    error = _final_error(status, refusal, said) or _passing_error(status, said)
+    error.status = status
+    # OpenAI's SDKs obey this header before anything else.
+    asked = headers.get("x-should-retry")
+    if asked in ("true", "false") and not error.final:
+        error.transient = asked == "true"
+    if error.transient:
+        wait = retry_after(headers)
+        error.retry_after = refusal.wait if wait is None and status == 429 else wait
+    return error
+
+
+def _final_error(status: int, refusal: Refusal, said: str) -> EngineError | None:
+    """The exception for an error that the same request has again."""
+    is_known = status in (400, 401, 403, 429)
+    if status == 402 or refusal.is_quota or (is_known and refusal.sounds_like_quota):
+        return QuotaError(f"{said}; look at the plan and billing")
+    if status in (400, 403) and refusal.is_filter:
+        return RefusalError(f"no answer (content_filter): {said}")
+    if status == 400 and refusal.codes & _FAILED_JSON:
+        return StructuredOutputError(said, raw_text=refusal.draft)
+    if status in (401, 403):
+        error = AuthenticationError(f"{said}; check the engine's API key (api_key_env)")
+        error.is_about_key = status == 401 or not refusal.is_page
+        return error
+    if status == 404:
+        hint = "check the engine's model and endpoint (most endpoints end in /v1)"
+        return NotFoundError(f"{said}; {hint}")
+    return None
+
+
+def _passing_error(status: int, said: str) -> EngineError:
+    if status == 429:
+        return RateLimitError(said)
+    if status >= 500 or status == 408:
+        return ServerError(said)
+    error = RequestError(said)
+    error.transient = status in (409, 425)
+    return error
+
+
+def excerpt(body: str) -> str:
+    """The beginning of a text, without its tags."""
+    return shortened(re.sub(r"<(script|style).*?</\1>|<[^>]*>", " ", body[:20_000]))
+
+
+def shortened(text: str, limit: int = 300) -> str:
+    """A text for a message, on one line."""
+    text = printable(text)
+    return text[:limit] + "…" if len(text) > limit else text or "(an empty body)"
