@@ -45,12 +45,12 @@ def read_csv(file: TextIO, name: str, delimiter: str | None = None) -> Iterator[
     check_columns([column for column in names if column], name)
     for line, record in records:
         place, error = f"{name}:{line}", None
-        if any(record[len(names) :]):
+        if len(record) > len(names) and any(record[len(names) :]):
             error = InputError(f"{place}: more values than the {len(names)} columns")
-        cells: list[str | None] = [cell or None for cell in record]
-        cells += [None] * (len(names) - len(cells))
-        # A column without a name is the index that data frames write.
-        value = {key: cell for key, cell in zip(names, cells, strict=False) if key}
+        value = {key: cell or None for key, cell in zip(names, record, strict=False)}
+        if len(record) < len(names):
+            value |= dict.fromkeys(names[len(record) :])
+        value.pop("", None)  # a column without a name is the index that data frames write
         yield value, place, error
 
 
