@@ -13,7 +13,9 @@ from chainette.plugins import discovery
 from chainette.registry import engines as registry
 from hypothesis import settings
 
+settings.register_profile("tests", deadline=None)  # other tests run at the same time
 settings.register_profile("fuzz", max_examples=15_000, deadline=None)
+settings.load_profile("tests")
 _numbers = itertools.count()
 
 MakePlugin = Callable[..., str]
