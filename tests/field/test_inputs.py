@@ -241,6 +241,13 @@ def test_an_engine_in_place_of_its_name_is_refused_with_the_name() -> None:
         Step(**STEP | {"engine_name": 3})
 
 
+@pytest.mark.parametrize("field", ["user_prompt", "system_prompt"])
+@pytest.mark.parametrize("prompt", [None, b"{{ text }}", ["{{ text }}"]])
+def test_a_prompt_that_is_not_a_text_is_refused(field: str, prompt: Any) -> None:
+    with pytest.raises(ChainError, match=rf"step 's', {field}: give a text, not "):
+        Step(**STEP | {field: prompt})
+
+
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
@@ -262,6 +269,7 @@ def test_a_wrong_sampling_parameter_is_one_message(fields: Any, message: str) ->
     [
         ("Classify {text}", "Classify {{ text }}"),
         ("Classify { text }", "Classify {{ text }}"),
+        ("Classify ${text}", "'Classify {{ text }}'"),
         ("Classify {chain_input.text!r}, {other}", "Classify {{ chain_input.text }}, {other}"),
         ('{"label": "x"} for {text:>5}', '{"label": "x"} for {{ text }}'),
     ],
@@ -302,4 +310,4 @@ def test_several_completions_of_a_step_are_refused() -> None:
     with pytest.raises(ChainError, match=r"n=3 would pay for 3 completions and keep one.*generate"):
         Step(**STEP, sampling=SamplingParams(n=3))
     with pytest.raises(ChainetteError, match="sampling is a dict"):
-        Step(**STEP, sampling={"n": 1})
+        Step(**STEP, sampling={"n": 1})  # type: ignore[arg-type]

@@ -21,7 +21,9 @@ from chainette.pipeline.sandbox import (
 )
 from chainette.text import did_you_mean
 
-_BRACES = re.compile(r"(?<![{\w])\{\s*((?P<name>[A-Za-z_]\w*)[\w.]*)\s*(![rsa])?(:[^{}]*)?\}(?!\})")
+_BRACES = re.compile(
+    r"(?<![{\w$])\$?\{\s*((?P<name>[A-Za-z_]\w*)[\w.]*)\s*(![rsa])?(:[^{}]*)?\}(?!\})"
+)
 """A name in single braces, as in an f-string."""
 _environment = cache(PromptEnvironment)
 
@@ -37,10 +39,12 @@ class PromptTemplate:
         where: Name of the template in messages, such as `step 'a', user_prompt`.
 
     Raises:
-        ChainError: The template is not valid Jinja2.
+        ChainError: The template is not a text, or not valid Jinja2.
     """
 
     def __init__(self, source: str, where: str) -> None:
+        if not isinstance(source, str):
+            raise ChainError(f"{where}: give a text, not {type(source).__name__}")
         self.where = where
         self._source = source
         try:
@@ -133,7 +137,9 @@ class PromptTemplate:
         except Exception as error:  # an expression in the template can raise anything
             raise ChainError(f"{self.where}: {type(error).__name__}: {error}") from None
         if len(text) > MAX_PROMPT:
-            raise ChainError(f"{self.where}: a text of more than {MAX_PROMPT:,} characters")
+            raise ChainError(
+                f"{self.where}: it makes a text of more than {MAX_PROMPT:,} characters"
+            )
         if not text.isascii():
             self._check_encoding(text)
         return text

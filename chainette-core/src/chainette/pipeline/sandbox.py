@@ -62,7 +62,7 @@ class PromptEnvironment(ImmutableSandboxedEnvironment):
             bits = left.bit_length()
             most = bits * right if operator == "**" else bits + right.bit_length()
             if most > MAX_BITS:
-                raise SecurityError(f"a number of more than {MAX_BITS:,} bits")
+                raise SecurityError(f"it makes a number of more than {MAX_BITS:,} bits")
         return super().call_binop(context, operator, left, right)
 
     def call(__self, __context: Context, __obj: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: N805
@@ -160,7 +160,7 @@ def _join(
 
 def _check_size(size: int) -> None:
     if size > MAX_PROMPT:
-        raise SecurityError(f"a text of more than {MAX_PROMPT:,} characters")
+        raise SecurityError(f"it makes a text of more than {MAX_PROMPT:,} characters")
 
 
 def _check_format(text: str) -> None:
