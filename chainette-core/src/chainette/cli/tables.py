@@ -80,7 +80,7 @@ def _cost(run: Run) -> str:
 
 def _cell(value: Any) -> str:
     """One line for each field."""
-    fields = dict(value) if hasattr(value, "model_fields") else {"": value}
+    fields = dict(value) if isinstance(value, BaseModel) else {"": value}
     return "\n".join(
         f"{key}: {_text(item)}" if key else _text(item) for key, item in fields.items()
     )
