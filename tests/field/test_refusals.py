@@ -67,6 +67,7 @@ NOTHING_LEFT = {
     "LiteLLM for DeepSeek": error(400, "Insufficient Balance", code="invalid_request_error"),
     "Moonshot": error(429, "Your account is suspended", type="exceeded_current_quota_error"),
     "Alibaba": error(400, "Access denied", code="Arrearage"),
+    "a gateway": error(403, "用户额度不足", code="insufficient_user_quota"),
     "a plain text": Reply(status=403, body=b"Insufficient account balance"),
 }
 
@@ -143,6 +144,39 @@ def test_a_page_of_a_firewall_fails_only_its_row(
     assert (run.stopped, run.counts.ok, run.counts.failed) == (None, 5, 1)
 
 
+GEMINI = b"""[{"error": {"code": 400, "message": "API key not valid. Please pass a valid API key.",
+"status": "INVALID_ARGUMENT", "details": [{"reason": "API_KEY_INVALID"}]}}]"""
+SCALEWAY = b'{"error": "MODEL_NOT_FOUND", "status": 422, "message": "No model of that name"}'
+BY_WORDS = {
+    "Gemini's key": (Reply(status=400, body=GEMINI), AuthenticationError, "API key not valid"),
+    "a key's code": (error(400, "No", code="invalid_api_key"), AuthenticationError, "No"),
+    "Scaleway's model": (Reply(status=422, body=SCALEWAY), NotFoundError, "No model of that name"),
+    "Mistral's model": (error(400, "Invalid model: m", type="invalid_model"), NotFoundError, ": m"),
+    "OpenRouter's code of many uses": (
+        error(400, "context length exceeded", code="invalid_prompt"),
+        RequestError,
+        "context length",
+    ),
+    "a code and no message": (Reply(status=400, body=b'{"error": "no"}'), RequestError, "no"),
+    "a null message": (
+        Reply(status=400, body=b'{"error": {"message": null, "code": null}}'),
+        RequestError,
+        "null",
+    ),
+}
+
+
+@pytest.mark.parametrize(("reply", "kind", "words"), BY_WORDS.values(), ids=BY_WORDS)
+def test_an_error_is_what_it_says_whatever_its_status(
+    reply: Reply, kind: type[Exception], words: str, server: Any, make_engine: Any
+) -> None:
+    server.set_answers([reply])
+    found = make_engine().generate(["hi"])[0].error
+    assert type(found) is kind
+    assert words in str(found)
+    assert len(server.requests) == 1
+
+
 CODES = [
     ({"code": 401}, AuthenticationError),
     ({"code": "invalid_api_key"}, AuthenticationError),
@@ -190,7 +224,11 @@ AZURE = {
 FILTERED = {
     "Azure": error(400, **AZURE),
     "Azure's inner code": error(400, "No", innererror={"code": "ResponsibleAIPolicyViolation"}),
-    "OpenAI": error(400, "Invalid prompt", code="invalid_prompt"),
+    "OpenAI": error(
+        400,
+        "Invalid prompt: your prompt was flagged as potentially violating our usage policy.",
+        code="invalid_prompt",
+    ),
     "OpenRouter": error(403, "m requires moderation on P. Your input was flagged for violence"),
     "Alibaba": error(400, "Input data may contain…", code="data_inspection_failed"),
     "DeepSeek": error(400, "Content Exists Risk", type="invalid_request_error"),

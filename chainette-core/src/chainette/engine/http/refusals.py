@@ -34,6 +34,8 @@ _QUOTA_CODES = frozenset(
         "insufficient_funds",
         "arrearage",  # Alibaba Model Studio docs, "Error codes"
         "payment_required",
+        "insufficient_user_quota",  # New API and One API, gateways that people host themselves
+        "pre_consume_token_quota_failed",
     )
 )
 """Codes and types of errors of an account that has nothing left to spend."""
@@ -54,7 +56,6 @@ _FILTER_CODES = frozenset(
         "content_filter",  # Azure OpenAI docs, "Content filtering"
         "responsibleaipolicyviolation",  # its inner error
         "content_policy_violation",  # OpenAI
-        "invalid_prompt",  # OpenAI, for prompts that its policy forbids
         "data_inspection_failed",  # Alibaba Model Studio docs, "Error codes"
         "datainspectionfailed",
         "1301",  # Z.ai docs, "Errors"
@@ -63,9 +64,19 @@ _FILTER_CODES = frozenset(
 """Codes of errors of a content filter that refuses one prompt."""
 _FILTER_WORDS = re.compile(
     r"content management policy|your input was flagged|considered high risk|content exists risk"
-    r"|requires moderation",
+    r"|requires moderation|violat\w+ our (usage )?polic",
     re.IGNORECASE,
 )
+_KEY_CODES = frozenset(("invalid_api_key", "api_key_invalid", "invalid_authentication_error"))
+_KEY_WORDS = re.compile(
+    r"api[ _]key (is |was )?(not valid|invalid|expired|not found|revoked)|incorrect api key"
+    r"|invalid api[ _]key|pass a valid api key",
+    re.IGNORECASE,
+)
+"""Ways to say that the key is wrong; Gemini says so with status 400 (Gemini docs, "API errors")."""
+_MODEL_CODES = frozenset(("model_not_found", "invalid_model"))
+"""Codes of a model that the server does not have, with status 400 at Mistral and 422 at Scaleway
+(Scaleway docs, "Understanding common errors with Generative APIs")."""
 _FAILED_JSON = frozenset(("json_validate_failed",))
 """Codes of an answer that the server itself found not to be the JSON that was asked for (Groq
 docs, "Structured Outputs", error handling)."""
@@ -119,6 +130,12 @@ class Refusal:
         return bool(self.codes & _FILTER_CODES or _FILTER_WORDS.search(short))
 
     @property
+    def is_about_key(self) -> bool:
+        """Whether the key is wrong, whatever the status."""
+        short = self.message[:LONGEST_QUOTE]
+        return bool(self.codes & _KEY_CODES or _KEY_WORDS.search(short))
+
+    @property
     def wait(self) -> float | None:
         """Seconds that the message asks to wait, or `None`."""
         found = _LATER.search(self.message)
@@ -141,6 +158,8 @@ def read_refusal(body: str) -> Refusal:
             found = found[key]
             levels.append(found)
     message = found if isinstance(found, str) else json.dumps(found)
+    if isinstance(answer, dict) and found is answer.get("error"):  # Scaleway: a code, and a message
+        message = ": ".join(filter(None, (message, _first_text([answer], "message"))))
     objects = [level for level in levels if isinstance(level, dict)]
     # OpenRouter: "Provider returned error", and the provider's words (OpenRouter docs, "Errors").
     if raw := _first_text(_objects([each.get("metadata") for each in objects]), "raw"):
@@ -148,6 +167,7 @@ def read_refusal(body: str) -> Refusal:
     inner = [value for each in objects for key, value in each.items() if key in _INNER]
     codes = [each.get(key) for each in (*objects, *_objects(inner)) for key in _CODES]
     draft = _first_text(objects, "failed_generation")
+    codes += [found]
     names = frozenset(str(code).lower() for code in codes if isinstance(code, str | int))
     status = next(filter(None, map(_status, codes)), None)
     return Refusal(
@@ -229,11 +249,11 @@ def _final_error(status: int, refusal: Refusal, said: str) -> EngineError | None
         return RefusalError(f"no answer (content_filter): {said}")
     if status == 400 and refusal.codes & _FAILED_JSON:
         return StructuredOutputError(said, raw_text=refusal.draft)
-    if status in (401, 403):
+    if status in (401, 403) or (status == 400 and refusal.is_about_key):
         error = AuthenticationError(f"{said}; check the engine's API key (api_key_env)")
-        error.is_about_key = status == 401 or not refusal.is_page
+        error.is_about_key = status != 403 or not refusal.is_page
         return error
-    if status == 404:
+    if status == 404 or (status in (400, 422) and refusal.codes & _MODEL_CODES):
         hint = "check the engine's model and endpoint (most endpoints end in /v1)"
         return NotFoundError(f"{said}; {hint}")
     return None
