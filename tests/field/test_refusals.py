@@ -330,7 +330,9 @@ def test_an_output_mode_that_is_named_as_the_parameter_is_given_up(
 
 # --- sampling parameters
 
-HOT = SamplingParams(temperature=0.2, max_tokens=9, seed=1, presence_penalty=1, stop=["x"])
+HOT = SamplingParams(
+    temperature=0.2, top_p=0.9, max_tokens=9, seed=1, presence_penalty=1, stop=["x"]
+)
 REFUSED = {
     "OpenAI": (
         "temperature",
@@ -354,6 +356,10 @@ REFUSED = {
     "Gemini": ("presence_penalty", error(400, "Presence penalty is not enabled for models/g")),
     "Gemini's name": ("seed", error(400, 'Unknown name "seed": Cannot find field.')),
     "xAI's stop": ("stop", error(400, "Model g does not support parameter stop.")),
+    "Anthropic": (
+        "top_p",
+        error(400, "`temperature` and `top_p` cannot both be specified for this model."),
+    ),
     "a gateway": (
         "temperature",
         error(400, "Provider returned error", metadata={"raw": "`temperature` is deprecated"}),

@@ -21,6 +21,8 @@ _UNSUPPORTED = re.compile(
 """The ways in which servers say that they do not have a parameter: OpenAI ("Unsupported
 parameter"), Mistral ("extra_forbidden"), xAI ("does not support parameter"), Gemini ("Unknown
 name", "not enabled"), Groq ("is unsupported"), Anthropic ("deprecated")."""
+_EITHER = re.compile(r"cannot both be", re.IGNORECASE)
+"""Anthropic: "`temperature` and `top_p` cannot both be specified for this model"."""
 _TOO_MUCH = re.compile(r"context length|context window|too (large|long|many)", re.IGNORECASE)
 """Words about a value that one row is too long for; another row may be fine."""
 _RENAMED = re.compile(r"use ['\"`]?(\w+)['\"`]? instead", re.IGNORECASE)
@@ -99,6 +101,8 @@ class LearntParameters:
 def _named(param: str | None, message: str, sent: Collection[str]) -> str | None:
     """The sampling parameter that a refusal names, among those that were sent."""
     known = [name for name in sent if name in _NAMES]
+    if _EITHER.search(message):  # the first one is kept
+        known.reverse()
     if param in known:
         return param
     for name in known:
