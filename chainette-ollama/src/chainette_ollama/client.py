@@ -41,7 +41,13 @@ class OllamaClient(BaseHTTPClient):
     """A client of Ollama's `POST /api/chat`, through the `ollama` package."""
 
     config: OllamaConfig
-    pasted_paths = ("/v1/chat/completions", "/api/chat", "/api/generate", "/v1", "/api")
+    pasted_paths: tuple[str, ...] = (
+        "/v1/chat/completions",
+        "/api/chat",
+        "/api/generate",
+        "/v1",
+        "/api",
+    )
 
     def __init__(self, config: OllamaConfig, capabilities: Capabilities | None = None) -> None:
         if urlsplit(config.endpoint).hostname == "ollama.com":

@@ -82,7 +82,9 @@ class BaseHTTPClient(BaseClient[ConfigT]):
     ) -> None:
         super().__init__(config, capabilities)
         address, self._login = _without_login(config.endpoint or self.default_endpoint)
-        self.base_url, self.query = split_endpoint(address, self.pasted_paths)
+        endpoint = split_endpoint(address, self.pasted_paths)
+        self.base_url: str = endpoint[0]
+        self.query: str = endpoint[1]
         self.api_key: str | None = self._find_key()
         login = self._login or ""
         self.secrets.keep(self.api_key or "", login, login.partition(":")[2], _basic(login))

@@ -31,7 +31,7 @@ class OpenAIChatClient(BaseHTTPClient[ConfigT]):
     """Name of the token limit in the body; OpenAI's own servers call it `max_completion_tokens`
     (OpenAI API reference, "Create chat completion")."""
 
-    pasted_paths = ("/chat/completions", "/completions", "/responses", "/models")
+    pasted_paths: tuple[str, ...] = ("/chat/completions", "/completions", "/responses", "/models")
 
     @cached_property
     def _constants(self) -> IdentityCache[bytes]:
