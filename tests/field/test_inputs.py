@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import io
+import math
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pyarrow as pa
 import pytest
 from chainette import Chain, SamplingParams, Step, apply
@@ -148,9 +151,36 @@ def test_cells_of_pandas_are_plain_values() -> None:
 
 
 def test_a_data_frame_of_polars_is_its_rows() -> None:
-    pl = pytest.importorskip("polars")
-    frame = pl.DataFrame({"text": ["a", "b"], "stars": [1, None]})
-    assert values(frame) == [Review(text="a", stars=1), Review(text="b")]
+    class Row(BaseModel):
+        when: datetime | None = None
+        words: list[str] | None = None
+        code: str
+        price: Decimal | None = None
+        parts: dict[str, Any] | None = None
+        share: float | None = None
+
+    frame = pl.DataFrame(
+        {
+            "when": [datetime(2026, 1, 2), None],
+            "words": [["a", "b"], None],
+            "code": pl.Series(["p", "q"], dtype=pl.Categorical),
+            "price": [Decimal("1.50"), None],
+            "parts": [{"a": 1}, {"a": 2}],
+            "share": [math.nan, 0.5],
+        }
+    )
+    assert values(frame, Row) == [
+        Row(
+            when=datetime(2026, 1, 2),
+            words=["a", "b"],
+            code="p",
+            price=Decimal("1.50"),
+            parts={"a": 1},
+        ),
+        Row(code="q", parts={"a": 2}, share=0.5),
+    ]
+    with pytest.raises(InputError, match=r"LazyFrame: give its collect\(\)"):
+        values(frame.lazy(), Row)
 
 
 @pytest.mark.parametrize("count", [1, 3])

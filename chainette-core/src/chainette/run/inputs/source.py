@@ -149,8 +149,16 @@ def _check_kind(inputs: Any) -> None:
     if isinstance(inputs, type) or not isinstance(inputs, Iterable | AsyncIterable):
         if is_frame(inputs):
             return
-        hint = ": call it" if callable(inputs) and not isinstance(inputs, type) else ""
-        raise InputError(f"inputs is neither an iterable nor a path: {name}{hint}")
+        raise InputError(f"inputs is neither an iterable nor a path: {name}{_next_step(inputs)}")
+
+
+def _next_step(inputs: Any) -> str:
+    """What makes rows of something that is not rows yet; empty if that is not known."""
+    if isinstance(inputs, type):
+        return ""
+    if hasattr(inputs, "collect"):  # a lazy frame of Polars
+        return ": give its collect()"
+    return ": call it" if callable(inputs) else ""
 
 
 def _about_mapping(inputs: Mapping[Any, Any]) -> str:

@@ -150,8 +150,9 @@ def _readable(kind: Any) -> Any:
     import pyarrow as pa
 
     types = pa.types
-    if types.is_dictionary(kind):
-        return _readable(kind.value_type)
+    if types.is_dictionary(kind):  # which Arrow cannot decode for every type of value
+        values = _readable(kind.value_type)
+        return kind if values == kind.value_type else values
     if types.is_timestamp(kind) and kind.unit == "ns":
         return pa.timestamp("us", kind.tz)
     if types.is_duration(kind) and kind.unit == "ns":
