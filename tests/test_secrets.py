@@ -20,7 +20,7 @@ SETTINGS = {
     "environment": "  api_key_env: THE_KEY\n",
     "file": f"  api_key: {SENTINEL}\n",
     "header": f"  headers: {{X-Api-Key: {SENTINEL}}}\n",
-    "responses": f"  api: responses\n  api_key: {SENTINEL}\n",
+    "responses": f"  api: responses\n  api_key: {SENTINEL}\n  max_retries: 1\n",
     "expanded": "  api_key: ${THE_KEY}\n",
 }
 
