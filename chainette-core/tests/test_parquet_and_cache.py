@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,10 @@ import pyarrow.parquet as pq
 import pytest
 from chainette import Chain, Step, apply
 from chainette.errors import ConfigError, InputError, RateLimitError
+from chainette.run import cost
 from chainette.run.output.parquet import write_table
 from chainette.testing import fake_engine
+from chainette.usage import Usage
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel
@@ -166,9 +169,21 @@ def test_cached_answers_are_not_requested_again(tmp_path: Path) -> None:
         again = chain.run(rows, cache=tmp_path / "cache", output_dir=tmp_path / "run")
         assert len(engine.requests) == 6, "the failed row is requested again"
     assert [r.value for r in again.results] == [r.value for r in first.results]
-    assert again.usage == first.usage
     manifest = json.loads((tmp_path / "run/run.json").read_text())
     assert manifest["cache"] == {"hits": 4, "misses": 1}
+
+
+def test_cached_answers_cost_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cost, "_cost", lambda _client, usage: Decimal(usage.prompt_tokens))
+    chain = Chain(name="c", steps=step())
+    rows = [{"n": n} for n in (2, 3, 4)]
+    with fake_engine("e", lambda _: Answer(text="x"), model="m"):
+        first = chain.run(rows, cache=tmp_path)
+        again = chain.run(rows, cache=tmp_path, max_cost=0.5)
+    assert first.cost
+    assert again.cost == 0
+    assert again.usage == {"a": Usage()}
+    assert all(result.ok for result in again.results)
 
 
 @pytest.mark.parametrize("changed", ["model", "prompt", "sampling", "type", "endpoint"])

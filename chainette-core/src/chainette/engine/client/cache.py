@@ -60,15 +60,14 @@ class ResponseCache:
         return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()
 
     def get(self, key: str) -> LLMOutput | None:
-        """The answer to a request, not yet validated."""
+        """The answer to a request, not yet validated; reading it again takes no tokens."""
         entry: Any = self._cache.get(key)
         if entry is None:
             self.misses += 1
             return None
         self.hits += 1
         completions = [Completion(**fields) for fields in entry["outputs"]]
-        usage = Usage(**entry["usage"]) if entry["usage"] else None
-        return LLMOutput(completions, usage=usage)
+        return LLMOutput(completions, usage=Usage())
 
     def put(self, key: str, output: LLMOutput) -> None:
         """Store a valid answer."""
@@ -80,8 +79,7 @@ class ResponseCache:
             }
             for completion in output.outputs
         ]
-        usage = output.usage.as_dict() if output.usage else None
-        self._cache.set(key, {"outputs": completions, "usage": usage})
+        self._cache.set(key, {"outputs": completions})
 
     def close(self) -> None:
         """Close the files."""
