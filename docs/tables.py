@@ -19,7 +19,7 @@ from chainette.backend import BaseClient, BaseHTTPClient, OpenAIChatClient
 from chainette.engine.server.owner import ServerOwner
 from chainette.plugins.discovery import installed, load
 from chainette.run.options import options_of
-from pydantic import SecretStr
+from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
 
@@ -147,6 +147,8 @@ def _type(annotation: Any) -> str:
         return f"{'list' if origin is list else 'mapping'} of {_type(inner[-1])}"
     names = {str: "text", SecretStr: "text", Path: "path", float: "number", int: "integer"}
     names[bool] = "true or false"
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return "mapping of " + ", ".join(f"`{name}`" for name in annotation.model_fields)
     return names.get(annotation, "value")
 
 

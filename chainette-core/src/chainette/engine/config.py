@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Iterable
+from decimal import Decimal
 from typing import Any, ClassVar, Literal
 from urllib.parse import urlsplit, urlunsplit
 
@@ -20,6 +21,7 @@ from pydantic import (
 
 from chainette.engine.generation import Generation
 from chainette.errors import MissingAPIKeyError
+from chainette.usage import Usage
 
 _WITHOUT_INFLUENCE = {
     "name",
@@ -38,9 +40,34 @@ _WITHOUT_INFLUENCE = {
     "startup_timeout",
     "extra_env",
     "max_response_bytes",
+    "price",
     "drop_unsupported_params",  # else a run that it is to help could not be resumed
 }
 """Fields that do not influence an engine's answers."""
+
+
+class Price(BaseModel):
+    """The price of a model, in US dollars for a million tokens.
+
+    Attributes:
+        input: Price of prompt tokens.
+        output: Price of completion tokens, including reasoning.
+        cached_input: Price of prompt tokens that the server reads from its cache; without one, they
+            cost as much as the others.
+    """
+
+    model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, extra="forbid")
+
+    input: Decimal = Field(ge=0)
+    output: Decimal = Field(ge=0)
+    cached_input: Decimal | None = Field(default=None, ge=0)
+
+    def cost(self, usage: Usage) -> Decimal:
+        """US dollars for the tokens of one or more requests."""
+        cached = self.input if self.cached_input is None else self.cached_input
+        read = usage.prompt_tokens - usage.cached_tokens
+        dollars = read * self.input + usage.cached_tokens * cached
+        return (dollars + usage.completion_tokens * self.output) / 1_000_000
 
 
 class EngineConfig(BaseModel):
@@ -68,6 +95,8 @@ class EngineConfig(BaseModel):
             warning for each. Otherwise such a refusal stops the run.
         enable_reasoning: Ask for the model's reasoning separately from its answer.
         max_response_bytes: Maximum bytes of one answer, decompressed; a longer one is an error.
+        price: The price of the model, in US dollars for a million tokens, which wins over the
+            public price lists.
         headers: Additional HTTP headers. Their values are treated as secrets.
         extra_body: Additional fields for the body of every request.
         lazy: Start the engine when it is first needed, and release its memory on this machine
@@ -95,6 +124,7 @@ class EngineConfig(BaseModel):
     drop_unsupported_params: bool = False
     enable_reasoning: bool = False
     max_response_bytes: int = Field(default=64 * 2**20, ge=1)
+    price: Price | None = None
     headers: dict[str, SecretStr] = Field(default_factory=dict)
     extra_body: dict[str, Any] = Field(default_factory=dict)
     lazy: bool = True

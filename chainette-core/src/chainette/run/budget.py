@@ -20,7 +20,7 @@ class Budget:
     """A listener that stops a run when it has failed or spent too much.
 
     Args:
-        max_cost: Maximum US dollars. Steps whose price is unknown count as nothing.
+        max_cost: Maximum US dollars.
         max_errors: Maximum number of failed rows; below 1 it is their share of all rows.
         costs: US dollars so far, by step id.
         control: Told to take no more rows.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from decimal import Decimal
 from pathlib import Path
@@ -12,7 +12,9 @@ from typing import Any
 import anyio
 from anyio.streams.memory import MemoryObjectSendStream
 
+from chainette.engine.client.base import BaseClient
 from chainette.engine.client.cache import ResponseCache
+from chainette.engine.config import EngineConfig
 from chainette.errors import OutputDirError
 from chainette.events import Listener, RunClosed, RunStarted
 from chainette.folder.files import RunFolder, check_place
@@ -26,7 +28,7 @@ from chainette.reports.result import Result
 from chainette.reports.run import Run
 from chainette.run.budget import Budget
 from chainette.run.control import RunControl
-from chainette.run.cost import costs
+from chainette.run.cost import check_prices, costs
 from chainette.run.events import with_plugins
 from chainette.run.inputs.source import InputSource
 from chainette.run.options import RunOptions
@@ -87,7 +89,7 @@ class Executor:
             step.check_output()
         self._pipeline = pipeline
         self._configs = [get_engine_config(name) for name in pipeline.engine_names]
-        self._clients = {config.name: client_for(config) for config in self._configs}
+        self._clients = _clients(self._configs, settings.max_cost)
         self._cache = ResponseCache(settings.cache) if settings.cache is not None else None
         self.control: RunControl = RunControl()
         self._complete: Run | None = None
@@ -245,3 +247,15 @@ class Executor:
             stopped=control.stop_reason,
             lines=recorder.lines,
         )
+
+
+def _clients(configs: Iterable[EngineConfig], max_cost: float | None) -> dict[str, BaseClient]:
+    """The engines' clients by name.
+
+    Raises:
+        ConfigError: `max_cost` cannot be kept, because the price of a model is unknown.
+    """
+    clients = {config.name: client_for(config) for config in configs}
+    if max_cost is not None:
+        check_prices(clients.values())
+    return clients

@@ -99,7 +99,7 @@ class RunOptions:
     ] = None
     max_cost: Annotated[
         float | None,
-        Help("US dollars after which the run stops, as far as prices are known.", minimum=0),
+        Help("US dollars after which the run stops.", minimum=0),
     ] = None
     max_errors: Annotated[
         float | None,
