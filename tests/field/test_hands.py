@@ -558,13 +558,13 @@ def test_the_summary_groups_errors_by_what_they_say(
     )
 
 
-# The check of plugins
+# The check of plugins, as a program: pytest within pytest would share its modules
 
 
-def test_the_check_of_a_plugin_ignores_the_options_of_the_environment(in_process: Any) -> None:
+def test_the_check_of_a_plugin_ignores_the_options_of_the_environment(chainette: Any) -> None:
     options = {"PYTEST_ADDOPTS": "-k nothing --no-such-option", "PYTEST_PLUGINS": "no_such_module"}
-    outcome = in_process("plugins", "check", "openai", env=options)
-    assert outcome.returncode == 0, outcome.stderr
+    outcome = chainette("plugins", "check", "openai", env=options)
+    assert outcome.returncode == 0, outcome.stdout + outcome.stderr
     assert outcome.stdout.count("ok ") > 10
 
 
@@ -578,14 +578,14 @@ def test_a_check_that_cannot_run_is_an_error(
 
 
 def test_the_fake_server_of_a_plugin_can_be_in_the_current_folder(
-    in_process: Any, tmp_path: Path
+    chainette: Any, tmp_path: Path
 ) -> None:
     (tmp_path / "my_fake_server.py").write_text(
         "from chainette.testing.servers import FakeOpenAI\n\nclass Mine(FakeOpenAI):\n    pass\n"
     )
-    outcome = in_process("plugins", "check", "openai", "--server", "my_fake_server:Mine")
-    assert outcome.returncode == 0, outcome.stderr
-    outcome = in_process("plugins", "check", "openai", "--server", "my_fake_server:Other")
+    outcome = chainette("plugins", "check", "openai", "--server", "my_fake_server:Mine")
+    assert outcome.returncode == 0, outcome.stdout + outcome.stderr
+    outcome = chainette("plugins", "check", "openai", "--server", "my_fake_server:Other")
     assert outcome.returncode == 2
     assert "no fake server" in outcome.stderr
 
