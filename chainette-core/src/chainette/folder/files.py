@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from contextlib import ExitStack
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ from chainette.folder.lock import LOCK
 MANIFEST = "run.json"
 GRAPH = "graph.json"
 ERRORS = "errors.jsonl"
+FLATTENED = "flattened"
+VALUES = "values"
 
 
 class RunFolder:
@@ -47,6 +50,7 @@ class RunFolder:
         max_lines: int,
     ) -> None:
         self.path = path
+        self._max_lines = max_lines
         self.earlier: dict[str, Any] | None = None
         try:
             if resume and (path / MANIFEST).exists():
@@ -57,16 +61,26 @@ class RunFolder:
             self.steps: dict[str, LineFiles] = {
                 id: LineFiles(path / "steps" / id, max_lines) for id in node_ids
             }
-            self.flattened: LineFiles = LineFiles(path / "flattened", max_lines)
+            self.flattened: LineFiles = LineFiles(path / FLATTENED, max_lines)
             self.errors: LineFile = LineFile(path / ERRORS)
         except OSError as error:
             raise OutputDirError(f"{path}: cannot be written: {error.strerror}") from None
         except ValueError as error:
             raise OutputDirError(f"{path / MANIFEST}: cannot be read: {error}") from None
 
+    @cached_property
+    def values(self) -> LineFiles:
+        """Outputs that the flattened table does not give back; few chains have any."""
+        return LineFiles(self.path / VALUES, self._max_lines)
+
+    @property
+    def tables(self) -> tuple[LineFile, ...]:
+        """The files that are made from the journals."""
+        return (self.flattened, self.values) if "values" in vars(self) else (self.flattened,)
+
     @property
     def _files(self) -> tuple[LineFile, ...]:
-        return *self.steps.values(), self.flattened, self.errors
+        return *self.steps.values(), *self.tables, self.errors
 
     def check(self) -> None:
         """Notice that the folder is gone, where open files would still take lines.
@@ -105,8 +119,8 @@ class RunFolder:
 
 def lines_size(path: Path) -> int:
     """Bytes of all lines in a run's folder."""
-    files = (*path.glob("steps/*/*.jsonl"), *path.glob("flattened/*.jsonl"), *path.glob(ERRORS))
-    return sum(file.stat().st_size for file in files)
+    patterns = ("steps/*/*.jsonl", f"{FLATTENED}/*.jsonl", f"{VALUES}/*.jsonl", ERRORS)
+    return sum(file.stat().st_size for pattern in patterns for file in path.glob(pattern))
 
 
 def check_place(path: Path) -> None:
@@ -128,7 +142,7 @@ def _make_room(path: Path, overwrite: bool) -> None:
             f"{path}: already holds a run{_state(path)}; choose another folder, overwrite the run "
             "(--overwrite) or resume it (--resume)"
         )
-    for folder in ("steps", "flattened"):
+    for folder in ("steps", FLATTENED, VALUES):
         shutil.rmtree(path / folder, ignore_errors=True)
     for name in (ERRORS, GRAPH, MANIFEST, "flattened.parquet"):
         (path / name).unlink(missing_ok=True)
@@ -151,7 +165,8 @@ def _state(path: Path) -> str:
 
 def _rewind(path: Path, retry_errors: bool) -> None:
     """Remove the files that are rebuilt from the journals, and repair the journals."""
-    shutil.rmtree(path / "flattened", ignore_errors=True)
+    for folder in (FLATTENED, VALUES):
+        shutil.rmtree(path / folder, ignore_errors=True)
     errors = path / ERRORS
     if retry_errors:
         errors.unlink(missing_ok=True)

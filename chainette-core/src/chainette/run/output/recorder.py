@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from decimal import Decimal
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any
 from anyio.streams.memory import MemoryObjectSendStream
 
 from chainette.errors import OutputDirError
-from chainette.folder.files import GRAPH, MANIFEST, RunFolder
+from chainette.folder.files import FLATTENED, GRAPH, MANIFEST, RunFolder
 from chainette.folder.lines import error_fields, read_lines
 from chainette.pipeline.graph import graph
 from chainette.pipeline.pipeline import Pipeline
@@ -20,6 +21,7 @@ from chainette.reports.codec import codecs, flatten
 from chainette.reports.result import Leaf, Many, Result, result_of
 from chainette.reports.results import StoredResults
 from chainette.reports.run import Counts, total_cost
+from chainette.reports.snapshot import SnapshotError
 from chainette.run.control import RunControl
 from chainette.run.item import Item
 from chainette.run.output.journal import Journal
@@ -100,7 +102,7 @@ class Recorder:
     def lines(self) -> Iterator[dict[str, Any]]:
         """The lines of the flattened table."""
         if self._folder is not None:
-            return read_lines(self._folder.path / "flattened")
+            return read_lines(self._folder.path / FLATTENED)
         return (self._line(row_id, leaf) for row_id, leaves in self._ends for leaf in leaves)
 
     def row_done(self, row_id: int, leaves: list[Leaf]) -> None:
@@ -173,6 +175,8 @@ class Recorder:
         if self._folder is not None:
             self._flush_soon()
             self._folder.flattened.write(*(self._line(row_id, leaf) for leaf in leaves))
+            if lines := [line for leaf in leaves if (line := self._values(row_id, leaf))]:
+                self._folder.values.write(*lines)
 
     def _flush_soon(self) -> None:
         """Hand the table's lines to the operating system, once for many of them.
@@ -190,9 +194,27 @@ class Recorder:
             return
         try:
             self._folder.check()
-            self._folder.flattened.flush()
+            for table in self._folder.tables:
+                table.flush()
         except OutputDirError as error:
             self._control.fail(error)
+
+    def _values(self, row_id: int, leaf: Leaf) -> dict[str, Any]:
+        """The outputs at one end of a row that its flattened line does not give back, if any."""
+        fields: dict[str, Any] = {}
+        if snapshots := dict(self._snapshots(leaf)):
+            fields["outputs"] = snapshots
+        last = self._pipeline.main_ids[-1] if self._pipeline.main_ids else None
+        if last is not None and leaf.has_value and last not in leaf.outputs:
+            fields["value"] = self._codecs[last].record_as_far(leaf.value)
+        return {**Item(row_id, leaf.path).key, **fields} if fields else fields
+
+    def _snapshots(self, leaf: Leaf) -> Iterator[tuple[str, Any]]:
+        for id, value in leaf.outputs.items():
+            with suppress(SnapshotError):  # said when it was written to the journal
+                snapshot = self._codecs[id].snapshot(value)
+                if snapshot is not None:
+                    yield id, snapshot
 
     def _line(self, row_id: int, leaf: Leaf) -> dict[str, Any]:
         """The flattened line of a row, or of one of its items."""
