@@ -15,6 +15,7 @@ from fractions import Fraction
 from functools import cached_property
 from ipaddress import IPv4Address
 from pathlib import Path
+from threading import Lock
 from typing import Annotated, Any, ClassVar, Generic, Literal, NamedTuple, TypeVar
 from uuid import UUID, uuid4
 
@@ -193,6 +194,14 @@ class Private(BaseModel):
 
     def model_post_init(self, context: Any) -> None:
         self._double = self.number * 2
+
+
+class Locked(BaseModel):
+    word: Annotated[str, AfterValidator(lambda value: value * 2)]
+    _lock: Any = PrivateAttr(default_factory=Lock)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Locked) and self.word == other.word
 
 
 class Open(BaseModel):
@@ -392,6 +401,7 @@ class Numbers(BaseModel):
     mixed: int | float
 
 
+globals()["Page[Percent]"] = Page[Percent]  # where pickle looks for it
 MOMENTS = st.sampled_from(
     ["2024-02-29T12:00:00Z", "2024-03-31T02:30:00.123456+05:30", "1999-12-31T23:59:59", "0"]
 )
@@ -405,10 +415,12 @@ FIELDS: dict[Any, SearchStrategy[Any]] = {
     Angry: record(number=INT),
     Excluded: record(shown=INT, hidden=TEXT),
     Computed: record(width=INT, height=INT),
-    Aliased: record(firstName=TEXT, more=st.tuples(INT)) | record(**{"firstName": TEXT, "2nd": INT}),
+    Aliased: record(firstName=TEXT, more=st.tuples(INT))
+    | record(**{"firstName": TEXT, "2nd": INT}),
     SerializedByAlias: record(FIRST_NAME=TEXT),
     Stamped: record(word=TEXT),
     Private: record(number=INT),
+    Locked: record(word=TEXT),
     Open: st.dictionaries(TEXT.map("x".__add__), INT | TEXT | st.none()).flatmap(
         lambda extra: record(number=INT).map(lambda own: {**extra, **own})
     ),
@@ -428,7 +440,8 @@ FIELDS: dict[Any, SearchStrategy[Any]] = {
     ),
     Kennel: record(dogs=st.lists(record(name=TEXT), max_size=2)),
     Either: record(
-        one=record(kind=st.just("a"), value=record(share=FLOAT)) | record(kind=st.just("b"), value=INT),
+        one=record(kind=st.just("a"), value=record(share=FLOAT))
+        | record(kind=st.just("b"), value=INT),
         other=INT | TEXT,
     ),
     Choices: record(
@@ -489,12 +502,23 @@ def _models() -> dict[str, tuple[Any, SearchStrategy[Any]]]:
         "Annotated[int]": (Annotated[int, AfterValidator(lambda value: value + 1)], INT),
         "str": (str, TEXT),
         "Decimal": (Decimal, st.decimals(allow_nan=False, allow_infinity=False).map(str)),
-        "Any": (Any, st.recursive(INT | TEXT | st.none(), lambda inner: st.lists(inner, max_size=2))),
+        "Any": (
+            Any,
+            st.recursive(INT | TEXT | st.none(), lambda inner: st.lists(inner, max_size=2)),
+        ),
     }
 
 
 NOT_ITEMS = frozenset(
-    ("Movie", "Pair", "list[Percent]", "dict[str, Bracketed]", "Percent | None", "Annotated[int]", "Any")
+    (
+        "Movie",
+        "Pair",
+        "list[Percent]",
+        "dict[str, Bracketed]",
+        "Percent | None",
+        "Annotated[int]",
+        "Any",
+    )
 )
 """Types whose values functions drop, split or validate once more: only steps give them."""
 HARD: dict[str, tuple[Any, SearchStrategy[Any]]] = _models()

@@ -27,6 +27,8 @@ def same(one: Any, other: Any) -> bool:
         return sorted(map(repr, one)) == sorted(map(repr, other))
     if isinstance(one, list | tuple) or hasattr(one, "popleft"):
         return len(one) == len(other) and all(map(same, one, other))
+    if type(one).__name__ == "lock":
+        return True
     if isinstance(one, Enum):
         return one is other
     return repr(one) == repr(other)

@@ -7,7 +7,13 @@ import types
 from collections.abc import Collection
 from typing import Any, Union, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, PydanticSchemaGenerationError, TypeAdapter, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    PydanticSchemaGenerationError,
+    TypeAdapter,
+    ValidationError,
+)
 from typing_extensions import is_typeddict
 
 from chainette.text import did_you_mean
@@ -32,6 +38,8 @@ def is_valid_already(value: Any, model: Any) -> bool:
         value: The value.
         model: The type.
     """
+    if model is Any:
+        return True
     origin, arguments = get_origin(model), get_args(model)
     if origin in (Union, types.UnionType):
         return any(is_valid_already(value, option) for option in arguments)
@@ -44,8 +52,8 @@ def is_valid_already(value: Any, model: Any) -> bool:
         )
     if not isinstance(model, type) or is_typeddict(model) or not isinstance(value, model):
         return value is None and model in (None, type(None))
-    if issubclass(model, BaseModel):
-        return type(value).model_config.get("revalidate_instances", "never") == "never"
+    if isinstance(value, BaseModel):
+        return value.model_config.get("revalidate_instances", "never") == "never"
     is_scalar = model in (bool, int, float, str) and type(value) is model
     return is_scalar or dataclasses.is_dataclass(model)
 

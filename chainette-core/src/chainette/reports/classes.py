@@ -61,10 +61,10 @@ class Classes:
             for cls in list(self._by_name.values()):
                 self._learn_all(_derived(cls))
         if name not in self._by_name:
-            cls = _imported(name)
-            if cls is None:
+            imported = _imported(name)
+            if imported is None:
                 raise UnknownClassError(f"there is no class {name}")
-            self._learn(cls)
+            self._learn(imported)
         return self._by_name[name]
 
     def knows(self, cls: type) -> bool:
@@ -91,9 +91,10 @@ class Classes:
 
 def _derived(cls: type) -> Iterator[type]:
     if is_rebuilt(cls) and cls is not BaseModel:
-        for derived in cls.__subclasses__():
-            yield derived
-            yield from _derived(derived)
+        subclasses: list[type] = cls.__subclasses__()
+        for subclass in subclasses:
+            yield subclass
+            yield from _derived(subclass)
 
 
 def is_rebuilt(cls: Any) -> bool:

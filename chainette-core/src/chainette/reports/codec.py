@@ -9,12 +9,12 @@ from weakref import WeakKeyDictionary
 
 from pydantic import TypeAdapter
 
-from chainette.json_bytes import encode
+from chainette.json_bytes import decode, encode
 from chainette.pipeline.nodes.step import Step
 from chainette.pipeline.pipeline import Pipeline
 from chainette.reports.plain import is_plain
 from chainette.reports.result import Many
-from chainette.reports.snapshot import SnapshotError, Snapshots
+from chainette.reports.snapshot import LOST, SnapshotError, Snapshots
 from chainette.validation import is_valid_already, type_adapter
 
 
@@ -76,7 +76,7 @@ class OutputCodec:
 
         Args:
             value: The output.
-            is_validated: Whether it comes from a validation of JSON; as the codec has it by default.
+            is_validated: Whether it comes from a validation of JSON; by default as for the codec.
 
         Raises:
             SnapshotError: The value holds an object that is not data.
@@ -89,7 +89,12 @@ class OutputCodec:
             is_validated = self._is_validated
         if is_validated and self._is_plain:
             return None
-        taken = self._snapshots.take(value)
+        try:
+            taken = self._snapshots.take(value)
+        except SnapshotError:
+            if self._comes_back(value):
+                return None
+            raise
         return None if self._survives(value, taken) else taken
 
     def _survives(self, value: Any, taken: Any) -> bool:
@@ -97,10 +102,24 @@ class OutputCodec:
         if not (self._is_plain or not self._is_typed):
             return False
         try:
-            again = self._snapshots.take(self.load(self.dump(value)))
-            return encode(again) == encode(taken)
+            written = decode(encode(self.dump(value)))
+            return encode(self._snapshots.take(self.load(written))) == encode(taken)
         except Exception:  # it was not validated, so anything can be wrong
             return False
+
+    def _comes_back(self, value: Any) -> bool:
+        """Whether `load` makes of an output's JSON value what the class calls equal."""
+        try:
+            return self._is_typed and bool(self.load(decode(encode(self.dump(value)))) == value)
+        except Exception:  # of the class or its validators
+            return False
+
+    def snapshot_or_lost(self, value: Any) -> Any:
+        """The snapshot of an output, `None` where it needs none, or `LOST`."""
+        try:
+            return self.snapshot(value)
+        except SnapshotError:
+            return LOST
 
     def record(self, value: Any, *, is_validated: bool | None = None) -> dict[str, Any]:
         """The fields of a line from which `read` makes an equal value.
@@ -111,13 +130,6 @@ class OutputCodec:
         snapshot = self.snapshot(value, is_validated=is_validated)
         fields = {"output": self.dump(value)}
         return fields if snapshot is None else fields | {"snapshot": snapshot}
-
-    def record_as_far(self, value: Any, *, is_validated: bool | None = None) -> dict[str, Any]:
-        """The fields of a line; of a value that no snapshot can hold, its JSON value alone."""
-        try:
-            return self.record(value, is_validated=is_validated)
-        except SnapshotError:
-            return {"output": self.dump(value)}
 
     def read(self, fields: Mapping[str, Any]) -> Any:
         """The output of a line.

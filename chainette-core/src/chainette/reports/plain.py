@@ -109,13 +109,19 @@ def _has_plain_values(schema: Mapping[str, Any]) -> bool:
 def _has_plain_default(schema: Mapping[str, Any]) -> bool:
     """Whether a default, which is not validated, has the type of its field."""
     inner = schema["schema"]
-    is_optional = inner["type"] == "nullable"
+    is_optional: bool = inner["type"] == "nullable"
     inner = inner["schema"] if is_optional else inner
     if "default_factory" in schema:
-        return bool(_KINDS[schema["default_factory"]] == inner["type"])
+        return _is_of(schema["default_factory"], inner)
     default = schema["default"]
     if default is None:
         return is_optional
     if inner["type"] in ("enum", "literal"):
-        return default in inner.get("members", inner.get("expected"))
-    return _KINDS.get(type(default)) == inner["type"]
+        values: list[Any] = inner.get("members", inner.get("expected"))
+        return any(default is value for value in values)
+    return _is_of(type(default), inner)
+
+
+def _is_of(kind: Any, schema: Mapping[str, Any]) -> bool:
+    expected: str = schema["type"]
+    return _KINDS.get(kind) == expected

@@ -81,7 +81,7 @@ class StoredResults(Sequence[Result[Out]]):
     def _output(self, id: str, value: Any, snapshot: Any, *, is_many: bool) -> Any:
         if not is_many:
             return self._read(id, value, snapshot)
-        snapshots = snapshot or [None] * len(value)
+        snapshots = snapshot if isinstance(snapshot, list) else [snapshot] * len(value)
         return Many(self._read(id, *pair) for pair in zip(value, snapshots, strict=True))
 
     def _read(self, id: str, output: Any, snapshot: Any = None) -> Any:

@@ -49,6 +49,10 @@ _PAIRS = ("OrderedDict", "Counter", "dict")
 _BUILDERS: dict[str, Callable[[Any], Any]] = {name: kind for kind, name in _COLLECTIONS.items()}
 
 
+LOST = {"$lost": None}
+"""In the place of a snapshot: the value holds an object that is not data."""
+
+
 class SnapshotError(Exception):
     """A value holds an object that a snapshot cannot hold."""
 
@@ -90,10 +94,10 @@ class Snapshots:
             return [self.restore(item) for item in data]
         if not isinstance(data, dict):
             return data
-        tag, content = next(iter(data.items()), ("", None))
+        tag: str = next(iter(data), "")
         if not tag.startswith("$"):
             return {key: self.restore(item) for key, item in data.items()}
-        name = tag[1:]
+        name, content = tag[1:], data[tag]
         if name in _BUILDERS:
             return _BUILDERS[name](self.restore(content))
         if name in _NAMED:
@@ -127,7 +131,7 @@ class Snapshots:
             content = value.value if issubclass(kind, Flag) else value.name
             return {"$enum": [self._classes.name(kind), content]}
         if issubclass(kind, BaseModel):
-            return {"$model": [self._classes.name(kind), self._take(_model_state(value))]}
+            return {"$model": [self._classes.name(kind), self._model_state(value)]}
         if dataclasses.is_dataclass(kind):
             return {"$dataclass": [self._classes.name(kind), self._take(_attributes(value))]}
         if is_rebuilt(kind):
@@ -135,19 +139,41 @@ class Snapshots:
         write = _WRITERS.get(kind)
         return write(value) if write is not None else self._take_as_json(value, kind)
 
+    def _model_state(self, value: BaseModel) -> list[Any]:
+        """Fields, extra fields, private attributes and names of those that were set, if not all."""
+        stored, names = value.__dict__, value.model_fields_set
+        fields = {name: stored[name] for name in type(value).model_fields if name in stored}
+        is_set = None if names == fields.keys() else sorted(names)
+        extra = self._take(value.__pydantic_extra__)
+        return [self._take(fields), extra, self._private(value), is_set]
+
+    def _private(self, value: BaseModel) -> Any:
+        """The private attributes; objects that are not data are left to their default factories."""
+        if not value.__pydantic_private__:
+            return value.__pydantic_private__
+        taken: dict[str, Any] = {}
+        for name, item in value.__pydantic_private__.items():
+            try:
+                taken[name] = self._take(item)
+            except SnapshotError:
+                if value.__private_attributes__[name].default_factory is None:
+                    raise
+                taken[name] = {"$default": name}
+        return taken
+
     def _take_as_json(self, value: Any, kind: type) -> Any:
         """The snapshot of an object whose own class says how to write and read it."""
         if not self._classes.knows(kind):
             raise SnapshotError(f"{kind.__name__} is not data")
         try:
-            adapter = TypeAdapter(kind)
+            adapter: TypeAdapter[Any] = TypeAdapter(kind)
             text = adapter.dump_json(value).decode()
             again = adapter.validate_json(text)
             is_same = type(again) is kind and bool(again == value)
         except Exception:  # whatever Pydantic or the class raises
             is_same, text = False, ""
         if not is_same:
-            raise SnapshotError(f"{kind.__name__} cannot be read back")
+            raise SnapshotError(f"{kind.__name__} is not data")
         return {"$json": [self._classes.name(kind), text]}
 
     def _restore_json(self, content: list[Any]) -> Any:
@@ -160,20 +186,32 @@ class Snapshots:
 
     def _restore_model(self, content: list[Any]) -> Any:
         kind: Any = self._classes.find(content[0])
-        fields, extra, private, names = self.restore(content[1])
+        fields, extra, private, names = content[1]
+        fields = self.restore(fields)
         value = kind.__new__(kind)
         state = {
             "__dict__": fields,
-            "__pydantic_extra__": extra,
-            "__pydantic_private__": private,
+            "__pydantic_extra__": self.restore(extra),
+            "__pydantic_private__": self._restore_private(kind, private),
             "__pydantic_fields_set__": set(fields if names is None else names),
         }
         BaseModel.__setstate__(value, state)
         return value
 
+    def _restore_private(self, kind: type[BaseModel], private: dict[str, Any] | None) -> Any:
+        if private is None:
+            return None
+        attributes = kind.__private_attributes__
+        return {
+            name: attributes[name].get_default(call_default_factory=True)
+            if item == {"$default": name}
+            else self.restore(item)
+            for name, item in private.items()
+        }
+
     def _restore_dataclass(self, content: list[Any]) -> Any:
         kind = self._classes.find(content[0])
-        value = object.__new__(kind)
+        value: Any = object.__new__(kind)
         for name, item in self.restore(content[1]).items():
             object.__setattr__(value, name, item)
         return value
@@ -219,19 +257,6 @@ def _plain_key(key: str) -> str:
     if not key.isascii() and not isinstance(_text(key), str):
         raise SnapshotError("a key holds half a surrogate pair")
     return key
-
-
-def _model_state(value: BaseModel) -> tuple[Any, ...]:
-    """Fields, extra fields, private attributes and names of those that were set, if not all."""
-    stored = value.__dict__
-    fields = {name: stored[name] for name in type(value).model_fields if name in stored}
-    names = value.model_fields_set
-    return (
-        fields,
-        value.__pydantic_extra__,
-        value.__pydantic_private__,
-        None if names == fields.keys() else sorted(names),
-    )
 
 
 def _attributes(value: Any) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from contextlib import suppress
 from functools import cached_property, lru_cache
 from typing import Any, NamedTuple
 
@@ -112,10 +113,8 @@ class OutputSchema:
 
     def _parse(self, text: str, *, strict: bool) -> Answer:
         if strict and not self.strict.identity:
-            try:
+            with suppress(ValueError, RecursionError):  # not JSON: the validation reports it
                 text = json.dumps(self.strict.restore(json.loads(text)))
-            except (ValueError, RecursionError):
-                pass  # not JSON: the validation below reports it
         return Answer(self.adapter.validate_json(text), text)
 
 

@@ -22,6 +22,7 @@ from chainette.run.item import Item
 from chainette.types import LLMOutput
 from chainette.usage import Usage
 
+_UNREADABLE = "its outputs cannot be read back"
 _logger = logging.getLogger(__name__)
 
 
@@ -101,10 +102,10 @@ class Journal:
         if self._folder is None or output.error is not None:
             return
         completion = output.outputs[0]
-        text, codec = completion.json_text, self._codecs[step.id]
+        text = completion.json_text
         fields = {
             **item.key,
-            **codec.record_as_far(completion.parsed, is_validated=text is not None),
+            **self._answer(step, completion.parsed, text),
             "text": text,
             "usage": output.usage.as_dict() if output.usage else None,
             "latency": round(output.latency, 6),
@@ -128,11 +129,20 @@ class Journal:
         except SnapshotError as error:
             self._warn_once(
                 node,
-                f"its outputs cannot be read back ({error}): run.results has them as JSON, and "
-                "the function is called again when the run is resumed",
+                f"{_UNREADABLE} ({error}): run.results has them as JSON, and the function is "
+                "called again when the run is resumed",
             )
         else:
             self._write(self._folder.steps[node.id], {**item.key, **fields})
+
+    def _answer(self, step: Step, value: Any, text: str | None) -> dict[str, Any]:
+        """The fields of an answer; what no snapshot can hold is read from its text again."""
+        codec = self._codecs[step.id]
+        try:
+            return codec.record(value, is_validated=text is not None)
+        except SnapshotError as error:
+            self._warn_once(step, f"{_UNREADABLE} ({error}): run.results has them as JSON")
+            return {"output": codec.dump(value)}
 
     def failed(self, node: Node | None, item: Item, error: Exception) -> None:
         """Write down an error of a node, or of a row that could not be read.

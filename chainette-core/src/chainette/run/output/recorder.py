@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import asdict
 from decimal import Decimal
 from pathlib import Path
@@ -21,7 +20,6 @@ from chainette.reports.codec import codecs, flatten
 from chainette.reports.result import Leaf, Many, Result, result_of
 from chainette.reports.results import StoredResults
 from chainette.reports.run import Counts, total_cost
-from chainette.reports.snapshot import SnapshotError
 from chainette.run.control import RunControl
 from chainette.run.item import Item
 from chainette.run.output.journal import Journal
@@ -201,20 +199,18 @@ class Recorder:
 
     def _values(self, row_id: int, leaf: Leaf) -> dict[str, Any]:
         """The outputs at one end of a row that its flattened line does not give back, if any."""
-        fields: dict[str, Any] = {}
-        if snapshots := dict(self._snapshots(leaf)):
-            fields["outputs"] = snapshots
+        outputs = {
+            id: snapshot
+            for id, value in leaf.outputs.items()
+            if (snapshot := self._codecs[id].snapshot_or_lost(value)) is not None
+        }
+        fields: dict[str, Any] = {"outputs": outputs} if outputs else {}
         last = self._pipeline.main_ids[-1] if self._pipeline.main_ids else None
         if last is not None and leaf.has_value and last not in leaf.outputs:
-            fields["value"] = self._codecs[last].record_as_far(leaf.value)
+            codec = self._codecs[last]
+            snapshot = codec.snapshot_or_lost(leaf.value)
+            fields["value"] = {"output": codec.dump(leaf.value), "snapshot": snapshot}
         return {**Item(row_id, leaf.path).key, **fields} if fields else fields
-
-    def _snapshots(self, leaf: Leaf) -> Iterator[tuple[str, Any]]:
-        for id, value in leaf.outputs.items():
-            with suppress(SnapshotError):  # said when it was written to the journal
-                snapshot = self._codecs[id].snapshot(value)
-                if snapshot is not None:
-                    yield id, snapshot
 
     def _line(self, row_id: int, leaf: Leaf) -> dict[str, Any]:
         """The flattened line of a row, or of one of its items."""
