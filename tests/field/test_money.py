@@ -378,7 +378,8 @@ def test_a_price_that_is_given_later_counts_for_what_was_spent_before(
     chain: Any, tmp_path: Path
 ) -> None:
     folder = tmp_path / "run"
-    with replaced(hosted(OPENAI, "gpt-5.6", answer={"model": "other-model"})):
+    other = {"max_concurrency": 1, "answer": {"model": "other-model"}}
+    with replaced(hosted(OPENAI, "gpt-5.6", **other)):
         run = chain.run(rows(50), max_cost=5, output_dir=folder)
         again = chain.run(rows(50), max_cost=5, output_dir=folder, resume=True)
     for stopped in (run, again):

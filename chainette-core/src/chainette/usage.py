@@ -83,4 +83,4 @@ class Spending:
 
 def dollars(cost: Decimal | None) -> float | None:
     """A cost as a JSON number."""
-    return None if cost is None else float(round(cost, 12))
+    return None if cost is None else float(cost) if cost else 0.0

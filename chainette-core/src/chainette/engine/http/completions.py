@@ -93,6 +93,18 @@ def _tool_arguments(message: dict[str, Any]) -> str | None:
     return "\n".join(text for text in texts if isinstance(text, str)) or None
 
 
+_OPENAI_FIELDS = frozenset(
+    {
+        "prompt_tokens",
+        "completion_tokens",
+        "total_tokens",
+        "prompt_tokens_details",
+        "completion_tokens_details",
+    }
+)
+"""The fields of `usage` in OpenAI's API; others need a closer look."""
+
+
 def read_billing(answer: dict[str, Any], completions: list[Completion[Any]]) -> LLMOutput:
     """Read what an answer says of its tokens, its cost and the model that gave it.
 
@@ -102,44 +114,38 @@ def read_billing(answer: dict[str, Any], completions: list[Completion[Any]]) -> 
     """
     usage, model = answer.get("usage"), answer.get("model")
     usage = usage if isinstance(usage, dict) else {}
+    is_plain = usage.keys() <= _OPENAI_FIELDS
     # Anthropic has the tier in the usage (Claude docs, "Service tiers").
     tier = answer.get("service_tier") or usage.get("service_tier")
     return LLMOutput(
         outputs=completions,
-        usage=read_usage(usage),
+        usage=_read_usage(usage, is_plain=is_plain) if usage else None,
         model=model if isinstance(model, str) and model else None,
         service_tier=tier if isinstance(tier, str) else None,
-        reported_cost=reported_cost(usage) if usage else None,
+        reported_cost=None if is_plain else reported_cost(usage),
     )
 
 
-def read_usage(usage: Any) -> Usage | None:
-    """Read the tokens of a completion.
-
-    Args:
-        usage: The body's `usage`, decoded.
-
-    Returns:
-        The tokens, or `None` where the server does not report them in a form that can be read.
-    """
-    if not usage:
-        return None
+def _read_usage(usage: dict[str, Any], *, is_plain: bool) -> Usage | None:
+    """The tokens of an answer, or `None` where they are reported in no form that can be read."""
     try:
-        return _usage(usage)
+        return _usage(usage, is_plain) if "prompt_tokens" in usage else _other_usage(usage)
     except (AttributeError, TypeError, ValueError, OverflowError):
         return None
 
 
-def _usage(usage: dict[str, Any]) -> Usage | None:
+def _usage(usage: dict[str, Any], is_plain: bool) -> Usage:
     """The tokens under the names of OpenAI's API reference ("The chat completion object")."""
-    if "prompt_tokens" not in usage:
-        return _other_usage(usage)
     details = usage.get("prompt_tokens_details") or {}
     written_details = usage.get("completion_tokens_details") or {}
     prompt = int(usage["prompt_tokens"])
     completion = int(usage.get("completion_tokens") or 0)
     reasoning = int(written_details.get("reasoning_tokens") or 0)
-    read, write, write_1h = _cache_counts(usage, details)
+    if is_plain:
+        read, write = details.get("cached_tokens") or 0, details.get("cache_write_tokens") or 0
+        write_1h = 0
+    else:
+        read, write, write_1h = _cache_counts(usage, details)
     if read + write > prompt:
         prompt += read + write  # as in Anthropic's API, they are not among the others
     # xAI and Gemini leave reasoning out of the completion and have it in the total alone (xAI docs,
@@ -147,7 +153,7 @@ def _usage(usage: dict[str, Any]) -> Usage | None:
     missing = int(usage.get("total_tokens") or 0) - prompt - completion
     if missing > 0 and (missing == reasoning or not written_details):
         completion, reasoning = completion + missing, missing
-    return Usage(prompt, completion, reasoning, read, write, write_1h)
+    return Usage(prompt, completion, reasoning, int(read), int(write), write_1h)
 
 
 def _other_usage(usage: dict[str, Any]) -> Usage | None:
