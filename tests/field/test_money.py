@@ -348,6 +348,22 @@ def test_a_resumed_run_adds_up_the_same_cost(
     assert chain.run(rows(5), output_dir=folder, resume=True).cost == again.cost
 
 
+def test_errors_that_are_tried_again_stay_in_the_cost(
+    chain: Any, server: Any, make_engine: Any, reply: Any, tmp_path: Path
+) -> None:
+    make_engine(price=PRICE, max_concurrency=1)
+    bad, good = reply(body(USED, "no JSON")), reply(body(USED))
+    server.set_answers([good, bad, bad, bad, bad, good])
+    folder = tmp_path / "run"
+    costs = [chain.run(rows(2), output_dir=folder).cost]
+    costs += [chain.run(rows(2), output_dir=folder, retry_errors=True).cost for _ in range(2)]
+    assert costs == [Decimal("0.009"), Decimal("0.015"), Decimal("0.018")]
+    assert not lines(folder / "errors.jsonl")
+    assert chain.run(rows(3)[:2], output_dir=folder, resume=True, force=True).cost == costs[-1]
+    server.set_answers([good, good])
+    assert chain.run(rows(2), output_dir=folder, overwrite=True).cost == Decimal("0.006")
+
+
 @pytest.mark.parametrize(
     ("answer", "words"),
     [

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 from chainette.engine.client.base import BaseClient
 from chainette.errors import ConfigError
+from chainette.folder.files import RETRIED
+from chainette.folder.lines import read_lines
 from chainette.usage import FREE, Spending, Usage
 
 
@@ -43,6 +46,16 @@ class Ledger:
         usage = Usage(**spent) if spent else None
         known = self._priced_now(step_id, usage) if cost is None else Decimal(str(cost))
         self.add(step_id, usage, known)
+
+    def add_retried(self, path: Path) -> None:
+        """Add what errors have cost that were tried again.
+
+        Args:
+            path: The run's folder.
+        """
+        for line in read_lines(path / RETRIED, lambda place: None):
+            if (id := line.get("step_id")) in self._steps:
+                self.add_line(id, line)
 
     def _priced_now(self, step_id: str, usage: Usage | None) -> Decimal | None:
         client = self._clients.get(self._engines[step_id])

@@ -117,6 +117,8 @@ class Executor:
         self._ledger = Ledger(
             {step.id: step.engine_name for step in pipeline.prompted}, self._clients
         )
+        if folder is not None and earlier is not None:
+            self._ledger.add_retried(folder.path)
         self._journal = Journal(pipeline, folder, earlier, self.control, self._ledger)
         self._recorder = Recorder(
             pipeline, folder, fields, self.control, order=order, results=results, in_order=in_order
