@@ -141,6 +141,8 @@ OPENAI, OPENROUTER = "https://api.openai.com/v1", "https://openrouter.ai/api/v1"
         ("https://api.anthropic.com/v1", "claude-sonnet-4-5", "priority", None),
         ("https://generativelanguage.googleapis.com/v1beta/openai", "gemini-2.5-pro", None,
          "0.00325"),
+        ("https://generativelanguage.googleapis.com/v1beta/openai", "models/gemini-2.5-pro",
+         "standard", "0.00325"),
         ("https://x.openai.azure.com/openai/v1", "gpt-5.6", "default", "0.008"),
         ("https://x.openai.azure.com/openai/v1", "gpt-5.6", "flex", None),  # OpenAI's tiers
         ("https://llm.example.com/v1", "gpt-5.6", None, None),

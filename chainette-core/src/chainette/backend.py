@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from chainette.engine.client.request import Request, with_instruction
     from chainette.engine.config import EngineConfig
     from chainette.engine.http.client import BaseHTTPClient
-    from chainette.engine.http.completions import read_billing
     from chainette.engine.http.openai_chat import OpenAIChatClient, model_names, unreadable
     from chainette.engine.http.transport import NO_PROXY
     from chainette.engine.server.docker import Container
@@ -77,7 +76,6 @@ __all__ = [
     "free_port",
     "hookimpl",
     "model_names",
-    "read_billing",
     "register_backend",
     "server_process",
     "unreadable",
@@ -119,7 +117,6 @@ _HOMES = {
     "free_port": "engine.server.process",
     "hookimpl": "plugins.hookspecs",
     "model_names": "engine.http.openai_chat",
-    "read_billing": "engine.http.completions",
     "register_backend": "plugins.discovery",
     "server_process": "engine.server.process",
     "unreadable": "engine.http.openai_chat",

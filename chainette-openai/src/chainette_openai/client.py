@@ -17,7 +17,6 @@ from chainette.backend import (
     Request,
     RequestError,
     ServerError,
-    read_billing,
     unreadable,
 )
 from pydantic import BaseModel
@@ -62,10 +61,11 @@ class OpenAIClient(OpenAIChatClient[OpenAIConfig]):
             response = await self._respond(request)
         except RequestError as refusal:
             response = await self.learning(request, refusal, lambda: self._respond(request))
+        answer = _billing(response)
         try:
-            return read_response(response)
+            return self.billed(answer, [read_response(response)])
         except ServerError as error:
-            self.charge(error, _billing(response))
+            self.charge(error, answer)
             raise
 
     async def _respond(self, request: Request) -> ParsedResponse[Any]:
@@ -139,7 +139,7 @@ def schema_carrier(output: OutputSchema) -> type[BaseModel]:
     return Carrier
 
 
-def read_response(response: ParsedResponse[Any]) -> LLMOutput:
+def read_response(response: ParsedResponse[Any]) -> Completion[Any]:
     """Read a response of the Responses API.
 
     Raises:
@@ -166,15 +166,14 @@ def read_response(response: ParsedResponse[Any]) -> LLMOutput:
         reasons = {"max_output_tokens": "length"}
         reason = response.incomplete_details.reason or "error"
         finish_reason = reasons.get(reason, reason)
-    completion = Completion(
+    return Completion(
         text="".join(texts),
         reasoning_content="\n".join(reasoning) or None,
         finish_reason=finish_reason,
     )
-    return read_billing(_billing(response), [completion])
 
 
 def _billing(response: ParsedResponse[Any]) -> dict[str, Any]:
     """The fields of a response that its cost depends on."""
-    usage = response.usage.to_dict() if response.usage is not None else None
+    usage: Any = getattr(response.usage, "to_dict", dict)()  # a server may send another value
     return {"usage": usage, "model": response.model, "service_tier": response.service_tier}

@@ -59,10 +59,13 @@ class Ledger:
 
     def _priced_now(self, step_id: str, usage: Usage | None) -> Decimal | None:
         client = self._clients.get(self._engines[step_id])
-        price = client.config.price if client is not None else None
-        if price is None or price.request or usage is None:
-            return None  # a line may stand for several requests
-        return price.tariff().cost(usage)
+        if client is None or usage is None:
+            return None
+        price = client.config.price
+        if price is None:
+            return FREE if client.pricer.is_free else None
+        # A line may be that of several requests.
+        return None if price.request else price.tariff().cost(usage)
 
     @property
     def usage(self) -> dict[str, Usage]:

@@ -14,7 +14,7 @@ from chainette.engine.http.completions import BrokenOffError, read_billing, read
 from chainette.engine.http.parameters import MAX_LESSONS, LearntParameters
 from chainette.errors import EngineError, RequestError, ServerError
 from chainette.json_bytes import encode
-from chainette.types import LLMOutput, Message, SamplingParams
+from chainette.types import Completion, LLMOutput, Message, SamplingParams
 
 T = TypeVar("T")
 
@@ -62,6 +62,15 @@ class OpenAIChatClient(BaseHTTPClient[ConfigT]):
             self.charge(error, answer)
             raise
 
+    def billed(self, answer: Any, completions: list[Completion[Any]]) -> LLMOutput:
+        """The output of an answer, with its tokens and what else its cost depends on.
+
+        Args:
+            answer: The body, decoded.
+            completions: The completions in it.
+        """
+        return read_billing(answer, completions)
+
     def charge(self, error: EngineError, answer: Any) -> None:
         """Note on an error what the answer that it is about has cost.
 
@@ -70,7 +79,7 @@ class OpenAIChatClient(BaseHTTPClient[ConfigT]):
             answer: The body of the answer, decoded.
         """
         if isinstance(answer, dict) and answer.get("usage"):
-            billing = read_billing(answer, [])
+            billing = self.billed(answer, [])
             error.usage, error.cost = billing.usage, self.cost_of(billing)
 
     async def learning(
@@ -180,7 +189,7 @@ class OpenAIChatClient(BaseHTTPClient[ConfigT]):
             completions = []
         if not completions:
             raise self.error_in(answer) or unreadable("chat completion", answer)
-        return read_billing(answer, completions)
+        return self.billed(answer, completions)
 
     def _broken_off(self, answer: Any, reason: str) -> EngineError:
         """The exception for an answer that the server did not finish.

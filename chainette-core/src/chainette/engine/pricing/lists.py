@@ -45,8 +45,9 @@ def listed_tariff(
     """
     from genai_prices.data_snapshot import get_snapshot
 
+    name = model.removeprefix("models/")  # as Gemini's API writes names (Gemini docs, "Models")
     try:
-        provider, info = get_snapshot().find_provider_model(model, None, None, address)
+        provider, info = get_snapshot().find_provider_model(name, None, None, address)
     except LookupError:
         return None
     if service_tier is None or service_tier in LIST_TIERS:

@@ -26,12 +26,13 @@ class Pricer:
         is_free: Whether the model runs on this machine.
 
     Attributes:
+        is_free: Whether the model runs on this machine.
         problem: Why the cost of an answer was unknown, the last time; empty if none was.
     """
 
     def __init__(self, config: EngineConfig, *, is_free: bool) -> None:
         self._own = config.price.tariff() if config.price is not None else None
-        self._is_free = is_free
+        self.is_free: bool = is_free
         tier = config.extra_body.get("service_tier")
         self._asked_tier = tier if isinstance(tier, str) else None
         self._listed: dict[tuple[str, str, str, str | None], Tariff | None] = {}
@@ -51,7 +52,7 @@ class Pricer:
             return reported
         tariff, usage = self._own, output.usage
         if tariff is None:
-            if self._is_free:
+            if self.is_free:
                 return FREE
             tariff = self._tariff(address, model, output.model or model, output.service_tier)
             if tariff is None:
@@ -74,7 +75,7 @@ class Pricer:
             address: Base URL of the server.
             model: The model to ask for.
         """
-        if self._own is not None or self._is_free or _host(address) in REPORTING:
+        if self._own is not None or self.is_free or _host(address) in REPORTING:
             return True
         return self._tariff(address, model, model, self._asked_tier) is not None
 
