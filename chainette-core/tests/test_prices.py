@@ -8,8 +8,11 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from chainette.engine.config import EngineConfig
+from chainette.engine.pricing import pricer
 from chainette.engine.pricing.lists import is_same_model, listed_tariff, tariff_of
 from chainette.engine.pricing.reported import header_cost, reported_cost
+from chainette.types import LLMOutput
 from chainette.usage import Usage
 from genai_prices import Usage as PricedUsage
 from genai_prices.data_snapshot import get_snapshot
@@ -232,3 +235,21 @@ def test_costs_that_answers_report(usage: dict[str, Any], cost: str | None) -> N
 def test_costs_in_headers(value: str, cost: str | None) -> None:
     expected = None if cost is None else Decimal(cost)
     assert header_cost({"x-litellm-response-cost": value}) == expected
+
+
+def test_a_model_is_looked_up_once_a_minute(monkeypatch: pytest.MonkeyPatch) -> None:
+    now, lookups = [0.0], list[tuple[str, str | None]]()
+
+    def look_up(address: str, model: str, tier: str | None, at: datetime) -> Any:
+        lookups.append((model, tier))
+        return listed_tariff(address, model, tier, NOON)
+
+    monkeypatch.setattr(pricer, "time", lambda: now[0])
+    monkeypatch.setattr(pricer, "listed_tariff", look_up)
+    prices = pricer.Pricer(EngineConfig(name="e", backend="fake"), is_free=False)
+    for second in (0, 1, 59.9, 60, 61, 3600):
+        now[0] = second
+        for tier in (None, "flex"):
+            answer = LLMOutput([], usage=Usage(1000, 200), model="gpt-5.6", service_tier=tier)
+            assert prices.cost(answer, OPENAI, "gpt-5.6") == Decimal("0.004" if tier else "0.008")
+    assert lookups == [("gpt-5.6", None), ("gpt-5.6", "flex")] * 3
