@@ -298,25 +298,36 @@ def test_the_responses_api_reports_costs_likewise(
 def test_every_attempt_that_was_answered_is_counted(
     chain: Any, server: Any, make_engine: Any, reply: Any, tmp_path: Path
 ) -> None:
-    make_engine(price=PRICE, max_concurrency=1)
-    bad = reply(body(USED, "no JSON"))
+    make_engine(price=PRICE)
+    bad, good = reply(body(USED, "no JSON")), reply(body(USED))
     unfinished = reply(body(USED, "", "error"))
     busy = reply({"error": {"message": "busy"}}, 503)
-    answers = [
-        bad, reply(body(USED)),  # asked again
-        unfinished, busy, reply(body(USED)),  # sent again
-        bad, bad,  # failed
-        bad, reply({"error": {"message": "no", "code": "insufficient_quota"}}, 429),  # stopped
-    ]  # fmt: skip
-    server.set_answers(answers)
-    run = chain.run(rows(4), output_dir=tmp_path / "run")
-    assert isinstance(run.stopped, QuotaError)
-    assert run.cost == Decimal("0.021")
-    assert run.usage["city"] == Usage(7000, 1400)
+    answers = {
+        "City 0": iter([bad, good]),
+        "City 1": iter([unfinished, busy, good]),
+        "City 2": iter([bad, bad]),
+    }
+    server.set_answers(lambda messages: next(answers[messages[-1]["content"]]))
+    run = chain.run(rows(3), output_dir=tmp_path / "run")
+    assert (run.counts.ok, run.counts.failed) == (2, 1)
+    assert run.cost == Decimal("0.018")
+    assert run.usage["city"] == Usage(6000, 1200)
     steps = lines(tmp_path / "run/steps/city/000000.jsonl")
     assert [line["cost"] for line in steps] == [0.006, 0.006]
     errors = lines(tmp_path / "run/errors.jsonl")
     assert [line["cost"] for line in errors] == [0.006]
+
+
+def test_an_attempt_before_the_one_that_stops_the_run_is_counted(
+    chain: Any, server: Any, make_engine: Any, reply: Any
+) -> None:
+    make_engine(price=PRICE, max_concurrency=1)
+    empty = reply({"error": {"message": "no", "code": "insufficient_quota"}}, 429)
+    server.set_answers([reply(body(USED)), reply(body(USED, "no JSON")), empty])
+    run = chain.run(rows(2))
+    assert isinstance(run.stopped, QuotaError)
+    assert run.cost == Decimal("0.006")
+    assert run.usage["city"] == Usage(2000, 400)
 
 
 def test_a_request_that_was_not_answered_costs_nothing(
@@ -346,6 +357,21 @@ def test_a_resumed_run_adds_up_the_same_cost(
     manifest = json.loads((folder / "run.json").read_text())
     assert manifest["cost_usd"] == 1.1000000003
     assert chain.run(rows(5), output_dir=folder, resume=True).cost == again.cost
+
+
+def test_what_an_earlier_run_has_spent_counts_before_the_first_request(
+    chain: Any, tmp_path: Path
+) -> None:
+    folder = tmp_path / "run"
+    with replaced(client := hosted(price=PRICE, max_concurrency=1)):
+        first = chain.run(rows(50), output_dir=folder, max_cost=0.02)
+        sent = len(client.requests)
+        again = chain.run(rows(50), output_dir=folder, max_cost=0.02, resume=True, limit=40)
+        assert again.cost == first.cost == Decimal("0.003") * sent
+        assert isinstance(again.stopped, BudgetError)
+        assert len(client.requests) == sent
+        part = chain.run(rows(50), output_dir=folder, resume=True, limit=2)
+        assert part.cost == first.cost
 
 
 def test_errors_that_are_tried_again_stay_in_the_cost(

@@ -32,7 +32,7 @@ class Ledger:
         self._steps[step_id].add(usage, cost)
 
     def add_line(self, step_id: str, line: Mapping[str, Any]) -> None:
-        """Add what an earlier run has written down.
+        """Add what an earlier run has written down; lines of functions are passed over.
 
         A cost that was unknown then is counted by the price that the engine has now.
 
@@ -41,8 +41,8 @@ class Ledger:
             line: The line of an output or of an error.
         """
         spent, cost = line.get("usage"), line.get("cost")
-        if not spent and cost is None and "cost" not in line:
-            return  # nothing was answered
+        if step_id not in self._steps or not (spent or "cost" in line):
+            return
         usage = Usage(**spent) if spent else None
         known = self._priced_now(step_id, usage) if cost is None else Decimal(str(cost))
         self.add(step_id, usage, known)
@@ -54,8 +54,7 @@ class Ledger:
             path: The run's folder.
         """
         for line in read_lines(path / RETRIED, lambda place: None):
-            if (id := line.get("step_id")) in self._steps:
-                self.add_line(id, line)
+            self.add_line(line.get("step_id") or "", line)
 
     def _priced_now(self, step_id: str, usage: Usage | None) -> Decimal | None:
         client = self._clients.get(self._engines[step_id])

@@ -113,12 +113,9 @@ class Executor:
         pipeline, order = self._pipeline, self._source.order()
         fields = manifest(pipeline, self._configs, self._source.identity())
         fields["selection"] = selection(self._options)
+        engines = {step.id: step.engine_name for step in pipeline.prompted}
+        self._ledger = Ledger(engines, self._clients)
         folder, earlier = self._open_folder(fields, locks, is_stream=results is not None)
-        self._ledger = Ledger(
-            {step.id: step.engine_name for step in pipeline.prompted}, self._clients
-        )
-        if folder is not None and earlier is not None:
-            self._ledger.add_retried(folder.path)
         self._journal = Journal(pipeline, folder, earlier, self.control, self._ledger)
         self._recorder = Recorder(
             pipeline, folder, fields, self.control, order=order, results=results, in_order=in_order
@@ -151,7 +148,14 @@ class Executor:
             return folder, None
         fields |= continued(folder.earlier)
         self.resumed_from = folder.earlier.get("status")
-        index = ResumeIndex(path, nodes, retry_errors=options.retry_errors, reports=True)
+        self._ledger.add_retried(path)
+        index = ResumeIndex(
+            path,
+            nodes,
+            retry_errors=options.retry_errors,
+            reports=True,
+            on_line=self._ledger.add_line,
+        )
         return folder, index
 
     async def run(self) -> Run:

@@ -65,8 +65,6 @@ class Journal:
         line = self._earlier.find(node.id, item.row_id, item.name)
         if line is None:
             return None
-        if isinstance(node, Step):
-            self.ledger.add_line(node.id, line)
         if (error := failure(line)) is not None:
             raise error
         return line
