@@ -109,9 +109,11 @@ class PromptedSteps:
         self._check_engine(step, output.error)
         self._journal.step_done(step, item, output)
         if output.error is not None:
-            output.error.usage = output.usage
+            output.error.usage, output.error.cost = output.usage, output.cost
             raise output.error
-        self._emit(NodeFinished(step.id, item.row_id, item.name, output.usage, output.latency))
+        self._emit(
+            NodeFinished(step.id, item.row_id, item.name, output.usage, output.latency, output.cost)
+        )
         return output.outputs[0].parsed
 
     def _check_engine(self, step: Step, error: EngineError | None) -> None:
