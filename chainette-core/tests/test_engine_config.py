@@ -249,7 +249,7 @@ def test_sampling_params_refuse_what_is_unknown_or_out_of_range() -> None:
 def test_guided_decoding_takes_exactly_one_constraint() -> None:
     assert GuidedDecodingParams(choice=["a", "b"]).choice == ["a", "b"]
     for wrong in ({}, {"regex": "a", "choice": ["b"]}):
-        with pytest.raises(ValueError, match="exactly one"):
+        with pytest.raises(ConfigError, match="exactly one"):
             GuidedDecodingParams(**wrong)
 
 
@@ -328,7 +328,7 @@ def test_a_client_that_is_replaced_is_released(scripted: Make) -> None:
     ["http://[bad", "http:///", "https:///v1", "ftp://host", "http://host:99999", "http://u:p/w@h"],
 )
 def test_an_endpoint_that_is_not_a_url_is_refused_and_never_shown(endpoint: str) -> None:
-    with pytest.raises(ValidationError, match="URL with a host") as caught:
+    with pytest.raises(ConfigError, match="URL with a host") as caught:
         EngineConfig(name="a", backend="x", endpoint=endpoint)
     assert endpoint not in str(caught.value)
 
@@ -360,7 +360,7 @@ def test_a_key_that_was_read_from_a_file_loses_its_line_break(
 
 
 def test_a_header_that_no_request_can_hold_is_refused() -> None:
-    with pytest.raises(ValidationError, match="line break") as caught:
+    with pytest.raises(ConfigError, match="line break") as caught:
         EngineConfig.model_validate(
             {"name": "a", "backend": "x", "headers": {"X-Key": f"{SENTINEL}\nX-Other: b"}}
         )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from chainette.text import names_keywords
+
 CHAT_SAMPLING = frozenset(
     {
         "temperature",
@@ -19,6 +21,7 @@ CHAT_SAMPLING = frozenset(
 """Sampling parameters that the chat completions protocol defines; some servers accept more."""
 
 
+@names_keywords
 @dataclass(frozen=True, slots=True)
 class Capabilities:
     """The capabilities of a backend, declared rather than found by trial.

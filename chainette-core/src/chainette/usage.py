@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from chainette.text import names_keywords
 
+
+@names_keywords
 @dataclass(frozen=True, slots=True)
 class Usage:
     """Tokens that one or more requests took.

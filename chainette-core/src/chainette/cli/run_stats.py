@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from dataclasses import dataclass, field
 from time import perf_counter
@@ -20,7 +19,7 @@ from chainette.events import (
 from chainette.registry.engines import get_engine
 from chainette.reports.run import total_cost
 from chainette.run.cost import costs
-from chainette.text import printable
+from chainette.text import described, without_numbers
 from chainette.usage import Usage
 
 
@@ -121,8 +120,8 @@ class RunStats:
             self.nodes[event.node_id].failed += 1
             if usage := getattr(error, "usage", None):
                 self.nodes[event.node_id].usage += usage
-        message = f"{type(error).__name__}: {printable(str(error))[:160]}"
-        self.errors[self._first.setdefault(_kind(message), message)] += 1
+        message = described(error)
+        self.errors[self._first.setdefault(without_numbers(message), message)] += 1
 
     def line(self) -> str:
         """The state of the run in one line."""
@@ -167,11 +166,6 @@ class RunStats:
                 for id, node in self.nodes.items()
             },
         }
-
-
-def _kind(message: str) -> str:
-    """What a message says, without numbers, and without ids, which have digits."""
-    return re.sub(r"[\w.:-]*\d[\w.:-]*", "#", message)
 
 
 def plural(count: int, noun: str) -> str:

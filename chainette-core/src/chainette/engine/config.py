@@ -22,6 +22,7 @@ from pydantic import (
 from chainette.engine.generation import Generation
 from chainette.errors import MissingAPIKeyError
 from chainette.usage import Usage
+from chainette.validation import OneMessage
 
 _WITHOUT_INFLUENCE = {
     "name",
@@ -46,7 +47,7 @@ _WITHOUT_INFLUENCE = {
 """Fields that do not influence an engine's answers."""
 
 
-class Price(BaseModel):
+class Price(BaseModel, metaclass=OneMessage):
     """The price of a model, in US dollars for a million tokens.
 
     Attributes:
@@ -70,7 +71,7 @@ class Price(BaseModel):
         return (dollars + usage.completion_tokens * self.output) / 1_000_000
 
 
-class EngineConfig(BaseModel):
+class EngineConfig(BaseModel, metaclass=OneMessage):
     """Configuration of an engine; a backend's own class adds its fields.
 
     Attributes:

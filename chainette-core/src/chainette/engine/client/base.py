@@ -35,6 +35,7 @@ from chainette.errors import (
     StructuredOutputError,
 )
 from chainette.events import RequestStarted
+from chainette.text import names_keywords
 from chainette.types import LLMOutput, Message, Prompt, SamplingParams
 from chainette.usage import Usage
 
@@ -52,6 +53,7 @@ ConfigT = TypeVar("ConfigT", bound=EngineConfig, default=EngineConfig)
 """The configuration class of a backend."""
 
 
+@names_keywords
 class BaseClient(ServerOwner, Generation, Generic[ConfigT]):
     """A light, stateless client of one engine; safe to share between tasks and threads.
 

@@ -34,6 +34,7 @@ from chainette.errors import (
     ServerError,
 )
 from chainette.json_bytes import decode, encode, without_lone_surrogates
+from chainette.text import names_keywords
 
 if TYPE_CHECKING:
     import httpx
@@ -47,6 +48,7 @@ class _TransportLimits(TypedDict):
     max_bytes: int
 
 
+@names_keywords
 class BaseHTTPClient(BaseClient[ConfigT]):
     """A client of an engine behind HTTP: connections, keys, timeouts and errors.
 

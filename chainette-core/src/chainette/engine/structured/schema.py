@@ -13,12 +13,14 @@ from chainette.engine.structured.extract import embedded, outermost
 from chainette.engine.structured.mend import mended, unwrapped
 from chainette.engine.structured.strict import StrictSchema, to_strict
 from chainette.json_bytes import without_lone_surrogates
+from chainette.text import names_keywords
 
 
 class AmbiguousAnswerError(ValueError):
     """A text holds several different values that fit the type."""
 
 
+@names_keywords
 class OutputSchema:
     """An output type, with its schema.
 

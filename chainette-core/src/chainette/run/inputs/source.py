@@ -22,6 +22,7 @@ from pydantic import BaseModel, TypeAdapter
 from chainette.errors import InputError
 from chainette.run.inputs.columns import LOOK, Fields
 from chainette.run.inputs.files import Files, InputRow
+from chainette.run.inputs.first_rows import FirstRows
 from chainette.run.inputs.hugging_face import is_dataset, open_dataset
 from chainette.run.inputs.selection import choose, select
 from chainette.run.inputs.tables import is_frame, read_frame
@@ -64,25 +65,42 @@ class InputSource:
         self._limit = limit
         self._columns = columns
         self._fields = Fields(adapter or TypeAdapter(model), model)
-        self._is_checked = self._check_first()
+        self._look = LOOK if limit is None else min(LOOK, limit)
+        self._begun = self._check_first()
         self._chosen = choose(self._count(), sample, limit)
 
-    def _check_first(self) -> bool:
-        """Look at the first rows, where that does not use them up."""
+    def _check_first(self) -> Iterator[InputRow] | None:
+        """Look at the first rows.
+
+        Returns:
+            The rows, where looking at the first of them uses them up.
+        """
         inputs = self._inputs
-        if not (
+        if isinstance(inputs, AsyncIterable) and not isinstance(inputs, Iterable):
+            return None
+        rows = _rows(inputs)
+        if (
             (isinstance(inputs, Files) and not inputs.is_stdin)
             or (is_frame(inputs) and hasattr(inputs, "__len__"))
             or isinstance(inputs, Sequence)
             or (hasattr(inputs, "_fingerprint") and hasattr(inputs, "__len__"))
         ):
-            return False
-        rows = _rows(inputs)
-        self._check(list(itertools.islice(rows, LOOK)))
-        return True
+            self._check(list(itertools.islice(rows, LOOK)))
+            return None
+        first: list[InputRow] = []
+        # Whoever writes the rows may wait for the answer to one: none is read after one that fits.
+        for row in itertools.islice(rows, self._look):
+            first.append(row)
+            if self._may_fit(row):
+                return itertools.chain(first, rows)
+        self._check(first)
+        return itertools.chain(first, rows)
 
     def _check(self, rows: Sequence[InputRow]) -> None:
         self._fields.check(rows, self._path or "the inputs", self._columns or {})
+
+    def _may_fit(self, row: InputRow) -> bool:
+        return self._fields.may_fit(row, self._columns or {})
 
     async def rows(self) -> AsyncGenerator[InputRow, None]:
         """Read the rows lazily, one by one."""
@@ -90,18 +108,27 @@ class InputSource:
         count = 0
         if last == 0:
             return
-        async with aclosing(_read(self._inputs)) as rows:
+        async with aclosing(self._read()) as rows:
             async for row in rows:
-                if not self._is_checked:
-                    self._is_checked = True
-                    if not isinstance(row.value, Mapping):  # later rows may have other columns
-                        self._check([row])
                 if self._chosen is not None and row.row_id not in self._chosen:
                     continue
                 yield self._fields.fitted(select(row, self._columns))
                 count += 1
                 if count == last:
                     return
+
+    async def _read(self) -> AsyncGenerator[InputRow, None]:
+        """All rows, not yet selected."""
+        inputs = self._inputs
+        if isinstance(inputs, AsyncIterable) and not isinstance(inputs, Iterable):
+            first = FirstRows(inputs, self._look, self._may_fit, self._check)
+            async with aclosing(first.rows()) as rows:
+                async for row in rows:
+                    yield row
+            return
+        begun, self._begun = self._begun, None
+        for row in begun or _rows(inputs):
+            yield row
 
     def order(self) -> Iterator[int]:
         """The row ids in the order of the inputs."""
@@ -172,18 +199,6 @@ def _about_mapping(inputs: Mapping[Any, Any]) -> str:
             "columns, [dict(zip(columns, cells)) for cells in zip(*columns.values())]"
         )
     return f"expected rows, not one ({type(inputs).__name__}): give [row], or run_one(row)"
-
-
-async def _read(inputs: Any) -> AsyncGenerator[InputRow, None]:
-    """Read rows lazily, one by one."""
-    if isinstance(inputs, AsyncIterable) and not isinstance(inputs, Iterable):
-        index = 0
-        async for value in inputs:
-            yield InputRow(index, value, f"input row {index}")
-            index += 1
-    else:
-        for row in _rows(inputs):
-            yield row
 
 
 def _rows(inputs: Any) -> Iterator[InputRow]:
