@@ -360,7 +360,7 @@ def test_a_key_that_was_read_from_a_file_loses_its_line_break(
 
 
 def test_a_header_that_no_request_can_hold_is_refused() -> None:
-    with pytest.raises(ConfigError, match="line break") as caught:
+    with pytest.raises(ValidationError, match="line break") as caught:
         EngineConfig.model_validate(
             {"name": "a", "backend": "x", "headers": {"X-Key": f"{SENTINEL}\nX-Other: b"}}
         )

@@ -151,7 +151,7 @@ class OllamaClient(BaseHTTPClient):
             mounts=NO_PROXY,
             follow_redirects=False,
             auth=None if "Authorization" in headers else _without_key,
-            event_hooks={"response": [self._raise_for_status]},
+            event_hooks={"response": [self.limit_response, self._raise_for_status]},
         )
 
     async def _raise_for_status(self, response: httpx.Response) -> None:

@@ -91,7 +91,11 @@ class OpenAIClient(OpenAIChatClient[OpenAIConfig]):
             max_retries=0,
             default_headers=self.headers(),
             default_query=dict(parse_qsl(self.query[1:])),
-            http_client=openai.DefaultAsyncHttpxClient(follow_redirects=False, mounts=NO_PROXY),
+            http_client=openai.DefaultAsyncHttpxClient(
+                follow_redirects=False,
+                mounts=NO_PROXY,
+                event_hooks={"response": [self.limit_response]},
+            ),
         )
 
     def _arguments(self, request: Request) -> dict[str, Any]:

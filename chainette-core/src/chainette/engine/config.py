@@ -95,7 +95,8 @@ class EngineConfig(BaseModel, metaclass=OneMessage):
         drop_unsupported_params: Leave out sampling parameters that the model refuses, with a
             warning for each. Otherwise such a refusal stops the run.
         enable_reasoning: Ask for the model's reasoning separately from its answer.
-        max_response_bytes: Maximum bytes of one answer, decompressed; a longer one is an error.
+        max_response_bytes: Maximum bytes of one answer with its headers, decompressed; a longer one
+            is an error.
         price: The price of the model, in US dollars for a million tokens, which wins over the
             public price lists.
         headers: Additional HTTP headers. Their values are treated as secrets.
