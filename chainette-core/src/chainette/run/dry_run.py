@@ -57,7 +57,7 @@ async def dry_run(
         pipeline: The chain.
         inputs: See `Chain.run`.
         limit: Maximum number of input rows; 3 by default.
-        **options: `sample` and `columns`, as in `RunOptions`.
+        **options: `sample`, `columns`, `encoding` and `delimiter`, as in `RunOptions`.
 
     Returns:
         The prompts in the order of the rows, then the errors of rows that failed.

@@ -80,6 +80,8 @@ class Executor:
             limit=settings.limit,
             sample=settings.sample,
             columns=settings.columns,
+            encoding=settings.encoding,
+            delimiter=settings.delimiter,
             model=pipeline.input_model,
             adapter=pipeline.input_adapter,
         )

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import itertools
 from collections.abc import (
     AsyncGenerator,
     AsyncIterable,
+    AsyncIterator,
+    Callable,
     Coroutine,
     Iterable,
     Iterator,
@@ -21,11 +24,13 @@ from pydantic import BaseModel, TypeAdapter
 
 from chainette.errors import InputError
 from chainette.run.inputs.columns import LOOK, Fields
-from chainette.run.inputs.files import Files, InputRow
-from chainette.run.inputs.first_rows import FirstRows
+from chainette.run.inputs.files import FileFormat, Files, InputRow
 from chainette.run.inputs.hugging_face import is_dataset, open_dataset
 from chainette.run.inputs.selection import choose, select
 from chainette.run.inputs.tables import is_frame, read_frame
+
+PATIENCE = 0.5
+"""Seconds that rows which lack a field are held while no other comes."""
 
 
 class InputSource:
@@ -36,6 +41,8 @@ class InputSource:
         limit: Maximum number of input rows.
         sample: Number of rows to take at random.
         columns: Columns of the input by the field that each becomes.
+        encoding: Encoding of files.
+        delimiter: Delimiter of CSV files.
         model: Type of the rows.
         adapter: The validation of rows; that of `model` by default.
 
@@ -51,16 +58,21 @@ class InputSource:
         limit: int | None,
         sample: int | None,
         columns: Mapping[str, str] | None,
+        encoding: str | None = None,
+        delimiter: str | None = None,
         model: Any = Any,
         adapter: TypeAdapter[Any] | None = None,
     ) -> None:
         self._path = str(inputs) if isinstance(inputs, str | Path) else None
+        self._wanted = None if columns is None else frozenset(columns.values())
         if is_dataset(inputs):
             inputs = open_dataset(inputs)
         elif isinstance(inputs, str | Path):
-            inputs = Files(inputs)
+            inputs = Files(inputs, FileFormat(encoding, delimiter), self._wanted)
         else:
             _check_kind(inputs)
+        if (encoding or delimiter) and not isinstance(inputs, Files):
+            raise InputError("encoding and delimiter are for files; the inputs are rows already")
         self._inputs = inputs
         self._limit = limit
         self._columns = columns
@@ -78,7 +90,7 @@ class InputSource:
         inputs = self._inputs
         if isinstance(inputs, AsyncIterable) and not isinstance(inputs, Iterable):
             return None
-        rows = _rows(inputs)
+        rows = self._rows()
         if (
             (isinstance(inputs, Files) and not inputs.is_stdin)
             or (is_frame(inputs) and hasattr(inputs, "__len__"))
@@ -127,8 +139,19 @@ class InputSource:
                     yield row
             return
         begun, self._begun = self._begun, None
-        for row in begun or _rows(inputs):
+        for row in begun or self._rows():
             yield row
+
+    def _rows(self) -> Iterator[InputRow]:
+        inputs = self._inputs
+        if isinstance(inputs, Files):
+            yield from inputs.rows()
+        elif is_frame(inputs):
+            for index, read in enumerate(read_frame(inputs, self._wanted)):
+                yield InputRow(index, *read, True)
+        else:
+            for index, value in enumerate(inputs):
+                yield InputRow(index, value, f"input row {index}")
 
     def order(self) -> Iterator[int]:
         """The row ids in the order of the inputs."""
@@ -201,12 +224,86 @@ def _about_mapping(inputs: Mapping[Any, Any]) -> str:
     return f"expected rows, not one ({type(inputs).__name__}): give [row], or run_one(row)"
 
 
-def _rows(inputs: Any) -> Iterator[InputRow]:
-    if isinstance(inputs, Files):
-        yield from inputs.rows()
-    elif is_frame(inputs):
-        for index, read in enumerate(read_frame(inputs)):
-            yield InputRow(index, *read, True)
-    else:
-        for index, value in enumerate(inputs):
-            yield InputRow(index, value, f"input row {index}")
+class FirstRows:
+    """Rows of an asynchronous iterable, of which the first are looked at.
+
+    Only rows that lack a field are held, which are not sent in any case; a row that fits passes at
+    once, and all that follow it. So a stream that waits for the answer to a row receives it.
+
+    Args:
+        inputs: The iterable.
+        most: Number of rows to look at.
+        may_fit: Says whether a row shows that rows can fit.
+        check: Refuses rows none of which can fit.
+    """
+
+    def __init__(
+        self,
+        inputs: AsyncIterable[Any],
+        most: int,
+        may_fit: Callable[[InputRow], bool],
+        check: Callable[[Sequence[InputRow]], None],
+    ) -> None:
+        self._inputs = inputs
+        self._most = most
+        self._may_fit = may_fit
+        self._check = check
+        self._held: list[InputRow] = []
+
+    async def rows(self) -> AsyncGenerator[InputRow, None]:
+        """Read the rows lazily, one by one.
+
+        Raises:
+            InputError: A field that is required is in none of the first rows.
+        """
+        iterator = aiter(self._inputs)
+        index = 0
+        next_value = await self._hold(iterator)
+        for row in self._held:
+            yield row
+            index += 1
+        self._held.clear()
+        try:
+            if next_value is not None:
+                yield _row(index, await next_value)
+                index += 1
+            async for value in iterator:
+                yield _row(index, value)
+                index += 1
+        except StopAsyncIteration:  # of `next_value`
+            return
+        finally:
+            if next_value is not None and not next_value.done():
+                next_value.cancel()
+                await asyncio.wait([next_value])
+
+    async def _hold(self, iterator: AsyncIterator[Any]) -> asyncio.Future[Any] | None:
+        """Hold rows until one can fit, or the stream waits.
+
+        Returns:
+            The value that the stream waits for, if it does.
+
+        Raises:
+            InputError: None can fit.
+        """
+        held = self._held
+        while len(held) < self._most:
+            next_value = asyncio.ensure_future(anext(iterator))
+            try:
+                await asyncio.wait([next_value], timeout=PATIENCE if held else None)
+                if not next_value.done():
+                    return next_value
+                held.append(_row(len(held), next_value.result()))
+            except StopAsyncIteration:
+                break
+            except BaseException:
+                next_value.cancel()
+                raise
+            if self._may_fit(held[-1]):
+                return None
+        self._check(held)
+        return None
+
+
+def _row(index: int, value: Any) -> InputRow:
+    return InputRow(index, value, f"input row {index}")
