@@ -88,7 +88,7 @@ class OllamaClient(BaseHTTPClient):
     def _arguments(self, request: Request) -> dict[str, Any]:
         messages, output_format = request.messages, None
         if request.output is not None:
-            formats = {"json_schema": request.output.schema, "json_object": "json"}
+            formats = {"json_schema": self.schema_of(request), "json_object": "json"}
             output_format = formats.get(request.mode)
             if request.mode != "json_schema":
                 messages = with_instruction(messages, request.output.instruction)

@@ -317,6 +317,17 @@ class BaseClient(ServerOwner, Generation, Generic[ConfigT]):
         """Whether a typed answer is asked for with its strict schema; see `strict_schema`."""
         return self.strict_schema and request.mode == "json_schema"
 
+    def schema_of(self, request: Request) -> dict[str, Any]:
+        """The JSON schema to send for a typed answer, as the server's decoder takes it.
+
+        Args:
+            request: A request whose `output` is not `None`.
+        """
+        assert request.output is not None
+        if self.sends_strict(request):
+            return request.output.strict.schema
+        return request.output.in_dialect(self.capabilities.dialect)
+
     def _parse(self, output: LLMOutput, request: Request) -> OutputError | None:
         """Parse the completions into the output type; return the reason where one does not fit."""
         assert request.output is not None
