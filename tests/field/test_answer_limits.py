@@ -15,7 +15,7 @@ from typing import Any
 import anyio
 import httpx
 import ollama  # noqa: F401  not while memory is measured
-import openai  # noqa: F401
+import openai.resources.responses  # noqa: F401
 import pytest
 from chainette import LLMOutput, register_engine
 from chainette.errors import ServerError

@@ -15,7 +15,7 @@ from chainette.run.cost import costs
 from chainette.testing import fake_engine
 from chainette.testing.fake_engine import FakeClient
 from chainette.usage import Usage
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
 
 class Row(BaseModel):
@@ -73,7 +73,7 @@ def test_the_price_of_an_engine_wins_over_the_lists(price: Any, cost: str) -> No
     "price", [{"input": 1}, {"input": -1, "output": 1}, {"input": 1, "output": 1, "cached": 1}, 2]
 )
 def test_a_price_that_is_not_understood_is_refused(price: Any) -> None:
-    with pytest.raises(ValidationError, match="price"):
+    with pytest.raises(ConfigError, match="price"):
         EngineConfig(name="e", backend="fake", price=price)
 
 
