@@ -68,7 +68,7 @@ def test_rows_that_fail_are_shown_and_the_exit_code_is_1(in_process: Any, projec
 
 
 def test_when_no_row_can_be_read_the_exit_code_is_2(in_process: Any, project: Path) -> None:
-    (project / "rows.jsonl").write_text('not json\n{"numbr": 3}\n')
+    (project / "rows.jsonl").write_text('not json\n{"number": "x"}\n')
     outcome = in_process(*RUN)
     assert outcome.returncode == 2
     assert "rows.jsonl:1" in clean(outcome)

@@ -249,7 +249,7 @@ def test_sampling_params_refuse_what_is_unknown_or_out_of_range() -> None:
 def test_guided_decoding_takes_exactly_one_constraint() -> None:
     assert GuidedDecodingParams(choice=["a", "b"]).choice == ["a", "b"]
     for wrong in ({}, {"regex": "a", "choice": ["b"]}):
-        with pytest.raises(ValueError, match="exactly one"):
+        with pytest.raises(ConfigError, match="exactly one"):
             GuidedDecodingParams(**wrong)
 
 
@@ -328,7 +328,7 @@ def test_a_client_that_is_replaced_is_released(scripted: Make) -> None:
     ["http://[bad", "http:///", "https:///v1", "ftp://host", "http://host:99999", "http://u:p/w@h"],
 )
 def test_an_endpoint_that_is_not_a_url_is_refused_and_never_shown(endpoint: str) -> None:
-    with pytest.raises(ValidationError, match="URL with a host") as caught:
+    with pytest.raises(ConfigError, match="URL with a host") as caught:
         EngineConfig(name="a", backend="x", endpoint=endpoint)
     assert endpoint not in str(caught.value)
 

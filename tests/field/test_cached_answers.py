@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 from chainette import Chain
 from chainette.errors import BudgetError
-from chainette.run import budget
 
 ROWS = [{"number": number} for number in range(100)]
 PRICE = {"input": 100, "output": 100}
@@ -22,9 +21,7 @@ def test_answers_from_the_cache_cost_nothing_and_no_limit_refuses_them(
     make_engine: Any,
     chain: Chain[Any, Any],
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(budget, "EVERY", 0.0)
     make_engine(price=PRICE)
     server.set_answers(lambda _: {"name": "Oslo", "inhabitants": 700000})
     first = chain.run(ROWS, cache=tmp_path / "cache")
@@ -44,9 +41,7 @@ def test_the_answers_that_the_cache_does_not_have_are_paid_and_limited(
     make_engine: Any,
     chain: Chain[Any, Any],
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(budget, "EVERY", 0.0)
     make_engine(price=PRICE, max_concurrency=1)
     server.set_answers(lambda _: {"name": "Oslo", "inhabitants": 700000})
     half = chain.run(ROWS[:50], cache=tmp_path / "cache")

@@ -20,7 +20,6 @@ import pytest
 from chainette import Branch, Chain, Step, apply
 from chainette.errors import ChainError, OutputDirError, RequestError
 from chainette.folder import lock
-from chainette.run import budget
 from chainette.testing import fake_engine
 from pydantic import BaseModel
 
@@ -345,7 +344,6 @@ def test_an_account_without_credit_stops_a_run_with_3(
 def test_a_limit_on_the_cost_stops_a_run_with_3(
     in_process: Any, project: Path, openai_server: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(budget, "EVERY", 0.0)
     more = "  max_concurrency: 1\n  price: {input: 1000, output: 1000}\n"
     engines = (project / "engines.yml").read_text() + more
     (project / "engines.yml").write_text(engines)

@@ -3,22 +3,30 @@
 from __future__ import annotations
 
 import asyncio
+import csv
+import inspect
 import io
 import math
+import re
 from collections.abc import AsyncIterator, Iterator
+from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import chainette
+import chainette.backend
 import polars as pl
 import pyarrow as pa
 import pytest
-from chainette import Chain, SamplingParams, Step, apply
+from chainette import Chain, SamplingParams, Step, apply, register_engine
 from chainette.errors import ChainError, ChainetteError, ConfigError, InputError
 from chainette.loading.yaml_chain import load_yaml_chain
+from chainette.run.inputs.source import InputSource
 from chainette.testing import fake_engine
+from chainette_openai.config import OpenAIConfig
 from pydantic import BaseModel, Field, RootModel, model_validator
 
 
@@ -193,6 +201,221 @@ def test_a_data_frame_of_polars_is_its_rows() -> None:
         values(frame.lazy(), Row)
 
 
+async def over_time(rows: Any) -> AsyncIterator[Any]:
+    for row in rows:
+        yield row
+
+
+class Stream:
+    """Rows of a source that is read once, and says how far it was read."""
+
+    def __init__(self, rows: Any) -> None:
+        self.read = 0
+        self._rows = iter(rows)
+
+    def __iter__(self) -> Iterator[Any]:
+        return self
+
+    def __next__(self) -> Any:
+        self.read += 1
+        return next(self._rows)
+
+
+ONE_SHOT = {
+    "iterator": iter,
+    "generator": lambda rows: (row for row in rows),
+    "map": lambda rows: map(dict, rows),
+    "stream": Stream,
+    "asynchronous": over_time,
+    "reader": lambda rows: pa.Table.from_pylist(rows).to_reader(),
+    "DictReader": lambda rows: csv.DictReader(["id,Txt", *("1,a" for _ in rows)]),
+}
+
+
+@pytest.mark.parametrize("count", [1, 3, 300])
+@pytest.mark.parametrize("kind", ONE_SHOT)
+@pytest.mark.parametrize("limit", [None, 1])
+def test_a_missing_column_of_inputs_that_are_read_once_is_found_once(
+    kind: str, count: int, limit: int | None
+) -> None:
+    rows = [{"id": n, "Txt": "a"} for n in range(count)]
+    step = Step(
+        id="s", input_model=Review, output_model=Review, engine_name="e", user_prompt="{{ text }}"
+    )
+    with fake_engine("e") as engine, pytest.raises(InputError) as caught:
+        Chain(name="c", steps=step).run(ONE_SHOT[kind](rows), limit=limit)
+    message = "no column 'text' (did you mean 'Txt'?); the columns are: id, Txt"
+    assert message in str(caught.value)
+    assert not engine.requests
+
+
+def test_a_missing_column_of_standard_input_is_found_once(in_process: Any, tmp_path: Path) -> None:
+    (tmp_path / "c.py").write_text(
+        "from pydantic import BaseModel\nfrom chainette import Chain, apply\n"
+        "class Row(BaseModel):\n    text: str\n"
+        "def same(row: Row) -> Row:\n    return row\n"
+        "chain = Chain(name='c', steps=apply(same))\n"
+    )
+    command = ["run", f"{tmp_path}/c.py:chain", "-i", "-", "-o", str(tmp_path / "run")]
+    done = in_process(*command, input='not JSON\n{"Txt": "a"}\n{"Txt": "b"}\n')
+    assert done.returncode == 2
+    assert done.stderr.count("no column 'text' (did you mean 'Txt'?)") == 1
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("kind", ["iterator", "generator", "map", "stream", "asynchronous"])
+@pytest.mark.parametrize(
+    ("rows", "ok"),
+    [
+        ([{"Txt": "a"}, {}, {"text": "b"}, {"Txt": "a"}], [False, False, True, False]),
+        ([{}], [False]),
+        ([], []),
+        ([{"text": "a"}, *[{"Txt": "b"}] * 15], [True] + [False] * 15),
+        ([*[{"Txt": "b"}] * 9, {"text": "a"}, {"text": "b"}], [False] * 9 + [True] * 2),
+        ([{"a": 1}, {"text": None}], [False, False]),
+    ],
+)
+def test_no_row_of_inputs_that_are_read_once_is_lost(kind: str, rows: Any, ok: list[bool]) -> None:
+    results = chain().run(ONE_SHOT[kind](rows)).results
+    assert [result.row_id for result in results] == list(range(len(ok)))
+    assert [result.ok for result in results] == ok
+
+
+def test_no_row_is_read_after_one_that_fits() -> None:
+    rows = Stream([{"Txt": "a"}, {"text": "b"}, {"text": "c"}])
+    source = InputSource(rows, limit=None, sample=None, columns=None, model=Review)
+    assert rows.read == 2
+    assert source.total() is None
+
+
+@pytest.mark.parametrize("first", [{"text": "a"}, {"Txt": "a"}], ids=["fits", "lacks a field"])
+@pytest.mark.parametrize("is_closed", [True, False])
+def test_a_stream_that_waits_for_the_end_of_a_row_receives_it(first: Any, is_closed: bool) -> None:
+    ends: list[str] = []
+
+    async def main() -> list[int]:
+        answered = asyncio.Event()
+
+        async def rows() -> AsyncIterator[Any]:
+            try:
+                yield first
+                await answered.wait()
+                yield {"text": "b"}
+            finally:
+                ends.append("end")
+
+        found = []
+        async with aclosing(chain().stream(rows())) as results:
+            async for result in results:
+                found.append(result.row_id)
+                if is_closed:
+                    break
+                answered.set()
+        return found
+
+    assert asyncio.run(asyncio.wait_for(main(), 20)) == ([0] if is_closed else [0, 1])
+    assert ends == ["end"]
+
+
+def test_the_exception_of_a_stream_is_raised_as_itself() -> None:
+    async def rows() -> AsyncIterator[Any]:
+        yield {"Txt": "a"}
+        raise LookupError("no more")
+
+    with pytest.raises(LookupError, match="no more"):
+        chain().run(rows())
+
+
+def failing(count: int, ok: int | None = None, kinds: int = 1) -> Iterator[dict[str, Any]]:
+    """Rows that fail as they are read, except for one."""
+    for number in range(count):
+        fields = ["text", "stars"][number % kinds]
+        yield {"text": "a"} if number == ok else {"text": "a", fields: []}
+
+
+@pytest.mark.parametrize(
+    ("rows", "options", "is_said", "is_stopped"),
+    [
+        (failing(19), {}, False, False),
+        (failing(20), {}, True, False),
+        (failing(99), {}, True, False),
+        (failing(400), {}, True, True),
+        (list(failing(100)), {}, True, False),
+        (failing(400), {"max_errors": 300}, True, True),
+        (failing(250), {"max_errors": 300}, True, False),
+        (failing(400), {"max_errors": 0.99}, True, True),
+        (failing(400, ok=0), {}, False, False),
+        (failing(400, ok=19), {}, False, False),
+        (failing(400, ok=50), {}, True, False),
+        (failing(400, kinds=2), {}, False, False),
+    ],
+)
+def test_rows_that_all_fail_for_one_reason_are_said_at_once_and_stop_the_run(
+    rows: Any, options: Any, is_said: bool, is_stopped: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    run = chain().run(rows, **options)
+    said = [it.message for it in caplog.records if "all of the first 20 rows failed" in it.message]
+    assert len(said) == is_said
+    assert all("input row 19: text: Input should be a valid string" in text for text in said)
+    assert (run.stopped is not None) == is_stopped
+    most = 301 if options else 100
+    assert run.counts.failed < 400 if is_stopped and most == 100 else run.counts.failed >= 19
+
+
+@pytest.mark.parametrize("kind", ["function", "step"])
+def test_failures_of_one_reason_are_alike_whatever_their_numbers(kind: str) -> None:
+    def fail(row: Review) -> Review:
+        raise ValueError(f"row {row.stars} has no price (id-{row.stars}a)")
+
+    function = apply(fail, input_model=Review, output_model=Review)
+    step = Step(
+        id="s", input_model=Review, output_model=Review, engine_name="e", user_prompt="{{ text }}"
+    )
+    rows = [{"text": "a", "stars": n} for n in range(400)]
+    with fake_engine("e", lambda messages: "no JSON at all"):
+        run = Chain(name="c", steps=function if kind == "function" else step).run(rows)
+    assert "all of the first 100 rows failed for one reason" in str(run.stopped)
+    assert 100 <= run.counts.failed < 300
+
+
+def test_a_run_that_was_stopped_is_not_stopped_by_the_failures_of_before(tmp_path: Path) -> None:
+    broken = True
+
+    def check(row: Review) -> Review:
+        if broken:
+            raise ValueError("no price list")
+        return row
+
+    chain = Chain(name="c", steps=apply(check, input_model=Review, output_model=Review))
+    rows = [{"text": "a", "stars": n} for n in range(400)]
+    first = chain.run(rows, output_dir=tmp_path / "run")
+    assert first.stopped is not None
+    broken = False
+    second = chain.run(rows, output_dir=tmp_path / "run", resume=True)
+    assert second.stopped is None
+    assert second.counts.failed == first.counts.failed
+    assert chain.run(rows, output_dir=tmp_path / "run", retry_errors=True).counts.ok == 400
+
+
+def test_the_command_says_that_all_rows_fail_and_ends_with_3(
+    in_process: Any, tmp_path: Path
+) -> None:
+    (tmp_path / "c.py").write_text(
+        "from pydantic import BaseModel\nfrom chainette import Chain, apply\n"
+        "class Row(BaseModel):\n    n: int\n"
+        "def fail(row: Row) -> Row:\n    raise ValueError(f'no price for {row.n}')\n"
+        "chain = Chain(name='c', steps=apply(fail))\n"
+    )
+    (tmp_path / "rows.jsonl").write_text("".join(f'{{"n": {n}}}\n' for n in range(400)))
+    command = ["run", f"{tmp_path}/c.py:chain", "-i", str(tmp_path / "rows.jsonl")]
+    done = in_process(*command, "-o", str(tmp_path / "a"))
+    assert done.returncode == 3
+    assert "all of the first 20 rows failed for one reason" in done.stderr
+    assert "to resume" in done.stderr
+    done = in_process(*command, "-o", str(tmp_path / "b"), "--max-errors", "1000")
+    assert done.returncode == 1
+
+
 @pytest.mark.parametrize("count", [1, 3])
 @pytest.mark.parametrize("kind", ["list", "jsonl", "json", "csv", "table", "dataset", "columns"])
 def test_a_missing_column_is_found_once_before_anything_is_sent(
@@ -351,3 +574,124 @@ def test_several_completions_of_a_step_are_refused() -> None:
         Step(**STEP, sampling=SamplingParams(n=3))
     with pytest.raises(ChainetteError, match="sampling is a dict"):
         Step(**STEP, sampling={"n": 1})  # type: ignore[arg-type]
+
+
+GIVEN: dict[str, dict[str, Any]] = {
+    "ApplyNode": {"fn": repr, "id": "x"},
+    "Backend": {"name": "x", "config": "m:C", "client": "m:C"},
+    "BaseClient": {"config": None},
+    "BaseHTTPClient": {"config": None},
+    "Branch": {"name": "x", "steps": []},
+    "Capabilities": {"json_schema": True},
+    "Chain": {"name": "x", "steps": []},
+    "Completion": {"text": "x"},
+    "Container": {"name": "x", "options": [], "image": "x", "arguments": [], "url": "x"},
+    "EngineConfig": {"name": "x", "backend": "openai"},
+    "GuidedDecodingParams": {"choice": ["x"]},
+    "LLMOutput": {"outputs": []},
+    "OpenAIChatClient": {"config": None},
+    "OutputSchema": {"output_type": int},
+    "PerLoop": {"make": repr},
+    "Request": {"messages": [], "sampling": SamplingParams()},
+    "Result": {"row_id": 1},
+    "Run": {"results": [], "counts": None},
+    "SamplingParams": {"max_tokens": 5},
+    "ServerProcess": {"command": [], "name": "x"},
+    "Step": {**STEP},
+    "Usage": {"prompt_tokens": 1},
+}
+"""The arguments of every public class that is made by hand."""
+
+
+def public_classes() -> dict[str, Any]:
+    values = {
+        name: getattr(module, name)
+        for module in (chainette, chainette.backend)
+        for name in module.__all__
+    }
+    return {name: value for name, value in values.items() if inspect.isclass(value)}
+
+
+def instance(name: str, /, **fields: Any) -> Any:
+    cls = public_classes()[name]
+    if inspect.isabstract(cls):
+
+        class Made(cls):  # type: ignore[misc]
+            async def _chat(self, request: Any) -> Any: ...
+
+        cls = Made
+    return cls(**fields)
+
+
+def test_every_public_class_is_in_the_table() -> None:
+    made = {
+        name
+        for name, value in public_classes().items()
+        if not issubclass(value, dict) and not issubclass(value, Exception)
+    }
+    assert made == GIVEN.keys()
+
+
+@pytest.mark.parametrize("name", GIVEN)
+def test_a_wrong_keyword_of_a_public_class_is_answered_with_the_nearest_right_one(
+    name: str,
+) -> None:
+    last = list(GIVEN[name])[-1]
+    wrong = f"{last}s" if len(last) < 5 else last[:-1]
+    with pytest.raises((ConfigError, TypeError)) as caught:
+        instance(name, **GIVEN[name], **{wrong: 1})
+    message = str(caught.value)
+    assert re.search(rf"unknown (key|keyword) '{wrong}' \(did you mean '{last}'\?\)", message)
+    assert "pydantic" not in message
+    assert "\n" not in message
+
+
+@pytest.mark.parametrize(
+    ("name", "fields", "message"),
+    [
+        ("EngineConfig", {"max_concurency": 3}, "(did you mean 'max_concurrency'?)"),
+        ("EngineConfig", {"timeout": 0}, "EngineConfig: timeout: Input should be greater than 0"),
+        (
+            "EngineConfig",
+            {"price": {"input": 1, "ouput": 2}},
+            "unknown key 'ouput' in price (did you mean 'output'?)",
+        ),
+        ("GuidedDecodingParams", {"regx": "a"}, "(did you mean 'regex'?)"),
+        ("GuidedDecodingParams", {"json": {"a": 1}}, "give exactly one of json, regex"),
+        ("GuidedDecodingParams", {"regex": 3}, "regex: Input should be a valid string"),
+        (
+            "SamplingParams",
+            {"guided_decoding": {"choise": ["a"]}},
+            "unknown key 'choise' in guided_decoding (did you mean 'choice'?)",
+        ),
+        ("Step", {"sampling_params": None}, "(did you mean 'sampling'?); keywords: id, name, "),
+        ("Step", {"output_modell": str}, "(did you mean 'output_model'?)"),
+    ],
+)
+def test_a_mistake_in_a_public_class_is_one_message(name: str, fields: Any, message: str) -> None:
+    with pytest.raises((ConfigError, TypeError)) as caught:
+        instance(name, **GIVEN[name] | fields)
+    assert message in str(caught.value)
+    assert "pydantic" not in str(caught.value)
+
+
+def test_a_mistake_in_the_configuration_of_a_backend_is_one_message() -> None:
+    with pytest.raises(ConfigError, match=r"OpenAIConfig: unknown key 'modl' \(did you mean"):
+        OpenAIConfig(name="x", backend="openai", model="m", modl="m")  # type: ignore[call-arg]
+    with pytest.raises(ConfigError, match=r"unknown key 'modl' \(did you mean 'model'\?\)"):
+        register_engine("x", backend="openai", model="m", modl="m")
+
+
+def test_the_errors_of_plugins_name_their_keywords() -> None:
+    with pytest.raises(TypeError, match=r"unknown keyword 'stats' \(did you mean 'status'\?\)"):
+        chainette.backend.RateLimitError("slow", stats=429)  # type: ignore[call-arg]
+
+
+def test_an_option_of_apply_is_answered_with_the_nearest_right_one() -> None:
+    with pytest.raises(TypeError, match=r"unknown keyword 'bach' \(did you mean 'batch'\?\)"):
+        apply(lambda row: row, id="x", bach=3)  # type: ignore[call-overload]
+    with pytest.raises(TypeError, match=r"unknown keyword 'bach' \(did you mean 'batch'\?\)"):
+
+        @apply(bach=3)  # type: ignore[call-overload]
+        def same(row: Any) -> Any:
+            return row

@@ -20,7 +20,6 @@ from chainette.testing import fake_engine
 from chainette.testing.fake_engine import FakeClient
 from chainette.types import Completion, LLMOutput
 from chainette.usage import Usage
-from pydantic import ValidationError
 
 CITY = {"name": "Oslo", "inhabitants": 700000}
 TEXT = json.dumps(CITY)
@@ -479,7 +478,7 @@ def test_a_price_for_a_request_needs_no_tokens(chain: Any) -> None:
     ],
 )
 def test_a_price_that_is_not_understood_is_refused(price: Any) -> None:
-    with pytest.raises(ValidationError, match="price"):
+    with pytest.raises(ConfigError, match="price"):
         EngineConfig(name="e", backend="fake", price=price)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from dataclasses import dataclass
 from datetime import date
@@ -191,3 +192,58 @@ def test_files_are_utf_8_whatever_a_function_returns(fmt: Any, tmp_path: Path) -
     assert run.counts.rows == len(list(run.results)) == 1
     for path in (tmp_path / "run").rglob("*.json*"):
         path.read_bytes().decode()
+
+
+LONE = "x\ud800"
+BROKEN: dict[str, tuple[Any, Any]] = {
+    "a field": (Text.model_construct(text=LONE), Any),
+    "a field of a dict": ({"text": LONE, "n": 1}, dict[str, Any]),
+    "a name": ({f"a{LONE}": "b"}, dict[str, Any]),
+    "a text": (LONE, str),
+    "a list": ({"texts": ["a", LONE], "more": [{"deep": {"er": LONE}}]}, dict[str, Any]),
+    "an error": (ValueError(LONE), str),
+}
+
+
+@pytest.mark.parametrize("kind", BROKEN)
+@pytest.mark.parametrize("in_memory", [True, False])
+def test_the_table_of_a_run_is_utf_8_whatever_a_function_returns(
+    kind: str, in_memory: bool, tmp_path: Path
+) -> None:
+    value, output_model = BROKEN[kind]
+
+    def broken(row: Text) -> Any:
+        if row.text == "fine":
+            return {"text": "fine"} if output_model is not str else "fine"
+        if isinstance(value, Exception):
+            raise value
+        return value
+
+    chain = Chain(name="c", steps=apply(broken, output_model=output_model))
+    folder = None if in_memory else tmp_path / "run"
+    run = chain.run([{"text": "a"}, {"text": "fine"}], output_dir=folder)
+    table = run.to_arrow()
+    table.validate(full=True)
+    text = json.dumps(table.to_pylist(), ensure_ascii=False) + " ".join(table.column_names)
+    assert "x\N{REPLACEMENT CHARACTER}" in text
+    assert "fine" in text
+    text.encode()
+
+
+@pytest.mark.parametrize("is_item", [False, True])
+def test_a_prompt_that_is_too_long_names_its_step_and_its_row(is_item: bool) -> None:
+    step = Step(
+        id="s", input_model=Text, output_model=Text, engine_name="e", user_prompt="{{ text * 400 }}"
+    )
+
+    def split(row: Text) -> list[Text]:
+        return [row, row]
+
+    steps: Any = apply(split) >> step if is_item else step
+    rows = [{"text": "a"}, {"text": "b" * 30_000}]
+    with fake_engine("e"):
+        failed = list(Chain(name="c", steps=steps).run(rows).errors)
+    assert len(failed) == 1
+    where = "row 1, item 0" if is_item else "row 1"
+    assert f"{where}: step 's', user_prompt: it makes a text of more than" in str(failed[0].error)
+    assert "10,000,000 characters" in str(failed[0].error)

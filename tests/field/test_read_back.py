@@ -404,7 +404,7 @@ def test_rows_that_hold_objects_have_no_digest(tmp_path: Path) -> None:
 
 # Runs that are killed
 
-ROWS = int(os.environ.get("READ_BACK_ROWS", "12"))
+ROWS = int(os.environ.get("READ_BACK_ROWS", "6"))
 """Values of each type in a run that is killed."""
 
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Literal
+
+from chainette.text import names_keywords
 
 CHAT_SAMPLING = frozenset(
     {
@@ -19,6 +22,7 @@ CHAT_SAMPLING = frozenset(
 """Sampling parameters that the chat completions protocol defines; some servers accept more."""
 
 
+@names_keywords
 @dataclass(frozen=True, slots=True)
 class Capabilities:
     """The capabilities of a backend, declared rather than found by trial.
@@ -30,6 +34,8 @@ class Capabilities:
         reasoning: The server can report the model's reasoning separately from its answer.
         local: The backend runs the model, or its server, on this machine.
         sampling: Names of the sampling parameters that reach the server.
+        dialect: The part of JSON Schema that the server enforces. `llama_cpp` is that of
+            llama.cpp's grammars; rules outside of it are repeated in words. `plain` is unknown.
     """
 
     json_schema: bool = False
@@ -38,6 +44,7 @@ class Capabilities:
     reasoning: bool = False
     local: bool = False
     sampling: frozenset[str] = field(default_factory=frozenset)
+    dialect: Literal["plain", "llama_cpp"] = "plain"
 
     def names(self) -> list[str]:
         """Names of the flags that are set, for display."""

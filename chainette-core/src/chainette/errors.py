@@ -40,6 +40,7 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import ClassVar
 
+from chainette.text import names_keywords
 from chainette.usage import FREE, Usage
 
 
@@ -114,6 +115,7 @@ class FailedRowError(ChainetteError):
         self.raw_text: str | None = raw_text
 
 
+@names_keywords
 class EngineError(ChainetteError):
     """A request to an engine, or the engine as a whole, failed.
 

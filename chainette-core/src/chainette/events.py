@@ -140,10 +140,12 @@ class RowFinished:
     Attributes:
         row_id: The input row.
         ok: Whether nothing in it failed.
+        error: The reason why all of it failed, or `None`.
     """
 
     row_id: int
     ok: bool
+    error: Exception | None = None
 
 
 @dataclass(frozen=True, slots=True)

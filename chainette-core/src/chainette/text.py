@@ -5,9 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from difflib import get_close_matches
+from functools import wraps
+from typing import Any, TypeVar
 
 _CONTROLS = r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
 """Characters that move a terminal's cursor, colour it or turn its writing around."""
+
+
+ClassT = TypeVar("ClassT", bound=type)
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
@@ -23,7 +28,50 @@ def printable(text: str) -> str:
     return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in line)
 
 
+def described(error: Exception) -> str:
+    """An error on one line, cut off where it is long."""
+    return f"{type(error).__name__}: {printable(str(error))[:160]}"
+
+
+def without_numbers(message: str) -> str:
+    """What a message says, without numbers, and without ids, which have digits."""
+    return re.sub(r"[\w.:-]*\d[\w.:-]*", "#", message)
+
+
 def escaped(text: str) -> str:
     """The text with its lines and tabs; characters that control a terminal look as in JSON."""
     lines = text.replace("\r\n", "\n")
     return re.sub(_CONTROLS, lambda match: f"\\u{ord(match[0]):04x}", lines)
+
+
+def names_keywords(cls: ClassT) -> ClassT:
+    """Let a class name the nearest keyword that it has in the place of an unknown one."""
+    construct: Any = cls.__init__  # type: ignore[misc]
+
+    @wraps(construct)
+    def initialize(self: Any, *args: Any, **keywords: Any) -> None:
+        try:
+            construct(self, *args, **keywords)
+        except TypeError:
+            _check_keywords(cls.__name__, construct, keywords)
+            raise
+
+    cls.__init__ = initialize  # type: ignore[misc]
+    return cls
+
+
+def _check_keywords(name: str, function: Any, keywords: Iterable[str]) -> None:
+    """Check that a function has parameters of these names.
+
+    Raises:
+        TypeError: It does not; the message has the nearest one.
+    """
+    import inspect
+
+    known = [*inspect.signature(function).parameters][1:]
+    for keyword in keywords:
+        if keyword not in known:
+            hint = did_you_mean(keyword, known)
+            raise TypeError(
+                f"{name}: unknown keyword {keyword!r}{hint}; keywords: {', '.join(known)}"
+            ) from None

@@ -4,20 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeAlias
+from typing import Any, ClassVar, Generic, Literal, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 from pydantic.dataclasses import dataclass as validated_dataclass
 from typing_extensions import TypedDict, TypeVar
 
-from chainette.errors import ConfigError, EngineError
+from chainette.errors import EngineError
+from chainette.text import names_keywords
 from chainette.usage import Usage
-from chainette.validation import problems
-
-if TYPE_CHECKING:
-    from pydantic._internal._model_construction import ModelMetaclass
-else:
-    ModelMetaclass = type(BaseModel)
+from chainette.validation import OneMessage, one_message
 
 Parsed = TypeVar("Parsed", default=Any)
 """The output type that was asked for."""
@@ -34,6 +30,7 @@ Prompt: TypeAlias = str | list[Message]
 """A user's text, or a whole conversation."""
 
 
+@one_message
 @validated_dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class GuidedDecodingParams:
     """A constraint on the completion's text, for backends that can enforce it.
@@ -45,6 +42,9 @@ class GuidedDecodingParams:
         regex: A regular expression for the whole text.
         choice: The texts to choose from.
         grammar: A grammar in the backend's own notation.
+
+    Raises:
+        ConfigError: A constraint is unknown, wrong, or not the only one.
     """
 
     json: dict[str, Any] | None = None
@@ -60,20 +60,7 @@ class GuidedDecodingParams:
             raise ValueError(f"give exactly one of json, regex, choice, grammar (got: {got})")
 
 
-class _OneMessage(ModelMetaclass):
-    """The class of a model that describes mistakes in its arguments in one message."""
-
-    if not TYPE_CHECKING:
-
-        def __call__(cls, *args: Any, **fields: Any) -> Any:  # noqa: N805
-            try:
-                return super().__call__(*args, **fields)
-            except ValidationError as error:
-                messages = [message for _, message in problems(error, cls.model_fields)]
-                raise ConfigError(f"{cls.__name__}: {'; '.join(messages)}") from None
-
-
-class SamplingParams(BaseModel, metaclass=_OneMessage):
+class SamplingParams(BaseModel, metaclass=OneMessage):
     """The parameters for sampling a completion; `None` leaves one to the server's default.
 
     Attributes:
@@ -115,6 +102,7 @@ class SamplingParams(BaseModel, metaclass=_OneMessage):
         return [value] if isinstance(value, str) else value
 
 
+@names_keywords
 @dataclass(slots=True)
 class Completion(Generic[Parsed]):
     """One completion of a prompt.
@@ -137,6 +125,7 @@ class Completion(Generic[Parsed]):
     json_text: str | None = field(default=None, repr=False)
 
 
+@names_keywords
 @dataclass(slots=True)
 class LLMOutput(Generic[Parsed]):
     """The output of an engine for one prompt.

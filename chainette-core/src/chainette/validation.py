@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import types
-from collections.abc import Collection
-from typing import Any, Union, get_args, get_origin
+from collections.abc import Collection, Iterator, Mapping
+from functools import wraps
+from typing import TYPE_CHECKING, Any, Union, get_args, get_origin
 
 from pydantic import (
     BaseModel,
@@ -16,7 +17,55 @@ from pydantic import (
 )
 from typing_extensions import is_typeddict
 
-from chainette.text import did_you_mean
+from chainette.errors import ConfigError
+from chainette.text import ClassT, did_you_mean
+
+if TYPE_CHECKING:
+    from pydantic._internal._model_construction import ModelMetaclass
+else:
+    ModelMetaclass = type(BaseModel)
+
+_UNKNOWN = ("extra_forbidden", "unexpected_keyword_argument")
+
+
+class OneMessage(ModelMetaclass):
+    """The class of a model that describes mistakes in its arguments in one message."""
+
+    if not TYPE_CHECKING:
+
+        def __call__(cls, *args: Any, **fields: Any) -> Any:  # noqa: N805
+            """Make an instance."""
+            try:
+                return super().__call__(*args, **fields)
+            except ValidationError as error:
+                raise config_error(cls.__name__, error, cls.model_fields) from None
+
+
+def one_message(cls: ClassT) -> ClassT:
+    """Let a dataclass of Pydantic describe mistakes in its arguments in one message."""
+    construct: Any = cls.__init__  # type: ignore[misc]
+
+    @wraps(construct)
+    def initialize(self: Any, *args: Any, **fields: Any) -> None:
+        try:
+            construct(self, *args, **fields)
+        except ValidationError as error:
+            known = cls.__pydantic_fields__  # type: ignore[attr-defined]
+            raise config_error(cls.__name__, error, known) from None
+
+    cls.__init__ = initialize  # type: ignore[misc]
+    return cls
+
+
+def config_error(name: str, error: ValidationError, known: Collection[str]) -> ConfigError:
+    """The one message about mistakes in the arguments of a class.
+
+    Args:
+        name: Name of the class.
+        error: The validation error.
+        known: Its fields.
+    """
+    return ConfigError(f"{name}: {'; '.join(message for _, message in problems(error, known))}")
 
 
 def type_adapter(model: Any) -> TypeAdapter[Any]:
@@ -63,7 +112,8 @@ def problems(error: ValidationError, known: Collection[str] = ()) -> list[tuple[
 
     Args:
         error: The validation error.
-        known: The valid keys, for suggestions.
+        known: The valid keys, for suggestions; as a mapping, to their fields, whose own keys are
+            then suggested inside of them.
 
     Returns:
         Pairs such as `("model", "missing")`; the location is dotted, or empty for the whole value.
@@ -71,15 +121,34 @@ def problems(error: ValidationError, known: Collection[str] = ()) -> list[tuple[
     pairs = []
     for item in error.errors(include_url=False, include_input=False, include_context=False):
         location = ".".join(str(part) for part in without_tags(item["loc"]))
-        if item["type"] == "extra_forbidden":
-            key = str(item["loc"][-1])
-            pairs.append((location, f"unknown key {key!r}{did_you_mean(key, known)}"))
+        if item["type"] in _UNKNOWN:
+            *path, key = map(str, item["loc"])
+            place = f" in {'.'.join(path)}" if path and isinstance(known, Mapping) else ""
+            hint = did_you_mean(key, _keys(known, path))
+            pairs.append((location, f"unknown key {key!r}{place}{hint}"))
         elif item["type"] == "missing":
             pairs.append((location, f"{location!r} is missing"))
         else:
             message = item["msg"].removeprefix("Value error, ")
             pairs.append((location, f"{location}: {message}" if location else message))
     return pairs
+
+
+def _keys(known: Collection[str], path: list[str]) -> Collection[str]:
+    """The valid keys of the value at a path."""
+    for part in path if isinstance(known, Mapping) else ():
+        assert isinstance(known, Mapping)
+        if part in known:
+            known = next(_models(known[part].annotation), {})
+    return known
+
+
+def _models(annotation: Any) -> Iterator[Mapping[str, Any]]:
+    """The fields of every model in an annotation."""
+    if (fields := getattr(annotation, "__pydantic_fields__", None)) is not None:
+        yield fields
+    for argument in get_args(annotation):
+        yield from _models(argument)
 
 
 def without_tags(location: tuple[str | int, ...]) -> tuple[str | int, ...]:

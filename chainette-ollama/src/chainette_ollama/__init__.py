@@ -17,7 +17,11 @@ def chainette_backends() -> list[Backend]:
             config="chainette_ollama.config:OllamaConfig",
             client="chainette_ollama.client:OllamaClient",
             capabilities=Capabilities(
-                json_schema=True, json_object=True, reasoning=True, sampling=sampling
+                json_schema=True,
+                json_object=True,
+                reasoning=True,
+                sampling=sampling,
+                dialect="llama_cpp",
             ),
             summary="an Ollama server over HTTP",
         ),
@@ -26,7 +30,12 @@ def chainette_backends() -> list[Backend]:
             config="chainette_ollama.config:LocalOllamaConfig",
             client="chainette_ollama.local:LocalOllamaClient",
             capabilities=Capabilities(
-                json_schema=True, json_object=True, reasoning=True, local=True, sampling=sampling
+                json_schema=True,
+                json_object=True,
+                reasoning=True,
+                local=True,
+                sampling=sampling,
+                dialect="llama_cpp",
             ),
             summary="Ollama on this machine; starts it and pulls models as needed",
         ),

@@ -88,7 +88,7 @@ class OllamaClient(BaseHTTPClient):
     def _arguments(self, request: Request) -> dict[str, Any]:
         messages, output_format = request.messages, None
         if request.output is not None:
-            formats = {"json_schema": request.output.schema, "json_object": "json"}
+            formats = {"json_schema": self.schema_of(request), "json_object": "json"}
             output_format = formats.get(request.mode)
             if request.mode != "json_schema":
                 messages = with_instruction(messages, request.output.instruction)
@@ -151,7 +151,7 @@ class OllamaClient(BaseHTTPClient):
             mounts=NO_PROXY,
             follow_redirects=False,
             auth=None if "Authorization" in headers else _without_key,
-            event_hooks={"response": [self._raise_for_status]},
+            event_hooks={"response": [self.limit_response, self._raise_for_status]},
         )
 
     async def _raise_for_status(self, response: httpx.Response) -> None:

@@ -99,7 +99,7 @@ class OpenAIClient(OpenAIChatClient[OpenAIConfig]):
             http_client=openai.DefaultAsyncHttpxClient(
                 follow_redirects=False,
                 mounts=NO_PROXY,
-                event_hooks={"response": [self._heed]},
+                event_hooks={"response": [self.limit_response, self._heed]},
             ),
         )
 

@@ -58,7 +58,7 @@ class VLLMClient(OpenAIChatClient[VLLMConfig]):
         assert request.output is not None
         own_field = self.config.is_before_0_12 or self.config.schema_field == "structured_outputs"
         if own_field and request.mode == "json_schema":
-            return self._constraint({"json": request.output.schema})
+            return self._constraint({"json": self.schema_of(request)})
         return super().response_format(request)
 
     def _constraint(self, constraint: dict[str, Any]) -> dict[str, Any]:

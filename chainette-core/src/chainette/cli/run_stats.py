@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -20,7 +19,7 @@ from chainette.events import (
     RunStarted,
 )
 from chainette.reports.run import total_cost
-from chainette.text import printable
+from chainette.text import described, without_numbers
 from chainette.usage import FREE, Usage
 
 
@@ -128,8 +127,8 @@ class RunStats:
             self.nodes[event.node_id].failed += 1
             if isinstance(error, EngineError):
                 self.nodes[event.node_id].spend(error.usage, error.cost)
-        message = f"{type(error).__name__}: {printable(str(error))[:160]}"
-        self.errors[self._first.setdefault(_kind(message), message)] += 1
+        message = described(error)
+        self.errors[self._first.setdefault(without_numbers(message), message)] += 1
 
     def line(self) -> str:
         """The state of the run in one line."""
@@ -171,11 +170,6 @@ class RunStats:
                 for id, node in self.nodes.items()
             },
         }
-
-
-def _kind(message: str) -> str:
-    """What a message says, without numbers, and without ids, which have digits."""
-    return re.sub(r"[\w.:-]*\d[\w.:-]*", "#", message)
 
 
 def plural(count: int, noun: str) -> str:

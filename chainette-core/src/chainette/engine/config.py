@@ -22,6 +22,7 @@ from pydantic import (
 from chainette.engine.generation import Generation
 from chainette.engine.pricing.tariff import Rates, Tariff
 from chainette.errors import MissingAPIKeyError
+from chainette.validation import OneMessage
 
 _WITHOUT_INFLUENCE = {
     "name",
@@ -46,7 +47,7 @@ _WITHOUT_INFLUENCE = {
 """Fields that do not influence an engine's answers."""
 
 
-class Price(BaseModel):
+class Price(BaseModel, metaclass=OneMessage):
     """The price of a model, in US dollars for a million tokens, or for a request.
 
     Attributes:
@@ -72,7 +73,7 @@ class Price(BaseModel):
         return Tariff([(0, rates)], self.request)
 
 
-class EngineConfig(BaseModel):
+class EngineConfig(BaseModel, metaclass=OneMessage):
     """Configuration of an engine; a backend's own class adds its fields.
 
     Attributes:
@@ -96,7 +97,8 @@ class EngineConfig(BaseModel):
         drop_unsupported_params: Leave out sampling parameters that the model refuses, with a
             warning for each. Otherwise such a refusal stops the run.
         enable_reasoning: Ask for the model's reasoning separately from its answer.
-        max_response_bytes: Maximum bytes of one answer, decompressed; a longer one is an error.
+        max_response_bytes: Maximum bytes of one answer with its headers, decompressed; a longer one
+            is an error.
         price: The price of the model, in US dollars for a million tokens (`request`: for one
             request), which wins over the public price lists.
         headers: Additional HTTP headers. Their values are treated as secrets.

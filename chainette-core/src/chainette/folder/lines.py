@@ -25,8 +25,21 @@ def _line(value: Any) -> bytes:
     try:
         return encode(value) + b"\n"
     except ValueError:  # half a surrogate pair, which files in UTF-8 cannot hold
-        text = json.dumps(value, ensure_ascii=False).encode("utf-16", "surrogatepass")
-        return text.decode("utf-16", "replace").encode() + b"\n"
+        return _without_half_pairs(value).encode() + b"\n"
+
+
+def encodable(value: Any) -> Any:
+    """A JSON value as it comes back from a file: without halves of surrogate pairs."""
+    try:
+        encode(value)
+    except ValueError:
+        return json.loads(_without_half_pairs(value))
+    return value
+
+
+def _without_half_pairs(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False).encode("utf-16", "surrogatepass")
+    return text.decode("utf-16", "replace")
 
 
 def _value(line: bytes) -> Any:

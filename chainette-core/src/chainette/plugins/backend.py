@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from chainette.capabilities import Capabilities
+from chainette.text import names_keywords
 
 if TYPE_CHECKING:
     from chainette.engine.client.base import BaseClient
@@ -20,6 +21,7 @@ API_VERSION = 1
 """Version of the contract between the core and its plugins."""
 
 
+@names_keywords
 @dataclass(frozen=True, slots=True, init=False)
 class Backend:
     """One backend of a plugin.

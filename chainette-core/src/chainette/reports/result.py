@@ -13,10 +13,12 @@ from chainette.folder.lines import ItemPath
 from chainette.pipeline.nodes.flow import Branch, Out
 from chainette.pipeline.nodes.node import Node
 from chainette.pipeline.pipeline import Pipeline
+from chainette.text import names_keywords
 
 Output = TypeVar("Output")
 
 
+@names_keywords
 @dataclass(frozen=True, slots=True)
 class Result(Generic[Out]):
     """The result of one input row.

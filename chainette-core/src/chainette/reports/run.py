@@ -11,6 +11,7 @@ from typing import Any, Generic
 from chainette.pipeline.nodes.flow import Out
 from chainette.reports.frames import chunks, require_pyarrow
 from chainette.reports.result import Result
+from chainette.text import names_keywords
 from chainette.usage import Usage
 
 
@@ -35,6 +36,7 @@ class Counts:
     failed: int = 0
 
 
+@names_keywords
 @dataclass(frozen=True, slots=True)
 class Run(Generic[Out]):
     """A finished run.

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 from decimal import Decimal
 
-from chainette.errors import BudgetError
-from chainette.events import Event, NodeFailed, NodeFinished, RowFinished
+from chainette.errors import BudgetError, FailedRowError
+from chainette.events import Event, NodeFailed, NodeFinished, RowFinished, RunStarted
 from chainette.run.control import RunControl
 from chainette.run.cost import Ledger
+from chainette.text import described, without_numbers
 from chainette.usage import FREE
 
+_logger = logging.getLogger(__name__)
+
 FEWEST = 20
-"""Rows before a share of errors means anything."""
+"""Rows before a share of errors means anything, or that the first ones fail for one reason."""
+HOPELESS = 100
+"""Rows after which a run stops where all of them have failed for one reason."""
 
 
 class Budget:
@@ -35,14 +41,18 @@ class Budget:
         self._ledger = ledger
         self._control = control
         self._rows = self._failed = 0
+        self._first = FirstFailures(stops=max_errors is None)
 
     def __call__(self, event: Event) -> None:
         """Count a row that is finished, and look at the cost after every step."""
         reason = None
-        if isinstance(event, RowFinished):
+        if isinstance(event, RunStarted):
+            self._first.total = event.total
+        elif isinstance(event, RowFinished):
             self._rows += 1
             self._failed += not event.ok
-            reason = self._too_many_errors()
+            hopeless = self._first.count(event) if self._first.are_alike else None
+            reason = hopeless or self._too_many_errors()
         elif self._max_cost is not None and isinstance(event, NodeFinished | NodeFailed):
             reason = self._too_expensive(self._max_cost)
         if reason is not None and not self._control.is_draining:
@@ -68,3 +78,45 @@ class Budget:
         if spent > Decimal(str(max_cost)):
             return BudgetError(f"${spent:.4f} were spent (max_cost={max_cost:g})")
         return None
+
+
+class FirstFailures:
+    """The first rows of a run, as long as all of them fail for one reason.
+
+    Args:
+        stops: Whether a run of which nothing else is to be expected stops.
+
+    Attributes:
+        are_alike: Whether all rows so far have failed for one reason.
+        total: Number of input rows, or `None` where it is unknown.
+    """
+
+    def __init__(self, *, stops: bool) -> None:
+        self._stops = stops
+        self._kind: str | None = None
+        self._rows = 0
+        self.are_alike: bool = True
+        self.total: int | None = None
+
+    def count(self, row: RowFinished) -> BudgetError | None:
+        """Count a row, and warn once there are `FEWEST`.
+
+        Returns:
+            The reason why the run must stop, or `None`.
+        """
+        if isinstance(row.error, FailedRowError):  # read back from an earlier run
+            return None
+        message = described(row.error) if row.error is not None else ""
+        kind = without_numbers(message)
+        self.are_alike = bool(message) and self._kind in (None, kind)
+        if not self.are_alike:
+            return None
+        self._kind = kind
+        self._rows += 1
+        text = f"all of the first {self._rows} rows failed for one reason: {message}"
+        if self._rows == FEWEST:
+            more = f"; the run stops after {HOPELESS} (max_errors overrides)" if self._stops else ""
+            _logger.warning("%s%s", text, more)
+        if self._rows != HOPELESS or not self._stops or self.total == HOPELESS:
+            return None
+        return BudgetError(f"{text}; retry_errors runs them again, max_errors lets a run go on")

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol, TypeAlias, 
 from chainette.pipeline.nodes.flow import I_, O_, Flow, In, Out, Parallel, Split
 from chainette.pipeline.pipeline import Pipeline
 from chainette.run.options import Help, RunOptions, known, takes
+from chainette.text import names_keywords
 
 if TYPE_CHECKING:
     from chainette.reports.result import Result
@@ -41,6 +42,7 @@ class StreamOptions(RunOptions):
     ] = False
 
 
+@names_keywords
 class Chain(Pipeline[In, Out]):
     """Nodes that every input row passes through in turn.
 

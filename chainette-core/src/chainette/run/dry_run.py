@@ -10,7 +10,7 @@ from chainette.pipeline.nodes.step import Step
 from chainette.pipeline.pipeline import Pipeline
 from chainette.run.executor import Executor
 from chainette.run.item import Item
-from chainette.run.schedule.nodes import STOPPED
+from chainette.run.schedule.nodes import STOPPED, prompt
 from chainette.types import Message
 
 
@@ -43,7 +43,7 @@ class RenderedSteps:
 
     async def run(self, step: Step, item: Item, names: Mapping[str, Any], value: Any) -> Any:
         """Render the step's prompt; see `StepRunner.run`."""
-        messages = step.messages(names, value)
+        messages = prompt(step, item, names, value)
         self.prompts.append(Rendered(item.row_id, step.id, step.engine_name, messages))
         return STOPPED
 
@@ -57,7 +57,7 @@ async def dry_run(
         pipeline: The chain.
         inputs: See `Chain.run`.
         limit: Maximum number of input rows; 3 by default.
-        **options: `sample` and `columns`, as in `RunOptions`.
+        **options: `sample`, `columns`, `encoding` and `delimiter`, as in `RunOptions`.
 
     Returns:
         The prompts in the order of the rows, then the errors of rows that failed.

@@ -74,14 +74,7 @@ class Executor:
         **options: Any,
     ) -> None:
         self._options = settings = RunOptions(**options)
-        self._source = InputSource(
-            inputs,
-            limit=settings.limit,
-            sample=settings.sample,
-            columns=settings.columns,
-            model=pipeline.input_model,
-            adapter=pipeline.input_adapter,
-        )
+        self._source = _source(pipeline, inputs, settings)
         if settings.fmt == "parquet":
             require_pyarrow()
         for step in pipeline.prompted:
@@ -252,6 +245,19 @@ class Executor:
             stopped=control.stop_reason,
             lines=recorder.lines,
         )
+
+
+def _source(pipeline: Pipeline, inputs: Any, options: RunOptions) -> InputSource:
+    return InputSource(
+        inputs,
+        limit=options.limit,
+        sample=options.sample,
+        columns=options.columns,
+        encoding=options.encoding,
+        delimiter=options.delimiter,
+        model=pipeline.input_model,
+        adapter=pipeline.input_adapter,
+    )
 
 
 def _clients(configs: Iterable[EngineConfig], max_cost: float | None) -> dict[str, BaseClient]:

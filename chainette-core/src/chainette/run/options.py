@@ -80,6 +80,17 @@ class RunOptions:
             metavar="[FIELD=]COLUMN,…",
         ),
     ] = None
+    encoding: Annotated[
+        str | None, Help("Encoding of input files.", "By default, UTF-8.", metavar="NAME")
+    ] = None
+    delimiter: Annotated[
+        str | None,
+        Help(
+            "Character between the cells of a CSV file; tab is one, too.",
+            "By default, the comma, semicolon or tab that its header has most of.",
+            metavar="CHARACTER",
+        ),
+    ] = None
     overwrite: Annotated[bool, Help("Replace an earlier run in the folder.")] = False
     resume: Annotated[
         bool,

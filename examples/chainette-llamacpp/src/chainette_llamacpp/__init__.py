@@ -18,6 +18,7 @@ def chainette_backends() -> list[Backend]:
                 json_object=True,
                 local=True,
                 sampling=CHAT_SAMPLING | {"top_k", "min_p", "repetition_penalty"},
+                dialect="llama_cpp",
             ),
             summary="llama.cpp on this machine, started on loopback",
         )

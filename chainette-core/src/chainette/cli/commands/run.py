@@ -62,7 +62,7 @@ def run(
     _check(options)
     provide_engines(engines, chain.engine_names, as_json=json_logs)
     if dry_run:
-        names = ("limit", "sample", "columns")
+        names = ("limit", "sample", "columns", "encoding", "delimiter")
         _show_prompts(chain, source, {it: options[it] for it in names if it in options})
     options.setdefault("output_dir", _new_folder(chain.name))
     finished = _run(chain, source, options, json_logs)

@@ -39,6 +39,7 @@ from chainette.errors import (
     StructuredOutputError,
 )
 from chainette.events import RequestStarted
+from chainette.text import names_keywords
 from chainette.types import LLMOutput, Message, Prompt, SamplingParams
 from chainette.usage import FREE, Spending
 
@@ -56,6 +57,7 @@ ConfigT = TypeVar("ConfigT", bound=EngineConfig, default=EngineConfig)
 """The configuration class of a backend."""
 
 
+@names_keywords
 class BaseClient(ServerOwner, Generation, Generic[ConfigT]):
     """A light, stateless client of one engine; safe to share between tasks and threads.
 
@@ -332,6 +334,17 @@ class BaseClient(ServerOwner, Generation, Generic[ConfigT]):
     def sends_strict(self, request: Request) -> bool:
         """Whether a typed answer is asked for with its strict schema; see `strict_schema`."""
         return self.strict_schema and request.mode == "json_schema"
+
+    def schema_of(self, request: Request) -> dict[str, Any]:
+        """The JSON schema to send for a typed answer, as the server's decoder takes it.
+
+        Args:
+            request: A request whose `output` is not `None`.
+        """
+        assert request.output is not None
+        if self.sends_strict(request):
+            return request.output.strict.schema
+        return request.output.in_dialect(self.capabilities.dialect)
 
     def _parse(self, output: LLMOutput, request: Request) -> OutputError | None:
         """Parse the completions into the output type; return the reason where one does not fit."""

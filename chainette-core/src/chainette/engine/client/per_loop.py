@@ -6,9 +6,12 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Generic, TypeVar
 
+from chainette.text import names_keywords
+
 T = TypeVar("T")
 
 
+@names_keywords
 class PerLoop(Generic[T]):
     """One resource for each event loop.
 

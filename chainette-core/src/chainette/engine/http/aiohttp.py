@@ -18,7 +18,8 @@ from urllib.request import getproxies, proxy_bypass
 import aiohttp
 import yarl
 
-from chainette.engine.http.transport import LOOPBACK, HTTPResponse, connection_error, too_long
+from chainette.engine.http.bodies import ASKED_FOR, Body
+from chainette.engine.http.transport import LOOPBACK, HTTPResponse, connection_error
 from chainette.errors import EngineUnreachableError
 
 
@@ -109,6 +110,7 @@ class AiohttpTransport:
             # True would look for proxies and passwords in files and variables at every request.
             trust_env=False,
             cookie_jar=aiohttp.DummyCookieJar(),
+            auto_decompress=False,
         )
         self._targets: dict[str, _Target] = {}
 
@@ -121,14 +123,14 @@ class AiohttpTransport:
             async with self._session.request(
                 method,
                 target.url,
-                headers={**headers, **target.headers},
+                headers={"Accept-Encoding": ASKED_FOR, **headers, **target.headers},
                 data=body,
                 allow_redirects=False,
                 proxy=target.proxy,
                 proxy_headers=target.proxy_headers,
                 ssl=target.trusted,
             ) as response:
-                content = await self._whole(response.content)
+                content = await self._whole(response)
                 return HTTPResponse(response.status, response.headers, content)
         except aiohttp.ClientHttpProxyError as error:
             what = f"the proxy {target.proxy} answered {error.status} {error.message}"
@@ -138,14 +140,12 @@ class AiohttpTransport:
                 error, timeout=self._timeout, connect_timeout=self._connect_timeout
             ) from None
 
-    async def _whole(self, stream: aiohttp.StreamReader) -> bytes:
+    async def _whole(self, response: aiohttp.ClientResponse) -> bytes:
         """Read a body, as aiohttp's own `read` does, up to the maximum."""
-        parts, left = [], self._max_bytes
-        while part := await stream.readany():
-            parts.append(part)
-            left -= len(part)
-            if left < 0:
-                raise too_long(self._max_bytes)
+        body = Body(response.status, response.headers, self._max_bytes)
+        parts: list[bytes] = []
+        while part := await response.content.readany():
+            parts += body.decoded(part)
         return b"".join(parts)
 
     def _target(self, url: str) -> _Target:

@@ -16,9 +16,9 @@ from chainette.engine.client.base import BaseClient, ConfigT
 from chainette.engine.client.per_loop import PerLoop
 from chainette.engine.client.retry import retry_after
 from chainette.engine.config import public_url
+from chainette.engine.http.bodies import DECODED, limit_body
 from chainette.engine.http.refusals import excerpt, read_refusal, refusal_error, reported_error
 from chainette.engine.http.transport import (
-    DECODED,
     LOOPBACK,
     HTTPResponse,
     HttpxTransport,
@@ -35,6 +35,7 @@ from chainette.errors import (
     ServerError,
 )
 from chainette.json_bytes import decode, encode, without_lone_surrogates
+from chainette.text import names_keywords
 
 if TYPE_CHECKING:
     import httpx
@@ -48,6 +49,7 @@ class _TransportLimits(TypedDict):
     max_bytes: int
 
 
+@names_keywords
 class BaseHTTPClient(BaseClient[ConfigT]):
     """A client of an engine behind HTTP: connections, keys, timeouts and errors.
 
@@ -208,8 +210,25 @@ class BaseHTTPClient(BaseClient[ConfigT]):
             `EngineUnreachableError`, `EngineTimeoutError` or `EngineConnectionError`; `ServerError`
             for a body that cannot be decoded.
         """
+        if isinstance(error, EngineError):  # of `limit_response`
+            return _with_url(error, url)
         limits = {"timeout": self.config.timeout, "connect_timeout": self.config.connect_timeout}
         return _with_url(connection_error(error, **limits), url)
+
+    async def limit_response(self, response: Any) -> None:
+        """Apply `max_response_bytes` to what an SDK receives.
+
+        For an SDK on httpx or httpx2, whose client it is given to as an event hook:
+        `event_hooks={"response": [self.limit_response]}`. An answer that is too long raises
+        `ServerError`, which `connection_error` understands if the SDK wraps it.
+
+        Args:
+            response: The response, whose body is not read yet.
+
+        Raises:
+            ServerError: Its headers alone are too long.
+        """
+        limit_body(response, self.config.max_response_bytes)
 
     def _mended(self, response: HTTPResponse, url: str) -> Any:
         """The JSON of a body that is not quite JSON: with half a surrogate pair, or bad UTF-8."""

@@ -164,9 +164,7 @@ class OpenAIChatClient(BaseHTTPClient[ConfigT]):
             return {}
         if request.mode == "json_object":
             return {"response_format": {"type": "json_object"}}
-        output = request.output
-        schema = output.strict.schema if self.sends_strict(request) else output.schema
-        named: dict[str, Any] = {"name": output.name, "schema": schema}
+        named: dict[str, Any] = {"name": request.output.name, "schema": self.schema_of(request)}
         if self.sends_strict(request):
             named["strict"] = True
         return {"response_format": {"type": "json_schema", "json_schema": named}}

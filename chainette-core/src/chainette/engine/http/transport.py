@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from chainette.engine.http.bodies import ASKED_FOR, headers_too_long, not_decoded, read_body
 from chainette.errors import (
     EngineConnectionError,
     EngineTimeoutError,
@@ -23,13 +24,12 @@ LOOPBACK = ("127.0.0.1", "localhost", "::1")
 NO_PROXY = dict.fromkeys(("all://127.0.0.1", "all://localhost", "all://[::1]"))
 """A value for httpx's `mounts`: the environment's proxies are not meant for this machine."""
 
-DECODED = ("identity", "gzip", "x-gzip", "deflate", "")
-"""Content encodings that every transport asks for and decodes (RFC 9110, 8.4.1)."""
-
 _CONNECT_TIMEOUTS = frozenset({"ConnectTimeout", "ConnectionTimeoutError"})
 _TIMEOUTS = frozenset({"TimeoutException", "ServerTimeoutError", "TimeoutError"})
 _REFUSALS = frozenset({"ConnectError", "ClientConnectorError", "ConnectionRefusedError"})
 _ENCODINGS = frozenset({"ContentEncodingError", "DecodingError"})
+_LONG_HEADERS = re.compile("Receive buffer too long|Too many headers|Got more than [0-9]+ bytes")
+"""What h11 and aiohttp say of headers, or lines between parts of a body, without end."""
 _SSL_OBJECT = re.compile(r" ssl:(<[^>]*>|\w+)")
 """A part of aiohttp's messages, the name of an object."""
 
@@ -56,28 +56,11 @@ def connection_error(
     if names & _REFUSALS:
         return EngineUnreachableError(f"cannot connect: {message}")
     causes = {cls.__name__ for cls in type(error.__cause__).__mro__}
-    if (names | causes) & _ENCODINGS:
+    if (names | causes) & _ENCODINGS or "decode content-encoding" in message:
         return not_decoded(message)
+    if _LONG_HEADERS.search(message):
+        return headers_too_long(message)
     return EngineConnectionError(f"the connection failed: {message}")
-
-
-def not_decoded(message: str) -> ServerError:
-    """The exception for an answer in a content encoding that cannot be decoded."""
-    error = ServerError(f"the answer cannot be decoded (its Content-Encoding): {message}")
-    error.transient = False
-    return error
-
-
-def too_long(limit: int) -> ServerError:
-    """The exception for an answer of more bytes than allowed.
-
-    Args:
-        limit: Maximum bytes.
-    """
-    message = f"the answer is longer than {limit} bytes (max_response_bytes={limit})"
-    error = ServerError(f"{message}: ask for less, or raise it")
-    error.transient = False
-    return error
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,15 +127,10 @@ class HttpxTransport:
     ) -> HTTPResponse:
         """Send a request; see `Transport.send`."""
         httpx = self._httpx
+        headers = {"Accept-Encoding": ASKED_FOR, **headers}
         try:
             async with self._client.stream(method, url, headers=headers, content=body) as response:
-                content, left = [], self._max_bytes
-                async for part in response.aiter_bytes():
-                    content.append(part)
-                    left -= len(part)
-                    if left < 0:
-                        raise too_long(self._max_bytes)
-                whole = b"".join(content)
+                whole = await read_body(response, self._max_bytes)
                 return HTTPResponse(response.status_code, response.headers, whole)
         except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as error:
             raise connection_error(

@@ -14,8 +14,10 @@ from chainette.engine.server.health import is_healthy
 from chainette.engine.server.progress import announce
 from chainette.engine.server.warm import WarmServer, docker, record
 from chainette.errors import EngineStartError
+from chainette.text import names_keywords
 
 
+@names_keywords
 @dataclass(frozen=True, slots=True)
 class Container:
     """A server as a `docker run` line.

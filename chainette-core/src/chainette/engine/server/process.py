@@ -31,6 +31,7 @@ from chainette.engine.server import guard as server_guard
 from chainette.engine.server.health import is_healthy
 from chainette.engine.server.progress import announce
 from chainette.errors import EngineStartError
+from chainette.text import names_keywords
 
 _logger = logging.getLogger(__name__)
 
@@ -42,6 +43,7 @@ _log_numbers = itertools.count(1)
 _chosen_ports: set[int] = set()
 
 
+@names_keywords
 class ServerProcess:
     """One server, started when it is first needed and ended with this process.
 

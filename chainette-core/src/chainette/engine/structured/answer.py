@@ -17,6 +17,9 @@ from chainette.errors import (
 from chainette.types import Completion
 from chainette.validation import is_valid_already, summary
 
+MOST = 10
+"""Problems of an answer that are named to the model, and in the row's error."""
+
 
 def parse_answer(
     completions: list[Completion],
@@ -88,7 +91,7 @@ def _problem(completion: Completion, text: str, output: OutputSchema, *, strict:
     try:
         completion.parsed, completion.json_text = output.parse(text, strict=strict)
     except ValidationError as error:
-        return f"the answer is not a valid {output.name}: {summary(error)}"
+        return f"the answer is not a valid {output.name}: {summary(error, MOST)}"
     except AmbiguousAnswerError as error:
         return f"the answer is ambiguous: {error}; it must have one"
     except Exception as error:  # of a validator in the user's model

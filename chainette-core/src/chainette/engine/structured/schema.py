@@ -13,7 +13,9 @@ from pydantic import TypeAdapter, ValidationError
 from chainette.engine.structured.extract import embedded, outermost
 from chainette.engine.structured.mend import mended, unwrapped
 from chainette.engine.structured.strict import StrictSchema, to_strict
+from chainette.engine.structured.words import ModelSchema, in_words
 from chainette.json_bytes import without_lone_surrogates
+from chainette.text import names_keywords
 
 
 class AmbiguousAnswerError(ValueError):
@@ -33,6 +35,7 @@ class Answer(NamedTuple):
     text: str
 
 
+@names_keywords
 class OutputSchema:
     """An output type, with its schema.
 
@@ -52,7 +55,15 @@ class OutputSchema:
         self.adapter: TypeAdapter[Any] = TypeAdapter(output_type)
         title = getattr(output_type, "__name__", None) or "Answer"
         self.name: str = re.sub(r"[^A-Za-z0-9_-]+", "_", title).strip("_")[:64] or "Answer"
-        self.schema: dict[str, Any] = self.adapter.json_schema()
+        self._source = self.adapter.json_schema(schema_generator=ModelSchema)
+        self.schema: dict[str, Any] = in_words(self._source, "plain")
+        self._dialects: dict[str, dict[str, Any]] = {"plain": self.schema}
+
+    def in_dialect(self, dialect: str) -> dict[str, Any]:
+        """The schema, with what a decoder does not enforce in words; see `Capabilities.dialect`."""
+        if dialect not in self._dialects:
+            self._dialects[dialect] = in_words(self._source, dialect)
+        return self._dialects[dialect]
 
     @cached_property
     def strict(self) -> StrictSchema:

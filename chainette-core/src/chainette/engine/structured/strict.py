@@ -44,6 +44,15 @@ _PHRASES = {
     "maxLength": "At most {} characters.",
     "pattern": "Must match the regular expression `{}`.",
     "format": "Format: {}.",
+    "minimum": "At least {}.",
+    "maximum": "At most {}.",
+    "exclusiveMinimum": "More than {}.",
+    "exclusiveMaximum": "Less than {}.",
+    "multipleOf": "A multiple of {}.",
+    "minItems": "At least {} items.",
+    "maxItems": "At most {} items.",
+    "minProperties": "At least {} keys.",
+    "maxProperties": "At most {} keys.",
     "uniqueItems": "No repeated items.",
     "contentMediaType": "Holds {}.",
     "contentSchema": "Its content follows the JSON schema {}.",
@@ -51,8 +60,7 @@ _PHRASES = {
     "examples": "Examples: {}.",
 }
 _RULES = ("not", "if", "then", "else", "contains", "dependentRequired", "anyOf", "oneOf")
-_SIZES = ("minItems", "maxItems", "minProperties", "maxProperties")
-_PHRASES.update({keyword: f"{keyword}: {{}}." for keyword in (*_NUMERIC, *_SIZES, *_RULES)})
+_PHRASES.update({keyword: f"{keyword}: {{}}." for keyword in _RULES})
 _json = json.JSONEncoder(ensure_ascii=False).encode
 
 
@@ -219,7 +227,7 @@ class _Converter:
         for value in values:
             groups.setdefault(_TYPES.get(type(value)), []).append(value)
         if None in groups:  # lists or objects, whose exact content cannot be asked for
-            return self.anything(_text(_notes(node), f"One of: {_json(values)}."))
+            return self.anything(sentences(_notes(node), f"One of: {_json(values)}."))
         enums = {kind: {"enum": own} for kind, own in groups.items() if kind != "null"}
         return _any_of([{"type": kind, **enums.get(kind, {})} for kind in groups], _notes(node))
 
@@ -344,15 +352,24 @@ def _any_of(branches: Iterable[Schema], notes: str) -> Schema:
 
 
 def _described(schema: Schema, notes: str) -> Schema:
-    text = _text(notes, schema.get("description", ""))
+    text = sentences(notes, schema.get("description", ""))
     return {**schema, "description": text} if text else schema
 
 
 def _notes(node: Mapping[str, Any], keywords: Container[str] = ()) -> str:
     """The description of `node`, and its keywords in words, except those in `keywords`."""
+    return sentences(node.get("description", ""), *phrases(node, keywords))
+
+
+def phrases(node: Mapping[str, Any], keywords: Container[str] = ()) -> list[str]:
+    """The keywords of a schema in words.
+
+    Args:
+        node: The schema.
+        keywords: Those to leave out.
+    """
     others = [key for key in _PHRASES if key in node and key not in keywords]
-    phrases = [_phrase(k, node[k]) for k in others if node[k] is not False or k == "default"]
-    return _text(node.get("description", ""), *phrases)
+    return [_phrase(k, node[k]) for k in others if node[k] is not False or k == "default"]
 
 
 def _phrase(keyword: str, value: Any) -> str:
@@ -364,7 +381,7 @@ def _phrase(keyword: str, value: Any) -> str:
     return phrase.replace("s.", ".") if value == "1" else phrase  # "At least 1 character."
 
 
-def _text(*parts: str) -> str:
+def sentences(*parts: str) -> str:
     """Sentences, joined; each ends with a full stop, except a single one."""
     texts = [part.strip() for part in parts if part.strip()]
     if len(texts) < 2:

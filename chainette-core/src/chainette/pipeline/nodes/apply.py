@@ -36,6 +36,7 @@ from chainette.errors import ChainError
 from chainette.pipeline.nodes.flow import I_, O_, In, Out, Split
 from chainette.pipeline.nodes.naming import type_name
 from chainette.pipeline.nodes.node import Node
+from chainette.text import names_keywords
 
 if TYPE_CHECKING:
     from typing_extensions import TypeForm, Unpack
@@ -48,6 +49,7 @@ Function: TypeAlias = Callable[Concatenate[Argument, ...], Returned]
 _GENERATORS = (Iterator, Iterable, Generator, AsyncIterator, AsyncIterable, AsyncGenerator)
 
 
+@names_keywords
 class ApplyNode(Node[In, Out]):
     """A function that turns an item into another one, splits it into several, or drops it.
 

@@ -13,6 +13,7 @@ from typing_extensions import Self, TypeVar
 
 from chainette.errors import ChainError
 from chainette.pipeline.nodes.naming import check_name
+from chainette.text import names_keywords
 
 In = TypeVar("In", contravariant=True, default=Any)
 Out = TypeVar("Out", covariant=True, default=Any)
@@ -124,6 +125,7 @@ class Parallel(Part, Generic[In]):
         yield from self._branches
 
 
+@names_keywords
 class Branch(Parallel[In], Generic[In, Out]):
     """Nodes that take the current value of their flow and run beside it.
 

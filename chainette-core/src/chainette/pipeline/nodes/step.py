@@ -14,12 +14,14 @@ from chainette.pipeline.nodes.flow import I_, O_, In, Out
 from chainette.pipeline.nodes.naming import fields_of, type_name
 from chainette.pipeline.nodes.node import Node
 from chainette.pipeline.prompt import PromptTemplate
+from chainette.text import names_keywords
 from chainette.types import Message, SamplingParams
 
 if TYPE_CHECKING:
     from typing_extensions import TypeForm
 
 
+@names_keywords
 class Step(Node[In, Out]):
     """Turns one Pydantic object into another by prompting an engine.
 

@@ -50,7 +50,8 @@ class Fields:
         Raises:
             InputError: A field that is required is in none of them, or they are not rows.
         """
-        if self._model is None or not rows or any(row.error is not None for row in rows):
+        rows = [row for row in rows if row.error is None]
+        if self._model is None or not rows:
             return
         if not any(isinstance(row.value, Mapping) and row.value for row in rows):
             self._check_kind(rows)
@@ -69,6 +70,23 @@ class Fields:
                 f"{source}: no column {wanted[0]!r}{hint}; the columns are: "
                 f"{', '.join(known)}{'' if columns else take}"
             )
+
+    def may_fit(self, row: InputRow, columns: Mapping[str, str]) -> bool:
+        """Whether a row shows that rows can fit: it lacks no field that is required.
+
+        Args:
+            row: The row.
+            columns: The columns that were asked for, by the field that each becomes.
+        """
+        if self._model is None:
+            return True
+        if row.error is not None or row.value == {}:
+            return False
+        try:
+            self.check([row], "", columns)
+        except InputError:
+            return False
+        return True
 
     def _check_kind(self, rows: Sequence[InputRow]) -> None:
         """Refuse rows that are neither dicts nor what the model takes in their place."""

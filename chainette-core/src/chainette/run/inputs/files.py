@@ -4,25 +4,32 @@ from __future__ import annotations
 
 import codecs
 import glob
-import gzip
 import hashlib
+import io
 import sys
-import zlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, TextIO, cast
 
 from chainette.errors import InputError
+from chainette.run.inputs.compressed import COMPRESSED, DAMAGED, open_file
 from chainette.run.inputs.csv_rows import read_csv
 from chainette.run.inputs.json_rows import Read, count_lines, read_json
 from chainette.run.inputs.tables import count_parquet, read_parquet
 
 TABLES = (".csv", ".tsv", ".parquet")
 FORMATS = (".jsonl", ".ndjson", ".json", *TABLES)
-COMPRESSED = ".gz"
 BLOCK = 1 << 20
-_BINARY = {b"PAR1": "Parquet", b"\x1f\x8b": "gzip", b"PK\x03\x04": "a ZIP archive or a spreadsheet"}
+TEXT = "utf-8-sig"
+_BINARY = {
+    b"PAR1": "Parquet",
+    b"\x1f\x8b": "gzip",
+    b"\x28\xb5\x2f\xfd": "Zstandard",
+    b"BZh": "bzip2",
+    b"\xfd7zXZ": "xz",
+    b"PK\x03\x04": "a ZIP archive or a spreadsheet",
+}
 _MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
@@ -45,32 +52,76 @@ class InputRow:
     is_record: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class FileFormat:
+    """What files do not say of themselves.
+
+    Args:
+        encoding: Their encoding, or `None` for UTF-8.
+        delimiter: The character between the cells of CSV files, or `None` to find it.
+
+    Raises:
+        InputError: One of them is none.
+    """
+
+    encoding: str | None = None
+    delimiter: str | None = None
+
+    def __post_init__(self) -> None:
+        """Check that both are what they should be."""
+        try:
+            "".encode(self.encoding or TEXT)
+        except (LookupError, ValueError):
+            raise InputError(
+                f"unknown encoding {self.encoding!r}; known are utf-8, utf-16, cp1252, latin-1 "
+                "and the others of Python"
+            ) from None
+        if self.delimiter in ("tab", "\\t"):
+            object.__setattr__(self, "delimiter", "\t")
+        if self.delimiter is not None and (len(self.delimiter) != 1 or self.delimiter in '"\r\n'):
+            raise InputError(f"delimiter is {self.delimiter!r}; give one character, or tab")
+
+
 class Files:
     """The rows of one or more files, or of standard input.
 
     Args:
         inputs: A path, a pattern such as `data/*.jsonl`, a folder of Parquet files, or `-`.
+        format: What they do not say of themselves.
+        wanted: Names of the columns that are needed; by default all.
 
     Raises:
-        InputError: A file is missing, unreadable, of an unknown format or not UTF-8.
+        InputError: A file is missing, unreadable, of an unknown format or in another encoding.
     """
 
-    def __init__(self, inputs: str | Path) -> None:
+    def __init__(
+        self,
+        inputs: str | Path,
+        format: FileFormat | None = None,
+        wanted: Collection[str] | None = None,
+    ) -> None:
         self.is_stdin: bool = str(inputs) == "-"
         self.paths: list[Path] = [] if self.is_stdin else _found(inputs)
+        self._format = format = format or FileFormat()
+        self._wanted = wanted
+        kinds = {_format(path) for path in self.paths}
+        if format.delimiter and not kinds & {".csv", ".tsv"}:
+            raise InputError(f"{inputs}: delimiter is for CSV files")
+        if format.encoding and ".parquet" in kinds:
+            raise InputError(f"{inputs}: encoding is for files of text")
         for path in self.paths:
-            _check(path)
+            _check(path, format.encoding)
 
     def rows(self) -> Iterator[InputRow]:
         """Read the rows lazily; their numbers continue from file to file."""
         if self.is_stdin:
-            for index, read in enumerate(read_json(sys.stdin, "standard input", is_array=False)):
+            for index, read in enumerate(_read_stdin(self._format.encoding)):
                 yield InputRow(index, *read)
             return
         index = 0
         for path in self.paths:
             is_record = _format(path) in TABLES
-            for read in _read(path):
+            for read in _read(path, self._format, self._wanted):
                 yield InputRow(index, *read, is_record)
                 index += 1
 
@@ -78,7 +129,7 @@ class Files:
         """The number of rows, or `None` if they must be read to be counted."""
         if self.is_stdin:
             return None
-        counts = [count_rows(path) for path in self.paths]
+        counts = [count_rows(path, self._format.encoding) for path in self.paths]
         known = [count for count in counts if count is not None]
         return sum(known) if len(known) == len(counts) else None
 
@@ -92,17 +143,22 @@ class Files:
         return hashlib.sha256("\n".join(digests).encode()).hexdigest()
 
 
-def count_rows(path: str | Path) -> int | None:
-    """The number of rows in a file; `None` for formats that must be parsed to count them."""
+def count_rows(path: str | Path, encoding: str | None = None) -> int | None:
+    """The number of rows in a file; `None` for formats that must be parsed to count them.
+
+    Args:
+        path: The file.
+        encoding: Its encoding, or `None` for UTF-8.
+    """
     path = Path(path)
     if _format(path) == ".parquet":
         return count_parquet(path)
     if _format(path) not in (".jsonl", ".ndjson"):
         return None
+    text = {"encoding": encoding or TEXT, "errors": "replace", "newline": "\n"}
     try:
-        with _open(path) as file:
-            return count_lines(file)
-    except (OSError, EOFError, zlib.error) as error:
+        return count_lines(lambda: cast(TextIO, open_file(path, **text)))
+    except DAMAGED as error:
         raise _unreadable(path, error) from None
 
 
@@ -158,48 +214,55 @@ def _parquet_files(folder: Path) -> list[Path]:
 
 def _format(path: Path) -> str:
     """The suffix that tells the format, without that of the compression."""
-    is_compressed = path.suffix.lower() == COMPRESSED
+    is_compressed = path.suffix.lower() in COMPRESSED
     return (Path(path.stem) if is_compressed else path).suffix.lower()
 
 
-def _check(path: Path) -> None:
+def _check(path: Path, encoding: str | None) -> None:
     """Check that a file can be read.
 
     Raises:
         InputError: It cannot.
     """
-    if _format(path) not in FORMATS or path.name.lower().endswith(f".parquet{COMPRESSED}"):
-        known = ", ".join(FORMATS)
-        raise InputError(f"{path}: unknown format {path.suffix!r}; known: {known}, and .gz of text")
+    is_parquet = _format(path) == ".parquet"
+    if _format(path) not in FORMATS or (is_parquet and path.suffix.lower() in COMPRESSED):
+        known, packed = ", ".join(FORMATS), ", ".join(COMPRESSED)
+        raise InputError(
+            f"{path}: unknown format {path.suffix!r}; known: {known}, and {packed} of text"
+        )
     try:
-        with _open(path) as file:
-            if _format(path) != ".parquet":
-                _check_encoding(path, file)
-    except (OSError, EOFError, zlib.error) as error:
+        with open_file(path) as file:
+            if not is_parquet:
+                _check_encoding(path, file, encoding)
+    except DAMAGED as error:
         raise _unreadable(path, error) from None
 
 
-def _check_encoding(path: Path, file: IO[bytes]) -> None:
-    """Check that a text file is UTF-8: its beginning, or a table as a whole.
+def _check_encoding(path: Path, file: IO[bytes], encoding: str | None) -> None:
+    """Check the encoding of a text file: of its beginning, or of a table as a whole.
 
-    A line of JSON that is not UTF-8 fails its own row; in a table, it tells about the others.
+    One line of JSON that is not UTF-8 fails its own row; in a table, it tells about the others.
 
     Raises:
-        InputError: It is not.
+        InputError: It is another one.
     """
     block = file.read(BLOCK)
     if found := next((kind for start, kind in _BINARY.items() if block.startswith(start)), None):
         raise InputError(f"{path}: is {found}, whatever its name says")
-    if block.startswith(_MARKS) or b"\0" in block[:1000]:
+    if encoding is None and (block.startswith(_MARKS) or b"\0" in block[:1000]):
         raise _wrong_encoding(path, "UTF-16")
-    decoder = codecs.getincrementaldecoder("utf-8")()
+    if encoding is None and _format(path) not in TABLES and _is_wholly_other(block):
+        raise _wrong_encoding(path, "CP1252")
+    decoder = codecs.getincrementaldecoder(encoding or "utf-8")()
     line = 1
     while _format(path) in TABLES:
         try:
             decoder.decode(block, final=not block)
         except UnicodeDecodeError as error:
             line += error.object[: error.start].count(b"\n")
-            raise _wrong_encoding(path, "ISO-8859-1", f":{line}") from None
+            if encoding is not None:
+                raise InputError(f"{path}:{line}: not {encoding}: {error.reason}") from None
+            raise _wrong_encoding(path, "CP1252", f":{line}") from None
         if not block:
             return
         line += block.count(b"\n")
@@ -209,35 +272,55 @@ def _check_encoding(path: Path, file: IO[bytes]) -> None:
 def _wrong_encoding(path: Path, encoding: str, line: str = "") -> InputError:
     guess = "UTF-16" if encoding == "UTF-16" else "Latin-1 or Windows-1252"
     return InputError(
-        f"{path}{line}: not UTF-8, probably {guess}; save it as UTF-8, for example with "
-        f"iconv -f {encoding} -t UTF-8"
+        f"{path}{line}: not UTF-8, probably {guess}; read it with --encoding {encoding.lower()} "
+        f"(encoding={encoding.lower()!r}), or save it as UTF-8"
     )
 
 
-def _read(path: Path) -> Iterator[Read]:
-    if _format(path) == ".parquet":
-        yield from read_parquet(path)
-        return
+def _is_wholly_other(block: bytes) -> bool:
+    """Whether several lines, and every line that could tell, are not UTF-8."""
+    telling = [line for line in block.split(b"\n")[:-1] if not line.isascii()]
+    return len(telling) > 1 and not any(map(_is_utf_8, telling))
+
+
+def _is_utf_8(line: bytes) -> bool:
     try:
-        # Undecodable bytes become surrogates, so that they fail their row and not the file.
-        with _open(path, encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
-            yield from _parsed(cast(TextIO, file), path)
-    except (OSError, EOFError, zlib.error) as error:
+        line.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _read(path: Path, format: FileFormat, wanted: Collection[str] | None) -> Iterator[Read]:
+    if _format(path) == ".parquet":
+        yield from read_parquet(path, wanted)
+        return
+    # Undecodable bytes become surrogates, so that they fail their row and not the file.
+    text = {"encoding": format.encoding or TEXT, "errors": "surrogateescape", "newline": ""}
+    try:
+        with open_file(path, **text) as file:
+            yield from _parsed(cast(TextIO, file), path, format.delimiter)
+    except DAMAGED as error:
         raise _unreadable(path, error) from None
 
 
-def _parsed(file: TextIO, path: Path) -> Iterator[Read]:
+def _parsed(file: TextIO, path: Path, delimiter: str | None) -> Iterator[Read]:
     format = _format(path)
     if format in TABLES:
-        return read_csv(file, str(path), "\t" if format == ".tsv" else None)
+        return read_csv(file, str(path), delimiter or ("\t" if format == ".tsv" else None))
     return read_json(file, str(path), is_array=format == ".json")
 
 
-def _open(path: Path, **text: Any) -> IO[Any]:
-    """Open a file, compressed or not; as text if an encoding is given."""
-    if path.suffix.lower() == COMPRESSED:
-        return cast(IO[Any], gzip.open(path, "rt" if text else "rb", **text))
-    return path.open("r" if text else "rb", **text)
+def _read_stdin(encoding: str | None) -> Iterator[Read]:
+    name, binary = "standard input", getattr(sys.stdin, "buffer", None)
+    if binary is None:  # replaced by a text
+        yield from read_json(sys.stdin, name, is_array=False)
+        return
+    file = io.TextIOWrapper(binary, encoding or TEXT, "surrogateescape", "")
+    try:
+        yield from read_json(file, name, is_array=False)
+    finally:
+        file.detach()  # else it would be closed
 
 
 def _unreadable(path: Path, error: Exception) -> InputError:

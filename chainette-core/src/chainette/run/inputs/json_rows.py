@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
-from typing import IO, Any, AnyStr, NoReturn, TextIO, TypeAlias
+from typing import Any, NoReturn, TextIO, TypeAlias
 
 from chainette.errors import InputError
 
@@ -31,7 +31,7 @@ def read_json(file: TextIO, name: str, *, is_array: bool) -> Iterator[Read]:
     Raises:
         InputError: It holds something else.
     """
-    lines = _lines(file, "\n")
+    lines = _lines(file)
     head, values = _head(lines, is_array)
     if is_array and not values:
         raise InputError(f"{name}: is empty; expected a JSON array of rows")
@@ -41,14 +41,18 @@ def read_json(file: TextIO, name: str, *, is_array: bool) -> Iterator[Read]:
         yield from _json_lines(chain(head, lines), name)
 
 
-def count_lines(file: IO[bytes]) -> int | None:
-    """The number of rows in a file with one on each line; `None` if it is laid out otherwise."""
-    head, values = _head((line.decode(errors="replace") for line in _lines(file, b"\n")), False)
+def count_lines(open_file: Callable[[], TextIO]) -> int | None:
+    """The number of rows in a file with one on each line; `None` if it is laid out otherwise.
+
+    Args:
+        open_file: Opens the file.
+    """
+    with open_file() as file:
+        head, values = _head(_lines(file), False)
     if _is_array(head, values, False):
         return None
-    file.seek(0)
-    brackets = {bracket.encode() for bracket in BRACKETS}
-    return sum(1 for line in _lines(file, b"\n") if (line.strip() or b"[") not in brackets)
+    with open_file() as file:
+        return sum(1 for line in _lines(file) if (line.strip() or "[") not in BRACKETS)
 
 
 def _head(lines: Iterator[str], is_array: bool) -> tuple[list[str], list[Any]]:
@@ -172,9 +176,9 @@ def _value_or_broken(line: str) -> Any:
         return _BROKEN
 
 
-def _lines(file: IO[AnyStr], newline: AnyStr) -> Iterator[AnyStr]:
+def _lines(file: TextIO) -> Iterator[str]:
     """The lines of a file; only the beginning of a line that is too long."""
     while line := file.readline(MAX_CHARACTERS + 1):
         yield line
-        while len(line) > MAX_CHARACTERS and not line.endswith(newline):
+        while len(line) > MAX_CHARACTERS and not line.endswith("\n"):
             line = file.readline(MAX_CHARACTERS + 1)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import itertools
 from collections.abc import (
     AsyncGenerator,
     AsyncIterable,
+    AsyncIterator,
+    Callable,
     Coroutine,
     Iterable,
     Iterator,
@@ -20,12 +23,15 @@ from typing import Any
 from pydantic import BaseModel, TypeAdapter
 
 from chainette.errors import InputError
+from chainette.reports.digest import values_digest
 from chainette.run.inputs.columns import LOOK, Fields
-from chainette.run.inputs.digest import rows_digest
-from chainette.run.inputs.files import Files, InputRow
+from chainette.run.inputs.files import FileFormat, Files, InputRow
 from chainette.run.inputs.hugging_face import is_dataset, open_dataset
 from chainette.run.inputs.selection import choose, select
 from chainette.run.inputs.tables import is_frame, read_frame
+
+PATIENCE = 0.5
+"""Seconds that rows which lack a field are held while no other comes."""
 
 
 class InputSource:
@@ -36,6 +42,8 @@ class InputSource:
         limit: Maximum number of input rows.
         sample: Number of rows to take at random.
         columns: Columns of the input by the field that each becomes.
+        encoding: Encoding of files.
+        delimiter: Delimiter of CSV files.
         model: Type of the rows.
         adapter: The validation of rows; that of `model` by default.
 
@@ -51,38 +59,60 @@ class InputSource:
         limit: int | None,
         sample: int | None,
         columns: Mapping[str, str] | None,
+        encoding: str | None = None,
+        delimiter: str | None = None,
         model: Any = Any,
         adapter: TypeAdapter[Any] | None = None,
     ) -> None:
         self._path = str(inputs) if isinstance(inputs, str | Path) else None
+        self._wanted = None if columns is None else frozenset(columns.values())
         if is_dataset(inputs):
             inputs = open_dataset(inputs)
         elif isinstance(inputs, str | Path):
-            inputs = Files(inputs)
+            inputs = Files(inputs, FileFormat(encoding, delimiter), self._wanted)
         else:
             _check_kind(inputs)
+        if (encoding or delimiter) and not isinstance(inputs, Files):
+            raise InputError("encoding and delimiter are for files; the inputs are rows already")
         self._inputs = inputs
         self._limit = limit
         self._columns = columns
         self._fields = Fields(adapter or TypeAdapter(model), model)
-        self._is_checked = self._check_first()
+        self._look = LOOK if limit is None else min(LOOK, limit)
+        self._begun = self._check_first()
         self._chosen = choose(self._count(), sample, limit)
 
-    def _check_first(self) -> bool:
-        """Look at the first rows, where that does not use them up."""
+    def _check_first(self) -> Iterator[InputRow] | None:
+        """Look at the first rows.
+
+        Returns:
+            The rows, where looking at the first of them uses them up.
+        """
         inputs = self._inputs
-        if not (
+        if isinstance(inputs, AsyncIterable) and not isinstance(inputs, Iterable):
+            return None
+        rows = self._rows()
+        if (
             (isinstance(inputs, Files) and not inputs.is_stdin)
             or _is_in_memory(inputs)
             or (hasattr(inputs, "_fingerprint") and hasattr(inputs, "__len__"))
         ):
-            return False
-        rows = _rows(inputs)
-        self._check(list(itertools.islice(rows, LOOK)))
-        return True
+            self._check(list(itertools.islice(rows, LOOK)))
+            return None
+        first: list[InputRow] = []
+        # The program that writes the rows may wait for an answer: none is read after one that fits.
+        for row in itertools.islice(rows, self._look):
+            first.append(row)
+            if self._may_fit(row):
+                return itertools.chain(first, rows)
+        self._check(first)
+        return itertools.chain(first, rows)
 
     def _check(self, rows: Sequence[InputRow]) -> None:
         self._fields.check(rows, self._path or "the inputs", self._columns or {})
+
+    def _may_fit(self, row: InputRow) -> bool:
+        return self._fields.may_fit(row, self._columns or {})
 
     async def rows(self) -> AsyncGenerator[InputRow, None]:
         """Read the rows lazily, one by one."""
@@ -90,18 +120,38 @@ class InputSource:
         count = 0
         if last == 0:
             return
-        async with aclosing(_read(self._inputs)) as rows:
+        async with aclosing(self._read()) as rows:
             async for row in rows:
-                if not self._is_checked:
-                    self._is_checked = True
-                    if not isinstance(row.value, Mapping):  # later rows may have other columns
-                        self._check([row])
                 if self._chosen is not None and row.row_id not in self._chosen:
                     continue
                 yield self._fields.fitted(select(row, self._columns))
                 count += 1
                 if count == last:
                     return
+
+    async def _read(self) -> AsyncGenerator[InputRow, None]:
+        """All rows, not yet selected."""
+        inputs = self._inputs
+        if isinstance(inputs, AsyncIterable) and not isinstance(inputs, Iterable):
+            first = FirstRows(inputs, self._look, self._may_fit, self._check)
+            async with aclosing(first.rows()) as rows:
+                async for row in rows:
+                    yield row
+            return
+        begun, self._begun = self._begun, None
+        for row in begun or self._rows():
+            yield row
+
+    def _rows(self) -> Iterator[InputRow]:
+        inputs = self._inputs
+        if isinstance(inputs, Files):
+            yield from inputs.rows()
+        elif is_frame(inputs):
+            for index, read in enumerate(read_frame(inputs, self._wanted)):
+                yield InputRow(index, *read, True)
+        else:
+            for index, value in enumerate(inputs):
+                yield InputRow(index, value, f"input row {index}")
 
     def order(self) -> Iterator[int]:
         """The row ids in the order of the inputs."""
@@ -123,7 +173,8 @@ class InputSource:
         if isinstance(inputs, Files):
             known = inputs.digest()
         elif known is None and _is_in_memory(inputs):
-            known = rows_digest(_rows(inputs))
+            rows = (str(row.error) if row.error else row.value for row in self._rows())
+            known = values_digest(rows)
         return {"path": self._path, "sha256": known}
 
     def _count(self) -> int | None:
@@ -184,24 +235,86 @@ def _about_mapping(inputs: Mapping[Any, Any]) -> str:
     return f"expected rows, not one ({type(inputs).__name__}): give [row], or run_one(row)"
 
 
-async def _read(inputs: Any) -> AsyncGenerator[InputRow, None]:
-    """Read rows lazily, one by one."""
-    if isinstance(inputs, AsyncIterable) and not isinstance(inputs, Iterable):
+class FirstRows:
+    """Rows of an asynchronous iterable, of which the first are looked at.
+
+    Only rows that lack a field are held, which are not sent in any case; a row that fits passes at
+    once, and all that follow it. So a stream that waits for the answer to a row receives it.
+
+    Args:
+        inputs: The iterable.
+        most: Number of rows to look at.
+        may_fit: Says whether a row shows that rows can fit.
+        check: Refuses rows none of which can fit.
+    """
+
+    def __init__(
+        self,
+        inputs: AsyncIterable[Any],
+        most: int,
+        may_fit: Callable[[InputRow], bool],
+        check: Callable[[Sequence[InputRow]], None],
+    ) -> None:
+        self._inputs = inputs
+        self._most = most
+        self._may_fit = may_fit
+        self._check = check
+        self._held: list[InputRow] = []
+
+    async def rows(self) -> AsyncGenerator[InputRow, None]:
+        """Read the rows lazily, one by one.
+
+        Raises:
+            InputError: A field that is required is in none of the first rows.
+        """
+        iterator = aiter(self._inputs)
         index = 0
-        async for value in inputs:
-            yield InputRow(index, value, f"input row {index}")
-            index += 1
-    else:
-        for row in _rows(inputs):
+        next_value = await self._hold(iterator)
+        for row in self._held:
             yield row
+            index += 1
+        self._held.clear()
+        try:
+            if next_value is not None:
+                yield _row(index, await next_value)
+                index += 1
+            async for value in iterator:
+                yield _row(index, value)
+                index += 1
+        except StopAsyncIteration:  # of `next_value`
+            return
+        finally:
+            if next_value is not None and not next_value.done():
+                next_value.cancel()
+                await asyncio.wait([next_value])
+
+    async def _hold(self, iterator: AsyncIterator[Any]) -> asyncio.Future[Any] | None:
+        """Hold rows until one can fit, or the stream waits.
+
+        Returns:
+            The value that the stream waits for, if it does.
+
+        Raises:
+            InputError: None can fit.
+        """
+        held = self._held
+        while len(held) < self._most:
+            next_value = asyncio.ensure_future(anext(iterator))
+            try:
+                await asyncio.wait([next_value], timeout=PATIENCE if held else None)
+                if not next_value.done():
+                    return next_value
+                held.append(_row(len(held), next_value.result()))
+            except StopAsyncIteration:
+                break
+            except BaseException:
+                next_value.cancel()
+                raise
+            if self._may_fit(held[-1]):
+                return None
+        self._check(held)
+        return None
 
 
-def _rows(inputs: Any) -> Iterator[InputRow]:
-    if isinstance(inputs, Files):
-        yield from inputs.rows()
-    elif is_frame(inputs):
-        for index, read in enumerate(read_frame(inputs)):
-            yield InputRow(index, *read, True)
-    else:
-        for index, value in enumerate(inputs):
-            yield InputRow(index, value, f"input row {index}")
+def _row(index: int, value: Any) -> InputRow:
+    return InputRow(index, value, f"input row {index}")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from chainette.errors import InputError
 from chainette.reports.frames import require_pyarrow
+from chainette.run.inputs.arrow_values import check_types, converted
 from chainette.run.inputs.csv_rows import check_columns
 from chainette.run.inputs.json_rows import Read
 
@@ -15,18 +16,25 @@ ROWS = 1024
 """Rows that are converted at a time."""
 
 
-def read_parquet(path: Path) -> Iterator[Read]:
+def read_parquet(path: Path, wanted: Collection[str] | None = None) -> Iterator[Read]:
     """Read the rows of a Parquet file lazily.
 
+    Args:
+        path: The file.
+        wanted: Names of the columns that are needed; by default all.
+
     Raises:
-        InputError: It is not a Parquet file.
+        InputError: It is not a Parquet file, or a column has a type that cannot be read.
     """
     import pyarrow as pa
 
     file = _parquet_file(path)
-    check_columns(file.schema_arrow.names, str(path))
+    schema = file.schema_arrow
+    check_columns(schema.names, str(path))
+    check_types(schema, str(path), wanted)
+    names = None if wanted is None else [name for name in schema.names if name in wanted]
     try:
-        yield from _batches(file.iter_batches(batch_size=ROWS), f"{path}, row")
+        yield from _batches(file.iter_batches(batch_size=ROWS, columns=names), f"{path}, row")
     except (pa.ArrowException, OSError) as error:
         raise InputError(f"{path}: is damaged: {error}") from None
 
@@ -42,11 +50,16 @@ def is_frame(inputs: Any) -> bool:
     return not is_dataset and (_is_pandas(inputs) or hasattr(inputs, "__arrow_c_stream__"))
 
 
-def read_frame(inputs: Any) -> Iterator[Read]:
+def read_frame(inputs: Any, wanted: Collection[str] | None = None) -> Iterator[Read]:
     """Read the rows of a data frame, converted in chunks.
 
+    Args:
+        inputs: The data frame.
+        wanted: Names of the columns that are needed; by default all.
+
     Raises:
-        InputError: It is one column, or has two columns of one name.
+        InputError: It is one column, has two columns of one name, or a column of a type that
+            cannot be read.
     """
     if _is_pandas(inputs):
         names = [str(name) for name in inputs.columns]
@@ -60,14 +73,44 @@ def read_frame(inputs: Any) -> Iterator[Read]:
     require_pyarrow()
     import pyarrow as pa
 
+    _check_objects(inputs)
     try:
         reader = pa.RecordBatchReader.from_stream(inputs)
-    except (pa.ArrowException, TypeError):
-        name = type(inputs).__name__
-        raise InputError(f"expected rows, not one column ({name}): give a data frame") from None
-    check_columns(reader.schema.names, "the data frame")
-    batches = (part for batch in reader for part in _parts(batch))
+    except (pa.ArrowException, TypeError) as error:
+        raise _not_a_frame(inputs, error) from None
+    schema = reader.schema
+    check_columns(schema.names, "the data frame")
+    check_types(schema, "the data frame", wanted)
+    names = [name for name in schema.names if wanted is None or name in wanted]
+    batches = (part.select(names) for batch in reader for part in _parts(batch))
     yield from _batches(batches, "input row")
+
+
+def _check_objects(inputs: Any) -> None:
+    """Refuse objects of Python in Polars, which passes their addresses as if they were bytes.
+
+    Raises:
+        InputError: A column holds them.
+    """
+    columns, kinds = getattr(inputs, "columns", ()), getattr(inputs, "dtypes", ())
+    for name, kind in zip(columns, kinds, strict=False):
+        if str(kind) == "Object":
+            raise InputError(f"the data frame: the column {name!r} cannot be read: it has objects")
+
+
+def _not_a_frame(inputs: Any, error: Exception) -> InputError:
+    """The exception for something that Arrow does not take as a table."""
+    import pyarrow as pa
+
+    if not hasattr(inputs, "columns"):
+        name = type(inputs).__name__
+        return InputError(f"expected rows, not one column ({name}): give a data frame")
+    for name in map(str, inputs.columns):
+        try:
+            pa.RecordBatchReader.from_stream(inputs.select([name]))
+        except Exception as reason:  # of the library of the data frame
+            return InputError(f"the data frame: the column {name!r} cannot be read: {reason}")
+    return InputError(f"the data frame cannot be read: {error}")
 
 
 def _is_pandas(inputs: Any) -> bool:
@@ -89,6 +132,8 @@ def _plain(cell: Any) -> Any:
         return cell.to_pydatetime(warn=False)
     if hasattr(cell, "to_pytimedelta"):
         return cell.to_pytimedelta()
+    if kind.__name__ in ("Period", "Interval"):
+        return str(cell)
     return cell.tolist() if hasattr(cell, "tolist") else cell
 
 
@@ -106,7 +151,7 @@ def _values(batch: Any) -> Iterator[tuple[Any, str | None]]:
     """The rows of one batch; a value that Python does not have fails its row only."""
     floats = [field.name for field in batch.schema if str(field.type) in _FLOATS]
     try:
-        rows = _converted(batch)
+        rows = converted(batch)
     except Exception as error:  # of many kinds, from years after 9999 to unknown time zones
         if batch.num_rows == 1:
             yield None, f"cannot be converted: {error}"
@@ -122,69 +167,6 @@ def _values(batch: Any) -> Iterator[tuple[Any, str | None]]:
 
 
 _FLOATS = ("double", "float", "halffloat")
-
-
-def _converted(batch: Any) -> list[dict[str, Any]]:
-    """The rows of a batch as dicts."""
-    import pyarrow as pa
-
-    columns: dict[str, list[Any]] = {}
-    for field, column in zip(batch.schema, batch.columns, strict=True):
-        target = _readable(field.type)
-        if target != field.type:
-            column = column.cast(target, safe=False)
-        cells = column.to_pylist()
-        columns[field.name] = (
-            [_without_pairs(cell, target) for cell in cells]
-            if (pa.types.is_nested(target))
-            else cells
-        )
-    if not columns:
-        return [{} for _ in range(batch.num_rows)]
-    names = list(columns)
-    return [dict(zip(names, cells, strict=True)) for cells in zip(*columns.values(), strict=True)]
-
-
-def _readable(kind: Any) -> Any:
-    """A type whose values Python has: nanoseconds become microseconds, codes become values."""
-    import pyarrow as pa
-
-    types = pa.types
-    if types.is_dictionary(kind):  # which Arrow cannot decode for every type of value
-        values = _readable(kind.value_type)
-        return kind if values == kind.value_type else values
-    if types.is_timestamp(kind) and kind.unit == "ns":
-        return pa.timestamp("us", kind.tz)
-    if types.is_duration(kind) and kind.unit == "ns":
-        return pa.duration("us")
-    if types.is_time64(kind) and kind.unit == "ns":
-        return pa.time64("us")
-    if types.is_struct(kind):
-        return pa.struct([field.with_type(_readable(field.type)) for field in kind])
-    if types.is_map(kind):
-        return pa.map_(_readable(kind.key_type), _readable(kind.item_type))
-    if types.is_fixed_size_list(kind):
-        return pa.list_(kind.value_field.with_type(_readable(kind.value_type)), kind.list_size)
-    if types.is_list(kind):
-        return pa.list_(kind.value_field.with_type(_readable(kind.value_type)))
-    if types.is_large_list(kind):
-        return pa.large_list(kind.value_field.with_type(_readable(kind.value_type)))
-    return kind
-
-
-def _without_pairs(value: Any, kind: Any) -> Any:
-    """A nested value in which maps are dicts, as in JSON, and not lists of pairs."""
-    import pyarrow as pa
-
-    if value is None or not pa.types.is_nested(kind):
-        return value
-    if pa.types.is_map(kind):
-        return {key: _without_pairs(item, kind.item_type) for key, item in value}
-    if pa.types.is_struct(kind):
-        return {field.name: _without_pairs(value[field.name], field.type) for field in kind}
-    if hasattr(kind, "value_type"):
-        return [_without_pairs(item, kind.value_type) for item in value]
-    return value
 
 
 def _parquet_file(path: Path) -> Any:

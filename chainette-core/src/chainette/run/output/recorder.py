@@ -13,7 +13,7 @@ from anyio.streams.memory import MemoryObjectSendStream
 
 from chainette.errors import OutputDirError
 from chainette.folder.files import FLATTENED, GRAPH, MANIFEST, RunFolder
-from chainette.folder.lines import error_fields, read_lines
+from chainette.folder.lines import encodable, error_fields, read_lines
 from chainette.pipeline.graph import graph
 from chainette.pipeline.pipeline import Pipeline
 from chainette.reports.codec import codecs, flatten
@@ -101,7 +101,8 @@ class Recorder:
         """The lines of the flattened table."""
         if self._folder is not None:
             return read_lines(self._folder.path / FLATTENED)
-        return (self._line(row_id, leaf) for row_id, leaves in self._ends for leaf in leaves)
+        ends = ((row_id, leaf) for row_id, leaves in self._ends for leaf in leaves)
+        return (encodable(self._line(row_id, leaf)) for row_id, leaf in ends)
 
     def row_done(self, row_id: int, leaves: list[Leaf]) -> None:
         """Record a row that has reached its end."""

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from chainette.engine.client.base import BaseClient
 from chainette.engine.client.cache import ResponseCache
 from chainette.engine.telemetry import hooks as telemetry
-from chainette.errors import ApplyError, EngineError
+from chainette.errors import ApplyError, ChainError, EngineError
 from chainette.events import (
     Listener,
     NodeFailed,
@@ -30,6 +30,7 @@ from chainette.run.output.journal import Journal
 from chainette.run.schedule.batches import Batches, call
 from chainette.run.schedule.leases import Leases
 from chainette.run.schedule.parking import Activity
+from chainette.types import Message
 from chainette.validation import summary
 
 DROPPED = object()
@@ -97,7 +98,7 @@ class PromptedSteps:
         if earlier is not None:
             self._emit(NodeFinished(step.id, item.row_id, item.name, None, 0.0))
             return earlier.output
-        messages = step.messages(names, value)
+        messages = prompt(step, item, names, value)
         await self._leases.settled()
         output = await self._clients[step.engine_name].complete(
             messages,
@@ -129,6 +130,19 @@ class PromptedSteps:
         self._journal.retries[step.id] += 1
         self._emit(NodeRetried(step.id, item.row_id, item.name, error, seconds))
         self._control.wake()
+
+
+def prompt(step: Step, item: Item, names: Mapping[str, Any], value: Any) -> list[Message]:
+    """The prompt of a step for an item.
+
+    Raises:
+        ChainError: It cannot be rendered.
+    """
+    try:
+        return step.messages(names, value)
+    except ChainError as error:
+        path = f", item {item.name}" if item.name else ""
+        raise ChainError(f"row {item.row_id}{path}: {error}") from None
 
 
 class NodeRunner:

@@ -184,8 +184,9 @@ class RowRunner:
                 leaves = await self._leaves(source, lease)
             if not self._control.is_over:
                 self._recorder.row_done(source.row_id, leaves)
-                is_ok = all(leaf.error is None for leaf in leaves)
-                self._emit(RowFinished(source.row_id, is_ok))
+                errors = [leaf.error for leaf in leaves if leaf.error is not None]
+                reason = errors[0] if errors and len(errors) == len(leaves) else None
+                self._emit(RowFinished(source.row_id, not errors, reason))
         except Exception as error:  # the disk, or a defect: no row can continue
             self._control.fail(error)
 

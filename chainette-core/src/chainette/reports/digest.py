@@ -1,4 +1,4 @@
-"""The digest of rows in memory, by which a resumed run knows its inputs again."""
+"""The digest of values in memory, by which a resumed run knows its inputs again."""
 
 from __future__ import annotations
 
@@ -8,18 +8,16 @@ from typing import Any
 
 from chainette.json_bytes import encode
 from chainette.reports.snapshot import SnapshotError, Snapshots
-from chainette.run.inputs.files import InputRow
 
 _SCALARS = frozenset((str, int, float, bool, type(None)))
 
 
-def rows_digest(rows: Iterable[InputRow]) -> str | None:
-    """SHA-256 of rows; `None` where they hold an object that is not data."""
+def values_digest(values: Iterable[Any]) -> str | None:
+    """SHA-256 of values; `None` where they hold an object that is not data."""
     digest, snapshots = hashlib.sha256(), Snapshots(Any)
     try:
-        for row in rows:
-            content = str(row.error).encode() if row.error else _content(row.value, snapshots)
-            digest.update(content + b"\n")
+        for value in values:
+            digest.update(_content(value, snapshots) + b"\n")
     except SnapshotError:
         return None
     return digest.hexdigest()
