@@ -187,14 +187,12 @@ def _exit_code(run: Run, allowed: float) -> int:
         return 128 + (run.signal or SIGINT)
     if run.stopped is not None:
         return STOPPED
-    if run.counts.failed == 0:
+    most = allowed * run.counts.rows if allowed < 1 else allowed
+    if run.counts.failed <= most:
         return 0
     # When no row of the input could be read, nothing could start.
-    unreadable = all(
+    is_unreadable = all(
         result.error is not None and getattr(result.error, "type", "") == "InputError"
         for result in run.results
     )
-    if unreadable:
-        return 2
-    most = allowed * run.counts.rows if allowed < 1 else allowed
-    return 0 if run.counts.failed <= most else 1
+    return 2 if is_unreadable else 1
