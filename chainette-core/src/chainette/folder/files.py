@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Iterable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,10 @@ from chainette.folder.lock import LOCK
 MANIFEST = "run.json"
 GRAPH = "graph.json"
 ERRORS = "errors.jsonl"
+FLATTENED = "flattened"
+STEPS = "steps"
+_OWN = {(it,) for it in (STEPS, FLATTENED, ERRORS, GRAPH, MANIFEST, f"{FLATTENED}.parquet", LOCK)}
+"""Everything in the folder that a run writes, and an overwritten one loses."""
 
 
 class RunFolder:
@@ -120,6 +125,22 @@ def check_place(path: Path) -> None:
     is_ours = (path / MANIFEST).exists() or (path / LOCK).exists()
     if path.is_dir() and any(path.iterdir()) and not is_ours:
         raise OutputDirError(f"{path}: is not empty and does not hold a run; choose another folder")
+
+
+def check_apart(path: Path, inputs: Iterable[Path]) -> None:
+    """Refuse inputs that are files of the run in the folder, which would delete them.
+
+    Raises:
+        OutputDirError: One of them is.
+    """
+    folder = path.resolve()
+    for file in inputs:
+        inside = file.resolve()
+        if inside.is_relative_to(folder) and inside.relative_to(folder).parts[:1] in _OWN:
+            raise OutputDirError(
+                f"{path}: a run in this folder would replace its own input {file}; "
+                "choose another folder for the run"
+            )
 
 
 def _make_room(path: Path, overwrite: bool) -> None:
