@@ -6,6 +6,7 @@ import codecs
 import glob
 import gzip
 import hashlib
+import io
 import sys
 import zlib
 from collections.abc import Iterator
@@ -22,8 +23,30 @@ TABLES = (".csv", ".tsv", ".parquet")
 FORMATS = (".jsonl", ".ndjson", ".json", *TABLES)
 COMPRESSED = ".gz"
 BLOCK = 1 << 20
-_BINARY = {b"PAR1": "Parquet", b"\x1f\x8b": "gzip", b"PK\x03\x04": "a ZIP archive or a spreadsheet"}
-_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+_STARTS = {
+    b"PAR1": "Parquet",
+    b"\x1f\x8b": "gzip",
+    b"BZh": "bzip2",
+    b"\xfd7zXZ": "xz",
+    b"\x28\xb5\x2f\xfd": "Zstandard",
+    b"PK\x03\x04": "a ZIP archive or a spreadsheet",
+    b"\xd0\xcf\x11\xe0": "a document of an old Office",
+    b"ARROW1": "Arrow",
+    b"SQLite format 3": "a SQLite database",
+    b"%PDF": "a PDF",
+    b"<!doctype": "a web page",
+    b"<html": "a web page",
+    b"<?xml": "XML",
+    b"version https://git-lfs": "a pointer to a file in Git LFS (`git lfs pull` fetches it)",
+}
+"""How files of other kinds begin, in small letters where they are text."""
+_MARKS = {
+    codecs.BOM_UTF32_LE: "UTF-32",
+    codecs.BOM_UTF32_BE: "UTF-32",
+    codecs.BOM_UTF16_LE: "UTF-16",
+    codecs.BOM_UTF16_BE: "UTF-16",
+}
+STDIN = ("-", "/dev/stdin")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +79,7 @@ class Files:
     """
 
     def __init__(self, inputs: str | Path) -> None:
-        self.is_stdin: bool = str(inputs) == "-"
+        self.is_stdin: bool = str(inputs) in STDIN
         self.paths: list[Path] = [] if self.is_stdin else _found(inputs)
         for path in self.paths:
             _check(path)
@@ -64,7 +87,7 @@ class Files:
     def rows(self) -> Iterator[InputRow]:
         """Read the rows lazily; their numbers continue from file to file."""
         if self.is_stdin:
-            for index, read in enumerate(read_json(sys.stdin, "standard input", is_array=False)):
+            for index, read in enumerate(_read_stdin()):
                 yield InputRow(index, *read)
             return
         index = 0
@@ -92,6 +115,21 @@ class Files:
         return hashlib.sha256("\n".join(digests).encode()).hexdigest()
 
 
+def _read_stdin() -> Iterator[Read]:
+    """The rows of standard input, which is UTF-8 whatever the locale is."""
+    if sys.stdin is None:
+        raise InputError("standard input is closed; give a file, or pipe rows into the command")
+    binary = getattr(sys.stdin, "buffer", None)
+    if binary is None:  # a program has put something else in its place
+        yield from read_json(sys.stdin, "standard input", is_array=False)
+        return
+    text = io.TextIOWrapper(binary, encoding="utf-8-sig", errors="surrogateescape", newline="")
+    try:
+        yield from read_json(text, "standard input", is_array=False)
+    finally:
+        text.detach()  # else it would close standard input
+
+
 def count_rows(path: str | Path) -> int | None:
     """The number of rows in a file; `None` for formats that must be parsed to count them."""
     path = Path(path)
@@ -117,6 +155,11 @@ def _found(inputs: str | Path) -> list[Path]:
         if str(inputs) and path.is_dir():
             return _parquet_files(path)
         if str(inputs) and path.exists():
+            if not path.is_file():
+                raise InputError(
+                    f"{path}: is a pipe or a device, which can be read only once; "
+                    "pipe it into the command, and give - as the input"
+                )
             return [path]
     except OSError:  # a text that is longer than a path can be
         raise _not_a_row(inputs) from None
@@ -173,13 +216,29 @@ def _check(path: Path) -> None:
         raise InputError(f"{path}: unknown format {path.suffix!r}; known: {known}, and .gz of text")
     try:
         with _open(path) as file:
+            block = file.read(BLOCK)
+            _check_kind(path, block)
             if _format(path) != ".parquet":
-                _check_encoding(path, file)
+                _check_encoding(path, file, block)
     except (OSError, EOFError, zlib.error) as error:
         raise _unreadable(path, error) from None
 
 
-def _check_encoding(path: Path, file: IO[bytes]) -> None:
+def _check_kind(path: Path, block: bytes) -> None:
+    """Check that a file does not begin as one of another kind.
+
+    Raises:
+        InputError: It does.
+    """
+    head = block[:100].lstrip() if _format(path) != ".parquet" else block[:100]
+    for start, kind in _STARTS.items():
+        if head.startswith(start) or head.lower().startswith(start):
+            if kind == "Parquet" and _format(path) == ".parquet":
+                return
+            raise InputError(f"{path}: is {kind}, whatever its name says")
+
+
+def _check_encoding(path: Path, file: IO[bytes], block: bytes) -> None:
     """Check that a text file is UTF-8: its beginning, or a table as a whole.
 
     A line of JSON that is not UTF-8 fails its own row; in a table, it tells about the others.
@@ -187,11 +246,10 @@ def _check_encoding(path: Path, file: IO[bytes]) -> None:
     Raises:
         InputError: It is not.
     """
-    block = file.read(BLOCK)
-    if found := next((kind for start, kind in _BINARY.items() if block.startswith(start)), None):
-        raise InputError(f"{path}: is {found}, whatever its name says")
-    if block.startswith(_MARKS) or b"\0" in block[:1000]:
-        raise _wrong_encoding(path, "UTF-16")
+    head = block[:1000]
+    marked = next((kind for mark, kind in _MARKS.items() if head.startswith(mark)), None)
+    if marked or 4 * head.count(0) > len(head):
+        raise _wrong_encoding(path, marked or "UTF-16")
     decoder = codecs.getincrementaldecoder("utf-8")()
     line = 1
     while _format(path) in TABLES:
@@ -207,7 +265,7 @@ def _check_encoding(path: Path, file: IO[bytes]) -> None:
 
 
 def _wrong_encoding(path: Path, encoding: str, line: str = "") -> InputError:
-    guess = "UTF-16" if encoding == "UTF-16" else "Latin-1 or Windows-1252"
+    guess = "Latin-1 or Windows-1252" if encoding.startswith("ISO") else encoding
     return InputError(
         f"{path}{line}: not UTF-8, probably {guess}; save it as UTF-8, for example with "
         f"iconv -f {encoding} -t UTF-8"
