@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import logging
 import os
 import sys
@@ -56,7 +57,7 @@ class LastingOutput:
     """
 
     def __init__(self, stream: TextIO | None) -> None:
-        self._stream: TextIO = stream if stream is not None else _nowhere()
+        self._stream: Any = stream if stream is not None else _Nowhere()
         self.error: OSError | None = None
 
     def __getattr__(self, name: str) -> Any:
@@ -64,28 +65,33 @@ class LastingOutput:
 
     def write(self, text: str) -> int:
         """Write a text, if the output is still there."""
-        try:
-            return self._stream.write(text)
-        except OSError as error:
-            self._lose(error)
-            return len(text)
+        if self.error is None:
+            try:
+                self._stream.write(text)
+            except OSError as error:
+                self._lose(error)
+        return len(text)
 
     def flush(self) -> None:
         """Write what is buffered, if the output is still there."""
-        try:
-            self._stream.flush()
-        except OSError as error:
-            self._lose(error)
+        if self.error is None:
+            try:
+                self._stream.flush()
+            except OSError as error:
+                self._lose(error)
 
     def _lose(self, error: OSError) -> None:
-        self.error = self.error or error
+        self.error = error
         with suppress(OSError, ValueError):  # what is buffered is written when the process ends
-            os.dup2(_nowhere().fileno(), self._stream.fileno())
-        self._stream = _nowhere()
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, self._stream.fileno())
+            os.close(nowhere)
 
 
-def _nowhere() -> TextIO:
-    return open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123
+class _Nowhere(io.TextIOBase):
+    def write(self, text: str) -> int:
+        """Lose a text."""
+        return len(text)
 
 
 def _occupy_descriptors() -> None:

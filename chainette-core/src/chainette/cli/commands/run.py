@@ -115,6 +115,7 @@ def _run(chain: Chain, inputs: str, options: dict[str, Any], json_logs: bool) ->
     from chainette.cli.run_stats import RunStats
     from chainette.cli.startup import startups_shown
     from chainette.errors import OutputDirError
+    from chainette.folder.files import MANIFEST
     from chainette.run.api import run_until_interrupted
     from chainette.run.executor import Executor
 
@@ -124,6 +125,10 @@ def _run(chain: Chain, inputs: str, options: dict[str, Any], json_logs: bool) ->
         instrument()
     stats = RunStats()
     listeners = (stats, progress(stats, as_json=json_logs))
+
+    folder = Path(options["output_dir"])
+    if options.get("resume") and not json_logs and not (folder / MANIFEST).exists():
+        typer.echo(f"{folder}: holds no run yet; a new one begins", err=True)
 
     async def call() -> Run:
         executor = Executor(chain, inputs, listeners=listeners, **options)

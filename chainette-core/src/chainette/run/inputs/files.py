@@ -150,6 +150,8 @@ def _found(inputs: str | Path) -> list[Path]:
     Raises:
         InputError: There are none.
     """
+    if str(inputs).startswith("~/"):
+        inputs = Path(inputs).expanduser()
     path = Path(inputs)
     try:
         if str(inputs) and path.is_dir():
