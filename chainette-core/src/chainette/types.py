@@ -125,6 +125,7 @@ class Completion(Generic[Parsed]):
         reasoning_content: The model's reasoning, if the backend reports it separately.
         finish_reason: `stop`, `length`, `content_filter`, `refusal`, or `error`.
         tool_arguments: The arguments of a tool call, where the text is empty and there is one.
+        json_text: The JSON in the text that `parsed` was validated from.
     """
 
     text: str
@@ -132,6 +133,7 @@ class Completion(Generic[Parsed]):
     reasoning_content: str | None = None
     finish_reason: str | None = None
     tool_arguments: str | None = field(default=None, repr=False)
+    json_text: str | None = field(default=None, repr=False)
 
 
 @dataclass(slots=True)

@@ -2,11 +2,60 @@
 
 from __future__ import annotations
 
+import dataclasses
+import types
 from collections.abc import Collection
+from typing import Any, Union, get_args, get_origin
 
-from pydantic import ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    PydanticSchemaGenerationError,
+    TypeAdapter,
+    ValidationError,
+)
+from typing_extensions import is_typeddict
 
 from chainette.text import did_you_mean
+
+
+def type_adapter(model: Any) -> TypeAdapter[Any]:
+    """Pydantic's adapter of a type; of a class that Pydantic does not know, its instances fit."""
+    try:
+        return TypeAdapter(model)
+    except PydanticSchemaGenerationError:
+        return TypeAdapter(model, config=ConfigDict(arbitrary_types_allowed=True))
+
+
+def is_valid_already(value: Any, model: Any) -> bool:
+    """Whether a value is, as it is, an instance of a type, with the lists and dicts around it.
+
+    Validating an instance of a model again would run its `after` and `wrap` validators again, on
+    the instance itself. Only what is certain counts; what its class wants to have validated each
+    time (`revalidate_instances`) does not.
+
+    Args:
+        value: The value.
+        model: The type.
+    """
+    if model is Any:
+        return True
+    origin, arguments = get_origin(model), get_args(model)
+    if origin in (Union, types.UnionType):
+        return any(is_valid_already(value, option) for option in arguments)
+    if origin in (list, set, frozenset, dict):
+        parts = (value, value.values()) if origin is dict and type(value) is dict else (value,)
+        return type(value) is origin and all(
+            is_valid_already(item, argument)
+            for part, argument in zip(parts, arguments, strict=True)
+            for item in part
+        )
+    if not isinstance(model, type) or is_typeddict(model) or not isinstance(value, model):
+        return value is None and model in (None, type(None))
+    if isinstance(value, BaseModel):
+        return value.model_config.get("revalidate_instances", "never") == "never"
+    is_scalar = model in (bool, int, float, str) and type(value) is model
+    return is_scalar or dataclasses.is_dataclass(model)
 
 
 def problems(error: ValidationError, known: Collection[str] = ()) -> list[tuple[str, str]]:

@@ -6,6 +6,7 @@ import json
 import shutil
 from collections.abc import Iterable
 from contextlib import ExitStack
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,11 @@ GRAPH = "graph.json"
 ERRORS = "errors.jsonl"
 FLATTENED = "flattened"
 STEPS = "steps"
-_OWN = {(it,) for it in (STEPS, FLATTENED, ERRORS, GRAPH, MANIFEST, f"{FLATTENED}.parquet", LOCK)}
+VALUES = "values"
+_OWN = {
+    (name,)
+    for name in (STEPS, FLATTENED, VALUES, ERRORS, GRAPH, MANIFEST, f"{FLATTENED}.parquet", LOCK)
+}
 """Everything in the folder that a run writes, and an overwritten one loses."""
 
 
@@ -52,6 +57,7 @@ class RunFolder:
         max_lines: int,
     ) -> None:
         self.path = path
+        self._max_lines = max_lines
         self.earlier: dict[str, Any] | None = None
         try:
             if resume and (path / MANIFEST).exists():
@@ -62,16 +68,26 @@ class RunFolder:
             self.steps: dict[str, LineFiles] = {
                 id: LineFiles(path / "steps" / id, max_lines) for id in node_ids
             }
-            self.flattened: LineFiles = LineFiles(path / "flattened", max_lines)
+            self.flattened: LineFiles = LineFiles(path / FLATTENED, max_lines)
             self.errors: LineFile = LineFile(path / ERRORS)
         except OSError as error:
             raise OutputDirError(f"{path}: cannot be written: {error.strerror}") from None
         except ValueError as error:
             raise OutputDirError(f"{path / MANIFEST}: cannot be read: {error}") from None
 
+    @cached_property
+    def values(self) -> LineFiles:
+        """Outputs that the flattened table does not give back; few chains have any."""
+        return LineFiles(self.path / VALUES, self._max_lines)
+
+    @property
+    def tables(self) -> tuple[LineFile, ...]:
+        """The files that are made from the journals."""
+        return (self.flattened, self.values) if "values" in vars(self) else (self.flattened,)
+
     @property
     def _files(self) -> tuple[LineFile, ...]:
-        return *self.steps.values(), self.flattened, self.errors
+        return *self.steps.values(), *self.tables, self.errors
 
     def check(self) -> None:
         """Notice that the folder is gone, where open files would still take lines.
@@ -110,8 +126,8 @@ class RunFolder:
 
 def lines_size(path: Path) -> int:
     """Bytes of all lines in a run's folder."""
-    files = (*path.glob("steps/*/*.jsonl"), *path.glob("flattened/*.jsonl"), *path.glob(ERRORS))
-    return sum(file.stat().st_size for file in files)
+    patterns = ("steps/*/*.jsonl", f"{FLATTENED}/*.jsonl", f"{VALUES}/*.jsonl", ERRORS)
+    return sum(file.stat().st_size for pattern in patterns for file in path.glob(pattern))
 
 
 def check_place(path: Path) -> None:
@@ -149,7 +165,7 @@ def _make_room(path: Path, overwrite: bool) -> None:
             f"{path}: already holds a run{_state(path)}; choose another folder, overwrite the run "
             "(--overwrite) or resume it (--resume)"
         )
-    for folder in ("steps", "flattened"):
+    for folder in ("steps", FLATTENED, VALUES):
         shutil.rmtree(path / folder, ignore_errors=True)
     for name in (ERRORS, GRAPH, MANIFEST, "flattened.parquet"):
         (path / name).unlink(missing_ok=True)
@@ -172,7 +188,8 @@ def _state(path: Path) -> str:
 
 def _rewind(path: Path, retry_errors: bool) -> None:
     """Remove the files that are rebuilt from the journals, and repair the journals."""
-    shutil.rmtree(path / "flattened", ignore_errors=True)
+    for folder in (FLATTENED, VALUES):
+        shutil.rmtree(path / folder, ignore_errors=True)
     errors = path / ERRORS
     if retry_errors:
         errors.unlink(missing_ok=True)

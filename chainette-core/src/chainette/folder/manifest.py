@@ -18,6 +18,7 @@ from chainette.errors import OutputDirError
 from chainette.folder.files import MANIFEST
 from chainette.pipeline.graph import graph
 from chainette.pipeline.nodes.apply import ApplyNode
+from chainette.pipeline.nodes.naming import type_name
 from chainette.pipeline.nodes.node import Node
 from chainette.pipeline.pipeline import Pipeline
 from chainette.plugins.discovery import installed
@@ -109,7 +110,7 @@ def _schema(model: Any) -> Any:
     try:
         return TypeAdapter(model).json_schema()
     except PydanticUserError:  # a type without a schema
-        return str(model)
+        return type_name(model)
 
 
 def _digest(value: Any) -> str:

@@ -49,7 +49,10 @@ def _details(node: Node) -> dict[str, Any]:
             "output_format_instruction": node.output_format_instruction,
         }
     assert isinstance(node, ApplyNode)
-    return {"function": getattr(node.fn, "__qualname__", repr(node.fn)), "batch": node.batch}
+    return {
+        "function": getattr(node.fn, "__qualname__", type(node.fn).__qualname__),
+        "batch": node.batch,
+    }
 
 
 def _edges(nodes: list[Any], source: str) -> tuple[list[Edge], str]:

@@ -12,6 +12,7 @@ from chainette.pipeline.nodes.flow import Flow, In, Out, Parallel, flattened
 from chainette.pipeline.nodes.node import Node
 from chainette.pipeline.nodes.step import Step
 from chainette.pipeline.validate import all_nodes, validate
+from chainette.validation import type_adapter
 
 
 class Pipeline(Generic[In, Out]):
@@ -44,7 +45,7 @@ class Pipeline(Generic[In, Out]):
     @cached_property
     def input_adapter(self) -> TypeAdapter[Any]:
         """The validation of input rows."""
-        return TypeAdapter(self.input_model)
+        return type_adapter(self.input_model)
 
     @cached_property
     def nodes(self) -> dict[str, Node]:

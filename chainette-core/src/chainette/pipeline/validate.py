@@ -12,6 +12,8 @@ from chainette.pipeline.nodes.naming import type_name
 from chainette.pipeline.nodes.node import Node
 from chainette.pipeline.nodes.step import Step
 
+_UNIONS = (Union, types.UnionType)
+
 
 def validate(name: str, nodes: list[Any], input_model: Any) -> None:
     """Check the nodes of a chain.
@@ -103,8 +105,10 @@ def _fits(source: Any, target: Any) -> bool:
     """Whether a value of one type can be the input of a node that takes another."""
     if source == target or Any in (source, target) or object in (source, target):
         return True
-    if get_origin(target) in (Union, types.UnionType):
+    if get_origin(target) in _UNIONS:
         return any(_fits(source, option) for option in get_args(target))
+    if get_origin(source) in _UNIONS:  # each value is checked by the node that it comes to
+        return any(_fits(option, target) for option in get_args(source))
     if isinstance(source, type) and isinstance(target, type):
         return issubclass(source, target)
     return False

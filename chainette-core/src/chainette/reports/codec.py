@@ -2,34 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from functools import cached_property
 from typing import Any
 from weakref import WeakKeyDictionary
 
 from pydantic import TypeAdapter
 
+from chainette.json_bytes import decode, encode
+from chainette.pipeline.nodes.step import Step
 from chainette.pipeline.pipeline import Pipeline
+from chainette.reports.plain import is_plain
 from chainette.reports.result import Many
+from chainette.reports.snapshot import LOST, SnapshotError, Snapshots
+from chainette.validation import is_valid_already, type_adapter
 
 
 class OutputCodec:
     """Conversion of one node's outputs into JSON values and back.
 
     Args:
-        model: The node's output type. Outputs of `Any` come back as plain JSON.
+        model: The node's output type. Outputs of `Any` are read as plain JSON.
+        is_validated: Whether every output comes from a validation of JSON, as those of a step do.
     """
 
-    def __init__(self, model: Any) -> None:
-        self._adapter: TypeAdapter[Any] = TypeAdapter(model)
-        self.is_exact: bool = model is not Any
+    def __init__(self, model: Any, *, is_validated: bool = False) -> None:
+        self._adapter: TypeAdapter[Any] = type_adapter(model)
+        self._model = model
+        self._is_typed = model is not Any
+        self._is_validated = is_validated
+        self._snapshots = Snapshots(model)
 
-    def dump(self, value: Any) -> Any:
-        """The JSON value of an output; `load` turns it back into an equal one."""
-        if isinstance(value, Many):
-            return [self.dump(item) for item in value]
-        if not self.is_exact:
-            return self._adapter.dump_python(value, mode="json", fallback=str)
-        return self._adapter.dump_python(value, mode="json", by_alias=False, round_trip=True)
+    @cached_property
+    def _is_plain(self) -> bool:
+        return is_plain(self._adapter)
 
     def check(self, value: Any) -> Any:
         """The value as an output of the node's type.
@@ -37,11 +43,123 @@ class OutputCodec:
         Raises:
             pydantic.ValidationError: It does not fit.
         """
-        return self._adapter.validate_python(value) if self.is_exact else value
+        if not self._is_typed or is_valid_already(value, self._model):
+            return value
+        return self._adapter.validate_python(value)
+
+    def dump(self, value: Any) -> Any:
+        """The JSON value of an output, as its own serializers write it."""
+        if isinstance(value, Many):
+            return [self.dump(item) for item in value]
+        if self._is_plain and self._is_validated:
+            return self._adapter.dump_python(value, mode="json", by_alias=False)
+        try:
+            return self._adapter.dump_python(
+                value,
+                mode="json",
+                by_alias=False,
+                fallback=str,
+                warnings=False,
+                polymorphic_serialization=True,
+            )
+        except Exception:  # of a serializer of the user's
+            return self._without_serializers(value)
+
+    def _without_serializers(self, value: Any) -> Any:
+        try:
+            return self._snapshots.take(value)
+        except SnapshotError:
+            return str(value)
+
+    def snapshot(self, value: Any, *, is_validated: bool | None = None) -> Any:
+        """The snapshot of an output, or `None` where `load` makes an equal one of its JSON value.
+
+        Args:
+            value: The output.
+            is_validated: Whether it comes from a validation of JSON; by default as for the codec.
+
+        Raises:
+            SnapshotError: The value holds an object that is not data.
+        """
+        if isinstance(value, Many):
+            parts = [self.snapshot(part) for part in value]
+            has_any = any(part is not None for part in parts)
+            return [self._snapshots.take(part) for part in value] if has_any else None
+        if is_validated is None:
+            is_validated = self._is_validated
+        if is_validated and self._is_plain:
+            return None
+        try:
+            taken = self._snapshots.take(value)
+        except SnapshotError:
+            if self._comes_back(value):
+                return None
+            raise
+        return None if self._survives(value, taken) else taken
+
+    def _survives(self, value: Any, taken: Any) -> bool:
+        """Whether `load` makes an equal value of an output's JSON value, today and later."""
+        if not (self._is_plain or not self._is_typed):
+            return False
+        try:
+            written = decode(encode(self.dump(value)))
+            return encode(self._snapshots.take(self.load(written))) == encode(taken)
+        except Exception:  # it was not validated, so anything can be wrong
+            return False
+
+    def _comes_back(self, value: Any) -> bool:
+        """Whether `load` makes of an output's JSON value what the class calls equal."""
+        try:
+            return self._is_typed and bool(self.load(decode(encode(self.dump(value)))) == value)
+        except Exception:  # of the class or its validators
+            return False
+
+    def snapshot_or_lost(self, value: Any) -> Any:
+        """The snapshot of an output, `None` where it needs none, or `LOST`."""
+        try:
+            return self.snapshot(value)
+        except SnapshotError:
+            return LOST
+
+    def record(self, value: Any, *, is_validated: bool | None = None) -> dict[str, Any]:
+        """The fields of a line from which `read` makes an equal value.
+
+        Raises:
+            SnapshotError: The value holds an object that is not data.
+        """
+        snapshot = self.snapshot(value, is_validated=is_validated)
+        fields = {"output": self.dump(value)}
+        return fields if snapshot is None else fields | {"snapshot": snapshot}
+
+    def read(self, fields: Mapping[str, Any]) -> Any:
+        """The output of a line.
+
+        Raises:
+            Exception: The line is not one of this node's outputs.
+        """
+        if fields.get("snapshot") is not None:
+            return self.restore(fields["snapshot"])
+        if fields.get("text") is not None:
+            return self._adapter.validate_json(fields["text"])
+        return self.load(fields["output"])
 
     def load(self, value: Any) -> Any:
-        """The output of a JSON value from `dump`."""
+        """The output of a JSON value from `dump`.
+
+        Raises:
+            Exception: The value does not fit the type.
+        """
+        if not self._is_typed:
+            return value
         return self._adapter.validate_python(value, by_name=True, by_alias=False)
+
+    def restore(self, snapshot: Any) -> Any:
+        """The output of a snapshot.
+
+        Raises:
+            LookupError: Its class does not exist anymore.
+        """
+        return self._snapshots.restore(snapshot)
 
 
 _codecs: WeakKeyDictionary[Pipeline, dict[str, OutputCodec]] = WeakKeyDictionary()
@@ -50,7 +168,10 @@ _codecs: WeakKeyDictionary[Pipeline, dict[str, OutputCodec]] = WeakKeyDictionary
 def codecs(chain: Pipeline) -> dict[str, OutputCodec]:
     """The codecs of a chain's nodes by id, created once."""
     if chain not in _codecs:
-        _codecs[chain] = {id: OutputCodec(node.output_model) for id, node in chain.nodes.items()}
+        _codecs[chain] = {
+            id: OutputCodec(node.output_model, is_validated=isinstance(node, Step))
+            for id, node in chain.nodes.items()
+        }
     return _codecs[chain]
 
 

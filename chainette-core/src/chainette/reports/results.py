@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import closing
 from itertools import groupby, islice
 from pathlib import Path
 from typing import Any, overload
 
 from chainette.errors import FailedRowError
-from chainette.folder.lines import item_name, read_lines
-from chainette.folder.resume_index import ResumeIndex
+from chainette.folder.files import FLATTENED, VALUES
+from chainette.folder.lines import read_lines
 from chainette.pipeline.nodes.flow import Out
 from chainette.pipeline.pipeline import Pipeline
-from chainette.reports.codec import MANY, OutputCodec, codecs, unflatten
+from chainette.reports.codec import MANY, codecs, unflatten
 from chainette.reports.result import Leaf, Many, Result, result_of
 
 
@@ -30,6 +29,7 @@ class StoredResults(Sequence[Result[Out]]):
         self._path = path
         self._chain = chain
         self._codecs = codecs(chain)
+        self._last = chain.main_ids[-1] if chain.main_ids else None
         self._count = count
 
     def __len__(self) -> int:
@@ -38,13 +38,11 @@ class StoredResults(Sequence[Result[Out]]):
 
     def __iter__(self) -> Iterator[Result[Out]]:
         """Read the rows one by one."""
-        lines = read_lines(self._path / "flattened")
-        with closing(_LastOutputs(self._path, self._chain, self._codecs)) as last:
-            for row_id, group in groupby(lines, key=lambda line: int(line["row_id"])):
-                leaves = [self._leaf(line) for line in group]
-                for leaf in leaves:
-                    leaf.value = last.find(row_id, leaf)
-                yield result_of(self._chain, row_id, leaves)
+        values = _Values(self._path / VALUES)
+        lines = read_lines(self._path / FLATTENED)
+        for row_id, group in groupby(lines, key=lambda line: int(line["row_id"])):
+            leaves = [self._leaf(line, values.find(line)) for line in group]
+            yield result_of(self._chain, row_id, leaves)
 
     @overload
     def __getitem__(self, index: int) -> Result[Out]: ...
@@ -59,49 +57,57 @@ class StoredResults(Sequence[Result[Out]]):
         row = range(self._count)[index]
         return next(islice(iter(self), row, None))
 
-    def _leaf(self, line: dict[str, Any]) -> Leaf:
-        """One end of a row, from its line."""
+    def _leaf(self, line: dict[str, Any], more: dict[str, Any]) -> Leaf:
+        """One end of a row, from its lines in the table and among the values."""
         del line["row_id"]
         path = tuple(int(part) for part in line.pop("item", "").split(".") if part)
         dropped = line.pop("dropped", False)
         values = unflatten(line)
         failure = values.pop("error", None)
-        outputs: dict[str, Any] = {}
-        for name, value in values.items():
-            id = name.removesuffix(MANY)
-            load = self._codecs[id].load
-            outputs[id] = Many(map(load, value)) if name.endswith(MANY) else load(value)
+        snapshots = more.get("outputs", {})
+        outputs = {
+            (id := name.removesuffix(MANY)): self._output(
+                id, value, snapshots.get(id), is_many=name.endswith(MANY)
+            )
+            for name, value in values.items()
+        }
         error = FailedRowError(failure["message"], type=failure["type"]) if failure else None
-        return Leaf(path, outputs, dropped=dropped, error=error)
+        leaf = Leaf(path, outputs, dropped=dropped, error=error)
+        if leaf.has_value and self._last is not None:
+            record = more.get("value", {})
+            leaf.value = self._read(self._last, **record) if record else outputs.get(self._last)
+        return leaf
+
+    def _output(self, id: str, value: Any, snapshot: Any, *, is_many: bool) -> Any:
+        if not is_many:
+            return self._read(id, value, snapshot)
+        snapshots = snapshot if isinstance(snapshot, list) else [snapshot] * len(value)
+        return Many(self._read(id, *pair) for pair in zip(value, snapshots, strict=True))
+
+    def _read(self, id: str, output: Any, snapshot: Any = None) -> Any:
+        """An output of a node; JSON where that is all that is left of it."""
+        codec = self._codecs[id]
+        try:
+            return codec.load(output) if snapshot is None else codec.restore(snapshot)
+        except Exception:  # it holds objects that are not data, or its class is gone
+            return output
 
 
-class _LastOutputs:
-    """The outputs of the chain's last step, from the table or, if it has none, from the journal.
+class _Values:
+    """The lines of the values, in the order of the table; few lines of it have one.
 
     Args:
-        path: The run's folder.
-        chain: The chain that ran.
-        codecs: The codecs of its nodes.
+        folder: The folder of the values.
     """
 
-    def __init__(self, path: Path, chain: Pipeline, codecs: dict[str, OutputCodec]) -> None:
-        self._id = chain.main_ids[-1] if chain.main_ids else ""
-        self._load = codecs[self._id].load if self._id else None
-        self._index: ResumeIndex | None = None
-        if self._id and not chain.nodes[self._id].yield_output:
-            self._index = ResumeIndex(path, [self._id], retry_errors=True)
+    def __init__(self, folder: Path) -> None:
+        self._lines = read_lines(folder)
+        self._next = next(self._lines, None)
 
-    def find(self, row_id: int, leaf: Leaf) -> Any:
-        """The output at one end of a row."""
-        if self._index is None or self._load is None or not leaf.has_value:
-            return leaf.outputs.get(self._id)
-        line = self._index.find(self._id, row_id, item_name(leaf.path))
-        if line is not None:
-            return self._load(line["output"])
-        line = self._index.find(self._id, row_id, item_name(leaf.path[:-1]))  # it split the item
-        return self._load(line["output"][leaf.path[-1]]) if line else None
-
-    def close(self) -> None:
-        """Forget the journal."""
-        if self._index is not None:
-            self._index.close()
+    def find(self, line: dict[str, Any]) -> dict[str, Any]:
+        """The values that belong to a line of the table; empty if there are none."""
+        found = self._next
+        if found is None or any(found.get(key) != line.get(key) for key in ("row_id", "item")):
+            return {}
+        self._next = next(self._lines, None)
+        return found

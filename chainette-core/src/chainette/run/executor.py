@@ -112,22 +112,23 @@ class Executor:
     ) -> None:
         """Open the places that outputs go to."""
         pipeline, order = self._pipeline, self._source.order()
-        fields = manifest(pipeline, self._configs, self._source.identity())
-        fields["selection"] = selection(self._options)
-        folder, earlier = self._open_folder(fields, locks, is_stream=results is not None)
+        fields: dict[str, Any] = {}
+        folder, earlier = None, None
+        if self._options.output_dir is not None:
+            fields = manifest(pipeline, self._configs, self._source.identity())
+            fields["selection"] = selection(self._options)
+            path = Path(self._options.output_dir)
+            folder, earlier = self._open_folder(path, fields, locks, is_stream=results is not None)
         self._journal = Journal(pipeline, folder, earlier, self.control)
         self._recorder = Recorder(
             pipeline, folder, fields, self.control, order=order, results=results, in_order=in_order
         )
 
     def _open_folder(
-        self, fields: dict[str, Any], locks: ExitStack, *, is_stream: bool
+        self, path: Path, fields: dict[str, Any], locks: ExitStack, *, is_stream: bool
     ) -> tuple[RunFolder | None, ResumeIndex | None]:
         """The run's folder, and what an earlier run has finished in it."""
-        options = self._options
-        if options.output_dir is None:
-            return None, None
-        path, nodes = Path(options.output_dir), list(self._pipeline.nodes)
+        options, nodes = self._options, list(self._pipeline.nodes)
         check_place(path)
         check_apart(path, self._source.paths)
         locks.enter_context(locked(path))

@@ -15,7 +15,7 @@ from chainette.errors import (
     StructuredOutputError,
 )
 from chainette.types import Completion
-from chainette.validation import summary
+from chainette.validation import is_valid_already, summary
 
 
 def parse_answer(
@@ -40,6 +40,7 @@ def parse_answer(
     """
     for completion in completions:
         text, value, completion.parsed = completion.text, completion.parsed, None
+        completion.json_text = None
         if completion.finish_reason == "length":
             limit = max_tokens or "the server's limit"
             message = f"output cut at max_tokens={limit}: raise max_tokens"
@@ -85,7 +86,7 @@ def _parse(completion: Completion, output: OutputSchema, *, strict: bool) -> str
 def _problem(completion: Completion, text: str, output: OutputSchema, *, strict: bool) -> str:
     """Set `parsed` from a text; return the problem, or an empty text."""
     try:
-        completion.parsed = output.parse(text, strict=strict)
+        completion.parsed, completion.json_text = output.parse(text, strict=strict)
     except ValidationError as error:
         return f"the answer is not a valid {output.name}: {summary(error)}"
     except AmbiguousAnswerError as error:
@@ -97,6 +98,8 @@ def _problem(completion: Completion, text: str, output: OutputSchema, *, strict:
 
 def _accepted(value: Any, output: OutputSchema) -> Any:
     """The value as an instance of the output type, or `None` where the type does not accept it."""
+    if is_valid_already(value, output.type):
+        return value
     try:
         return output.adapter.validate_python(value)
     except Exception:  # also of a validator in the user's model; the text then has it, too

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+from contextlib import suppress
 from functools import cached_property, lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -19,6 +20,19 @@ class AmbiguousAnswerError(ValueError):
     """A text holds several different values that fit the type."""
 
 
+class Answer(NamedTuple):
+    """A value that a model answered with.
+
+    Attributes:
+        value: An instance of the output type.
+        text: The JSON that it was validated from; validating it again gives the same value, as far
+            as the type's own validators do.
+    """
+
+    value: Any
+    text: str
+
+
 class OutputSchema:
     """An output type, with its schema.
 
@@ -26,6 +40,7 @@ class OutputSchema:
         output_type: A Pydantic model, or any other type that Pydantic validates.
 
     Attributes:
+        type: The type.
         adapter: Pydantic's adapter of the type.
         name: The type's name, in the characters that every server allows: letters, digits, `_` and
             `-`, at most 64 of them (OpenAI API reference, `response_format`).
@@ -33,6 +48,7 @@ class OutputSchema:
     """
 
     def __init__(self, output_type: Any) -> None:
+        self.type: Any = output_type
         self.adapter: TypeAdapter[Any] = TypeAdapter(output_type)
         title = getattr(output_type, "__name__", None) or "Answer"
         self.name: str = re.sub(r"[^A-Za-z0-9_-]+", "_", title).strip("_")[:64] or "Answer"
@@ -49,15 +65,12 @@ class OutputSchema:
         schema = json.dumps(self.schema, ensure_ascii=False, separators=(",", ":"))
         return f"Respond ONLY with JSON that is valid against this JSON schema:\n{schema}"
 
-    def parse(self, text: str, *, strict: bool = False) -> Any:
+    def parse(self, text: str, *, strict: bool = False) -> Answer:
         """Validate a text, or the JSON inside it.
 
         Args:
             text: The model's text.
             strict: Whether the text follows the strict schema.
-
-        Returns:
-            An instance of the output type.
 
         Raises:
             pydantic.ValidationError: The text is not JSON, or does not fit.
@@ -85,28 +98,24 @@ class OutputSchema:
 
     def _fitting(
         self, candidates: list[str], reason: ValidationError, *, strict: bool
-    ) -> tuple[list[Any], ValidationError]:
+    ) -> tuple[list[Answer], ValidationError]:
         """The different values among texts that fit, and the reason why others do not."""
-        fitting: list[Any] = []
+        fitting: list[Answer] = []
         for candidate in candidates:
             try:
-                value = self._parse(candidate, strict=strict)
+                answer = self._parse(candidate, strict=strict)
             except ValidationError as error:
                 reason = reason if _is_not_json(error) else error
             else:
-                if not any(value == other for other in fitting):
-                    fitting.append(value)
+                if not any(answer.value == other.value for other in fitting):
+                    fitting.append(answer)
         return fitting, reason
 
-    def _parse(self, text: str, *, strict: bool) -> Any:
+    def _parse(self, text: str, *, strict: bool) -> Answer:
         if strict and not self.strict.identity:
-            try:
-                answer = self.strict.restore(json.loads(text))
-            except (ValueError, RecursionError):
-                pass  # not JSON: the validation below reports it
-            else:
-                return self.adapter.validate_json(json.dumps(answer))
-        return self.adapter.validate_json(text)
+            with suppress(ValueError, RecursionError):  # not JSON: the validation reports it
+                text = json.dumps(self.strict.restore(json.loads(text)))
+        return Answer(self.adapter.validate_json(text), text)
 
 
 def _is_not_json(error: ValidationError) -> bool:

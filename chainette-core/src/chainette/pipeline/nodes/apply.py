@@ -333,12 +333,12 @@ def _element(annotation: Any) -> Any:
 
 def _item(annotation: Any) -> Any:
     """Type of one item, from an annotation of items, lists or iterators of them, and `None`."""
-    items = {
+    items = [
         _element(option) if _is_several(option) else option
         for option in _options(annotation)
         if option is not type(None)
-    }
-    return items.pop() if len(items) == 1 else Any
+    ]
+    return Union[tuple(items)] if items else Any  # noqa: UP007
 
 
 def _splits(fn: Any, *, batched: bool) -> bool:

@@ -11,6 +11,8 @@ from pydantic import BaseModel
 from chainette.errors import ChainError
 
 _ID = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
+_ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
+"""An object's address in memory, as in the text of a validator."""
 RESERVED = frozenset({"chain_input", "row_id", "item", "error", "dropped"})
 """Names that templates or output files use themselves."""
 
@@ -36,5 +38,6 @@ def fields_of(model: Any) -> Iterator[tuple[str, Any]]:
 
 
 def type_name(model: Any) -> str:
-    """The name of a type, for people."""
-    return model.__name__ if isinstance(model, type) else str(model).removeprefix("typing.")
+    """The name of a type, for people; the same in every process."""
+    text = model.__name__ if isinstance(model, type) else str(model).removeprefix("typing.")
+    return _ADDRESS.sub("", text)

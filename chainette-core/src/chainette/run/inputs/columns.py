@@ -10,7 +10,7 @@ from pydantic import BaseModel, RootModel, TypeAdapter, ValidationError
 from chainette.errors import InputError
 from chainette.run.inputs.files import InputRow
 from chainette.text import did_you_mean
-from chainette.validation import problems
+from chainette.validation import is_valid_already, problems
 
 LOOK = 10
 """Rows that are looked at before any is sent."""
@@ -73,6 +73,8 @@ class Fields:
     def _check_kind(self, rows: Sequence[InputRow]) -> None:
         """Refuse rows that are neither dicts nor what the model takes in their place."""
         for row in rows:
+            if is_valid_already(row.value, self._model):
+                return
             try:
                 self._adapter.validate_python(row.value)
             except ValidationError as error:

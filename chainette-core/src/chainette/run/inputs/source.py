@@ -21,6 +21,7 @@ from pydantic import BaseModel, TypeAdapter
 
 from chainette.errors import InputError
 from chainette.run.inputs.columns import LOOK, Fields
+from chainette.run.inputs.digest import rows_digest
 from chainette.run.inputs.files import Files, InputRow
 from chainette.run.inputs.hugging_face import is_dataset, open_dataset
 from chainette.run.inputs.selection import choose, select
@@ -72,8 +73,7 @@ class InputSource:
         inputs = self._inputs
         if not (
             (isinstance(inputs, Files) and not inputs.is_stdin)
-            or (is_frame(inputs) and hasattr(inputs, "__len__"))
-            or isinstance(inputs, Sequence)
+            or _is_in_memory(inputs)
             or (hasattr(inputs, "_fingerprint") and hasattr(inputs, "__len__"))
         ):
             return False
@@ -124,13 +124,23 @@ class InputSource:
     def identity(self) -> dict[str, str | None]:
         """The path and the digest of the inputs, as far as they have them."""
         inputs = self._inputs
-        known = inputs.digest() if isinstance(inputs, Files) else None
-        return {"path": self._path, "sha256": known or getattr(inputs, "_fingerprint", None)}
+        known = getattr(inputs, "_fingerprint", None)
+        if isinstance(inputs, Files):
+            known = inputs.digest()
+        elif known is None and _is_in_memory(inputs):
+            known = rows_digest(_rows(inputs))
+        return {"path": self._path, "sha256": known}
 
     def _count(self) -> int | None:
         if isinstance(self._inputs, Files):
             return self._inputs.count()
         return len(self._inputs) if hasattr(self._inputs, "__len__") else None
+
+
+def _is_in_memory(inputs: Any) -> bool:
+    """Whether rows can be read more than once, without much effort."""
+    is_table = is_frame(inputs) and hasattr(inputs, "__len__")
+    return is_table or (isinstance(inputs, Sequence) and not hasattr(inputs, "_fingerprint"))
 
 
 def _check_kind(inputs: Any) -> None:

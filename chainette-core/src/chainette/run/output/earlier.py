@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from chainette.folder.files import ERRORS, MANIFEST, lines_size
+from chainette.folder.files import ERRORS, FLATTENED, MANIFEST, VALUES, lines_size
 from chainette.folder.lines import read_file, read_lines
 from chainette.pipeline.pipeline import Pipeline
 from chainette.reports.results import StoredResults
@@ -59,7 +59,7 @@ def _complete_run(path: Path, pipeline: Pipeline, options: RunOptions) -> Run | 
         usage={id: Usage(**usage) for id, usage in earlier["usage_by_step"].items()},
         path=path,
         costs={id: None if it is None else Decimal(str(it)) for id, it in costs.items()},
-        lines=partial(read_lines, path / "flattened"),
+        lines=partial(read_lines, path / FLATTENED),
         nothing_to_do=True,
     )
 
@@ -83,7 +83,7 @@ def _is_whole(path: Path, earlier: Mapping[str, Any]) -> bool:
     if earlier.get("bytes") != lines_size(path):
         return False
     broken: list[str] = []
-    for folder in (path / "flattened", *(path / "steps").iterdir()):
+    for folder in (path / FLATTENED, path / VALUES, *(path / "steps").iterdir()):
         for _ in read_lines(folder, broken.append):
             pass
     for _ in read_file(path / ERRORS, broken.append):

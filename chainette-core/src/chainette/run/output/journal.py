@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
 from chainette.errors import OutputDirError
@@ -13,10 +16,25 @@ from chainette.pipeline.nodes.node import Node
 from chainette.pipeline.nodes.step import Step
 from chainette.pipeline.pipeline import Pipeline
 from chainette.reports.codec import OutputCodec, codecs
+from chainette.reports.snapshot import SnapshotError
 from chainette.run.control import RunControl
 from chainette.run.item import Item
 from chainette.types import LLMOutput
 from chainette.usage import Usage
+
+_UNREADABLE = "its outputs cannot be read back"
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Earlier:
+    """The end of a node for one item in an earlier run.
+
+    Attributes:
+        output: The output: of a function, `None` if it dropped its item, a list if it split it.
+    """
+
+    output: Any
 
 
 class Journal:
@@ -44,6 +62,7 @@ class Journal:
         self._earlier = earlier
         self._control = control
         self._codecs = codecs(pipeline)
+        self._warned: set[str] = set()
         self.usage: dict[str, Usage] = {step.id: Usage() for step in pipeline.prompted}
         self.retries: Counter[str] = Counter()
 
@@ -51,8 +70,8 @@ class Journal:
         """The conversion of a node's outputs into JSON and back."""
         return self._codecs[node.id]
 
-    def find(self, node: Node, item: Item) -> dict[str, Any] | None:
-        """The line of an output that an earlier run left, or `None`.
+    def find(self, node: Node, item: Item) -> Earlier | None:
+        """The output that an earlier run left, or `None`.
 
         Raises:
             FailedRowError: The item failed then, and is not to be tried again.
@@ -62,11 +81,19 @@ class Journal:
         line = self._earlier.find(node.id, item.row_id, item.name)
         if line is None:
             return None
+        earlier = None
+        if (error := failure(line)) is None:
+            try:
+                earlier = Earlier(_output(line, self._codecs[node.id]))
+            except Exception as problem:  # an edited line, or a class that is gone
+                reason = f"an output cannot be read back ({type(problem).__name__}: {problem})"
+                self._warn_once(node, f"{reason}: its row runs again")
+                return None
         if line.get("usage"):
             self.usage[node.id] += Usage(**line["usage"])
-        if (error := failure(line)) is not None:
+        if error is not None:
             raise error
-        return line
+        return earlier
 
     def step_done(self, step: Step, item: Item, output: LLMOutput) -> None:
         """Count the tokens of an answer, and write a valid one down."""
@@ -75,29 +102,47 @@ class Journal:
         if self._folder is None or output.error is not None:
             return
         completion = output.outputs[0]
-        self._write(
-            self._folder.steps[step.id],
-            {
-                **item.key,
-                "output": self._codecs[step.id].dump(completion.parsed),
-                "usage": output.usage.as_dict() if output.usage else None,
-                "latency": round(output.latency, 6),
-                "reasoning": completion.reasoning_content,
-            },
-        )
+        text = completion.json_text
+        fields = {
+            **item.key,
+            **self._answer(step, completion.parsed, text),
+            "text": text,
+            "usage": output.usage.as_dict() if output.usage else None,
+            "latency": round(output.latency, 6),
+            "reasoning": completion.reasoning_content,
+        }
+        self._write(self._folder.steps[step.id], fields)
 
     def function_done(self, node: Node, item: Item, output: Any) -> None:
         """Write down the output of a function, where it can be read back."""
-        codec = self._codecs[node.id]
-        if self._folder is None or not codec.is_exact:
+        if self._folder is None:
             return
-        if isinstance(output, list):
-            kind, value = "split", [codec.dump(part) for part in output]
-        elif output is not None:
-            kind, value = "one", codec.dump(output)
+        codec = self._codecs[node.id]
+        fields: dict[str, Any]
+        try:
+            if isinstance(output, list):
+                fields = {**_together(map(codec.record, output)), "kind": "split"}
+            elif output is not None:
+                fields = {**codec.record(output), "kind": "one"}
+            else:
+                fields = {"output": None, "kind": "dropped"}
+        except SnapshotError as error:
+            self._warn_once(
+                node,
+                f"{_UNREADABLE} ({error}): run.results has them as JSON, and the function is "
+                "called again when the run is resumed",
+            )
         else:
-            kind, value = "dropped", None
-        self._write(self._folder.steps[node.id], {**item.key, "output": value, "kind": kind})
+            self._write(self._folder.steps[node.id], {**item.key, **fields})
+
+    def _answer(self, step: Step, value: Any, text: str | None) -> dict[str, Any]:
+        """The fields of an answer; what no snapshot can hold is read from its text again."""
+        codec = self._codecs[step.id]
+        try:
+            return codec.record(value, is_validated=text is not None)
+        except SnapshotError as error:
+            self._warn_once(step, f"{_UNREADABLE} ({error}): run.results has them as JSON")
+            return {"output": codec.dump(value)}
 
     def failed(self, node: Node | None, item: Item, error: Exception) -> None:
         """Write down an error of a node, or of a row that could not be read.
@@ -118,6 +163,11 @@ class Journal:
         if self._earlier is not None:
             self._earlier.close()
 
+    def _warn_once(self, node: Node, message: str) -> None:
+        if node.id not in self._warned:
+            self._warned.add(node.id)
+            _logger.warning("%s %r: %s", node.kind, node.id, message)
+
     def _write(self, file: LineFile, line: dict[str, Any]) -> None:
         """Add a line and hand it to the operating system."""
         try:
@@ -125,3 +175,21 @@ class Journal:
             file.flush()
         except OutputDirError as error:
             self._control.fail(error)
+
+
+def _output(line: dict[str, Any], codec: OutputCodec) -> Any:
+    """The output of a node, from its line."""
+    if line.get("kind") == "split":
+        snapshots = line.get("snapshot") or [None] * len(line["output"])
+        parts = zip(line["output"], snapshots, strict=True)
+        return [codec.read({"output": part, "snapshot": snapshot}) for part, snapshot in parts]
+    return None if line.get("kind") == "dropped" else codec.read(line)
+
+
+def _together(records: Iterable[dict[str, Any]]) -> dict[str, Any]:
+    """The records of a split's parts as one."""
+    parts = list(records)
+    fields = {"output": [part["output"] for part in parts]}
+    if any("snapshot" in part for part in parts):
+        fields["snapshot"] = [part.get("snapshot") for part in parts]
+    return fields

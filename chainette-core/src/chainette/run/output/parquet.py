@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from chainette.atomic_file import replacing
+from chainette.folder.files import FLATTENED
 from chainette.folder.lines import read_lines, unwritable
 from chainette.reports.codec import flatten
 from chainette.reports.frames import Lines, chunks
@@ -21,7 +22,7 @@ def write_tables(path: Path, node_ids: Iterable[str]) -> None:
         path: The run's folder.
         node_ids: Nodes of the chain.
     """
-    write_table(lambda: read_lines(path / "flattened"), path / "flattened.parquet")
+    write_table(lambda: read_lines(path / FLATTENED), path / "flattened.parquet")
     for id in node_ids:
         folder = path / "steps" / id
         write_table(partial(_node_lines, folder), folder.with_suffix(".parquet"))

@@ -12,7 +12,7 @@ from typing import Any
 from anyio.streams.memory import MemoryObjectSendStream
 
 from chainette.errors import OutputDirError
-from chainette.folder.files import GRAPH, MANIFEST, RunFolder
+from chainette.folder.files import FLATTENED, GRAPH, MANIFEST, RunFolder
 from chainette.folder.lines import error_fields, read_lines
 from chainette.pipeline.graph import graph
 from chainette.pipeline.pipeline import Pipeline
@@ -100,7 +100,7 @@ class Recorder:
     def lines(self) -> Iterator[dict[str, Any]]:
         """The lines of the flattened table."""
         if self._folder is not None:
-            return read_lines(self._folder.path / "flattened")
+            return read_lines(self._folder.path / FLATTENED)
         return (self._line(row_id, leaf) for row_id, leaves in self._ends for leaf in leaves)
 
     def row_done(self, row_id: int, leaves: list[Leaf]) -> None:
@@ -173,6 +173,8 @@ class Recorder:
         if self._folder is not None:
             self._flush_soon()
             self._folder.flattened.write(*(self._line(row_id, leaf) for leaf in leaves))
+            if lines := [line for leaf in leaves if (line := self._values(row_id, leaf))]:
+                self._folder.values.write(*lines)
 
     def _flush_soon(self) -> None:
         """Hand the table's lines to the operating system, once for many of them.
@@ -190,9 +192,25 @@ class Recorder:
             return
         try:
             self._folder.check()
-            self._folder.flattened.flush()
+            for table in self._folder.tables:
+                table.flush()
         except OutputDirError as error:
             self._control.fail(error)
+
+    def _values(self, row_id: int, leaf: Leaf) -> dict[str, Any]:
+        """The outputs at one end of a row that its flattened line does not give back, if any."""
+        outputs = {
+            id: snapshot
+            for id, value in leaf.outputs.items()
+            if (snapshot := self._codecs[id].snapshot_or_lost(value)) is not None
+        }
+        fields: dict[str, Any] = {"outputs": outputs} if outputs else {}
+        last = self._pipeline.main_ids[-1] if self._pipeline.main_ids else None
+        if last is not None and leaf.has_value and last not in leaf.outputs:
+            codec = self._codecs[last]
+            snapshot = codec.snapshot_or_lost(leaf.value)
+            fields["value"] = {"output": codec.dump(leaf.value), "snapshot": snapshot}
+        return {**Item(row_id, leaf.path).key, **fields} if fields else fields
 
     def _line(self, row_id: int, leaf: Leaf) -> dict[str, Any]:
         """The flattened line of a row, or of one of its items."""

@@ -93,10 +93,10 @@ class PromptedSteps:
 
     async def run(self, step: Step, item: Item, names: Mapping[str, Any], value: Any) -> Any:
         """Prompt the step's engine; see `StepRunner.run`."""
-        line = self._journal.find(step, item)
-        if line is not None:
+        earlier = self._journal.find(step, item)
+        if earlier is not None:
             self._emit(NodeFinished(step.id, item.row_id, item.name, None, 0.0))
-            return self._journal.codec(step).load(line["output"])
+            return earlier.output
         messages = step.messages(names, value)
         await self._leases.settled()
         output = await self._clients[step.engine_name].complete(
@@ -190,17 +190,16 @@ class NodeRunner:
         self, node: ApplyNode, item: Item, names: dict[str, Any], value: Any, activity: Activity
     ) -> Any:
         start = perf_counter()
-        codec = self._journal.codec(node)
-        line = self._journal.find(node, item)
-        if line is not None:
-            output = _from_line(line, codec.load)
+        earlier = self._journal.find(node, item)
+        if earlier is not None:
+            output = earlier.output
         else:
             context = MappingProxyType(names)
             if node.batch is None:
                 output = await call(node, value, context)
             else:
                 output = await self._batches.output(node, item, value, context, activity)
-            output = _validated(node, output, codec.check)
+            output = _validated(node, output, self._journal.codec(node).check)
             self._journal.function_done(node, item, output)
         seconds = perf_counter() - start
         self._emit(NodeFinished(node.id, item.row_id, item.name, None, seconds))
@@ -220,10 +219,3 @@ def _validated(node: ApplyNode, output: Any, check: Callable[[Any], Any]) -> Any
             f"apply {node.id!r} returned something that is not a {node.output_model}: "
             f"{summary(error)}"
         ) from None
-
-
-def _from_line(line: Mapping[str, Any], load: Callable[[Any], Any]) -> Any:
-    """The output of a function, from its line in the journal."""
-    if line["kind"] == "split":
-        return [load(part) for part in line["output"]]
-    return load(line["output"]) if line["kind"] == "one" else None

@@ -23,6 +23,7 @@ from chainette.run.schedule.items import ItemActivity, ItemRoom, Items
 from chainette.run.schedule.leases import Lease, Leases
 from chainette.run.schedule.nodes import DROPPED, STOPPED, NodeRunner, Split
 from chainette.run.schedule.parking import Activity, Gate, Parking, RowActivity
+from chainette.validation import is_valid_already
 
 
 @dataclass(slots=True)
@@ -204,6 +205,8 @@ class RowRunner:
     def _validated(self, source: InputRow) -> Any:
         if source.error is not None:
             raise source.error
+        if is_valid_already(source.value, self._pipeline.input_model):
+            return source.value
         try:
             return self._validate(source.value)
         except ValidationError as error:
