@@ -134,7 +134,11 @@ HUGE = 123456789012345678901234567890
         ("a.json", '[{"a": NaN}]', [{"a": None}]),
         ("a.jsonl", '{"a": 9007199254740993}\n', [{"a": 9007199254740993}]),
         ("a.jsonl", f'{{"a": {HUGE}}}\n', [{"a": HUGE}]),
-        ("a.jsonl.gz", gzip.compress(b'{"a": 1}\n', mtime=0) + gzip.compress(b'{"a": 2}\n', mtime=0), A),
+        (
+            "a.jsonl.gz",
+            gzip.compress(b'{"a": 1}\n', mtime=0) + gzip.compress(b'{"a": 2}\n', mtime=0),
+            A,
+        ),
         ("x y é [1]*?.jsonl", '{"a": 1}\n{"a": 2}\n', A),
     ],
 )
