@@ -119,14 +119,8 @@ def check_engines(
         where = (*section, index)
         wrong = _doubtful(source, where)
         fields = _expanded(entry, wrong)
-        if not isinstance(fields, dict) or fields.get("name") is None:
-            mistakes.append(f"{source.place(where)}: an engine is a mapping with a 'name'")
-        elif not isinstance(fields["name"], str):
-            place = source.place((*where, "name"))
-            mistakes.append(f"{place}: the name {fields['name']!r} is not a text: put it in quotes")
-        elif fields["name"] in seen:
-            place = source.place((*where, "name"))
-            mistakes.append(f"{place}: engine {fields['name']!r}: a second engine of that name")
+        if (problem := _about_name(fields, seen)) is not None:
+            mistakes.append(f"{source.place((*where, 'name'))}: {problem}")
         else:
             seen.add(fields["name"])
             config = _check_engine(fields, wrong)
@@ -137,6 +131,16 @@ def check_engines(
             if config is not None:
                 engines[fields["name"]] = config
     return engines
+
+
+def _about_name(fields: Any, seen: Collection[str]) -> str | None:
+    """What is wrong with the name of an engine, or `None`."""
+    name = fields.get("name") if isinstance(fields, dict) else None
+    if name is None:
+        return "an engine is a mapping with a 'name'"
+    if not isinstance(name, str):
+        return f"the name {name!r} is not a text: put it in quotes"
+    return f"engine {name!r}: a second engine of that name" if name in seen else None
 
 
 def _warn_of_readable_keys(source: YamlSource, entries: list[Any]) -> None:

@@ -65,6 +65,8 @@ def run(
         names = ("limit", "sample", "columns")
         _show_prompts(chain, source, {it: options[it] for it in names if it in options})
     options.setdefault("output_dir", _new_folder(chain.name))
+    if options.get("resume") and not json_logs:
+        _say_if_new(Path(options["output_dir"]))
     finished = _run(chain, source, options, json_logs)
     raise typer.Exit(_exit_code(finished, allow_errors or 0))
 
@@ -88,6 +90,14 @@ def _check(options: dict[str, Any]) -> None:
         raise typer.BadParameter("--overwrite and --resume exclude each other")
     if resumes and "output_dir" not in options:
         raise typer.BadParameter("name the run to resume", param_hint="--output-dir / -o")
+
+
+def _say_if_new(folder: Path) -> None:
+    """Say that nothing is resumed, since a folder's name that is wrong costs a whole run."""
+    from chainette.folder.files import MANIFEST
+
+    if not (folder / MANIFEST).exists():
+        typer.echo(f"{folder}: holds no run yet; a new one begins", err=True)
 
 
 def _show_prompts(chain: Chain, inputs: str, selection: dict[str, Any]) -> None:
@@ -115,7 +125,6 @@ def _run(chain: Chain, inputs: str, options: dict[str, Any], json_logs: bool) ->
     from chainette.cli.run_stats import RunStats
     from chainette.cli.startup import startups_shown
     from chainette.errors import OutputDirError
-    from chainette.folder.files import MANIFEST
     from chainette.run.api import run_until_interrupted
     from chainette.run.executor import Executor
 
@@ -125,10 +134,6 @@ def _run(chain: Chain, inputs: str, options: dict[str, Any], json_logs: bool) ->
         instrument()
     stats = RunStats()
     listeners = (stats, progress(stats, as_json=json_logs))
-
-    folder = Path(options["output_dir"])
-    if options.get("resume") and not json_logs and not (folder / MANIFEST).exists():
-        typer.echo(f"{folder}: holds no run yet; a new one begins", err=True)
 
     async def call() -> Run:
         executor = Executor(chain, inputs, listeners=listeners, **options)
