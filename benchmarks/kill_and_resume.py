@@ -22,16 +22,40 @@ KILLS = int(sys.argv[1]) if len(sys.argv) > 1 else 100
 ROWS, IN_FLIGHT = 150, 8
 CHAIN = """
 from chainette import Branch, Chain, Step, apply
-from pydantic import BaseModel
+from pydantic import BaseModel, Field, field_serializer, field_validator
 
 class Row(BaseModel):
     number: int
 
 class Answer(BaseModel):
-    text: str
+    text: str  # validated again it would change, and it is written in another form
+    share: float = 50
+    secret: str = Field(default="kept", exclude=True)
+
+    @field_validator("text", mode="before")
+    @classmethod
+    def _marked(cls, value):
+        return f"<{value}>"
+
+    @field_validator("share", mode="before")
+    @classmethod
+    def _of_hundred(cls, value):
+        return value / 100
+
+    @field_serializer("share")
+    def _percent(self, value):
+        return f"{value:.0%}"
+
+class Signed(Row):
+    sign: str
+
+    @field_validator("number")
+    @classmethod
+    def _doubled(cls, value):
+        return value * 2
 
 def signs(row: Row) -> list[Row]:
-    return [Row(number=row.number), Row(number=-row.number)]
+    return [Row(number=row.number), Signed(number=-row.number, sign="minus")]
 
 def step(id, takes, prompt):
     return Step(id=id, input_model=takes, output_model=Answer, engine_name="e", user_prompt=prompt)
@@ -40,7 +64,7 @@ chain = Chain(name="signs", steps=[
     Branch(name="side", steps=[step("aside", Row, "aside {{ number }}")]).join("other"),
     apply(signs),
     step("say", Row, "say {{ number }}"),
-    step("again", Answer, "again {{ signs.number }} {{ other.text }}"),
+    step("again", Answer, "again {{ signs.number }} {{ text }} {{ other.text }}{{ other.secret }}"),
 ])
 """
 
@@ -49,7 +73,8 @@ def answer(messages: Any) -> Reply:
     words = messages[-1]["content"].split()
     if words[:2] in (["say", "13"], ["aside", "77"]):
         return faults.status(400, "unlucky")
-    return Reply(json.dumps({"text": words[1]}), delay=0.004)
+    fields = {"text": words[1], "share": 50, "secret": f"of {words[1]}"}
+    return Reply(json.dumps(fields), delay=0.004)
 
 
 class Campaign:
@@ -80,6 +105,14 @@ class Campaign:
         files = sorted((self.folder / out).glob(pattern))
         return [json.loads(line) for file in files for line in file.read_text().splitlines()]
 
+    def tables(self, out: str) -> list[dict[str, Any]]:
+        """The flattened table, and the values that it does not give back."""
+        return [*self.lines(out, "flattened/*.jsonl"), *self.lines(out, "values/*.jsonl")]
+
+
+def prompts_of(server: FakeOpenAI) -> set[str]:
+    return {request.messages[-1]["content"] for request in server.requests}
+
 
 def main() -> None:
     rng = random.Random(20)
@@ -94,14 +127,16 @@ def main() -> None:
         (folder / "engines.yml").write_text(json.dumps([engine | {"max_concurrency": IN_FLIGHT}]))
         campaign = Campaign(folder, server)
         campaign.run("clean", None)
-        clean, clean_requests = campaign.lines("clean", "flattened/*.jsonl"), len(server.requests)
+        clean, clean_requests = campaign.tables("clean"), len(server.requests)
+        prompts = prompts_of(server)
         while kills < KILLS:
             server.set_answers(answer)
             out, before = f"out-{campaigns}", kills
             while not campaign.run(out, rng.uniform(0.8, 2.2)):
                 kills += 1
             campaigns += 1
-            assert campaign.lines(out, "flattened/*.jsonl") == clean, "the results differ"
+            assert campaign.tables(out) == clean, "the results differ"
+            assert prompts_of(server) == prompts, "the prompts differ"
             counts = Counter(
                 (line["row_id"], line.get("item"), path.name)
                 for path in (folder / out / "steps").iterdir()
@@ -112,7 +147,8 @@ def main() -> None:
             assert clean_requests <= requests <= clean_requests + (kills - before) * IN_FLIGHT
             repeated += requests - clean_requests
     print(f"{kills} kills in {campaigns} runs of {ROWS} rows, {clean_requests} requests each")
-    print("every run ended with the lines of one that was not killed; no step was recorded twice")
+    print("every run ended with the lines of one that was not killed, and sent the same prompts")
+    print("no step was recorded twice")
     print(f"{repeated} requests were sent again: those in flight, {repeated / kills:.1f} a kill")
 
 
