@@ -151,11 +151,11 @@ def test_json_is_read_as_programs_write_it(
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("a.json", '[{"a": "caf\xe9"}]'.encode("latin-1"), r"json:1: not UTF-8.* iconv"),
+        ("a.json", '[{"a": "caf\xe9"}]'.encode("latin-1"), r"json:1: not UTF-8"),
         ("a.json", '[{"a": 1}] xx', r"json:1: text follows the JSON, at column 12"),
         ("a.jsonl", '{"a": 1}{"a": 2}\n', r"its rows span several lines, or share one"),
         ("a.json", '[{"a": 1, "a": 2}]', r"json: the key 'a' appears twice"),
-        ("a.jsonl", '{"a": 1}\n'.encode("utf-32"), r"probably UTF-32.* iconv -f UTF-32"),
+        ("a.jsonl", '{"a": 1}\n'.encode("utf-32"), r"probably UTF-32"),
     ],
 )
 def test_json_that_cannot_be_read_is_one_error(
@@ -173,7 +173,7 @@ def test_json_that_cannot_be_read_is_one_error(
         ('{"a": 1} {"a": 2}', "not JSON: Extra data at column 10"),
         ('{"a": ' + "[" * 100_000 + "]" * 100_000 + "}", "not JSON: maximum recursion depth"),
         ('{"a": ' + "9" * 5000 + "}", "not JSON: Exceeds the limit"),
-        (b'{"a": "\xe9"}', "not UTF-8; save it as UTF-8, for example with iconv"),
+        (b'{"a": "\xe9"}', "not UTF-8"),
         ("null", "Input should be a valid dictionary"),
     ],
 )
