@@ -170,12 +170,11 @@ def test_failed_requests_are_retried_and_debug_tells_what_it_took(
     assert "3 tokens in, 3 out, 0." in outcome.stderr
 
 
-def test_the_cost_is_named_where_the_price_is_known(
-    in_process: Any, server: FakeOpenAI, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from chainette.run import cost
-
-    monkeypatch.setattr(cost, "costs", lambda *_: {"": 0.00012})
+def test_the_cost_is_named_where_it_is_known(in_process: Any, server: FakeOpenAI) -> None:
+    usage = {"prompt_tokens": 1, "completion_tokens": 1, "cost": 0.00012}
+    choice = {"message": {"content": "One."}, "finish_reason": "stop"}
+    body = json.dumps({"choices": [choice], "usage": usage}).encode()
+    server.set_answers([Reply(body=body)])
     outcome = in_process("--debug", "ask", "e", "x", "-e", "engines.yml")
     assert "1 tokens in, 1 out, $0.000120, " in outcome.stderr
 

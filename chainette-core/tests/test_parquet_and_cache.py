@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,6 @@ import pyarrow.parquet as pq
 import pytest
 from chainette import Chain, Step, apply
 from chainette.errors import ConfigError, InputError, RateLimitError
-from chainette.run import cost
 from chainette.run.output.parquet import write_table
 from chainette.testing import fake_engine
 from chainette.usage import Usage
@@ -173,11 +171,11 @@ def test_cached_answers_are_not_requested_again(tmp_path: Path) -> None:
     assert manifest["cache"] == {"hits": 4, "misses": 1}
 
 
-def test_cached_answers_cost_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cost, "_cost", lambda _client, usage: Decimal(usage.prompt_tokens))
+def test_cached_answers_cost_nothing(tmp_path: Path) -> None:
+    price = {"input": 1_000_000, "output": 0}
     chain = Chain(name="c", steps=step())
     rows = [{"n": n} for n in (2, 3, 4)]
-    with fake_engine("e", lambda _: Answer(text="x"), model="m"):
+    with fake_engine("e", lambda _: Answer(text="x"), model="m", price=price):
         first = chain.run(rows, cache=tmp_path)
         again = chain.run(rows, cache=tmp_path, max_cost=0.5)
     assert first.cost

@@ -93,10 +93,7 @@ class Hosted(FakeClient):
         self.model = "gpt-4o"
 
 
-def test_a_run_stops_at_its_maximum_cost(monkeypatch: pytest.MonkeyPatch) -> None:
-    from chainette.run import budget
-
-    monkeypatch.setattr(budget, "EVERY", 0.0)
+def test_a_run_stops_at_its_maximum_cost() -> None:
     config = EngineConfig(name="e", backend="fake", max_concurrency=1)
     with registry.replaced(Hosted(config)):
         run = chain().run(rows(), max_cost=0.001)

@@ -260,6 +260,7 @@ ONE = {
     "after the thoughts": f"<think>{BERGEN}</think>{TEXT}",
     "thoughts that never close": f"<think>Well. The answer is {TEXT}",
     "closed and open again": f"<think>{BERGEN}</think><think>so {TEXT}",
+    "thoughts that never open": f"It may be {BERGEN}</think>{TEXT}",
     "thoughts of Mistral": f"[THINK]{BERGEN}[/THINK]{TEXT}",
     "a final channel": f"<|channel|>analysis<|message|>{BERGEN}<|channel|>final<|message|>{TEXT}",
     "two equal fences": FENCE.format(TEXT) + FENCE.format(TEXT),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 from datetime import date, datetime, timedelta, timezone
+from datetime import time as clock
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -218,6 +219,16 @@ NOW = datetime(2026, 1, 2, 3, 4, 5, 678901)
         ),
         (pa.array([Decimal("1.10")], pa.decimal128(9, 2)), Decimal, Decimal("1.10")),
         (pa.array([Decimal("1.10")], pa.decimal128(9, 2)), float, 1.1),
+        (pa.array([Decimal("1.10")], pa.decimal256(50, 2)), Decimal, Decimal("1.10")),
+        (
+            pa.array([NOW], pa.timestamp("us", "Europe/Oslo")),
+            datetime,
+            NOW.replace(tzinfo=UTC),
+        ),
+        (pa.array([1_000_000_000], pa.time64("ns")), clock, clock(0, 0, 1)),
+        (pa.array([1.5], pa.float16()), float, 1.5),
+        (pa.array(["x"], pa.string_view()), str, "x"),
+        (pa.array([["x"]], pa.list_view(pa.string())), list[str], ["x"]),
         (pa.array(["x"]).dictionary_encode(), str, "x"),
         (pa.array([["x"]], pa.list_(pa.dictionary(pa.int8(), pa.string()))), list[str], ["x"]),
         (pa.array(["x"], pa.large_string()), str, "x"),
@@ -254,6 +265,25 @@ def test_a_value_that_python_does_not_have_fails_its_row_only(tmp_path: Path) ->
     run = chain(When).run(table)  # type: ignore[arg-type]
     assert [result.ok for result in run.results] == [True, False, True]
     assert "input row 1: cannot be converted" in str(run.results[1].error)
+
+
+def test_engines_yml_fills_only_the_names_that_the_chain_does_not_bring(
+    in_process: Any, project: Path
+) -> None:
+    engine = (project / "engines.yml").read_text()
+    chain = (project / "numbers_chain.py").read_text()
+    url = engine.rpartition("endpoint: ")[2].strip()
+    brought = f"register_engine('e', backend='openai', model='m', endpoint='{url}')"
+    run = ("run", "numbers_chain.py:chain", "-i", "rows.jsonl", "-o")
+    filled = in_process(*run, "filled")
+    assert filled.returncode == 0, filled.stderr
+    assert "engines from ./engines.yml: e\n" in filled.stderr
+    (project / "engines.yml").write_text(engine.replace(url, "http://127.0.0.1:9/v1"))
+    brought = f"from chainette import register_engine\n{brought}\n"
+    (project / "numbers_chain.py").write_text(brought + chain)
+    own = in_process(*run, "own")
+    assert own.returncode == 0, own.stderr
+    assert "engines from" not in own.stderr
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ import pytest
 from chainette import Branch, Chain, Step, apply
 from chainette.errors import ChainError, OutputDirError, RequestError
 from chainette.folder import lock
+from chainette.run import budget
 from chainette.testing import fake_engine
 from pydantic import BaseModel
 
@@ -341,6 +342,73 @@ def test_an_account_without_credit_stops_a_run_with_3(
     assert in_process(*RUN, "--resume").returncode == 0
 
 
+def test_a_limit_on_the_cost_stops_a_run_with_3(
+    in_process: Any, project: Path, openai_server: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(budget, "EVERY", 0.0)
+    more = "  max_concurrency: 1\n  price: {input: 1000, output: 1000}\n"
+    engines = (project / "engines.yml").read_text() + more
+    (project / "engines.yml").write_text(engines)
+
+    def reply(body: dict[str, Any]) -> tuple[int, Any]:
+        code, answer = openai_server.say(body)
+        return code, answer | {"usage": {"prompt_tokens": 1000, "completion_tokens": 0}}
+
+    openai_server.reply = reply
+    outcome = in_process(*RUN, "--max-cost", "2")
+    assert outcome.returncode == 3, outcome.stderr
+    assert "(max_cost=2" in outcome.stderr
+    assert "--resume" in outcome.stderr
+    assert 2 <= len(table(project / "out")) < 5
+    assert in_process(*RUN, "--resume", "--max-cost", "9").returncode == 0
+
+
+def test_an_engine_that_goes_away_stops_a_run_with_3(
+    in_process: Any, project: Path, openai_server: Any
+) -> None:
+    more = "  max_concurrency: 1\n  give_up_after: 0.2\n"
+    engines = (project / "engines.yml").read_text() + more
+    (project / "engines.yml").write_text(engines)
+
+    def reply(body: dict[str, Any]) -> tuple[int, Any]:
+        if body["messages"][-1]["content"] == "Say 0":
+            answer: tuple[int, Any] = openai_server.say(body)
+            return answer
+        return 503, {"error": {"message": "down"}}
+
+    openai_server.reply = reply
+    outcome = in_process(*RUN)
+    assert outcome.returncode == 3, outcome.stderr
+    assert manifest(project / "out")["counts"]["failed"] == 0
+    openai_server.reply = openai_server.say
+    assert in_process(*RUN, "--resume").returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        ("rows.jsonl", None),
+        ("rows.jsonl", '{"Numbre": 1}\n'),
+        ("engines.yml", "- name: e\n\tbackend: openai\n"),
+        ("engines.yml", "- {name: other, backend: openai, model: m}\n"),
+        ("numbers_chain.py", "chain = 1 / 0\n"),
+        ("out", ""),
+    ],
+)
+def test_a_run_that_cannot_start_ends_with_2_and_one_message(
+    in_process: Any, project: Path, openai_server: Any, file: str, content: str | None
+) -> None:
+    openai_server.reply = lambda body: pytest.fail("a request")
+    if content is None:
+        (project / file).unlink()
+    else:
+        (project / file).write_text(content)
+    outcome = in_process(*RUN)
+    assert outcome.returncode == 2, outcome.stderr
+    assert outcome.stderr.count("error: ") == 1
+    assert not (project / "out").is_dir()
+
+
 @pytest.mark.parametrize(("numbers", "code"), [((), 0), ((1,), 1)])
 @pytest.mark.parametrize("limits", [(None, None), (None, "2"), ("3", "3"), ("3", "2"), ("9", None)])
 def test_resuming_a_complete_run_does_nothing_and_gives_its_code(
@@ -558,6 +626,26 @@ def test_the_summary_groups_errors_by_what_they_say(
     )
 
 
+@pytest.mark.parametrize(
+    "message",
+    [
+        "unlucky (request req_{n:05x}ab)",
+        "unlucky: 550e8400-e29b-41d4-a716-44665544{n:04d}",
+        "line {n} of {n} is unlucky",
+        "unlucky in {n}.{n} s at 0x7f{n:04x}",
+    ],
+)
+def test_errors_that_differ_only_in_ids_and_numbers_are_one_group(
+    in_process: Any, project: Path, openai_server: Any, message: str
+) -> None:
+    def reply(body: dict[str, Any]) -> tuple[int, Any]:
+        number = int(body["messages"][-1]["content"].split()[1])
+        return 400, {"error": {"message": message.format(n=number + 10)}}
+
+    openai_server.reply = reply
+    assert "most frequent error (5 of 5): RequestError: " in in_process(*RUN).stderr
+
+
 # The check of plugins, as a program: pytest within pytest would share its modules
 
 
@@ -709,3 +797,27 @@ def test_a_branch_cannot_be_joined_under_the_id_of_another_step() -> None:
         chain(first, second)
     with pytest.raises(ChainError, match="is joined as 'b', which is the"):
         chain(second, first)
+
+
+def test_a_joined_list_is_a_list() -> None:
+    seen = []
+
+    def look(row: Row, context: Any) -> Row:
+        seen.append(context["side"])
+        return row
+
+    side = Branch("side", [split(3)]).join("side")
+    chain(side, apply(look, id="look")).run([{"n": 1}])
+    assert seen == [[Row(n=0), Row(n=1), Row(n=2)]]
+    assert isinstance(seen[0], list)
+
+
+def test_a_joined_list_is_json_in_a_prompt() -> None:
+    side = Branch("side", [split(2)]).join("side")
+    last = Step(
+        id="b", input_model=Row, output_model=Row, engine_name="e",
+        user_prompt="{{ side | length }}: {{ side }}",
+    )  # fmt: skip
+    with fake_engine("e") as engine:
+        chain(side, last).run([{"n": 1}])
+    assert engine.requests[0][-1]["content"] == '2: [{"n":0},{"n":1}]'

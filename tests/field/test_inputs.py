@@ -122,6 +122,16 @@ def test_a_data_frame_of_arrow_is_its_rows(frame: Any) -> None:
     assert values(frame) == [Review(text="a", stars=1), Review(text="b")]
 
 
+def test_whatever_has_an_arrow_stream_is_its_rows() -> None:
+    class Frame:
+        """A frame of a library that Chainette does not know."""
+
+        def __arrow_c_stream__(self, requested_schema: Any = None) -> Any:
+            return pa.table({"text": ["a", "b"], "stars": [1, None]}).__arrow_c_stream__()
+
+    assert values(Frame()) == [Review(text="a", stars=1), Review(text="b")]
+
+
 def test_a_data_frame_of_pandas_is_its_rows() -> None:
     pd = pytest.importorskip("pandas")
     frame = pd.DataFrame({"text": ["a", "b"], "stars": [1.0, float("nan")]}, index=[7, 9])

@@ -458,3 +458,34 @@ def test_a_run_that_is_killed_and_resumed_has_the_values_that_were_there(tmp_pat
             count += 1
             assert same(results[number][f"m{index}"], value), read_back_chain.NAMES[index]
     assert count >= wanted
+
+
+# Functions that change what they get
+
+
+@pytest.mark.parametrize("on_disk", [False, True])
+def test_a_function_that_changes_its_item_leaves_earlier_outputs_alone(
+    on_disk: bool, tmp_path: Path
+) -> None:
+    def clean(word: Word, names: Any) -> Word:
+        word.word = word.word.strip()
+        names["chain_input"].number = -1
+        assert names["chain_input"].number == -1
+        return word
+
+    inputs = rows(2)
+    step = Step(
+        id="say", input_model=Row, output_model=Word, engine_name="e", user_prompt="{{ number }}"
+    )
+    last = Step(
+        id="last", input_model=Word, output_model=Word, engine_name="e",
+        user_prompt="{{ chain_input.number }} [{{ say.word }}] [{{ word }}]",
+    )  # fmt: skip
+    with fake_engine("e", lambda messages: '{"word": " w "}') as engine:
+        chain = Chain(name="c", steps=[step, apply(clean), last])
+        run = chain.run(inputs, output_dir=tmp_path / "run" if on_disk else None)
+    assert inputs == rows(2)
+    for result in run.results:
+        assert result["say"] == Word(word=" w ")
+        assert result["clean"] == Word(word="w")
+    assert {"0 [ w ] [w]", "1 [ w ] [w]"} < prompts_of(engine)

@@ -37,9 +37,10 @@ An error that a run survives becomes the error of one row's `Result`; every othe
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import ClassVar
 
-from chainette.usage import Usage
+from chainette.usage import FREE, Usage
 
 
 class ChainetteError(Exception):
@@ -123,7 +124,8 @@ class EngineError(ChainetteError):
         raw_text: The model's text, if there was one.
 
     Attributes:
-        usage: Tokens that the failed request took, if the run knows them.
+        usage: Tokens that the failed request took, if the server reported them.
+        cost: US dollars that it cost, or `None` if they are unknown; 0 if nothing was answered.
         retry_after: Seconds that the server asks the client to wait.
     """
 
@@ -147,6 +149,7 @@ class EngineError(ChainetteError):
         self.status = status
         self.raw_text = raw_text
         self.usage: Usage | None = None
+        self.cost: Decimal | None = FREE
         self.retry_after: float | None = None
 
 

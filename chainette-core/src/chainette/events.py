@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import TYPE_CHECKING, TypeAlias
 
-from chainette.usage import Usage
+from chainette.usage import FREE, Usage
 
 if TYPE_CHECKING:  # Pydantic is not needed to list engines
     from chainette.types import Message, SamplingParams
@@ -85,6 +86,7 @@ class NodeFinished:
         item: Path of the item among its siblings.
         usage: Tokens that it took; `None` for functions and where the server does not say.
         seconds: Duration; 0 when the output comes from an earlier run.
+        cost: US dollars that its requests cost; `None` where they are unknown.
     """
 
     node_id: str
@@ -92,6 +94,7 @@ class NodeFinished:
     item: str
     usage: Usage | None
     seconds: float
+    cost: Decimal | None = FREE
 
 
 @dataclass(frozen=True, slots=True)

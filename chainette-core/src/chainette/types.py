@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
@@ -142,15 +143,24 @@ class LLMOutput(Generic[Parsed]):
 
     Attributes:
         outputs: The completions; never empty, a failed request has one without text.
-        usage: Tokens, or `None` if the server does not report them.
+        usage: Tokens, or `None` if the server does not report them. The core adds those of earlier
+            attempts that were answered.
         error: The reason why there is not a usable answer, or `None`.
         latency: Seconds from sending the request to the end of the answer.
+        cost: US dollars for all attempts, or `None` if they are unknown; the core sets it.
+        model: Name of the model that answered, where the answer says so.
+        service_tier: Name of the service tier that answered, where the answer says so.
+        reported_cost: US dollars, where the answer itself reports what it cost.
     """
 
     outputs: list[Completion[Parsed]]
     usage: Usage | None = None
     error: EngineError | None = None
     latency: float = 0.0
+    cost: Decimal | None = None
+    model: str | None = None
+    service_tier: str | None = None
+    reported_cost: Decimal | None = None
 
     @classmethod
     def failed(cls, error: EngineError, latency: float = 0.0) -> LLMOutput[Any]:

@@ -17,7 +17,6 @@ from chainette.backend import (
     Request,
     RequestError,
     ServerError,
-    Usage,
     unreadable,
 )
 from pydantic import BaseModel
@@ -25,6 +24,7 @@ from pydantic import BaseModel
 from chainette_openai.config import OpenAIConfig
 
 if TYPE_CHECKING:
+    import httpx
     from openai import AsyncOpenAI
     from openai.types.responses import ParsedResponse
 
@@ -61,7 +61,12 @@ class OpenAIClient(OpenAIChatClient[OpenAIConfig]):
             response = await self._respond(request)
         except RequestError as refusal:
             response = await self.learning(request, refusal, lambda: self._respond(request))
-        return read_response(response)
+        answer = _billing(response)
+        try:
+            return self.billed(answer, [read_response(response)])
+        except ServerError as error:
+            self.charge(error, answer)
+            raise
 
     async def _respond(self, request: Request) -> ParsedResponse[Any]:
         import openai
@@ -91,8 +96,16 @@ class OpenAIClient(OpenAIChatClient[OpenAIConfig]):
             max_retries=0,
             default_headers=self.headers(),
             default_query=dict(parse_qsl(self.query[1:])),
-            http_client=openai.DefaultAsyncHttpxClient(follow_redirects=False, mounts=NO_PROXY),
+            http_client=openai.DefaultAsyncHttpxClient(
+                follow_redirects=False,
+                mounts=NO_PROXY,
+                event_hooks={"response": [self._heed]},
+            ),
         )
+
+    async def _heed(self, response: httpx.Response) -> None:
+        if response.is_success:
+            self.heed(response.headers)
 
     def _arguments(self, request: Request) -> dict[str, Any]:
         arguments: dict[str, Any] = self.sampling_fields(request.sampling)
@@ -126,7 +139,7 @@ def schema_carrier(output: OutputSchema) -> type[BaseModel]:
     return Carrier
 
 
-def read_response(response: ParsedResponse[Any]) -> LLMOutput:
+def read_response(response: ParsedResponse[Any]) -> Completion[Any]:
     """Read a response of the Responses API.
 
     Raises:
@@ -153,22 +166,14 @@ def read_response(response: ParsedResponse[Any]) -> LLMOutput:
         reasons = {"max_output_tokens": "length"}
         reason = response.incomplete_details.reason or "error"
         finish_reason = reasons.get(reason, reason)
-    completion = Completion(
+    return Completion(
         text="".join(texts),
         reasoning_content="\n".join(reasoning) or None,
         finish_reason=finish_reason,
     )
-    return LLMOutput(outputs=[completion], usage=_usage(response))
 
 
-def _usage(response: ParsedResponse[Any]) -> Usage | None:
-    usage = response.usage
-    if usage is None:
-        return None
-    return Usage(
-        prompt_tokens=usage.input_tokens,
-        completion_tokens=usage.output_tokens,
-        # Compatible servers leave out the details.
-        reasoning_tokens=getattr(usage.output_tokens_details, "reasoning_tokens", None) or 0,
-        cached_tokens=getattr(usage.input_tokens_details, "cached_tokens", None) or 0,
-    )
+def _billing(response: ParsedResponse[Any]) -> dict[str, Any]:
+    """The fields of a response that its cost depends on."""
+    usage: Any = getattr(response.usage, "to_dict", dict)()  # a server may send another value
+    return {"usage": usage, "model": response.model, "service_tier": response.service_tier}

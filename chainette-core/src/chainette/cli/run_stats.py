@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 from collections import Counter
 from dataclasses import dataclass, field
+from decimal import Decimal
 from time import perf_counter
 from typing import Any
 
+from chainette.errors import EngineError
 from chainette.events import (
     Event,
     NodeFailed,
@@ -17,11 +19,9 @@ from chainette.events import (
     RowFinished,
     RunStarted,
 )
-from chainette.registry.engines import get_engine
 from chainette.reports.run import total_cost
-from chainette.run.cost import costs
 from chainette.text import printable
-from chainette.usage import Usage
+from chainette.usage import FREE, Usage
 
 
 @dataclass(slots=True)
@@ -34,6 +34,7 @@ class NodeStats:
         done: Items that it has finished.
         failed: Items that failed in it.
         usage: Tokens of its items.
+        cost: US dollars of its items, or `None` if they are unknown.
         seconds: Total duration of its items.
     """
 
@@ -42,6 +43,7 @@ class NodeStats:
     done: int = 0
     failed: int = 0
     usage: Usage = field(default_factory=Usage)
+    cost: Decimal | None = FREE
     seconds: float = 0.0
 
     @property
@@ -53,6 +55,12 @@ class NodeStats:
     def average(self) -> float:
         """Mean seconds for an item."""
         return self.seconds / self.done if self.done else 0.0
+
+    def spend(self, usage: Usage | None, cost: Decimal | None) -> None:
+        """Add what one of its items took."""
+        if usage is not None:
+            self.usage += usage
+        self.cost = None if cost is None or self.cost is None else self.cost + cost
 
     def speed(self, seconds: float) -> str:
         """Items per second, and tokens per second if there are any."""
@@ -112,15 +120,14 @@ class RunStats:
         node = self.nodes[event.node_id]
         node.done += 1
         node.seconds += event.seconds
-        if event.usage is not None:
-            node.usage += event.usage
+        node.spend(event.usage, event.cost)
 
     def _count_failure(self, event: NodeFailed) -> None:
         error = event.error
         if event.node_id in self.nodes:
             self.nodes[event.node_id].failed += 1
-            if usage := getattr(error, "usage", None):
-                self.nodes[event.node_id].usage += usage
+            if isinstance(error, EngineError):
+                self.nodes[event.node_id].spend(error.usage, error.cost)
         message = f"{type(error).__name__}: {printable(str(error))[:160]}"
         self.errors[self._first.setdefault(_kind(message), message)] += 1
 
@@ -143,10 +150,7 @@ class RunStats:
 
     def cost(self) -> str:
         """The cost so far, after a comma; empty if it is unknown or zero."""
-        engines = {id: node.engine for id, node in self.nodes.items() if node.engine is not None}
-        clients = {name: get_engine(name) for name in set(engines.values())}
-        usage = {id: self.nodes[id].usage for id in engines}
-        dollars = total_cost(costs(engines, clients, usage))
+        dollars = total_cost({id: node.cost for id, node in self.nodes.items()})
         return f", ${dollars:.4f}" if dollars else ""
 
     def state(self) -> dict[str, Any]:

@@ -20,8 +20,8 @@ from pydantic import (
 )
 
 from chainette.engine.generation import Generation
+from chainette.engine.pricing.tariff import Rates, Tariff
 from chainette.errors import MissingAPIKeyError
-from chainette.usage import Usage
 
 _WITHOUT_INFLUENCE = {
     "name",
@@ -47,13 +47,14 @@ _WITHOUT_INFLUENCE = {
 
 
 class Price(BaseModel):
-    """The price of a model, in US dollars for a million tokens.
+    """The price of a model, in US dollars for a million tokens, or for a request.
 
     Attributes:
         input: Price of prompt tokens.
         output: Price of completion tokens, including reasoning.
         cached_input: Price of prompt tokens that the server reads from its cache; without one, they
             cost as much as the others.
+        request: Price of one request that is answered, beside its tokens.
     """
 
     model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, extra="forbid")
@@ -61,13 +62,14 @@ class Price(BaseModel):
     input: Decimal = Field(ge=0)
     output: Decimal = Field(ge=0)
     cached_input: Decimal | None = Field(default=None, ge=0)
+    request: Decimal = Field(default=Decimal(0), ge=0)
 
-    def cost(self, usage: Usage) -> Decimal:
-        """US dollars for the tokens of one or more requests."""
+    def tariff(self) -> Tariff:
+        """The price of one request as a formula."""
         cached = self.input if self.cached_input is None else self.cached_input
-        read = usage.prompt_tokens - usage.cached_tokens
-        dollars = read * self.input + usage.cached_tokens * cached
-        return (dollars + usage.completion_tokens * self.output) / 1_000_000
+        input, output = self.input.scaleb(-6), self.output.scaleb(-6)
+        rates = Rates(input, output, cached.scaleb(-6), input, input, output)
+        return Tariff([(0, rates)], self.request)
 
 
 class EngineConfig(BaseModel):
@@ -95,8 +97,8 @@ class EngineConfig(BaseModel):
             warning for each. Otherwise such a refusal stops the run.
         enable_reasoning: Ask for the model's reasoning separately from its answer.
         max_response_bytes: Maximum bytes of one answer, decompressed; a longer one is an error.
-        price: The price of the model, in US dollars for a million tokens, which wins over the
-            public price lists.
+        price: The price of the model, in US dollars for a million tokens (`request`: for one
+            request), which wins over the public price lists.
         headers: Additional HTTP headers. Their values are treated as secrets.
         extra_body: Additional fields for the body of every request.
         lazy: Start the engine when it is first needed, and release its memory on this machine

@@ -21,10 +21,10 @@ ERRORS = "errors.jsonl"
 FLATTENED = "flattened"
 STEPS = "steps"
 VALUES = "values"
-_OWN = {
-    (name,)
-    for name in (STEPS, FLATTENED, VALUES, ERRORS, GRAPH, MANIFEST, f"{FLATTENED}.parquet", LOCK)
-}
+RETRIED = "retried"
+"""Folder of the errors that were tried again; what they cost was spent."""
+_NAMES = (STEPS, FLATTENED, VALUES, RETRIED, ERRORS, GRAPH, MANIFEST, f"{FLATTENED}.parquet", LOCK)
+_OWN = {(name,) for name in _NAMES}
 """Everything in the folder that a run writes, and an overwritten one loses."""
 
 
@@ -165,7 +165,7 @@ def _make_room(path: Path, overwrite: bool) -> None:
             f"{path}: already holds a run{_state(path)}; choose another folder, overwrite the run "
             "(--overwrite) or resume it (--resume)"
         )
-    for folder in ("steps", FLATTENED, VALUES):
+    for folder in ("steps", FLATTENED, VALUES, RETRIED):
         shutil.rmtree(path / folder, ignore_errors=True)
     for name in (ERRORS, GRAPH, MANIFEST, "flattened.parquet"):
         (path / name).unlink(missing_ok=True)
@@ -192,9 +192,17 @@ def _rewind(path: Path, retry_errors: bool) -> None:
         shutil.rmtree(path / folder, ignore_errors=True)
     errors = path / ERRORS
     if retry_errors:
-        errors.unlink(missing_ok=True)
+        _set_aside(errors)
     elif errors.exists():
         repair(errors)
+
+
+def _set_aside(errors: Path) -> None:
+    """Keep the errors that are tried again, in a file of their own for each time."""
+    if errors.exists() and errors.stat().st_size:
+        folder = errors.parent / RETRIED
+        folder.mkdir(exist_ok=True)
+        errors.rename(folder / f"{len(list(folder.iterdir())):06}.jsonl")
 
 
 def _has_rows(path: Path) -> bool:

@@ -14,6 +14,7 @@ from chainette.errors import FailedRowError
 from chainette.folder.files import ERRORS
 from chainette.folder.lines import read_file, read_lines
 
+OnLine = Callable[[str, dict[str, Any]], object]
 Key = tuple[str, int, str]
 """Node, row and item."""
 _logger = logging.getLogger(__name__)
@@ -29,10 +30,17 @@ class ResumeIndex:
         node_ids: Nodes of the chain.
         retry_errors: Forget failures, so that they are tried again.
         reports: Warn about lines that cannot be read; what they were about is not in the index.
+        on_line: Receives the node and the content of every line.
     """
 
     def __init__(
-        self, path: Path, node_ids: Iterable[str], *, retry_errors: bool, reports: bool = False
+        self,
+        path: Path,
+        node_ids: Iterable[str],
+        *,
+        retry_errors: bool,
+        reports: bool = False,
+        on_line: OnLine = lambda node_id, line: None,
     ) -> None:
         self._db = sqlite3.connect("", check_same_thread=False)  # a temporary file
         self._db.execute("PRAGMA journal_mode=OFF")
@@ -43,7 +51,8 @@ class ResumeIndex:
         broken: list[str] = []
         errors = () if retry_errors else _errors(path, broken.append)
         lines = chained(_finished(path, node_ids, broken.append), errors)
-        self._db.executemany("INSERT OR REPLACE INTO lines VALUES (?, ?, ?, ?)", lines)
+        records = (_record(id, line, on_line) for id, line in lines)
+        self._db.executemany("INSERT OR REPLACE INTO lines VALUES (?, ?, ?, ?)", records)
         if broken and reports:
             others = f" (and {len(broken) - 1} more)" if len(broken) > 1 else ""
             _logger.warning("%s: broken line%s: its row runs again", broken[0], others)
@@ -70,17 +79,22 @@ def failure(line: dict[str, Any]) -> FailedRowError | None:
     )
 
 
+def _record(node_id: str, line: dict[str, Any], on_line: OnLine) -> tuple[str, int, str, str]:
+    on_line(node_id, line)
+    return node_id, line["row_id"], line.get("item", ""), json.dumps(line)
+
+
 def _finished(
     path: Path, node_ids: Iterable[str], on_broken: Callable[[str], object]
-) -> Iterator[tuple[str, int, str, str]]:
+) -> Iterator[tuple[str, dict[str, Any]]]:
     for id in node_ids:
         for line in read_lines(path / "steps" / id, on_broken):
-            yield id, line["row_id"], line.get("item", ""), json.dumps(line)
+            yield id, line
 
 
-def _errors(path: Path, on_broken: Callable[[str], object]) -> Iterator[tuple[str, int, str, str]]:
+def _errors(path: Path, on_broken: Callable[[str], object]) -> Iterator[tuple[str, dict[str, Any]]]:
     if not (path / ERRORS).exists():
         return
     for line in read_file(path / ERRORS, on_broken):
         # A row that could not be read does not have a node.
-        yield line.get("step_id") or "", line["row_id"], line.get("item", ""), json.dumps(line)
+        yield line.get("step_id") or "", line

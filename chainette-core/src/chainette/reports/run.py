@@ -45,7 +45,7 @@ class Run(Generic[Out]):
         usage: Tokens by step id.
         seconds: Duration.
         path: The run's folder, or `None`.
-        costs: US dollars by step id: 0 for models on this machine, `None` for unknown prices.
+        costs: US dollars by step id: 0 for models on this machine, `None` where they are unknown.
         interrupted: Whether a signal ended it early.
         signal: The number of that signal, such as `signal.SIGINT` for Ctrl-C, or `None`.
         stopped: The reason why it was stopped before all rows were done, or `None`; it can be
@@ -83,7 +83,7 @@ class Run(Generic[Out]):
 
     @property
     def cost(self) -> Decimal | None:
-        """US dollars, or `None` if the price of a step's model is unknown."""
+        """US dollars, or `None` if the cost of a step is unknown."""
         return total_cost(self.costs)
 
     @property

@@ -1,35 +1,98 @@
-"""The cost of tokens, from their engines' prices or the public price lists."""
+"""The cost of a run: what its answers cost, and whether that can be limited."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
-from urllib.parse import urlsplit
+from pathlib import Path
+from typing import Any
 
 from chainette.engine.client.base import BaseClient
-from chainette.engine.http.transport import LOOPBACK
 from chainette.errors import ConfigError
-from chainette.usage import Usage
+from chainette.folder.files import RETRIED
+from chainette.folder.lines import read_lines
+from chainette.usage import FREE, Spending, Usage
 
 
-def costs(
-    engines: Mapping[str, str], clients: Mapping[str, BaseClient], usage: Mapping[str, Usage]
-) -> dict[str, Decimal | None]:
-    """The cost of every step in US dollars.
+class Ledger:
+    """The tokens and US dollars of every step.
 
     Args:
         engines: Name of the engine by step id.
         clients: The engines' clients by name.
-        usage: Tokens by step id.
-
-    Returns:
-        Costs by step id: 0 for models that run on this machine, `None` for unknown prices.
     """
-    return {
-        id: _cost(clients[engine], usage[id])
-        for id, engine in engines.items()
-        if usage[id] != Usage()
-    }
+
+    def __init__(self, engines: Mapping[str, str], clients: Mapping[str, BaseClient]) -> None:
+        self._engines = engines
+        self._clients = clients
+        self._steps = {id: Spending() for id in engines}
+
+    def add(self, step_id: str, usage: Usage | None, cost: Decimal | None) -> None:
+        """Add what an item took in a step; see `Spending.add`."""
+        self._steps[step_id].add(usage, cost)
+
+    def add_line(self, step_id: str, line: Mapping[str, Any]) -> None:
+        """Add what an earlier run has written down; lines of functions are passed over.
+
+        A cost that was unknown then is counted by the price that the engine has now.
+
+        Args:
+            step_id: The step.
+            line: The line of an output or of an error.
+        """
+        spent, cost = line.get("usage"), line.get("cost")
+        if step_id not in self._steps or not (spent or "cost" in line):
+            return
+        usage = Usage(**spent) if spent else None
+        known = self._priced_now(step_id, usage) if cost is None else Decimal(str(cost))
+        self.add(step_id, usage, known)
+
+    def add_retried(self, path: Path) -> None:
+        """Add what errors have cost that were tried again.
+
+        Args:
+            path: The run's folder.
+        """
+        for line in read_lines(path / RETRIED, lambda place: None):
+            self.add_line(line.get("step_id") or "", line)
+
+    def _priced_now(self, step_id: str, usage: Usage | None) -> Decimal | None:
+        client = self._clients.get(self._engines[step_id])
+        if client is None or usage is None:
+            return None
+        price = client.config.price
+        if price is None:
+            return FREE if client.pricer.is_free else None
+        # A line may be that of several requests.
+        return None if price.request else price.tariff().cost(usage)
+
+    @property
+    def usage(self) -> dict[str, Usage]:
+        """Tokens by step id."""
+        return {id: spending.usage or Usage() for id, spending in self._steps.items()}
+
+    @property
+    def costs(self) -> dict[str, Decimal | None]:
+        """US dollars of the steps that were answered; `None` where a cost is unknown."""
+        return {
+            id: spending.cost
+            for id, spending in self._steps.items()
+            if spending.usage is not None or spending.cost != FREE
+        }
+
+    def problem(self, step_id: str) -> str:
+        """Why the cost of a step is unknown, and what to do about it."""
+        name = self._engines[step_id]
+        client = self._clients.get(name)
+        reason = client.pricer.problem if client is not None else ""
+        reason = reason or "an earlier run did not know the price of its model"
+        return f"engine {name!r}, step {step_id!r}: {reason}; {_WAYS_OUT}"
+
+
+_WAYS_OUT = (
+    "give the engine a price, such as price: {input: 0.15, output: 0.60}, in US dollars for a "
+    "million tokens, or leave out max_cost"
+)
 
 
 def check_prices(clients: Iterable[BaseClient]) -> None:
@@ -39,34 +102,10 @@ def check_prices(clients: Iterable[BaseClient]) -> None:
         ConfigError: The price of an engine's model is unknown.
     """
     for client in clients:
-        if _cost(client, Usage(prompt_tokens=1, completion_tokens=1)) is None:
+        if not client.pricer.is_known(client.base_url, client.model or ""):
+            tier = client.config.extra_body.get("service_tier")
             raise ConfigError(
                 f"engine {client.config.name!r}: max_cost cannot be kept, because the price of "
-                f"{client.model or 'its model'} is unknown: give the engine a price, such as "
-                "price: {input: 0.15, output: 0.60}, in US dollars for a million tokens, or leave "
-                "out max_cost"
+                f"{client.model or 'its model'}{f' in the service tier {tier!r}' if tier else ''} "
+                f"is unknown: {_WAYS_OUT}"
             )
-
-
-def _cost(client: BaseClient, usage: Usage) -> Decimal | None:
-    if client.config.price is not None:
-        return client.config.price.cost(usage)
-    if client.capabilities.local or client.offline:
-        return Decimal(0)
-    # Prices belong to providers: the model's name alone would also price the user's own server.
-    address = client.base_url
-    if urlsplit(address).hostname in LOOPBACK:
-        return None
-    from genai_prices import Usage as PricedUsage
-    from genai_prices import calc_price
-
-    model = client.model or ""
-    priced = PricedUsage(
-        input_tokens=usage.prompt_tokens,
-        output_tokens=usage.completion_tokens,
-        cache_read_tokens=usage.cached_tokens,
-    )
-    try:
-        return calc_price(priced, model_ref=model, provider_api_url=address).total_price
-    except LookupError:
-        return None

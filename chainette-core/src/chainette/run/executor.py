@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
-from decimal import Decimal
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -28,7 +27,7 @@ from chainette.reports.result import Result
 from chainette.reports.run import Run
 from chainette.run.budget import Budget
 from chainette.run.control import RunControl
-from chainette.run.cost import check_prices, costs
+from chainette.run.cost import Ledger, check_prices
 from chainette.run.events import with_plugins
 from chainette.run.inputs.source import InputSource
 from chainette.run.options import RunOptions
@@ -98,7 +97,7 @@ class Executor:
             self._open(results, in_order, locks)
             self._locks = locks.pop_all()
         self._leases = Leases(pipeline, self._clients)
-        budget = Budget(settings.max_cost, settings.max_errors, self._costs, self.control)
+        budget = Budget(settings.max_cost, settings.max_errors, self._ledger, self.control)
         self._emit = with_plugins(*listeners, budget)
         self._steps = steps or PromptedSteps(
             self._clients, self._journal, self._leases, self.control, self._emit, self._cache
@@ -112,6 +111,8 @@ class Executor:
     ) -> None:
         """Open the places that outputs go to."""
         pipeline, order = self._pipeline, self._source.order()
+        engines = {step.id: step.engine_name for step in pipeline.prompted}
+        self._ledger = Ledger(engines, self._clients)
         fields: dict[str, Any] = {}
         folder, earlier = None, None
         if self._options.output_dir is not None:
@@ -119,7 +120,7 @@ class Executor:
             fields["selection"] = selection(self._options)
             path = Path(self._options.output_dir)
             folder, earlier = self._open_folder(path, fields, locks, is_stream=results is not None)
-        self._journal = Journal(pipeline, folder, earlier, self.control)
+        self._journal = Journal(pipeline, folder, earlier, self.control, self._ledger)
         self._recorder = Recorder(
             pipeline, folder, fields, self.control, order=order, results=results, in_order=in_order
         )
@@ -149,7 +150,14 @@ class Executor:
             return folder, None
         fields |= continued(folder.earlier)
         self.resumed_from = folder.earlier.get("status")
-        index = ResumeIndex(path, nodes, retry_errors=options.retry_errors, reports=True)
+        self._ledger.add_retried(path)
+        index = ResumeIndex(
+            path,
+            nodes,
+            retry_errors=options.retry_errors,
+            reports=True,
+            on_line=self._ledger.add_line,
+        )
         return folder, index
 
     async def run(self) -> Run:
@@ -227,23 +235,19 @@ class Executor:
         if self._cache is not None:
             end["cache"] = {"hits": self._cache.hits, "misses": self._cache.misses}
             self._cache.close()
-        self._recorder.close(self._journal, end, self._costs())
+        self._recorder.close(self._journal, end, self._ledger.costs)
         if self._options.fmt == "parquet" and self._recorder.path is not None:
             write_tables(self._recorder.path, self._pipeline.nodes)
-
-    def _costs(self) -> dict[str, Decimal | None]:
-        engines = {step.id: step.engine_name for step in self._pipeline.prompted}
-        return costs(engines, self._clients, self._journal.usage)
 
     def _finished(self, seconds: float) -> Run:
         control, recorder = self.control, self._recorder
         return Run(
             results=recorder.results,
             counts=recorder.counts,
-            usage=self._journal.usage,
+            usage=self._ledger.usage,
             seconds=seconds,
             path=recorder.path,
-            costs=self._costs(),
+            costs=self._ledger.costs,
             interrupted=control.status == "interrupted",
             signal=control.signal,
             stopped=control.stop_reason,

@@ -45,10 +45,10 @@ def ask(
     error = output.error or (None if schema else _problem(client, output))
     if error is None:
         _print(client, output, model)
-        _print_usage(client, output)
+        _print_usage(output)
     elif isinstance(error, OutputError):
         _print_error(error)
-        _print_usage(client, output)
+        _print_usage(output)
         raise typer.Exit(1)
     else:
         raise error
@@ -154,17 +154,15 @@ def _print_error(error: EngineError) -> None:
         typer.echo(f"the answer: {printable(error.raw_text)[:1000]}", err=True)
 
 
-def _print_usage(client: BaseClient, output: LLMOutput) -> None:
+def _print_usage(output: LLMOutput) -> None:
     """Print tokens, cost and time to stderr, unless a program reads it."""
     if not _is_talkative():
         return
-    from chainette.run.cost import costs
-
     parts = []
     if (usage := output.usage) is not None:
         parts.append(f"{usage.prompt_tokens} tokens in, {usage.completion_tokens} out")
-        if dollars := costs({"": ""}, {"": client}, {"": usage}).get(""):
-            parts.append(f"${dollars:.6f}")
+    if output.cost:
+        parts.append(f"${output.cost:.6f}")
     typer.echo(", ".join([*parts, f"{output.latency:.2f} s"]), err=True)
 
 

@@ -6,6 +6,8 @@ import asyncio
 import logging
 from abc import abstractmethod
 from dataclasses import replace
+from decimal import Decimal
+from functools import cached_property
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Generic
 
@@ -20,6 +22,8 @@ from chainette.engine.client.secrets import Secrets
 from chainette.engine.client.sync import timeout
 from chainette.engine.config import EngineConfig
 from chainette.engine.generation import Generation
+from chainette.engine.pricing.pricer import Pricer
+from chainette.engine.pricing.reported import gateway_cost
 from chainette.engine.server.owner import ServerOwner
 from chainette.engine.structured.answer import parse_answer
 from chainette.engine.structured.fallback import OutputModeFallback
@@ -36,7 +40,7 @@ from chainette.errors import (
 )
 from chainette.events import RequestStarted
 from chainette.types import LLMOutput, Message, Prompt, SamplingParams
-from chainette.usage import Usage
+from chainette.usage import FREE, Spending
 
 if TYPE_CHECKING:
     from chainette.engine.client.cache import ResponseCache
@@ -175,29 +179,40 @@ class BaseClient(ServerOwner, Generation, Generic[ConfigT]):
                 cache.put(key, output)
         return output
 
+    @cached_property
+    def pricer(self) -> Pricer:
+        """What the engine's answers cost."""
+        return Pricer(self.config, is_free=self.capabilities.local or self.offline)
+
+    def cost_of(self, output: LLMOutput) -> Decimal | None:
+        """US dollars for one answer, or `None` if they are unknown."""
+        return self.pricer.cost(output, self.base_url, self.model or "")
+
     async def _complete(self, request: Request, on_retry: OnRetry) -> LLMOutput:
-        start = perf_counter()
+        start, spending = perf_counter(), Spending()
 
         def tell(error: EngineError, seconds: float) -> None:
             on_retry(self._named(error), seconds)
 
         try:
-            output = await self._ask(request, tell)
+            output = await self._ask(request, spending, tell)
             if isinstance(output.error, StructuredOutputError):
-                output = await self._ask_again(request, output, tell)
-            return output
+                output = await self._ask_again(request, output, spending, tell)
         except ChainetteError as error:
             failure = error if isinstance(error, EngineError) else EngineError(str(error))
+            output = LLMOutput.failed(self._named(failure), perf_counter() - start)
         except Exception as error:  # a defect of a backend fails its row, not the run
             _logger.debug("%s: %s", self.config.name, self.scrub(repr(error)))
             failure = ServerError(f"unexpected {type(error).__name__}: {error}")
-        return LLMOutput.failed(self._named(failure), perf_counter() - start)
+            output = LLMOutput.failed(self._named(failure), perf_counter() - start)
+        output.usage, output.cost = spending.usage, spending.cost
+        return output
 
-    async def _ask(self, request: Request, on_retry: OnRetry) -> LLMOutput:
+    async def _ask(self, request: Request, spending: Spending, on_retry: OnRetry) -> LLMOutput:
         """Ask in the first output mode that the server accepts, and validate the answer."""
         failure: EngineError | None = None
         try:
-            output = await self._retry(lambda: self._attempt(request), on_retry)
+            output = await self._retry(lambda: self._attempt(request, spending), on_retry)
         except StructuredOutputError as error:  # the server has validated the answer itself
             failure, output = self._named(error), LLMOutput.failed(error)
         except RequestError as refusal:
@@ -205,7 +220,7 @@ class BaseClient(ServerOwner, Generation, Generic[ConfigT]):
             if mode is None:
                 raise
             try:
-                return await self._ask(replace(request, mode=mode), on_retry)
+                return await self._ask(replace(request, mode=mode), spending, on_retry)
             except EngineError as error:
                 raise error if error.final else refusal from None
         self._fallback.accepted(request.output, request.mode)
@@ -213,7 +228,9 @@ class BaseClient(ServerOwner, Generation, Generic[ConfigT]):
         output.error = problem and (failure or problem)
         return output
 
-    async def _ask_again(self, request: Request, first: LLMOutput, on_retry: OnRetry) -> LLMOutput:
+    async def _ask_again(
+        self, request: Request, first: LLMOutput, spending: Spending, on_retry: OnRetry
+    ) -> LLMOutput:
         """Ask once more, with the schema and the problem of the first answer in words."""
         assert request.output is not None
         assert first.error is not None
@@ -221,18 +238,16 @@ class BaseClient(ServerOwner, Generation, Generic[ConfigT]):
         on_retry(first.error, 0.0)
         try:
             messages = with_instruction(request.messages, correction)
-            second = await self._ask(replace(request, messages=messages), on_retry)
+            return await self._ask(replace(request, messages=messages), spending, on_retry)
         except EngineError as error:
             if error.final:
                 raise
             return first
-        if first.usage is not None:
-            second.usage = first.usage + (second.usage or Usage())
-        return second
 
-    async def _attempt(self, request: Request) -> LLMOutput:
-        """Send a request once, within the engine's limits and timeout."""
+    async def _attempt(self, request: Request, spending: Spending) -> LLMOutput:
+        """Send a request once, within the engine's limits and timeout, and price its answer."""
         limits = self.limits
+        gateway_cost.set(None)
         await limits.slots.acquire()
         try:
             reserved = await limits.wait(request.messages, request.sampling.max_tokens)
@@ -241,6 +256,8 @@ class BaseClient(ServerOwner, Generation, Generic[ConfigT]):
             output = await self._send_one(request)
         except EngineError as error:
             limits.failed(error)
+            spending.add(error.usage, error.cost)
+            error.usage, error.cost = None, FREE  # they are counted now
             raise
         except asyncio.TimeoutError:  # in Python 3.10 it is not the built-in class
             limit = f"{self.config.timeout:g} s"
@@ -250,6 +267,7 @@ class BaseClient(ServerOwner, Generation, Generic[ConfigT]):
         finally:
             limits.slots.release()
         output.latency = perf_counter() - start
+        spending.add(output.usage, self.cost_of(output))
         limits.answered(reserved, output.usage)
         return output
 

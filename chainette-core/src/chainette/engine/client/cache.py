@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from chainette.engine.config import EngineConfig
 from chainette.errors import ConfigError
 from chainette.types import Completion, LLMOutput
-from chainette.usage import Usage
+from chainette.usage import FREE, Usage
 
 if TYPE_CHECKING:
     from chainette.engine.client.request import Request
@@ -69,7 +69,7 @@ class ResponseCache:
             return None
         self.hits += 1
         completions = [Completion(**fields) for fields in entry["outputs"]]
-        return LLMOutput(completions, usage=Usage())
+        return LLMOutput(completions, usage=Usage(), cost=FREE)
 
     def put(self, key: str, output: LLMOutput) -> None:
         """Store a valid answer."""

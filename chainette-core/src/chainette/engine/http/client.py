@@ -25,6 +25,7 @@ from chainette.engine.http.transport import (
     Transport,
     connection_error,
 )
+from chainette.engine.pricing.reported import gateway_cost, header_cost
 from chainette.errors import (
     EngineConnectionError,
     EngineError,
@@ -190,7 +191,7 @@ class BaseHTTPClient(BaseClient[ConfigT]):
             raise self.status_error(
                 response.status, response.body, public_url(url), response.headers
             )
-        self._obey(response.headers)
+        self.heed(response.headers)
         try:
             return decode(response.body)
         except ValueError:
@@ -250,8 +251,17 @@ class BaseHTTPClient(BaseClient[ConfigT]):
         error.args = (text.replace(f"answered {status}", f"answered 200 with error {status}", 1),)
         return error
 
-    def _obey(self, headers: Mapping[str, str]) -> None:
-        """Pause when the server's limit is reached (OpenAI docs, "Rate limits", headers)."""
+    def heed(self, headers: Mapping[str, str]) -> None:
+        """Take what the headers of a good answer say: its cost, and that a limit is reached.
+
+        The limits are those of OpenAI's docs, "Rate limits"; the cost is LiteLLM's. `send` calls
+        it; a backend that sends by other means calls it in the task of the request.
+
+        Args:
+            headers: The headers by their names in lower case.
+        """
+        if (cost := header_cost(headers)) is not None:
+            gateway_cost.set(cost)
         if "0" in (headers.get(f"x-ratelimit-remaining-{kind}") for kind in ("requests", "tokens")):
             self.limits.pause(retry_after(headers) or 0.0)
 

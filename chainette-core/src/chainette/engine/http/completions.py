@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from chainette.types import Completion
+from chainette.engine.pricing.reported import reported_cost
+from chainette.types import Completion, LLMOutput
 from chainette.usage import Usage
 
 _FINISHED = {
@@ -92,25 +93,105 @@ def _tool_arguments(message: dict[str, Any]) -> str | None:
     return "\n".join(text for text in texts if isinstance(text, str)) or None
 
 
-def read_usage(usage: Any) -> Usage | None:
-    """Read the tokens of a completion.
+_OPENAI_FIELDS = frozenset(
+    {
+        "prompt_tokens",
+        "completion_tokens",
+        "total_tokens",
+        "prompt_tokens_details",
+        "completion_tokens_details",
+    }
+)
+"""The fields of `usage` in OpenAI's API; others need a closer look."""
+
+
+def read_billing(answer: dict[str, Any], completions: list[Completion[Any]]) -> LLMOutput:
+    """Read what an answer says of its tokens, its cost and the model that gave it.
 
     Args:
-        usage: The body's `usage`, decoded.
-
-    Returns:
-        The tokens, or `None` where the server does not report them in a form that can be read.
+        answer: The body of a chat completion, decoded.
+        completions: Its completions.
     """
-    if not usage:
-        return None
+    usage, model = answer.get("usage"), answer.get("model")
+    usage = usage if isinstance(usage, dict) else {}
+    is_plain = usage.keys() <= _OPENAI_FIELDS
+    # Anthropic has the tier in the usage (Claude docs, "Service tiers").
+    tier = answer.get("service_tier") or usage.get("service_tier")
+    return LLMOutput(
+        outputs=completions,
+        usage=_read_usage(usage, is_plain=is_plain) if usage else None,
+        model=model if isinstance(model, str) and model else None,
+        service_tier=tier if isinstance(tier, str) else None,
+        reported_cost=None if is_plain else reported_cost(usage),
+    )
+
+
+def _read_usage(usage: dict[str, Any], *, is_plain: bool) -> Usage | None:
+    """The tokens of an answer, or `None` where they are reported in no form that can be read."""
     try:
-        prompt_details = usage.get("prompt_tokens_details") or {}
-        completion_details = usage.get("completion_tokens_details") or {}
-        return Usage(
-            prompt_tokens=int(usage.get("prompt_tokens") or 0),
-            completion_tokens=int(usage.get("completion_tokens") or 0),
-            reasoning_tokens=int(completion_details.get("reasoning_tokens") or 0),
-            cached_tokens=int(prompt_details.get("cached_tokens") or 0),
-        )
+        return _usage(usage, is_plain) if "prompt_tokens" in usage else _other_usage(usage)
     except (AttributeError, TypeError, ValueError, OverflowError):
         return None
+
+
+def _usage(usage: dict[str, Any], is_plain: bool) -> Usage:
+    """The tokens under the names of OpenAI's API reference ("The chat completion object")."""
+    details = usage.get("prompt_tokens_details") or {}
+    written_details = usage.get("completion_tokens_details") or {}
+    prompt = int(usage["prompt_tokens"])
+    completion = int(usage.get("completion_tokens") or 0)
+    reasoning = int(written_details.get("reasoning_tokens") or 0)
+    if is_plain:
+        read, write = details.get("cached_tokens") or 0, details.get("cache_write_tokens") or 0
+        write_1h = 0
+    else:
+        read, write, write_1h = _cache_counts(usage, details)
+    if read + write > prompt:
+        prompt += read + write  # as in Anthropic's API, they are not among the others
+    # xAI and Gemini leave reasoning out of the completion and have it in the total alone (xAI docs,
+    # "Reasoning"; https://github.com/Portkey-AI/gateway/pull/1458).
+    missing = int(usage.get("total_tokens") or 0) - prompt - completion
+    if missing > 0 and (missing == reasoning or not written_details):
+        completion, reasoning = completion + missing, missing
+    return Usage(prompt, completion, reasoning, int(read), int(write), write_1h)
+
+
+def _other_usage(usage: dict[str, Any]) -> Usage | None:
+    """The tokens under the names of the Responses API, or of Anthropic's API ("Messages")."""
+    if "input_tokens" not in usage and "completion_tokens" not in usage:
+        return None
+    details = usage.get("input_tokens_details") or {}
+    written_details = usage.get("output_tokens_details") or {}
+    prompt = int(usage.get("input_tokens") or 0)
+    read, write, write_1h = _cache_counts(usage, details)
+    if not details:
+        prompt += read + write
+    return Usage(
+        prompt,
+        int(usage.get("output_tokens") or usage.get("completion_tokens") or 0),
+        int(written_details.get("reasoning_tokens") or 0),
+        read,
+        write,
+        write_1h,
+    )
+
+
+def _cache_counts(usage: dict[str, Any], details: dict[str, Any]) -> tuple[int, int, int]:
+    """Prompt tokens read from the server's cache, written to it, and written for an hour.
+
+    OpenAI, OpenRouter and Azure have `cached_tokens` and `cache_write_tokens` in the details.
+    Beside them there are DeepSeek's `prompt_cache_hit_tokens` (DeepSeek docs, "Context caching"),
+    Moonshot's `cached_tokens` and Anthropic's `cache_read_input_tokens` and
+    `cache_creation_input_tokens` (Claude docs, "Prompt caching"), which LiteLLM passes on.
+    """
+    read = (
+        details.get("cached_tokens")
+        or usage.get("cache_read_input_tokens")
+        or usage.get("prompt_cache_hit_tokens")
+        or usage.get("cached_tokens")
+        or 0
+    )
+    write = details.get("cache_write_tokens") or usage.get("cache_creation_input_tokens") or 0
+    kinds = usage.get("cache_creation") if write else None
+    write_1h = kinds.get("ephemeral_1h_input_tokens") or 0 if kinds else 0
+    return int(read), int(write), int(write_1h)

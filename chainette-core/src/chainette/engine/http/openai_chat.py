@@ -10,11 +10,11 @@ from chainette.engine.client.base import ConfigT
 from chainette.engine.client.identity_cache import IdentityCache
 from chainette.engine.client.request import Request, with_instruction
 from chainette.engine.http.client import BaseHTTPClient
-from chainette.engine.http.completions import BrokenOffError, read_completion, read_usage
+from chainette.engine.http.completions import BrokenOffError, read_billing, read_completion
 from chainette.engine.http.parameters import MAX_LESSONS, LearntParameters
 from chainette.errors import EngineError, RequestError, ServerError
 from chainette.json_bytes import encode
-from chainette.types import LLMOutput, Message, SamplingParams
+from chainette.types import Completion, LLMOutput, Message, SamplingParams
 
 T = TypeVar("T")
 
@@ -56,7 +56,31 @@ class OpenAIChatClient(BaseHTTPClient[ConfigT]):
                 refusal,
                 lambda: self.send("POST", "/chat/completions", self.body(request)),
             )
-        return self.read_answer(answer)
+        try:
+            return self.read_answer(answer)
+        except EngineError as error:
+            self.charge(error, answer)
+            raise
+
+    def billed(self, answer: Any, completions: list[Completion[Any]]) -> LLMOutput:
+        """The output of an answer, with its tokens and what else its cost depends on.
+
+        Args:
+            answer: The body, decoded.
+            completions: The completions in it.
+        """
+        return read_billing(answer, completions)
+
+    def charge(self, error: EngineError, answer: Any) -> None:
+        """Note on an error what the answer that it is about has cost.
+
+        Args:
+            error: The error, which is about to be raised.
+            answer: The body of the answer, decoded.
+        """
+        if isinstance(answer, dict) and answer.get("usage"):
+            billing = self.billed(answer, [])
+            error.usage, error.cost = billing.usage, self.cost_of(billing)
 
     async def learning(
         self, request: Request, refusal: RequestError, again: Callable[[], Awaitable[T]]
@@ -165,7 +189,7 @@ class OpenAIChatClient(BaseHTTPClient[ConfigT]):
             completions = []
         if not completions:
             raise self.error_in(answer) or unreadable("chat completion", answer)
-        return LLMOutput(outputs=completions, usage=read_usage(answer.get("usage")))
+        return self.billed(answer, completions)
 
     def _broken_off(self, answer: Any, reason: str) -> EngineError:
         """The exception for an answer that the server did not finish.

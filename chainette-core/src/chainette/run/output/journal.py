@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from chainette.errors import OutputDirError
+from chainette.errors import EngineError, OutputDirError
 from chainette.folder.files import RunFolder
 from chainette.folder.lines import LineFile, error_fields
 from chainette.folder.resume_index import ResumeIndex, failure
@@ -18,9 +18,10 @@ from chainette.pipeline.pipeline import Pipeline
 from chainette.reports.codec import OutputCodec, codecs
 from chainette.reports.snapshot import SnapshotError
 from chainette.run.control import RunControl
+from chainette.run.cost import Ledger
 from chainette.run.item import Item
 from chainette.types import LLMOutput
-from chainette.usage import Usage
+from chainette.usage import FREE, dollars
 
 _UNREADABLE = "its outputs cannot be read back"
 _logger = logging.getLogger(__name__)
@@ -45,9 +46,10 @@ class Journal:
         folder: The run's folder, or `None` to keep nothing.
         earlier: The lines of the run that is resumed, or `None`.
         control: Told when a line cannot be written.
+        ledger: The tokens and costs so far.
 
     Attributes:
-        usage: Tokens by step id.
+        ledger: The tokens and costs so far.
         retries: Requests that were sent again, by step id.
     """
 
@@ -57,13 +59,14 @@ class Journal:
         folder: RunFolder | None,
         earlier: ResumeIndex | None,
         control: RunControl,
+        ledger: Ledger,
     ) -> None:
         self._folder = folder
         self._earlier = earlier
         self._control = control
         self._codecs = codecs(pipeline)
         self._warned: set[str] = set()
-        self.usage: dict[str, Usage] = {step.id: Usage() for step in pipeline.prompted}
+        self.ledger = ledger
         self.retries: Counter[str] = Counter()
 
     def codec(self, node: Node) -> OutputCodec:
@@ -81,24 +84,18 @@ class Journal:
         line = self._earlier.find(node.id, item.row_id, item.name)
         if line is None:
             return None
-        earlier = None
-        if (error := failure(line)) is None:
-            try:
-                earlier = Earlier(_output(line, self._codecs[node.id]))
-            except Exception as problem:  # an edited line, or a class that is gone
-                reason = f"an output cannot be read back ({type(problem).__name__}: {problem})"
-                self._warn_once(node, f"{reason}: its row runs again")
-                return None
-        if line.get("usage"):
-            self.usage[node.id] += Usage(**line["usage"])
-        if error is not None:
+        if (error := failure(line)) is not None:
             raise error
-        return earlier
+        try:
+            return Earlier(_output(line, self._codecs[node.id]))
+        except Exception as problem:  # an edited line, or a class that is gone
+            reason = f"an output cannot be read back ({type(problem).__name__}: {problem})"
+            self._warn_once(node, f"{reason}: its row runs again")
+            return None
 
     def step_done(self, step: Step, item: Item, output: LLMOutput) -> None:
-        """Count the tokens of an answer, and write a valid one down."""
-        if output.usage is not None:
-            self.usage[step.id] += output.usage
+        """Count the tokens and the cost of an answer, and write a valid one down."""
+        self.ledger.add(step.id, output.usage, output.cost)
         if self._folder is None or output.error is not None:
             return
         completion = output.outputs[0]
@@ -108,6 +105,7 @@ class Journal:
             **self._answer(step, completion.parsed, text),
             "text": text,
             "usage": output.usage.as_dict() if output.usage else None,
+            "cost": dollars(output.cost),
             "latency": round(output.latency, 6),
             "reasoning": completion.reasoning_content,
         }
@@ -154,8 +152,10 @@ class Journal:
         id = node.id if node else None
         if self._earlier is not None and self._earlier.find(id or "", item.row_id, item.name):
             return
-        usage = getattr(error, "usage", None)
-        spent = {"usage": usage.as_dict()} if usage else {}
+        spent: dict[str, Any] = {}
+        if isinstance(error, EngineError) and (error.usage or error.cost != FREE):
+            usage = error.usage
+            spent = {"usage": usage and usage.as_dict(), "cost": dollars(error.cost)}
         self._write(self._folder.errors, {**item.key, **error_fields(id, error), **spent})
 
     def close(self) -> None:

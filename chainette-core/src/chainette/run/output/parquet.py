@@ -49,5 +49,6 @@ def write_table(lines: Lines, target: Path) -> None:
 
 def _node_lines(folder: Path) -> Iterator[dict[str, Any]]:
     for line in read_lines(folder, lambda place: None):
+        line.pop("snapshot", None)
         nested = {key: line.pop(key) for key in ("output", "usage") if key in line}
         yield line | flatten({key: value for key, value in nested.items() if value is not None})

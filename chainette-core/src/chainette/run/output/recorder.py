@@ -23,7 +23,7 @@ from chainette.reports.run import Counts, total_cost
 from chainette.run.control import RunControl
 from chainette.run.item import Item
 from chainette.run.output.journal import Journal
-from chainette.usage import Usage
+from chainette.usage import Usage, dollars
 
 TABLE_EVERY = 0.1
 """Seconds after which lines of the flattened table are handed to the operating system."""
@@ -145,10 +145,10 @@ class Recorder:
         end |= {
             "counts": asdict(self.counts),
             "retries": dict(journal.retries),
-            "usage": sum(journal.usage.values(), Usage()).as_dict(),
-            "usage_by_step": {id: usage.as_dict() for id, usage in journal.usage.items()},
-            "cost_usd": _dollars(total_cost(costs)),
-            "cost_usd_by_step": {id: _dollars(cost) for id, cost in costs.items()},
+            "usage": sum(journal.ledger.usage.values(), Usage()).as_dict(),
+            "usage_by_step": {id: usage.as_dict() for id, usage in journal.ledger.usage.items()},
+            "cost_usd": dollars(total_cost(costs)),
+            "cost_usd_by_step": {id: dollars(cost) for id, cost in costs.items()},
         }
         try:
             folder.close()
@@ -223,7 +223,3 @@ class Recorder:
         if leaf.dropped:
             columns["dropped"] = True
         return {**Item(row_id, leaf.path).key, **flatten(columns, many)}
-
-
-def _dollars(cost: Decimal | None) -> float | None:
-    return None if cost is None else float(round(cost, 8))

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from copy import deepcopy
 from functools import partial
 from time import perf_counter
-from types import MappingProxyType
 from typing import Any, Protocol
 
 from pydantic import ValidationError
@@ -109,9 +109,11 @@ class PromptedSteps:
         self._check_engine(step, output.error)
         self._journal.step_done(step, item, output)
         if output.error is not None:
-            output.error.usage = output.usage
+            output.error.usage, output.error.cost = output.usage, output.cost
             raise output.error
-        self._emit(NodeFinished(step.id, item.row_id, item.name, output.usage, output.latency))
+        self._emit(
+            NodeFinished(step.id, item.row_id, item.name, output.usage, output.latency, output.cost)
+        )
         return output.outputs[0].parsed
 
     def _check_engine(self, step: Step, error: EngineError | None) -> None:
@@ -194,11 +196,11 @@ class NodeRunner:
         if earlier is not None:
             output = earlier.output
         else:
-            context = MappingProxyType(names)
+            own, context = _own(value), _OwnNames(names)
             if node.batch is None:
-                output = await call(node, value, context)
+                output = await call(node, own, context)
             else:
-                output = await self._batches.output(node, item, value, context, activity)
+                output = await self._batches.output(node, item, own, context, activity)
             output = _validated(node, output, self._journal.codec(node).check)
             self._journal.function_done(node, item, output)
         seconds = perf_counter() - start
@@ -219,3 +221,37 @@ def _validated(node: ApplyNode, output: Any, check: Callable[[Any], Any]) -> Any
             f"apply {node.id!r} returned something that is not a {node.output_model}: "
             f"{summary(error)}"
         ) from None
+
+
+def _own(value: Any) -> Any:
+    """A copy that a function can change: others may see the value, too, and files hold it."""
+    try:
+        return deepcopy(value)
+    except Exception:  # of an object that cannot be copied
+        return value
+
+
+class _OwnNames(Mapping[str, Any]):
+    """The names that a function may see, with copies of their values.
+
+    Args:
+        names: The values by name.
+    """
+
+    def __init__(self, names: Mapping[str, Any]) -> None:
+        self._names = names
+        self._copies: dict[str, Any] = {}
+
+    def __getitem__(self, name: str) -> Any:
+        """The value of a name, the same object each time."""
+        if name not in self._copies:
+            self._copies[name] = _own(self._names[name])
+        return self._copies[name]
+
+    def __iter__(self) -> Iterator[str]:
+        """The names."""
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        """Their number."""
+        return len(self._names)

@@ -20,6 +20,7 @@ from chainette.pipeline.pipeline import Pipeline
 from chainette.registry.engines import client_for, get_engine_config
 from chainette.reports.result import Leaf, Result, result_of
 from chainette.run.control import RunControl
+from chainette.run.cost import Ledger
 from chainette.run.events import with_plugins
 from chainette.run.inputs.files import InputRow
 from chainette.run.output.journal import Journal
@@ -48,6 +49,7 @@ class SingleRows:
             step.check_output()
         self._pipeline = pipeline
         self._infos = node_infos(pipeline)
+        self._engines = {step.id: step.engine_name for step in pipeline.prompted}
         self._batched = batched_nodes(pipeline)
         for node in self._batched:
             if node.batch == "all":
@@ -68,7 +70,7 @@ class SingleRows:
         control, end = RunControl(), _End()
         leases, clients = self._leases()
         emit = with_plugins()
-        journal = Journal(self._pipeline, None, None, control)
+        journal = Journal(self._pipeline, None, None, control, Ledger(self._engines, clients))
         steps = PromptedSteps(clients, journal, leases, control, emit, self._cache(cache))
         emit(RunStarted(self._pipeline.name, self._infos, 1))
         with gc_tuning.relaxed():

@@ -1,0 +1,1 @@
+"""What requests cost, by what their answers report and by prices."""
