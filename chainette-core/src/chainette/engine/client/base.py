@@ -177,21 +177,27 @@ class BaseClient(ServerOwner, Generation, Generic[ConfigT]):
 
     async def _complete(self, request: Request, on_retry: OnRetry) -> LLMOutput:
         start = perf_counter()
+        lost: list[Usage] = []  # by answers that could not be read, and are paid for
 
         def tell(error: EngineError, seconds: float) -> None:
+            lost.extend(filter(None, (error.usage,)))
             on_retry(self._named(error), seconds)
 
         try:
             output = await self._ask(request, tell)
             if isinstance(output.error, StructuredOutputError):
                 output = await self._ask_again(request, output, tell)
-            return output
         except ChainetteError as error:
             failure = error if isinstance(error, EngineError) else EngineError(str(error))
+            lost.extend(filter(None, (failure.usage,)))
+            output = LLMOutput.failed(self._named(failure), perf_counter() - start)
         except Exception as error:  # a defect of a backend fails its row, not the run
             _logger.debug("%s: %s", self.config.name, self.scrub(repr(error)))
             failure = ServerError(f"unexpected {type(error).__name__}: {error}")
-        return LLMOutput.failed(self._named(failure), perf_counter() - start)
+            output = LLMOutput.failed(self._named(failure), perf_counter() - start)
+        if lost:
+            output.usage = sum(lost, output.usage or Usage())
+        return output
 
     async def _ask(self, request: Request, on_retry: OnRetry) -> LLMOutput:
         """Ask in the first output mode that the server accepts, and validate the answer."""
@@ -225,6 +231,8 @@ class BaseClient(ServerOwner, Generation, Generic[ConfigT]):
         except EngineError as error:
             if error.final:
                 raise
+            if error.usage is not None:
+                first.usage = error.usage + (first.usage or Usage())
             return first
         if first.usage is not None:
             second.usage = first.usage + (second.usage or Usage())

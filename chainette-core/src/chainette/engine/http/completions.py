@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from chainette.types import Completion
@@ -106,11 +107,26 @@ def read_usage(usage: Any) -> Usage | None:
     try:
         prompt_details = usage.get("prompt_tokens_details") or {}
         completion_details = usage.get("completion_tokens_details") or {}
-        return Usage(
+        read = Usage(
             prompt_tokens=int(usage.get("prompt_tokens") or 0),
             completion_tokens=int(usage.get("completion_tokens") or 0),
             reasoning_tokens=int(completion_details.get("reasoning_tokens") or 0),
             cached_tokens=int(prompt_details.get("cached_tokens") or 0),
         )
+        return _with_thoughts(read, int(usage.get("total_tokens") or 0))
     except (AttributeError, TypeError, ValueError, OverflowError):
         return None
+
+
+def _with_thoughts(usage: Usage, total: int) -> Usage:
+    """The usage with the tokens of the model's thoughts among those of the completion.
+
+    OpenAI counts them there (OpenAI API reference, "completion_tokens_details"). xAI counts them
+    beside the completion (xAI docs, "Reasoning"), and so does Gemini's compatible endpoint, which
+    has them in the total alone; both bill them as output.
+    """
+    rest = total - usage.prompt_tokens - usage.completion_tokens
+    is_known = rest == usage.reasoning_tokens or not (usage.reasoning_tokens or usage.cached_tokens)
+    if rest <= 0 or not is_known:
+        return usage
+    return replace(usage, completion_tokens=usage.completion_tokens + rest, reasoning_tokens=rest)

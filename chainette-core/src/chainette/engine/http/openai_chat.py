@@ -160,11 +160,11 @@ class OpenAIChatClient(BaseHTTPClient[ConfigT]):
         try:
             completions = [read_completion(choice) for choice in answer["choices"]]
         except BrokenOffError as error:
-            raise self._broken_off(answer, str(error)) from None
+            raise _paid(self._broken_off(answer, str(error)), answer) from None
         except (KeyError, TypeError, AttributeError, ValueError):
             completions = []
         if not completions:
-            raise self.error_in(answer) or unreadable("chat completion", answer)
+            raise _paid(self.error_in(answer) or unreadable("chat completion", answer), answer)
         return LLMOutput(outputs=completions, usage=read_usage(answer.get("usage")))
 
     def _broken_off(self, answer: Any, reason: str) -> EngineError:
@@ -176,6 +176,13 @@ class OpenAIChatClient(BaseHTTPClient[ConfigT]):
         reported = (self.error_in(choice) for choice in answer["choices"])
         message = f"the server broke the answer off (finish_reason {reason})"
         return next(filter(None, reported), None) or ServerError(message)
+
+
+def _paid(error: EngineError, answer: Any) -> EngineError:
+    """The exception with the tokens that an answer has taken although it cannot be used."""
+    if isinstance(answer, dict):
+        error.usage = read_usage(answer.get("usage"))
+    return error
 
 
 def model_names(answer: Any) -> list[str] | None:
