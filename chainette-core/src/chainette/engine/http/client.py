@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import logging
+import re
 from collections.abc import Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -16,6 +18,7 @@ from chainette.engine.client.base import BaseClient, ConfigT
 from chainette.engine.client.per_loop import PerLoop
 from chainette.engine.client.retry import retry_after
 from chainette.engine.config import public_url
+from chainette.engine.http.event_stream import is_event_stream, read_event_stream
 from chainette.engine.http.refusals import excerpt, read_refusal, refusal_error, reported_error
 from chainette.engine.http.transport import (
     DECODED,
@@ -30,6 +33,7 @@ from chainette.errors import (
     EngineError,
     EngineTimeoutError,
     MissingAPIKeyError,
+    NotFoundError,
     RequestError,
     ServerError,
 )
@@ -39,6 +43,7 @@ if TYPE_CHECKING:
     import httpx
 
 _logger = logging.getLogger(__name__)
+_CHARSET = re.compile(r"charset=[\"']?([\w.-]+)", re.IGNORECASE)
 
 
 class _TransportLimits(TypedDict):
@@ -211,14 +216,19 @@ class BaseHTTPClient(BaseClient[ConfigT]):
         return _with_url(connection_error(error, **limits), url)
 
     def _mended(self, response: HTTPResponse, url: str) -> Any:
-        """The JSON of a body that is not quite JSON: with half a surrogate pair, or bad UTF-8."""
-        text = response.body.decode("utf-8-sig", errors="replace")
+        """The JSON of a body that is not quite JSON.
+
+        It has half a surrogate pair, bad UTF-8 or another encoding, or is a stream of events.
+        """
+        text = _decoded(response)
         try:
+            if is_event_stream(text) and (answer := read_event_stream(text)) is not None:
+                return answer
             return decode(without_lone_surrogates(text))
         except ValueError:
             raise self._not_json(response, url) from None
 
-    def _not_json(self, response: HTTPResponse, url: str) -> ServerError:
+    def _not_json(self, response: HTTPResponse, url: str) -> EngineError:
         """The exception for a body that is not JSON."""
         body = response.body
         encoding = response.headers.get("content-encoding", "identity").lower()
@@ -226,11 +236,18 @@ class BaseHTTPClient(BaseClient[ConfigT]):
         if encoding not in DECODED:
             shown = f"it has the Content-Encoding {encoding}, for which nothing asked"
         message = f"{url} answered {response.status} with a body that is not JSON: {shown}"
-        error = ServerError(message)
-        is_cut = body.lstrip()[:1] in (b"{", b"[")
+        start = body.lstrip()[:1]
+        is_cut = start in (b"", b"{", b"[") or is_event_stream(body[:100].decode(errors="replace"))
+        if encoding not in DECODED:
+            error = ServerError(message)
+            error.transient = is_cut
+            return error
+        if is_cut or self.limits.answered_at is not None:
+            return ServerError(message)
         # A server that has never sent anything else does not have this API.
-        error.transient = is_cut or (self.limits.answered_at is not None and encoding in DECODED)
-        return error
+        what = "it is a web page: " if start == b"<" else ""
+        hint = "is the endpoint right (most end in /v1), or does a proxy ask for a login?"
+        return NotFoundError(f"{message}; {what}{hint}")
 
     def error_in(self, answer: Any) -> EngineError | None:
         """The exception for a success whose body is an error, as gateways send it.
@@ -311,6 +328,17 @@ def _without_login(url: str) -> tuple[str, str | None]:
     parts = urlsplit(url)
     login, _, host = parts.netloc.rpartition("@")
     return urlunsplit(parts._replace(netloc=host)), unquote(login) or None
+
+
+def _decoded(response: HTTPResponse) -> str:
+    """The text of a body, in UTF-8 as JSON has to be (RFC 8259, 8.1), or in its own encoding."""
+    declared = _CHARSET.search(response.headers.get("content-type", ""))
+    with contextlib.suppress(UnicodeDecodeError):
+        return response.body.decode("utf-8-sig")
+    if declared:
+        with contextlib.suppress(UnicodeDecodeError, LookupError):
+            return response.body.decode(declared[1])
+    return response.body.decode("utf-8-sig", errors="replace")
 
 
 def _basic(login: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Awaitable, Callable
 from functools import cached_property
 from typing import Any, TypeVar
@@ -13,7 +14,7 @@ from chainette.engine.http.client import BaseHTTPClient
 from chainette.engine.http.completions import BrokenOffError, read_completion, read_usage
 from chainette.engine.http.parameters import MAX_LESSONS, LearntParameters
 from chainette.errors import EngineError, RequestError, ServerError
-from chainette.json_bytes import encode
+from chainette.json_bytes import decode, encode
 from chainette.types import LLMOutput, Message, SamplingParams
 
 T = TypeVar("T")
@@ -157,13 +158,15 @@ class OpenAIChatClient(BaseHTTPClient[ConfigT]):
             ServerError: It is not a chat completion, or was broken off.
             EngineError: It is an error, which its code sorts as a status would.
         """
+        answer = _unpacked(answer)
         try:
             completions = [read_completion(choice) for choice in answer["choices"]]
         except BrokenOffError as error:
             raise _paid(self._broken_off(answer, str(error)), answer) from None
         except (KeyError, TypeError, AttributeError, ValueError):
             completions = []
-        if not completions:
+        is_error = isinstance(answer, dict) and answer.get("error")
+        if not completions or (is_error and not any(each.text for each in completions)):
             raise _paid(self.error_in(answer) or unreadable("chat completion", answer), answer)
         return LLMOutput(outputs=completions, usage=read_usage(answer.get("usage")))
 
@@ -176,6 +179,20 @@ class OpenAIChatClient(BaseHTTPClient[ConfigT]):
         reported = (self.error_in(choice) for choice in answer["choices"])
         message = f"the server broke the answer off (finish_reason {reason})"
         return next(filter(None, reported), None) or ServerError(message)
+
+
+def _unpacked(answer: Any) -> Any:
+    """The completion inside a text, as API gateways send it, or inside an object.
+
+    Cloudflare's own API has it under `result` (Cloudflare docs, "Workers AI REST API").
+    """
+    if isinstance(answer, str):
+        with contextlib.suppress(ValueError):
+            answer = decode(answer)
+    if isinstance(answer, dict) and "choices" not in answer:
+        inner = [each for each in answer.values() if isinstance(each, dict) and "choices" in each]
+        return inner[0] if len(inner) == 1 else answer
+    return answer
 
 
 def _paid(error: EngineError, answer: Any) -> EngineError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 from functools import cached_property, lru_cache
@@ -99,14 +100,38 @@ class OutputSchema:
         return fitting, reason
 
     def _parse(self, text: str, *, strict: bool) -> Any:
+        answer = text
         if strict and not self.strict.identity:
-            try:
-                answer = self.strict.restore(json.loads(text))
-            except (ValueError, RecursionError):
-                pass  # not JSON: the validation below reports it
-            else:
-                return self.adapter.validate_json(json.dumps(answer))
-        return self.adapter.validate_json(text)
+            with contextlib.suppress(ValueError, RecursionError):  # the validation reports them
+                answer = json.dumps(self.strict.restore(json.loads(text)))
+        value = self.adapter.validate_json(answer)
+        _check_names(text)
+        return value
+
+
+def _check_names(text: str) -> None:
+    """Refuse an object that has two different values under one name, of which parsers keep one.
+
+    Args:
+        text: Valid JSON.
+
+    Raises:
+        AmbiguousAnswerError: There is such an object (RFC 8259, 4: "unpredictable").
+    """
+    # Quick, and right where no name can hide; the parser is asked about the others.
+    names = [part.rpartition('"')[2] for part in text.split('":')[:-1]]
+    is_spaced = " :" in text or "\n:" in text or "\t:" in text or "\r:" in text
+    if len(set(names)) < len(names) or is_spaced or "\\" in "".join(names):
+        json.loads(text, object_pairs_hook=_one_value_each)
+
+
+def _one_value_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in found and found[name] != value:
+            raise AmbiguousAnswerError(f"it has two different values of {name[:80]!r}")
+        found[name] = value
+    return found
 
 
 def _is_not_json(error: ValidationError) -> bool:
