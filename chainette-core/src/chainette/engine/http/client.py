@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote, urlsplit, urlunsplit
+from urllib.parse import unquote, urljoin, urlsplit, urlunsplit
 
 from typing_extensions import TypedDict
 
@@ -292,7 +292,11 @@ class BaseHTTPClient(BaseClient[ConfigT]):
             `retry_after` seconds; `x-should-retry` is obeyed.
         """
         if 300 <= status < 400:
-            return RequestError(f"{url} redirects ({status}), which is refused", status=status)
+            target = public_url(urljoin(url, headers.get("location", "")))
+            to = "" if target == url else f" to {target}"
+            hint = "; if that is the right address, write it into the endpoint" if to else ""
+            message = f"{url} redirects ({status}){to}, which is refused{hint}"
+            return RequestError(self.scrub(message), status=status)
         # Scrubbed before it is shortened: half a secret would not be found.
         refusal = read_refusal(self.scrub(body.decode(errors="replace")))
         said = f"{url} answered {status}: {refusal.message}"
@@ -317,8 +321,8 @@ def split_endpoint(endpoint: str, pasted_paths: tuple[str, ...] = ()) -> tuple[s
     """
     parts = urlsplit(endpoint)
     path = parts.path.rstrip("/")
-    pasted = next(filter(path.endswith, pasted_paths), "")
-    path = path.removesuffix(pasted).rstrip("/")
+    pasted = next(filter(path.lower().endswith, pasted_paths), "")
+    path = path[: len(path) - len(pasted)].rstrip("/")
     query = f"?{parts.query}" if parts.query else ""
     return urlunsplit(parts._replace(path=path, query="", fragment="")), query
 

@@ -6,10 +6,12 @@ import contextlib
 from collections.abc import Awaitable, Callable
 from functools import cached_property
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 from chainette.engine.client.base import ConfigT
 from chainette.engine.client.identity_cache import IdentityCache
 from chainette.engine.client.request import Request, with_instruction
+from chainette.engine.endpoint import AZURE
 from chainette.engine.http.client import BaseHTTPClient
 from chainette.engine.http.completions import BrokenOffError, read_completion, read_usage
 from chainette.engine.http.parameters import MAX_LESSONS, LearntParameters
@@ -32,7 +34,9 @@ class OpenAIChatClient(BaseHTTPClient[ConfigT]):
     """Name of the token limit in the body; OpenAI's own servers call it `max_completion_tokens`
     (OpenAI API reference, "Create chat completion")."""
 
-    pasted_paths: tuple[str, ...] = ("/chat/completions", "/completions", "/responses", "/models")
+    pasted_paths: tuple[str, ...] = (
+        *("/chat/completions", "/completions", "/responses", "/models", "/embeddings", "/messages"),
+    )
 
     @cached_property
     def _constants(self) -> IdentityCache[bytes]:
@@ -42,6 +46,20 @@ class OpenAIChatClient(BaseHTTPClient[ConfigT]):
     def parameters(self) -> LearntParameters:
         """What the model's refusals have taught about sampling parameters; `apply` uses it."""
         return LearntParameters(self.config.drop_unsupported_params, self.warn_once)
+
+    def key_headers(self, key: str) -> dict[str, str]:
+        """The key as Azure takes it, `api-key`, or else as a bearer token.
+
+        A token of Entra ID, which is a JWT, is a bearer token for Azure, too (Azure docs, "REST API
+        reference", "Authentication").
+
+        Args:
+            key: The API key.
+        """
+        is_azure = (urlsplit(self.base_url).hostname or "").endswith(AZURE)
+        if is_azure and not key.startswith("eyJ"):
+            return {"Api-Key": key}
+        return super().key_headers(key)
 
     async def list_models(self) -> list[str] | None:
         """Names of the models that `GET {endpoint}/models` lists."""

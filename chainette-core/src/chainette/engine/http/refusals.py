@@ -71,6 +71,8 @@ _LATER = re.compile(
 """The wait that a message asks for: OpenAI and Groq ("try again in 9m38.016s"), Azure ("retry
 after 27 seconds"), GitHub ("wait 51000 seconds"). Gemini writes the words about billing for limits
 per minute too, and then says when to return."""
+_PLAIN_HTTP = re.compile(r"HTTP request (was )?(sent )?to (an )?HTTPS (server|port)", re.IGNORECASE)
+"""Go's servers and nginx, where they are asked without encryption."""
 _LOADING = re.compile(r"\bloading\b|\bwarming up\b|\bcold start", re.IGNORECASE)
 """A model that is not in memory yet: llama.cpp ("Loading model"), Hugging Face ("is currently
 loading"). Loading takes minutes."""
@@ -341,6 +343,8 @@ def _final_error(status: int, refusal: Refusal, said: str) -> EngineError | None
         error = AuthenticationError(f"{said}; check the engine's API key (api_key_env)")
         error.is_about_key = status != 403 or not refusal.is_page
         return error
+    if status == 400 and _PLAIN_HTTP.search(refusal.message):
+        return NotFoundError(f"{said}; write https:// in the endpoint")
     if status == 404 or (status in (400, 422) and refusal.codes & _MODEL_CODES):
         hint = "check the engine's model and endpoint (most endpoints end in /v1)"
         return NotFoundError(f"{said}; {hint}")
