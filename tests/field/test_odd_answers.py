@@ -6,8 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from chainette import Chain
-from chainette.errors import NotFoundError, RateLimitError, RefusalError, StructuredOutputError
+from chainette.errors import RateLimitError, RefusalError, ServerError, StructuredOutputError
 from chainette.testing.script import Reply
 from chainette.types import LLMOutput
 from pydantic import BaseModel
@@ -173,14 +172,15 @@ PAGES = {
 
 
 @pytest.mark.parametrize("page", PAGES.values(), ids=PAGES)
-def test_a_page_in_place_of_the_api_stops_the_run_at_its_start(
-    page: bytes, server: Any, make_engine: Any, chain: Chain[Any, Any]
+def test_a_page_in_place_of_the_api_says_what_to_look_at(
+    page: bytes, server: Any, make_engine: Any
 ) -> None:
     server.set_answers(lambda _: replied(page, Content_Type="text/html"))
-    make_engine(max_concurrency=1)
-    with pytest.raises(NotFoundError, match=r"most end in /v1"):
-        chain.run([{"number": number} for number in range(50)])
-    assert len(server.requests) < 5
+    error = ask(make_engine()).error
+    assert type(error) is ServerError
+    assert "most end in /v1" in str(error)
+    assert ("a web page" in str(error)) == page.startswith(b"<")
+    assert len(server.requests) == 1
 
 
 # --- the model's text

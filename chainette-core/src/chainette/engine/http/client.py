@@ -33,7 +33,6 @@ from chainette.errors import (
     EngineError,
     EngineTimeoutError,
     MissingAPIKeyError,
-    NotFoundError,
     RequestError,
     ServerError,
 )
@@ -228,7 +227,7 @@ class BaseHTTPClient(BaseClient[ConfigT]):
         except ValueError:
             raise self._not_json(response, url) from None
 
-    def _not_json(self, response: HTTPResponse, url: str) -> EngineError:
+    def _not_json(self, response: HTTPResponse, url: str) -> ServerError:
         """The exception for a body that is not JSON."""
         body = response.body
         encoding = response.headers.get("content-encoding", "identity").lower()
@@ -238,16 +237,15 @@ class BaseHTTPClient(BaseClient[ConfigT]):
         message = f"{url} answered {response.status} with a body that is not JSON: {shown}"
         start = body.lstrip()[:1]
         is_cut = start in (b"", b"{", b"[") or is_event_stream(body[:100].decode(errors="replace"))
-        if encoding not in DECODED:
-            error = ServerError(message)
-            error.transient = is_cut
-            return error
-        if is_cut or self.limits.answered_at is not None:
-            return ServerError(message)
         # A server that has never sent anything else does not have this API.
-        what = "it is a web page: " if start == b"<" else ""
-        hint = "is the endpoint right (most end in /v1), or does a proxy ask for a login?"
-        return NotFoundError(f"{message}; {what}{hint}")
+        has_api = self.limits.answered_at is not None
+        if encoding in DECODED and not (is_cut or has_api):
+            what = "it is a web page; " if start == b"<" else ""
+            message += f"; {what}is the endpoint right (most end in /v1), or does a proxy ask "
+            message += "for a login?"
+        error = ServerError(message)
+        error.transient = is_cut or (has_api and encoding in DECODED)
+        return error
 
     def error_in(self, answer: Any) -> EngineError | None:
         """The exception for a success whose body is an error, as gateways send it.
