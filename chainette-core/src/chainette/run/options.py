@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from numbers import Real
 from pathlib import Path
 from typing import (
     Annotated,
@@ -21,10 +23,11 @@ from typing import (
     ParamSpec,
     TypeVar,
     get_args,
+    get_origin,
     get_type_hints,
 )
 
-from chainette.errors import OutputDirError
+from chainette.errors import ConfigError, OutputDirError
 from chainette.text import did_you_mean
 
 P = ParamSpec("P")
@@ -57,6 +60,7 @@ class RunOptions:
 
     Raises:
         OutputDirError: There is nothing to resume without an output directory.
+        ConfigError: A value is not one that its option can have.
     """
 
     output_dir: Annotated[
@@ -107,7 +111,12 @@ class RunOptions:
     ] = None
 
     def __post_init__(self) -> None:
-        """Refuse options that do not fit together."""
+        """Refuse values that are none, and options that do not fit together."""
+        own: Callable[..., Any] = type(self)
+        for option in options_of(own):
+            value = getattr(self, option.name)
+            if value is not None:
+                object.__setattr__(self, option.name, _checked(option, value))
         if self.resumes and self.output_dir is None:
             raise OutputDirError("to resume, give the output directory of the run")
 
@@ -149,6 +158,34 @@ def options_of(options: Callable[..., Any] = RunOptions) -> tuple[Option, ...]:
 def _option(field: dataclasses.Field[Any], hint: Any) -> Option:
     (help,) = hint.__metadata__
     return Option(field.name, hint.__origin__, field.default, help)
+
+
+def _checked(option: Option, value: Any) -> Any:
+    """The value of an option; `~` in a path is the home of the user.
+
+    Raises:
+        ConfigError: It is of the wrong type, too small or unknown.
+    """
+    kinds = get_args(option.type) or (option.type,)
+    expected = ""
+    if option.is_path and isinstance(value, str | Path):
+        return type(value)(os.path.expanduser(value))  # noqa: PTH111, which fails without a home
+    if get_origin(option.type) is Literal and value not in kinds:
+        expected = " or ".join(map(repr, kinds))
+    elif option.name == "columns" and not (
+        isinstance(value, Mapping) and all(isinstance(each, str) for each in value.values())
+    ):
+        expected = "a dict of columns by field, such as {'text': 'body'}"
+    elif option.help.minimum is not None:
+        is_whole = float not in kinds
+        is_number = isinstance(value, Real) and not isinstance(value, bool)
+        if not is_number or value < 0 or value != value or (is_whole and value % 1):
+            expected = f"a {'whole ' if is_whole else ''}number that is not negative"
+        else:
+            return int(value) if is_whole else value
+    if expected:
+        raise ConfigError(f"{option.name}={value!r}: expected {expected}")
+    return value
 
 
 def takes(

@@ -6,17 +6,21 @@ import codecs
 import glob
 import gzip
 import hashlib
+import os
 import sys
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, TextIO, cast
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 from chainette.errors import InputError
 from chainette.run.inputs.csv_rows import read_csv
 from chainette.run.inputs.json_rows import Read, count_lines, read_json
 from chainette.run.inputs.tables import count_parquet, read_parquet
+from chainette.text import did_you_mean
 
 TABLES = (".csv", ".tsv", ".parquet")
 FORMATS = (".jsonl", ".ndjson", ".json", *TABLES)
@@ -92,6 +96,25 @@ class Files:
         return hashlib.sha256("\n".join(digests).encode()).hexdigest()
 
 
+def as_path(inputs: str | Path) -> str | Path:
+    """A path without what is copied with it, with the user's home in place of `~`.
+
+    A `file:` address is its path (RFC 8089).
+
+    Args:
+        inputs: The path, as people write it.
+    """
+    text = str(inputs)
+    if text.startswith("file:"):
+        return Path(url2pathname(urlsplit(text).path))
+    expanded = os.path.expanduser(text.strip(" \r\n\t\"'"))  # noqa: PTH111
+    try:
+        is_plain = expanded == text or Path(inputs).exists()
+    except OSError:  # a text that is longer than a path can be
+        is_plain = True
+    return inputs if is_plain or not expanded else type(inputs)(expanded)
+
+
 def count_rows(path: str | Path) -> int | None:
     """The number of rows in a file; `None` for formats that must be parsed to count them."""
     path = Path(path)
@@ -120,6 +143,10 @@ def _found(inputs: str | Path) -> list[Path]:
             return [path]
     except OSError:  # a text that is longer than a path can be
         raise _not_a_row(inputs) from None
+    if _looks_like_json(str(inputs)):
+        raise InputError(
+            f"{str(inputs)[:80]!r}: is JSON, not the path of a file: give json.loads(text)"
+        )
     if "://" in str(inputs):
         raise InputError(f"{inputs}: is an address; download the file, or give rows")
     if glob.has_magic(str(inputs)):
@@ -130,7 +157,15 @@ def _found(inputs: str | Path) -> list[Path]:
         raise InputError(f"{inputs}: there are no such files")
     if _format(path) not in FORMATS and (" " in str(inputs) or not path.suffix):
         raise _not_a_row(inputs)
-    raise InputError(f"{inputs}: No such file or directory")
+    names = [each.name for each in path.parent.glob(f"*{path.suffix}")]
+    hint = did_you_mean(path.name, names)
+    if "$" in str(inputs):
+        hint = "; a variable in it is not replaced: use os.path.expandvars"
+    raise InputError(f"{inputs}: No such file or directory{hint}")
+
+
+def _looks_like_json(text: str) -> bool:
+    return text.lstrip()[:1] in ("[", "{") and '"' in text and text.rstrip()[-1:] in ("]", "}")
 
 
 def _not_a_row(inputs: str | Path) -> InputError:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import io
 import itertools
+import logging
 from collections.abc import (
     AsyncGenerator,
     AsyncIterable,
+    AsyncIterator,
     Coroutine,
     Iterable,
     Iterator,
@@ -21,10 +23,12 @@ from pydantic import BaseModel, TypeAdapter
 
 from chainette.errors import InputError
 from chainette.run.inputs.columns import LOOK, Fields
-from chainette.run.inputs.files import Files, InputRow
+from chainette.run.inputs.files import Files, InputRow, as_path
 from chainette.run.inputs.hugging_face import is_dataset, open_dataset
 from chainette.run.inputs.selection import choose, select
-from chainette.run.inputs.tables import is_frame, read_frame
+from chainette.run.inputs.tables import about_index, is_frame, read_frame
+
+_logger = logging.getLogger(__name__)
 
 
 class InputSource:
@@ -53,6 +57,8 @@ class InputSource:
         model: Any = Any,
         adapter: TypeAdapter[Any] | None = None,
     ) -> None:
+        if isinstance(inputs, str | Path):
+            inputs = as_path(inputs)
         self._path = str(inputs) if isinstance(inputs, str | Path) else None
         if is_dataset(inputs):
             inputs = open_dataset(inputs)
@@ -82,7 +88,10 @@ class InputSource:
         return True
 
     def _check(self, rows: Sequence[InputRow]) -> None:
-        self._fields.check(rows, self._path or "the inputs", self._columns or {})
+        try:
+            self._fields.check(rows, self._path or "the inputs", self._columns or {})
+        except InputError as error:
+            raise InputError(f"{error}{about_index(self._inputs)}") from None
 
     async def rows(self) -> AsyncGenerator[InputRow, None]:
         """Read the rows lazily, one by one."""
@@ -102,6 +111,11 @@ class InputSource:
                 count += 1
                 if count == last:
                     return
+        if count == 0 and isinstance(self._inputs, Iterator | AsyncIterator):
+            _logger.warning(
+                "the inputs had no rows; an iterator can be read only once: give a list, or make "
+                "it again"
+            )
 
     def order(self) -> Iterator[int]:
         """The row ids in the order of the inputs."""
@@ -164,9 +178,17 @@ def _next_step(inputs: Any) -> str:
 def _about_mapping(inputs: Mapping[Any, Any]) -> str:
     """The message about a dict in place of rows."""
     values = list(inputs.values())
-    if values and all(hasattr(value, "_fingerprint") for value in values):
+    if values and all(
+        hasattr(each, "_fingerprint") or hasattr(each, "n_shards") for each in values
+    ):
         return f"expected rows, not splits: give one of them: {', '.join(map(str, inputs))}"
-    if values and all(isinstance(value, list | tuple) for value in values):
+    if values and all(isinstance(value, Mapping | BaseModel) for value in values):
+        return (
+            f"expected rows, not a dict of them ({type(inputs).__name__}): give "
+            "list(rows.values()); of a data frame, give the frame itself"
+        )
+    is_columns = all(hasattr(value, "__len__") and not isinstance(value, str) for value in values)
+    if values and is_columns:
         return (
             "expected rows, not a dict of columns: give [row], or run_one(row), for one row; for "
             "columns, [dict(zip(columns, cells)) for cells in zip(*columns.values())]"
