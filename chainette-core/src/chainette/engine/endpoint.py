@@ -13,7 +13,7 @@ _AROUND = " \t\r\n\u00a0\u200b\u2060\ufeff\"'`<>"
 _LOCAL = re.compile(r"(localhost|127(\.\d+){3}|0\.0\.0\.0|\[::1?\])(:\d+)?(/|$)", re.IGNORECASE)
 """Beginnings of addresses on this machine, which are often written without `http://`."""
 _PLACEHOLDER = re.compile(r"[${}<>%\s]|\byour[-_]")
-_EVERY = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}  # noqa: S104
+_EVERY = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}  # noqa: S104  # nosec B104
 """Addresses that servers listen on and that no client can reach everywhere, nor a proxy."""
 AZURE = (".openai.azure.com", ".cognitiveservices.azure.com", ".services.ai.azure.com")
 """Ends of the names of Azure's hosts (Azure docs, "REST API reference")."""
