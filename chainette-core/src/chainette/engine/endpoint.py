@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from ipaddress import ip_address
 from urllib.parse import SplitResult, quote, urlsplit, urlunsplit
 
 from chainette.errors import ConfigError
@@ -13,8 +14,6 @@ _AROUND = " \t\r\n\u00a0\u200b\u2060\ufeff\"'`<>"
 _LOCAL = re.compile(r"(localhost|127(\.\d+){3}|0\.0\.0\.0|\[::1?\])(:\d+)?(/|$)", re.IGNORECASE)
 """Beginnings of addresses on this machine, which are often written without `http://`."""
 _PLACEHOLDER = re.compile(r"[${}<>%\s]|\byour[-_]")
-_EVERY = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}  # noqa: S104  # nosec B104
-"""Addresses that servers listen on and that no client can reach everywhere, nor a proxy."""
 AZURE = (".openai.azure.com", ".cognitiveservices.azure.com", ".services.ai.azure.com")
 """Ends of the names of Azure's hosts (Azure docs, "REST API reference")."""
 _API_PATHS = {
@@ -92,14 +91,22 @@ def _netloc(parts: SplitResult, host: str) -> str:
     """The login, host and port, the host in ASCII."""
     login, at, rest = parts.netloc.rpartition("@")
     port = f":{parts.port}" if parts.port is not None else ""
-    if host in _EVERY:
-        rest = _EVERY[host] + port
+    if _is_every_address(host):  # no client reaches it everywhere, and no proxy does
+        rest = ("[::1]" if ":" in host else "127.0.0.1") + port
     elif not host.isascii():
         try:
             rest = host.encode("idna").decode() + port
         except UnicodeError:
             raise ValueError(f"the host {host!r} is not the name of a host") from None
     return login + at + rest
+
+
+def _is_every_address(host: str) -> bool:
+    """Whether servers listen on an address for all addresses of their machine."""
+    try:
+        return ip_address(host).is_unspecified
+    except ValueError:
+        return False
 
 
 def _advice(text: str) -> str:
