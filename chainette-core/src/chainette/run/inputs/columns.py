@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, RootModel, TypeAdapter, ValidationError
 
 from chainette.errors import InputError
 from chainette.run.inputs.files import InputRow
+from chainette.run.inputs.paths import FORMATS
 from chainette.text import did_you_mean
 from chainette.validation import is_valid_already, problems
 
@@ -57,7 +59,7 @@ class Fields:
             self._check_kind(rows)
             return
         values = [row.value for row in rows if isinstance(row.value, Mapping) and row.value]
-        if len(values) < len([row for row in rows if row.value != {}]):
+        if len(values) < len([row for row in rows if not _is_empty(row.value)]):
             return
         known = [str(key) for key in dict.fromkeys(key for value in values for key in value)]
         wanted = [name for name in columns.values() if name not in known]
@@ -80,7 +82,7 @@ class Fields:
         """
         if self._model is None:
             return True
-        if row.error is not None or row.value == {}:
+        if row.error is not None or (isinstance(row.value, dict) and not row.value):
             return False
         try:
             self.check([row], "", columns)
@@ -96,7 +98,7 @@ class Fields:
             try:
                 self._adapter.validate_python(row.value)
             except ValidationError as error:
-                if row.value == {} or error.errors(include_url=False)[0]["loc"]:
+                if _is_empty(row.value) or error.errors(include_url=False)[0]["loc"]:
                     return
             except Exception:  # a validator of the user's; the rows will show it
                 return
@@ -104,9 +106,7 @@ class Fields:
                 return
         assert self._model is not None
         kind = type(rows[0].value).__name__
-        field = next(iter(self._model.model_fields), "field")
-        is_plain = isinstance(rows[0].value, str | bytes | int | float)
-        hint = f", for example [{{{field!r}: value}} for value in …]" if is_plain else ""
+        hint = _conversion(rows[0].value, next(iter(self._model.model_fields), "field"))
         raise InputError(
             f"{rows[0].place}: expected rows, not {kind}: give dicts or instances of "
             f"{self._model.__name__}{hint}"
@@ -148,6 +148,40 @@ class Fields:
         if not optional or not any(value.get(key, 0) is None for key in optional):
             return value
         return {key: it for key, it in value.items() if it is not None or key not in optional}
+
+
+def _is_empty(value: Any) -> bool:
+    return isinstance(value, Mapping) and not value
+
+
+def _conversion(value: Any, field: str) -> str:
+    """The advice how to make rows of values of a kind; empty where none is known."""
+    if isinstance(value, Path) or (isinstance(value, str) and value.endswith(FORMATS)):
+        return "; of several files, give a pattern, such as 'data/*.jsonl'"
+    if hasattr(value, "iloc") and hasattr(value, "columns"):
+        return "; of several data frames, give pd.concat(frames)"
+    if isinstance(value, tuple) and len(value) == 2 and hasattr(value[1], "iloc"):
+        return "; give the data frame itself"
+    if isinstance(value, list) and value and isinstance(value[0], Mapping):
+        return "; give the inner list itself"
+    form = _as_dict(value, field)
+    return form and f", for example [{form} for value in …]"
+
+
+def _as_dict(value: Any, field: str) -> str:
+    """The expression that makes a dict of a value; empty where none is known."""
+    if isinstance(value, str) and value.lstrip()[:1] == "{":
+        return "json.loads(value)"
+    if isinstance(value, str | bytes | int | float):
+        return f"{{{field!r}: value}}"
+    if hasattr(value, "_asdict"):
+        return "value._asdict()"
+    if hasattr(value, "keys") and hasattr(value, "__getitem__"):  # sqlite3.Row, a Series
+        return "dict(value)"
+    if getattr(getattr(value, "dtype", None), "names", None):  # of a structured array
+        return "dict(zip(value.dtype.names, value.tolist()))"
+    is_cells = isinstance(value, list | tuple) or hasattr(value, "tolist")
+    return "dict(zip(names, value))" if is_cells else ""
 
 
 def explained(error: ValidationError, limit: int = 3) -> str:
