@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 _TOKEN = re.compile(
@@ -16,13 +16,14 @@ _TOKEN = re.compile(
 _PYTHON = {"True": "true", "False": "false", "None": "null"}
 _BARE_NAME = re.compile(r"[A-Za-z_]\w*")
 _CONTROL = re.compile(r"[\x00-\x1f]")
-_WRAPPERS = frozenset(
+_OTHERS = frozenset(
     (
-        *("answer", "final_answer", "output", "result", "response", "data"),
-        *("json_tool_call", "arguments", "parameters"),  # LiteLLM for Anthropic; calls of functions
+        *("error", "errors", "example", "examples", "draft", "drafts", "input", "inputs"),
+        *("question", "schema", "$defs", "definitions", "previous", "wrong"),
+        *("thoughts", "thinking", "reasoning"),
     )
 )
-"""Names of an object around the answer, beside that of its type."""
+"""Names of an object around a value that is not the answer."""
 _SCHEMA_WORDS = {"type", "title", "description", "required", "additionalProperties", "$schema"}
 
 
@@ -78,21 +79,22 @@ def _with_escape(found: re.Match[str]) -> str:
     return '\\"' if found[0] == '"' else found[0]
 
 
-def unwrapped(text: str, name: str) -> Iterator[str]:
+def unwrapped(text: str, name: str, fields: Collection[str]) -> Iterator[str]:
     """The values inside a JSON value that has one too many layers around the answer.
 
-    A layer is an object with one property, which is called like the type or like an answer, a call
-    of a function of the type's name, the type's schema with values in it, a list of one, or a text
-    with JSON in it.
+    A layer is an object with one property that is neither a field of the type nor called like
+    something else than an answer, a call of a function of the type's name, the type's schema with
+    values in it, a list of one, or a text with JSON in it.
 
     Args:
         text: The JSON value.
         name: The type's name.
+        fields: Names of the fields in the type.
     """
     try:
         value = json.loads(text)
         for _ in range(3):
-            value = _inner(value, name)
+            value = _inner(value, name, fields)
             if value is None:
                 return
             yield json.dumps(value)
@@ -100,14 +102,15 @@ def unwrapped(text: str, name: str) -> Iterator[str]:
         return
 
 
-def _inner(value: Any, name: str) -> Any:
+def _inner(value: Any, name: str, fields: Collection[str]) -> Any:
     if isinstance(value, list) and len(value) == 1:
         return value[0]
     if isinstance(value, dict) and value.keys() & {"name", "properties"}:
         return _called(value, name) or _filled(value)
     if isinstance(value, dict) and len(value) == 1:
         key, inner = next(iter(value.items()))
-        return inner if key.lower() in {name.lower(), *_WRAPPERS} else None
+        is_other = key in fields or key.lower() in _OTHERS
+        return None if is_other and key.lower() != name.lower() else inner
     return json.loads(value) if isinstance(value, str) and value[:1] in ("{", "[", '"') else None
 
 

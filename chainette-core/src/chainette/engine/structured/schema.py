@@ -71,6 +71,12 @@ class OutputSchema:
         return to_strict(self.schema)
 
     @cached_property
+    def _fields(self) -> frozenset[str]:
+        """Names of the fields of all objects in the type."""
+        objects = (self.schema, *self.schema.get("$defs", {}).values())
+        return frozenset(name for each in objects for name in each.get("properties", ()))
+
+    @cached_property
     def instruction(self) -> str:
         """The schema in words, for models whose server does not enforce it."""
         schema = json.dumps(self.schema, ensure_ascii=False, separators=(",", ":"))
@@ -99,7 +105,9 @@ class OutputSchema:
             candidates = [text]
         fitting, reason = self._fitting(candidates, reason, strict=strict)
         if not fitting:
-            inner = [value for text in candidates for value in unwrapped(text, self.name)]
+            inner = [
+                value for text in candidates for value in unwrapped(text, self.name, self._fields)
+            ]
             fitting, _ = self._fitting(inner, reason, strict=strict)
         if len(fitting) > 1:
             raise AmbiguousAnswerError(f"it has {len(fitting)} different values of {self.name}")
