@@ -7,16 +7,20 @@ import json
 import math
 import os
 import pickle
+import re
 import subprocess
 import sys
-import time
+from collections import Counter, OrderedDict, deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime, timezone
-from pathlib import Path
+from datetime import datetime, time, timedelta, timezone
+from decimal import Decimal
+from pathlib import Path, PureWindowsPath
 from tempfile import TemporaryDirectory
 from threading import Lock
+from time import sleep
 from typing import Annotated, Any
+from uuid import UUID
 from zoneinfo import ZoneInfo
 
 import polars as pl
@@ -34,11 +38,13 @@ from hard_values import (
     Angry,
     AsText,
     Cat,
+    Colour,
     Computed,
     Dog,
     Excluded,
     Formatted,
     Late,
+    Pair,
     Percent,
     Puppy,
     Shifted,
@@ -488,7 +494,7 @@ def test_a_run_that_is_killed_and_resumed_has_the_values_that_were_there(tmp_pat
         for share in (0.2, 0.5, 0.8, 2):  # of all answers, before the process is killed
             process = subprocess.Popen(command, env=environment)
             while process.poll() is None and len(server.requests) < share * wanted:
-                time.sleep(0.01)
+                sleep(0.01)
             kills += process.poll() is None
             process.kill()
             process.wait()
@@ -538,3 +544,34 @@ def test_a_function_that_changes_its_item_leaves_earlier_outputs_alone(
         assert result["say"] == Word(word=" w ")
         assert result["clean"] == Word(word="w")
     assert {"0 [ w ] [w]", "1 [ w ] [w]"} < prompts_of(engine)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        Counter({"a": 2, "b": -1}),
+        OrderedDict(b=1, a=2),
+        deque([1, 2]),
+        {1: "a", None: "b", (1, 2): {"c"}},
+        {"$model": ["os:system", "x"]},
+        {"$": 1},
+        [{"$tuple": [1]}, ()],
+        {"half \ud800": 1, "b": 2},
+        [1, 1.0, True, -0.0, math.inf, 2**200],
+        timedelta(-1, 5, 7),
+        [datetime(2024, 10, 27, 2, 30, fold=1, tzinfo=ZoneInfo("Europe/Berlin")), time(1, 2)],
+        datetime(2024, 1, 1, tzinfo=timezone(timedelta(hours=1), "CET")),
+        [b"\x00\xff", bytearray(b"a"), 1 + 2j, Decimal("1.10"), Decimal("NaN")],
+        [Path("a/b"), PureWindowsPath("c:/d"), UUID(int=5), re.compile("a", re.IGNORECASE)],
+        list(Colour),
+        Pair(1, "x"),
+    ],
+    ids=repr,
+)
+def test_any_data_is_read_back_from_a_function_without_a_type(value: Any, tmp_path: Path) -> None:
+    def make(row: Row) -> Any:
+        return {"value": value}
+
+    run = Chain(name="a", steps=[apply(make)]).run(rows(1), output_dir=tmp_path / "run")
+    (result,) = run.results
+    assert same(result.value["value"], value)

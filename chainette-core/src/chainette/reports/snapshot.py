@@ -45,8 +45,10 @@ _NAMED = {kind.__name__: read for kind, read in _AS_TEXT.items()}
 _COLLECTIONS: dict[type, str] = {
     kind: kind.__name__ for kind in (tuple, set, frozenset, deque, OrderedDict, Counter, dict)
 }
-_PAIRS = ("OrderedDict", "Counter", "dict")
-_BUILDERS: dict[str, Callable[[Any], Any]] = {name: kind for kind, name in _COLLECTIONS.items()}
+_BUILDERS: dict[str, Callable[[Any], Any]] = {
+    **{name: kind for kind, name in _COLLECTIONS.items()},
+    "Counter": lambda pairs: Counter(dict(pairs)),  # of pairs alone it would count the pairs
+}
 
 
 LOST = {"$lost": None}
@@ -112,8 +114,8 @@ class Snapshots:
             return value if value.isascii() else _text(value)
         if kind is list:
             return [self._take(item) for item in value]
-        if kind is dict and all(type(key) is str and not key.startswith("$") for key in value):
-            return {_plain_key(key): self._take(item) for key, item in value.items()}
+        if kind is dict and all(map(_is_plain_key, value)):
+            return {key: self._take(item) for key, item in value.items()}
         if kind in _COLLECTIONS:
             return {f"${_COLLECTIONS[kind]}": self._items(value)}
         if kind in _AS_TEXT:
@@ -121,6 +123,8 @@ class Snapshots:
         return self._take_object(value, kind)
 
     def _items(self, value: Any) -> list[Any]:
+        if getattr(value, "maxlen", None) is not None:
+            raise SnapshotError("a deque of limited length is not data")
         if isinstance(value, dict):
             return [[self._take(key), self._take(item)] for key, item in value.items()]
         items = [self._take(item) for item in value]
@@ -253,10 +257,8 @@ def _text(value: str) -> Any:
     return value
 
 
-def _plain_key(key: str) -> str:
-    if not key.isascii() and not isinstance(_text(key), str):
-        raise SnapshotError("a key holds half a surrogate pair")
-    return key
+def _is_plain_key(key: Any) -> bool:
+    return type(key) is str and not key.startswith("$") and (key.isascii() or _text(key) is key)
 
 
 def _attributes(value: Any) -> dict[str, Any]:
