@@ -120,7 +120,7 @@ def joined(chunks: Iterable[str]) -> str:
 
 
 def _counted(values: Any) -> Any:
-    """What a loop goes through, its rounds subtracted from those that are left."""
+    """The values of a loop, its rounds subtracted from those that are left."""
     try:
         count = len(values)
     except TypeError:

@@ -214,7 +214,7 @@ def _check_kind(inputs: Any) -> None:
 
 
 def _next_step(inputs: Any) -> str:
-    """What makes rows of something that is not rows yet; empty if that is not known."""
+    """The way to make rows of something that is not rows yet; empty if that is not known."""
     if isinstance(inputs, type):
         return ""
     if hasattr(inputs, "collect"):  # a lazy frame of Polars
