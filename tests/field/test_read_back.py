@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import math
 import os
 import pickle
 import subprocess
@@ -11,11 +12,12 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timezone
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from threading import Lock
-from typing import Any
+from typing import Annotated, Any
+from zoneinfo import ZoneInfo
 
 import polars as pl
 import pytest
@@ -43,7 +45,7 @@ from hard_values import (
 )
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 from same import same
 
 EXAMPLES = int(os.environ.get("READ_BACK_EXAMPLES", "20"))
@@ -214,6 +216,53 @@ def hidden(row: Row) -> Excluded:
 
 def angry(row: Row) -> Angry:
     return Angry(number=row.number)
+
+
+class Simple(BaseModel):
+    """A model whose values would come back, had they been validated."""
+
+    number: int = 0
+    ratio: float = 0.5
+    text: str = ""
+    when: datetime | None = None
+    pair: tuple[int, str] = (1, "x")
+    parts: list[Cat] = []
+    flag: bool = False
+    short: Annotated[str, Field(max_length=3)] = ""
+    named: dict[str, int] = {}
+
+
+ODD: list[dict[str, Any]] = [
+    {},
+    {"number": True},
+    {"number": 1.0},
+    {"ratio": 1},
+    {"ratio": math.nan},
+    {"text": 5},
+    {"text": "\ud800"},
+    {"when": datetime(2024, 1, 1, tzinfo=timezone.utc)},
+    {"when": datetime(2024, 1, 1, tzinfo=ZoneInfo("Europe/Berlin"))},
+    {"when": "2024-01-01"},
+    {"pair": [1, "x"]},
+    {"parts": (Cat(name="c"),)},
+    {"parts": [Dog(name="d")]},
+    {"flag": 1},
+    {"short": "longer than that"},
+    {"named": {1: 2}},
+    {"more": 1},
+]
+
+
+@pytest.mark.parametrize("fields", ODD, ids=str)
+def test_a_value_that_was_not_validated_is_read_back_as_it_was(
+    fields: dict[str, Any], tmp_path: Path
+) -> None:
+    def make(row: Row) -> Simple:
+        return Simple.model_construct(**fields)
+
+    run = Chain(name="o", steps=[apply(make)]).run(rows(1), output_dir=tmp_path / "run")
+    (result,) = run.results
+    assert same(result.value, Simple.model_construct(**fields))
 
 
 FUNCTIONS = [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Iterable
 from contextlib import ExitStack
 from functools import cached_property
 from pathlib import Path
@@ -18,9 +19,13 @@ MANIFEST = "run.json"
 GRAPH = "graph.json"
 ERRORS = "errors.jsonl"
 FLATTENED = "flattened"
+STEPS = "steps"
 VALUES = "values"
 RETRIED = "retried"
 """Folder of the errors that were tried again; what they cost was spent."""
+_NAMES = (STEPS, FLATTENED, VALUES, RETRIED, ERRORS, GRAPH, MANIFEST, f"{FLATTENED}.parquet", LOCK)
+_OWN = {(name,) for name in _NAMES}
+"""Everything in the folder that a run writes, and an overwritten one loses."""
 
 
 class RunFolder:
@@ -136,6 +141,22 @@ def check_place(path: Path) -> None:
     is_ours = (path / MANIFEST).exists() or (path / LOCK).exists()
     if path.is_dir() and any(path.iterdir()) and not is_ours:
         raise OutputDirError(f"{path}: is not empty and does not hold a run; choose another folder")
+
+
+def check_apart(path: Path, inputs: Iterable[Path]) -> None:
+    """Refuse inputs that are files of the run in the folder, which would delete them.
+
+    Raises:
+        OutputDirError: One of them is.
+    """
+    folder = path.resolve()
+    for file in inputs:
+        inside = file.resolve()
+        if inside.is_relative_to(folder) and inside.relative_to(folder).parts[:1] in _OWN:
+            raise OutputDirError(
+                f"{path}: a run in this folder would replace its own input {file}; "
+                "choose another folder for the run"
+            )
 
 
 def _make_room(path: Path, overwrite: bool) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from collections.abc import Mapping
 from datetime import datetime, timezone
 from pathlib import Path
@@ -21,6 +22,8 @@ from chainette.pipeline.nodes.naming import type_name
 from chainette.pipeline.nodes.node import Node
 from chainette.pipeline.pipeline import Pipeline
 from chainette.plugins.discovery import installed
+
+_logger = logging.getLogger(__name__)
 
 
 def manifest(
@@ -84,6 +87,12 @@ def check_resumable(path: Path, current: dict[str, Any], *, resume: bool, force:
     ]
     if earlier.get("inputs", {}).get("sha256") != current["inputs"]["sha256"]:
         changed.append("the inputs")
+    elif current["inputs"]["sha256"] is None:
+        _logger.warning(
+            "%s: these inputs can be read only once, so they are not compared with those of the "
+            "earlier run: make sure that they are the same",
+            path,
+        )
     if changed:
         raise OutputDirError(
             f"{path}: cannot resume this run: changed since: {', '.join(changed)}; "

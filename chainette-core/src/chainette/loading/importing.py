@@ -42,6 +42,8 @@ def load_module(source: str) -> ModuleType:
     Raises:
         ChainError: It does not exist, or importing it fails.
     """
+    if not source.strip() or source in (".", ".."):
+        raise ChainError(f"{source!r}: expected file.py:name, module:name or chain.yaml")
     is_file = source.endswith(".py") or "/" in source or "\\" in source
     path = Path(source)
     if is_file and not path.is_file():
@@ -59,13 +61,27 @@ def _load_file(path: Path) -> ModuleType:
     folder = str(path.parent.resolve())
     if folder not in sys.path:  # as `python file.py` does
         sys.path.insert(0, folder)
-    spec = importlib.util.spec_from_file_location(path.stem, path)
+    # A file called json.py must not take the place of Python's own module.
+    name = path.stem if _is_free(path) else f"{path.stem} (chain)"
+    spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
         raise ChainError(f"{path}: is not a Python file")
     module = importlib.util.module_from_spec(spec)
-    sys.modules[path.stem] = module  # Pydantic resolves annotations through it
+    sys.modules[name] = module  # Pydantic resolves annotations through it
+    _files.add(name)
     spec.loader.exec_module(module)
     return module
+
+
+_files: set[str] = set()
+
+
+def _is_free(path: Path) -> bool:
+    """Whether no module but this file, or another chain, has the name of a file."""
+    loaded = sys.modules.get(path.stem)
+    if path.stem in _files or loaded is None:
+        return path.stem not in sys.stdlib_module_names
+    return getattr(loaded, "__file__", None) == str(path.resolve())
 
 
 def _import(name: str) -> ModuleType:

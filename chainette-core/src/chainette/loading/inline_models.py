@@ -7,9 +7,10 @@ from datetime import date, datetime, time
 from decimal import Decimal
 from typing import Annotated, Any, ClassVar, ForwardRef, Literal, Optional, Union
 
-from pydantic import BaseModel, ConfigDict, Field, create_model
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, create_model
 
 from chainette.text import did_you_mean
+from chainette.validation import summary
 
 SCALARS: dict[str, Any] = {
     "str": str,
@@ -77,9 +78,24 @@ def build_models(specs: dict[str, dict[str, FieldSpec]]) -> dict[str, type[BaseM
     for name, model in models.items():
         try:
             model.model_rebuild(_types_namespace=models)
-        except Exception as error:  # a constraint that does not fit its type
+            _check_defaults(model)
+        except Exception as error:  # a constraint or a default that does not fit its type
             raise ValueError(f"{name}: {error}") from None
     return models
+
+
+def _check_defaults(model: type[BaseModel]) -> None:
+    """Refuse a default that is not of its field's type.
+
+    Raises:
+        ValueError: There is one.
+    """
+    for key, field in model.model_fields.items():
+        if not field.is_required():
+            try:
+                TypeAdapter[Any](field.annotation or Any).validate_python(field.default)
+            except ValidationError as error:
+                raise ValueError(f"{key}: default: {summary(error)}") from None
 
 
 def _definition(spec: FieldSpec, location: str, models: Any) -> tuple[Any, Any]:
@@ -96,7 +112,7 @@ def _definition(spec: FieldSpec, location: str, models: Any) -> tuple[Any, Any]:
             raise ValueError(f"{location}: give one of type, enum, items")
     arguments = spec.model_dump(exclude_unset=True, exclude={"type", "enum", "items", "default"})
     if "default" in spec.model_fields_set:
-        arguments["default"] = spec.default
+        arguments |= {"default": spec.default, "validate_default": True}
         if spec.default is None:
             annotation = Optional[annotation]  # noqa: UP045  the operand may be a ForwardRef
     return annotation, Field(**arguments)

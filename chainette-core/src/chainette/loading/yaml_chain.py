@@ -73,7 +73,7 @@ def load_yaml_chain(path: str | Path) -> YamlChain:
     assert spec is not None
     chain = _build(source, spec)
     register_all(engines)
-    inputs = source.path.parent / spec.inputs if spec.inputs else None
+    inputs = _path(source, spec.inputs) if spec.inputs else None
     return YamlChain(chain, inputs, _run_options(source, spec))
 
 
@@ -84,8 +84,13 @@ def _run_options(source: YamlSource, spec: ChainSpec) -> dict[str, Any]:
         options["output_dir"] = spec.output_dir
     for option in options_of():
         if option.is_path and option.name in options:
-            options[option.name] = source.path.parent / options[option.name]
+            options[option.name] = _path(source, options[option.name])
     return options
+
+
+def _path(source: YamlSource, path: str) -> Path:
+    """A path of the file: relative to its folder, or to the user's home."""
+    return Path(path).expanduser() if path.startswith("~/") else source.path.parent / path
 
 
 def _checked(source: YamlSource, mistakes: list[str]) -> ChainSpec | None:

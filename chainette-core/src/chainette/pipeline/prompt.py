@@ -29,6 +29,7 @@ _environment = cache(PromptEnvironment)
 
 
 _GROWING = (nodes.For, nodes.Macro, nodes.CallBlock)
+_FROM_ELSEWHERE = (nodes.Include, nodes.Import, nodes.FromImport, nodes.Extends)
 
 
 class PromptTemplate:
@@ -51,6 +52,8 @@ class PromptTemplate:
             self._constant = source if "{" not in source else None
             environment = _environment()
             self._tree = environment.parse(source)
+            if (other := next(self._tree.find_all(_FROM_ELSEWHERE), None)) is not None:
+                raise TemplateSyntaxError("a prompt cannot include other templates", other.lineno)
             code = environment.compile(bounded(environment.parse(source)))
             # Every rendering copies the globals; Jinja's own chain of mappings is slow to copy.
             self._template = Template.from_code(environment, code, dict(environment.globals))

@@ -9,10 +9,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from enum import Enum
 from typing import Any, cast
 
-from jinja2 import StrictUndefined, nodes, pass_environment
-from jinja2.exceptions import SecurityError
+from jinja2 import StrictUndefined, Undefined, nodes, pass_environment
+from jinja2.exceptions import SecurityError, TemplateRuntimeError
 from jinja2.filters import make_attrgetter
-from jinja2.runtime import Context
+from jinja2.runtime import Context, Macro
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.visitor import NodeTransformer
 from pydantic import BaseModel
@@ -26,6 +26,7 @@ MAX_BITS = 100_000
 _PLAIN = frozenset({str, int, float, bool, type(None)})
 _CONTAINERS = (list, tuple, dict, set, frozenset)
 _PADDING = frozenset({"ljust", "rjust", "center", "zfill", "expandtabs"})
+_DICT_METHODS = frozenset(name for name in dir(dict) if not name.startswith("_"))
 _WIDTHS = re.compile(r"\d{7,}|\*|\{[^}]*\{")
 """Widths of formats that are too large, or come from the arguments."""
 
@@ -81,6 +82,25 @@ def bounded(tree: nodes.Template) -> nodes.Template:
 
 
 class _Bounds(NodeTransformer):
+    def visit_Call(self, node: nodes.Call) -> nodes.Node:  # noqa: N802
+        """Leave the name of a method that is called as it is."""
+        if isinstance(node.node, nodes.Getattr):
+            node.node.node = self.visit(node.node.node)
+            node.args = [self.visit(it) for it in node.args]
+            node.kwargs = [self.visit(it) for it in node.kwargs]
+            return node
+        return self.generic_visit(node)
+
+    def visit_Getattr(self, node: nodes.Getattr) -> nodes.Node:  # noqa: N802
+        """Take the key `items` of a dict in `row.items`, not its method."""
+        self.generic_visit(node)
+        if node.attr not in _DICT_METHODS or node.ctx != "load":
+            return node
+        key = nodes.Const(node.attr, lineno=node.lineno)
+        return nodes.Getitem(node.node, key, "load", lineno=node.lineno).set_environment(
+            cast(Any, node.environment)
+        )
+
     def visit_For(self, node: nodes.For) -> nodes.Node:  # noqa: N802
         """Count the rounds of a loop."""
         self.generic_visit(node)
@@ -206,10 +226,44 @@ def as_text(value: Any) -> Any:
     if isinstance(value, Enum):
         return as_text(value.value)
     if isinstance(value, _CONTAINERS):
-        return value if _is_plain(value) else _as_json(value)
+        return _in_order(value) if _is_plain(value) else _as_json(value)
+    if isinstance(value, bytes | bytearray):
+        return _decoded(value)
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return _as_json(value)
+    _check_text(value)
     return value
+
+
+def _in_order(value: Any) -> Any:
+    """A set in an order that is the same in every process; another container as it is."""
+    if isinstance(value, set | frozenset) and value:
+        try:
+            return "{" + ", ".join(map(repr, sorted(value))) + "}"
+        except TypeError:  # of several types
+            return "{" + ", ".join(sorted(map(repr, value))) + "}"
+    return dict(value) if isinstance(value, dict) and type(value) is not dict else value
+
+
+def _decoded(value: bytes | bytearray) -> str:
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        raise TemplateRuntimeError("a value is bytes that are not UTF-8 text") from None
+
+
+def _check_text(value: Any) -> None:
+    """Refuse a value whose text would be the place where it is in memory."""
+    kind: Any = type(value)
+    if kind.__str__ is not object.__str__ or isinstance(value, Undefined):
+        return
+    if callable(value):
+        name = getattr(value, "name" if isinstance(value, Macro) else "__name__", kind.__name__)
+        raise TemplateRuntimeError(f"{name!r} is a function, not a text: call it, as {name}()")
+    if isinstance(value, Iterator):
+        raise TemplateRuntimeError("a sequence that was not made yet: add | list, or | join(', ')")
+    if kind.__repr__ is object.__repr__:
+        raise TemplateRuntimeError(f"a value of the type {kind.__name__} has no text")
 
 
 def _is_plain(value: Any) -> bool:
@@ -222,7 +276,7 @@ def _is_plain(value: Any) -> bool:
 
 
 def _as_json(value: Any, indent: int | None = None) -> str:
-    return to_json(value, indent=indent, by_alias=False, fallback=str).decode()
+    return to_json(value, indent=indent, by_alias=False, fallback=str, inf_nan_mode="null").decode()
 
 
 def _tojson(value: Any, indent: int | None = None) -> str:

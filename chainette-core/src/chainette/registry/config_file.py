@@ -12,7 +12,7 @@ from typing import Any
 from chainette.engine.config import EngineConfig
 from chainette.errors import ConfigError, PluginError, UnknownBackendError
 from chainette.registry import engines as registry
-from chainette.yaml_source import Location, YamlSource, expand, read_yaml
+from chainette.yaml_source import Location, YamlSource, expand, misspelt_variable, read_yaml
 
 _logger = logging.getLogger(__name__)
 
@@ -117,13 +117,10 @@ def check_engines(
     seen: set[str] = set()
     for index, entry in enumerate(entries):
         where = (*section, index)
-        wrong: list[tuple[Location, str]] = []
+        wrong = _doubtful(source, where)
         fields = _expanded(entry, wrong)
-        if not isinstance(fields, dict) or not isinstance(fields.get("name"), str):
-            mistakes.append(f"{source.place(where)}: an engine is a mapping with a 'name'")
-        elif fields["name"] in seen:
-            place = source.place((*where, "name"))
-            mistakes.append(f"{place}: engine {fields['name']!r}: a second engine of that name")
+        if (problem := _about_name(fields, seen)) is not None:
+            mistakes.append(f"{source.place((*where, 'name'))}: {problem}")
         else:
             seen.add(fields["name"])
             config = _check_engine(fields, wrong)
@@ -134,6 +131,16 @@ def check_engines(
             if config is not None:
                 engines[fields["name"]] = config
     return engines
+
+
+def _about_name(fields: Any, seen: Collection[str]) -> str | None:
+    """What is wrong with the name of an engine, or `None`."""
+    name = fields.get("name") if isinstance(fields, dict) else None
+    if name is None:
+        return "an engine is a mapping with a 'name'"
+    if not isinstance(name, str):
+        return f"the name {name!r} is not a text: put it in quotes"
+    return f"engine {name!r}: a second engine of that name" if name in seen else None
 
 
 def _warn_of_readable_keys(source: YamlSource, entries: list[Any]) -> None:
@@ -151,7 +158,22 @@ def _warn_of_readable_keys(source: YamlSource, entries: list[Any]) -> None:
 
 
 def _expanded(entry: Any, mistakes: list[tuple[Location, str]]) -> Any:
+    for key, value in entry.items() if isinstance(entry, dict) else ():
+        if (message := misspelt_variable(value)) is not None:
+            mistakes.append(((key,), message))
     return expand(entry, lambda place, message: mistakes.append((place, message)))
+
+
+def _doubtful(source: YamlSource, where: Location) -> list[tuple[Location, str]]:
+    """Values inside a field, which go to the server as they are, and that may mean two things."""
+    depth = len(where)
+    found = []
+    for location, text in source.doubtful.items():
+        if location[:depth] == where and len(location) > depth + 1:
+            form = "true or false" if text.isalpha() else "a plain number"
+            message = f"{text!r} is not clear: write {form}, or put it in quotes"
+            found.append((location[depth:], message))
+    return found
 
 
 def _check_engine(

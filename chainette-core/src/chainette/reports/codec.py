@@ -12,7 +12,7 @@ from pydantic import TypeAdapter
 from chainette.json_bytes import decode, encode
 from chainette.pipeline.nodes.step import Step
 from chainette.pipeline.pipeline import Pipeline
-from chainette.reports.plain import is_plain
+from chainette.reports.plain import Check, plain_check
 from chainette.reports.result import Many
 from chainette.reports.snapshot import LOST, SnapshotError, Snapshots
 from chainette.validation import is_valid_already, type_adapter
@@ -34,8 +34,13 @@ class OutputCodec:
         self._snapshots = Snapshots(model)
 
     @cached_property
-    def _is_plain(self) -> bool:
-        return is_plain(self._adapter)
+    def _plain_check(self) -> Check | None:
+        return plain_check(self._adapter)
+
+    def _is_plain(self, value: Any, *, is_validated: bool) -> bool:
+        """Whether `load` makes an equal value of an output's JSON value, as far as types tell."""
+        check = self._plain_check
+        return check is not None and (is_validated or check(value))
 
     def check(self, value: Any) -> Any:
         """The value as an output of the node's type.
@@ -51,9 +56,9 @@ class OutputCodec:
         """The JSON value of an output, as its own serializers write it."""
         if isinstance(value, Many):
             return [self.dump(item) for item in value]
-        if self._is_plain and self._is_validated:
-            return self._adapter.dump_python(value, mode="json", by_alias=False)
         try:
+            if self._is_plain(value, is_validated=self._is_validated):
+                return self._adapter.dump_python(value, mode="json", by_alias=False)
             return self._adapter.dump_python(
                 value,
                 mode="json",
@@ -87,19 +92,19 @@ class OutputCodec:
             return [self._snapshots.take(part) for part in value] if has_any else None
         if is_validated is None:
             is_validated = self._is_validated
-        if is_validated and self._is_plain:
-            return None
         try:
+            if self._is_plain(value, is_validated=is_validated):
+                return None
             taken = self._snapshots.take(value)
-        except SnapshotError:
+        except (SnapshotError, RecursionError) as error:
             if self._comes_back(value):
                 return None
-            raise
+            raise SnapshotError(str(error)) from None
         return None if self._survives(value, taken) else taken
 
     def _survives(self, value: Any, taken: Any) -> bool:
         """Whether `load` makes an equal value of an output's JSON value, today and later."""
-        if not (self._is_plain or not self._is_typed):
+        if self._is_typed and self._plain_check is None:
             return False
         try:
             written = decode(encode(self.dump(value)))

@@ -16,7 +16,7 @@ from chainette.engine.client.cache import ResponseCache
 from chainette.engine.config import EngineConfig
 from chainette.errors import OutputDirError
 from chainette.events import Listener, RunClosed, RunStarted
-from chainette.folder.files import RunFolder, check_place
+from chainette.folder.files import RunFolder, check_apart, check_place
 from chainette.folder.lock import locked
 from chainette.folder.manifest import check_resumable, continued, manifest, now
 from chainette.folder.resume_index import ResumeIndex
@@ -124,6 +124,7 @@ class Executor:
         """The run's folder, and what an earlier run has finished in it."""
         options, nodes = self._options, list(self._pipeline.nodes)
         check_place(path)
+        check_apart(path, self._source.paths)
         locks.enter_context(locked(path))
         check_resumable(path, fields, resume=options.resumes, force=options.force)
         if not is_stream:

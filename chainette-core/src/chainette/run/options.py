@@ -24,7 +24,7 @@ from typing import (
     get_type_hints,
 )
 
-from chainette.errors import OutputDirError
+from chainette.errors import ConfigError, OutputDirError
 from chainette.text import did_you_mean
 
 P = ParamSpec("P")
@@ -56,6 +56,7 @@ class RunOptions:
     """The options of a run.
 
     Raises:
+        ConfigError: A value is not of its option's type, or two options exclude each other.
         OutputDirError: There is nothing to resume without an output directory.
     """
 
@@ -118,7 +119,13 @@ class RunOptions:
     ] = None
 
     def __post_init__(self) -> None:
-        """Refuse options that do not fit together."""
+        """Refuse wrong values, and options that do not fit together."""
+        for option in options_of():
+            value = getattr(self, option.name)
+            if value is not option.default:
+                object.__setattr__(self, option.name, _checked(option, value))
+        if self.overwrite and self.resumes:
+            raise ConfigError("overwrite and resume exclude each other: give one of them")
         if self.resumes and self.output_dir is None:
             raise OutputDirError("to resume, give the output directory of the run")
 
@@ -155,6 +162,36 @@ def options_of(options: Callable[..., Any] = RunOptions) -> tuple[Option, ...]:
     assert isinstance(options, type)
     hints = get_type_hints(options, include_extras=True)
     return tuple(_option(field, hints[field.name]) for field in dataclasses.fields(options))
+
+
+def _checked(option: Option, value: Any) -> Any:
+    """A value of an option; a path with its `~` replaced.
+
+    Raises:
+        ConfigError: The value is not of its type, or too small.
+    """
+    from pydantic import ValidationError  # takes long to load, and lists of engines need no run
+
+    try:
+        checked = _adapter(option.name).validate_python(value)
+    except ValidationError as error:
+        messages = dict.fromkeys(it["msg"] for it in error.errors(include_url=False))
+        shown = f"{option.name}={value!r}"
+        raise ConfigError(f"{shown[:100]}: {'; '.join(messages)}") from None
+    is_home = option.is_path and str(checked).startswith(("~/", "~\\"))
+    return Path(checked).expanduser() if is_home else checked
+
+
+@cache
+def _adapter(name: str) -> Any:
+    from pydantic import Field, TypeAdapter
+
+    option = next(it for it in options_of() if it.name == name)
+    # `limit=0` is a way to have no rows; nothing else of an option without a default is smaller.
+    smallest = 0 if option.default is None else option.help.minimum
+    is_number = option.help.minimum is not None
+    kind: Any = Annotated[option.type, Field(ge=smallest)] if is_number else option.type
+    return TypeAdapter(kind)
 
 
 def _option(field: dataclasses.Field[Any], hint: Any) -> Option:

@@ -65,6 +65,8 @@ def run(
         names = ("limit", "sample", "columns", "encoding", "delimiter")
         _show_prompts(chain, source, {it: options[it] for it in names if it in options})
     options.setdefault("output_dir", _new_folder(chain.name))
+    if options.get("resume") and not json_logs:
+        _say_if_new(Path(options["output_dir"]))
     finished = _run(chain, source, options, json_logs)
     raise typer.Exit(_exit_code(finished, allow_errors or 0))
 
@@ -88,6 +90,14 @@ def _check(options: dict[str, Any]) -> None:
         raise typer.BadParameter("--overwrite and --resume exclude each other")
     if resumes and "output_dir" not in options:
         raise typer.BadParameter("name the run to resume", param_hint="--output-dir / -o")
+
+
+def _say_if_new(folder: Path) -> None:
+    """Say that nothing is resumed, since a folder's name that is wrong costs a whole run."""
+    from chainette.folder.files import MANIFEST
+
+    if not (folder / MANIFEST).exists():
+        typer.echo(f"{folder}: holds no run yet; a new one begins", err=True)
 
 
 def _show_prompts(chain: Chain, inputs: str, selection: dict[str, Any]) -> None:
@@ -187,14 +197,12 @@ def _exit_code(run: Run, allowed: float) -> int:
         return 128 + (run.signal or SIGINT)
     if run.stopped is not None:
         return STOPPED
-    if run.counts.failed == 0:
+    most = allowed * run.counts.rows if allowed < 1 else allowed
+    if run.counts.failed <= most:
         return 0
     # When no row of the input could be read, nothing could start.
-    unreadable = all(
+    is_unreadable = all(
         result.error is not None and getattr(result.error, "type", "") == "InputError"
         for result in run.results
     )
-    if unreadable:
-        return 2
-    most = allowed * run.counts.rows if allowed < 1 else allowed
-    return 0 if run.counts.failed <= most else 1
+    return 2 if is_unreadable else 1

@@ -31,6 +31,8 @@ class ResponseCache:
     """
 
     def __init__(self, folder: str | Path) -> None:
+        import sqlite3
+
         try:
             import diskcache
         except ImportError:
@@ -42,7 +44,7 @@ class ResponseCache:
             self._cache = diskcache.Cache(
                 str(folder), disk=diskcache.JSONDisk, eviction_policy="none"
             )
-        except OSError as error:
+        except (OSError, sqlite3.Error) as error:
             raise ConfigError(f"{folder}: not usable as a cache: {error}") from None
         self.hits: int = 0
         self.misses: int = 0

@@ -22,15 +22,30 @@ TABLES = (".csv", ".tsv", ".parquet")
 FORMATS = (".jsonl", ".ndjson", ".json", *TABLES)
 BLOCK = 1 << 20
 TEXT = "utf-8-sig"
-_BINARY = {
+_STARTS = {
     b"PAR1": "Parquet",
     b"\x1f\x8b": "gzip",
-    b"\x28\xb5\x2f\xfd": "Zstandard",
     b"BZh": "bzip2",
     b"\xfd7zXZ": "xz",
+    b"\x28\xb5\x2f\xfd": "Zstandard",
     b"PK\x03\x04": "a ZIP archive or a spreadsheet",
+    b"\xd0\xcf\x11\xe0": "a document of an old Office",
+    b"ARROW1": "Arrow",
+    b"SQLite format 3": "a SQLite database",
+    b"%PDF": "a PDF",
+    b"<!doctype": "a web page",
+    b"<html": "a web page",
+    b"<?xml": "XML",
+    b"version https://git-lfs": "a pointer to a file in Git LFS (`git lfs pull` fetches it)",
 }
-_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+"""How files of other kinds begin, in small letters where they are text."""
+_MARKS = {
+    codecs.BOM_UTF32_LE: "UTF-32",
+    codecs.BOM_UTF32_BE: "UTF-32",
+    codecs.BOM_UTF16_LE: "UTF-16",
+    codecs.BOM_UTF16_BE: "UTF-16",
+}
+STDIN = ("-", "/dev/stdin")
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +115,7 @@ class Files:
         format: FileFormat | None = None,
         wanted: Collection[str] | None = None,
     ) -> None:
-        self.is_stdin: bool = str(inputs) == "-"
+        self.is_stdin: bool = str(inputs) in STDIN
         self.paths: list[Path] = [] if self.is_stdin else _found(inputs)
         self._format = format = format or FileFormat()
         self._wanted = wanted
@@ -168,11 +183,18 @@ def _found(inputs: str | Path) -> list[Path]:
     Raises:
         InputError: There are none.
     """
+    if str(inputs).startswith("~/"):
+        inputs = Path(inputs).expanduser()
     path = Path(inputs)
     try:
         if str(inputs) and path.is_dir():
             return _parquet_files(path)
         if str(inputs) and path.exists():
+            if not path.is_file():
+                raise InputError(
+                    f"{path}: is a pipe or a device, which can be read only once; "
+                    "pipe it into the command, and give - as the input"
+                )
             return [path]
     except OSError:  # a text that is longer than a path can be
         raise _not_a_row(inputs) from None
@@ -232,13 +254,29 @@ def _check(path: Path, encoding: str | None) -> None:
         )
     try:
         with open_file(path) as file:
+            block = file.read(BLOCK)
+            _check_kind(path, block)
             if not is_parquet:
-                _check_encoding(path, file, encoding)
+                _check_encoding(path, file, encoding, block)
     except DAMAGED as error:
         raise _unreadable(path, error) from None
 
 
-def _check_encoding(path: Path, file: IO[bytes], encoding: str | None) -> None:
+def _check_kind(path: Path, block: bytes) -> None:
+    """Check that a file does not begin as one of another kind.
+
+    Raises:
+        InputError: It does.
+    """
+    head = block[:100].lstrip() if _format(path) != ".parquet" else block[:100]
+    for start, kind in _STARTS.items():
+        if head.startswith(start) or head.lower().startswith(start):
+            if kind == "Parquet" and _format(path) == ".parquet":
+                return
+            raise InputError(f"{path}: is {kind}, whatever its name says")
+
+
+def _check_encoding(path: Path, file: IO[bytes], encoding: str | None, block: bytes) -> None:
     """Check the encoding of a text file: of its beginning, or of a table as a whole.
 
     One line of JSON that is not UTF-8 fails its own row; in a table, it tells about the others.
@@ -246,11 +284,10 @@ def _check_encoding(path: Path, file: IO[bytes], encoding: str | None) -> None:
     Raises:
         InputError: It is another one.
     """
-    block = file.read(BLOCK)
-    if found := next((kind for start, kind in _BINARY.items() if block.startswith(start)), None):
-        raise InputError(f"{path}: is {found}, whatever its name says")
-    if encoding is None and (block.startswith(_MARKS) or b"\0" in block[:1000]):
-        raise _wrong_encoding(path, "UTF-16")
+    head = block[:1000]
+    marked = next((kind for mark, kind in _MARKS.items() if head.startswith(mark)), None)
+    if encoding is None and (marked or 4 * head.count(0) > len(head)):
+        raise _wrong_encoding(path, marked or "UTF-16")
     if encoding is None and _format(path) not in TABLES and _is_wholly_other(block):
         raise _wrong_encoding(path, "CP1252")
     decoder = codecs.getincrementaldecoder(encoding or "utf-8")()
@@ -270,7 +307,7 @@ def _check_encoding(path: Path, file: IO[bytes], encoding: str | None) -> None:
 
 
 def _wrong_encoding(path: Path, encoding: str, line: str = "") -> InputError:
-    guess = "UTF-16" if encoding == "UTF-16" else "Latin-1 or Windows-1252"
+    guess = "Latin-1 or Windows-1252" if encoding == "CP1252" else encoding
     return InputError(
         f"{path}{line}: not UTF-8, probably {guess}; read it with --encoding {encoding.lower()} "
         f"(encoding={encoding.lower()!r}), or save it as UTF-8"
@@ -312,6 +349,8 @@ def _parsed(file: TextIO, path: Path, delimiter: str | None) -> Iterator[Read]:
 
 
 def _read_stdin(encoding: str | None) -> Iterator[Read]:
+    if sys.stdin is None:
+        raise InputError("standard input is closed; give a file, or pipe rows into the command")
     name, binary = "standard input", getattr(sys.stdin, "buffer", None)
     if binary is None:  # replaced by a text
         yield from read_json(sys.stdin, name, is_array=False)

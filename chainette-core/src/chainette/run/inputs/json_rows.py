@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import json
+import math
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
 from typing import Any, NoReturn, TextIO, TypeAlias
 
 from chainette.errors import InputError
+from chainette.text import printable
 
 MAX_CHARACTERS = 100_000_000
 """Maximum length of a line; a longer one is not a row and would take too much memory."""
@@ -18,6 +22,27 @@ BRACKETS = ("[", "]")
 Read: TypeAlias = tuple[Any, str, InputError | None]
 """A value as it was read, its file and line, and the reason why it could not be read."""
 _BROKEN = object()
+_RECORD = "\ufeff\x1e"
+"""Marks before a value: of an encoding, and of a record as in RFC 7464."""
+
+
+class _RepeatedKeyError(ValueError):
+    """A key appears twice in one object, so that one of its values would be lost."""
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(pairs)
+    if len(value) < len(pairs):
+        repeated = next(key for key, count in Counter(key for key, _ in pairs).items() if count > 1)
+        raise _RepeatedKeyError(f"the key {printable(repeated)[:80]!r} appears twice")
+    return value
+
+
+_constants = {"Infinity": math.inf, "-Infinity": -math.inf, "NaN": None}
+_decoder = json.JSONDecoder(
+    strict=False, object_pairs_hook=_object, parse_constant=_constants.__getitem__
+)
+"""NaN is no value, as in a table; control characters in texts are read."""
 
 
 def read_json(file: TextIO, name: str, *, is_array: bool) -> Iterator[Read]:
@@ -76,7 +101,7 @@ def _is_array(head: list[str], values: list[Any], is_array: bool) -> bool:
         return False
     first = values[0]
     if first is _BROKEN:
-        text = next(line for line in head if line.strip()).strip().lstrip("\ufeff")
+        text = next(line for line in head if line.strip()).strip().lstrip(_RECORD)
         return text[:1] == "[" or text == "{" or all(value is _BROKEN for value in values)
     if isinstance(first, dict):
         return is_array and len(values) == 1
@@ -87,13 +112,16 @@ def _is_array(head: list[str], values: list[Any], is_array: bool) -> bool:
 
 def _array(lines: Iterable[str], values: list[Any], name: str) -> Iterator[Read]:
     text = "".join(lines).removeprefix("\ufeff")
+    _check_encoding(text, name)
     try:
-        rows = json.loads(text)
+        rows = _decoder.decode(text)
     except json.JSONDecodeError as error:
         if any(isinstance(value, dict) for value in values):  # rows on lines, in brackets
-            yield from _json_lines(text.splitlines(keepends=True), name)
+            yield from _json_lines(io.StringIO(text, newline=""), name)
             return
         _refuse(text, name, error)
+    except _RepeatedKeyError as error:
+        raise InputError(f"{name}: {error}") from None
     except (ValueError, RecursionError) as error:
         raise InputError(f"{name}: not JSON: {error}") from None
     if not isinstance(rows, list):
@@ -114,19 +142,36 @@ def _holds_rows(value: Any) -> bool:
 
 def _refuse(text: str, name: str, error: json.JSONDecodeError) -> NoReturn:
     """Raise one error that says what a file is whose lines are not rows."""
+    start = len(text) - len(text.lstrip())
     try:
-        text.encode()
-    except UnicodeEncodeError:
-        raise InputError(f"{name}: not UTF-8; save it as UTF-8") from None
-    try:
-        json.JSONDecoder().raw_decode(text.lstrip())
+        _, end = _decoder.raw_decode(text, start)
     except ValueError:
         message = f"{name}:{error.lineno}: not JSON: {error.msg} at column {error.colno}"
         raise InputError(message) from None
+    if text[end:].lstrip(_RECORD + " ,\r\n\t")[:1] not in ("{", "["):
+        raise InputError(f"{name}:{error.lineno}: text follows the JSON, at column {error.colno}")
     raise InputError(
-        f"{name}: its rows span several lines; put each on one line "
+        f"{name}: its rows span several lines, or share one; put each on one line "
         "(`jq -c . FILE` does), or all into one array"
     )
+
+
+def _check_encoding(text: str, name: str) -> None:
+    """Refuse a file as a whole that is not UTF-8.
+
+    Raises:
+        InputError: It is not.
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        line = text.count("\n", 0, error.start) + 1
+        raise InputError(f"{name}:{line}: {_NOT_UTF_8}") from None
+
+
+_NOT_UTF_8 = (
+    "not UTF-8; read it with --encoding cp1252 (encoding='cp1252') if it is, or save it as UTF-8"
+)
 
 
 def _json_lines(lines: Iterable[str], name: str) -> Iterator[Read]:
@@ -142,7 +187,9 @@ def _json_lines(lines: Iterable[str], name: str) -> Iterator[Read]:
             line.encode()
             yield _value(line), place, None
         except UnicodeEncodeError:
-            yield None, place, InputError(f"{place}: not UTF-8")
+            yield None, place, InputError(f"{place}: {_NOT_UTF_8}")
+        except _RepeatedKeyError as error:
+            yield None, place, InputError(f"{place}: {error}")
         except json.JSONDecodeError as error:
             message = f"{place}: not JSON: {error.msg} at column {error.colno}"
             yield None, place, InputError(message)
@@ -157,13 +204,13 @@ def _value(line: str) -> Any:
         ValueError: The line is not JSON.
     """
     try:
-        return json.loads(line)
+        return _decoder.decode(line)
     except json.JSONDecodeError as error:
-        text = line.strip().lstrip("\ufeff").removesuffix(",")
-        if text == line.strip():
+        text = line.strip().lstrip(_RECORD).removesuffix(",")
+        if text == line.rstrip("\r\n"):
             raise
         try:
-            return json.loads(text)
+            return _decoder.decode(text)
         except ValueError:
             raise error from None
 

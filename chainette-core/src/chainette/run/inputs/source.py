@@ -166,6 +166,11 @@ class InputSource:
             return self._limit if total is None else min(total, self._limit)
         return total
 
+    @property
+    def paths(self) -> list[Path]:
+        """The files that the rows come from."""
+        return self._inputs.paths if isinstance(self._inputs, Files) else []
+
     def identity(self) -> dict[str, str | None]:
         """The path and the digest of the inputs, as far as they have them."""
         inputs = self._inputs
