@@ -7,7 +7,7 @@ import logging
 from collections.abc import Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote, urlsplit, urlunsplit
+from urllib.parse import unquote, urljoin, urlsplit, urlunsplit
 
 from typing_extensions import TypedDict
 
@@ -17,7 +17,13 @@ from chainette.engine.client.per_loop import PerLoop
 from chainette.engine.client.retry import retry_after
 from chainette.engine.config import public_url
 from chainette.engine.http.bodies import DECODED, limit_body
-from chainette.engine.http.refusals import excerpt, read_refusal, refusal_error, reported_error
+from chainette.engine.http.refusals import (
+    ENDPOINT_HINT,
+    excerpt,
+    read_refusal,
+    refusal_error,
+    reported_error,
+)
 from chainette.engine.http.transport import (
     LOOPBACK,
     HTTPResponse,
@@ -35,7 +41,7 @@ from chainette.errors import (
     ServerError,
 )
 from chainette.json_bytes import decode, encode, without_lone_surrogates
-from chainette.text import names_keywords
+from chainette.text import names_keywords, printable
 
 if TYPE_CHECKING:
     import httpx
@@ -250,6 +256,8 @@ class BaseHTTPClient(BaseClient[ConfigT]):
         is_cut = body.lstrip()[:1] in (b"{", b"[")
         # A server that has never sent anything else does not have this API.
         error.transient = is_cut or (self.limits.answered_at is not None and encoding in DECODED)
+        if not error.transient and encoding in DECODED:
+            error.args = (f"{message}; check the engine's {ENDPOINT_HINT}",)
         return error
 
     def error_in(self, answer: Any) -> EngineError | None:
@@ -304,7 +312,7 @@ class BaseHTTPClient(BaseClient[ConfigT]):
             `retry_after` seconds; `x-should-retry` is obeyed.
         """
         if 300 <= status < 400:
-            return RequestError(f"{url} redirects ({status}), which is refused", status=status)
+            return RequestError(_redirected(url, status, headers), status=status)
         # Scrubbed before it is shortened: half a secret would not be found.
         refusal = read_refusal(self.scrub(body.decode(errors="replace")))
         said = f"{url} answered {status}: {refusal.message}"
@@ -318,6 +326,12 @@ def _with_url(error: EngineError, url: str) -> EngineError:
     hint = "; is the server running, and is the endpoint right?" if error.unusable else ""
     error.args = (f"{public_url(url)}: {error}{hint}",)
     return error
+
+
+def _redirected(url: str, status: int, headers: Mapping[str, str]) -> str:
+    message = f"{url} redirects ({status}), which is refused"
+    place = public_url(urljoin(url, headers.get("location", "")))
+    return message if place == url else f"{message}: let the endpoint lead to {printable(place)}"
 
 
 def split_endpoint(endpoint: str, pasted_paths: tuple[str, ...] = ()) -> tuple[str, str]:

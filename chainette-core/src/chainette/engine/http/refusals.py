@@ -49,6 +49,8 @@ _QUOTA_WORDS = re.compile(
 )
 _LATER = re.compile(r"(?:retry|try again) in (\d[\d.]*) ?(ms|s\b|sec)", re.IGNORECASE)
 """Gemini writes the words about billing for limits per minute too, and then says when to return."""
+ENDPOINT_HINT = "endpoint (most end in /v1; `chainette engines check` tries others)"
+"""The advice where a server does not have the API."""
 LONGEST_QUOTE = 600
 """A longer message may quote the prompt, whose words say nothing about the account."""
 _FILTER_CODES = frozenset(
@@ -77,6 +79,9 @@ _KEY_WORDS = re.compile(
 _MODEL_CODES = frozenset(("model_not_found", "invalid_model"))
 """Codes of a model that the server does not have, with status 400 at Mistral and 422 at Scaleway
 (Scaleway docs, "Understanding common errors with Generative APIs")."""
+_PATH_WORDS = re.compile(r"^unexpected endpoint or method", re.IGNORECASE)
+"""The words of LM Studio, which answers 200 at paths that it does not have
+(https://github.com/lmstudio-ai/lmstudio-bug-tracker/issues/618)."""
 _FAILED_JSON = frozenset(("json_validate_failed",))
 """Codes of an answer that the server itself found not to be the JSON that was asked for (Groq
 docs, "Structured Outputs", error handling)."""
@@ -211,7 +216,8 @@ def reported_error(answer: Any) -> int | None:
     is_error = isinstance(answer, dict) and (answer.get("error") or answer.get("object") == "error")
     if not is_error:
         return None
-    return read_refusal(json.dumps(answer)).status or 502
+    refusal = read_refusal(json.dumps(answer))
+    return 404 if _PATH_WORDS.match(refusal.message) else refusal.status or 502
 
 
 def refusal_error(
@@ -254,8 +260,7 @@ def _final_error(status: int, refusal: Refusal, said: str) -> EngineError | None
         error.is_about_key = status != 403 or not refusal.is_page
         return error
     if status == 404 or (status in (400, 422) and refusal.codes & _MODEL_CODES):
-        hint = "check the engine's model and endpoint (most endpoints end in /v1)"
-        return NotFoundError(f"{said}; {hint}")
+        return NotFoundError(f"{said}; check the engine's model and {ENDPOINT_HINT}")
     return None
 
 
@@ -265,6 +270,8 @@ def _passing_error(status: int, said: str) -> EngineError:
     if status >= 500 or status == 408:
         return ServerError(said)
     error = RequestError(said)
+    if status == 405:
+        error.args = (f"{said}; check the engine's {ENDPOINT_HINT}",)
     error.transient = status in (409, 425)
     return error
 
