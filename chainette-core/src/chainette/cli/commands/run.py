@@ -62,7 +62,7 @@ def run(
     _check(options)
     provide_engines(engines, chain.engine_names, as_json=json_logs)
     if dry_run:
-        names = ("limit", "sample", "columns", "encoding", "delimiter")
+        names = ("limit", "sample", "columns", "encoding", "delimiter", "max_prompt_chars")
         _show_prompts(chain, source, {it: options[it] for it in names if it in options})
     options.setdefault("output_dir", _new_folder(chain.name))
     if options.get("resume") and not json_logs:
