@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -66,6 +67,8 @@ class Fields:
         if wanted:
             hint = did_you_mean(wanted[0], known)
             take = f"; columns={{{wanted[0]!r}: …}} takes one under another name"
+            if len(known) == 1 and (delimiter := _delimiter(known[0], wanted)):
+                hint, take = "", f"; if {delimiter!r} is the delimiter, say delimiter={delimiter!r}"
             raise InputError(
                 f"{source}: no column {wanted[0]!r}{hint}; the columns are: "
                 f"{', '.join(known)}{'' if columns else take}"
@@ -148,6 +151,13 @@ class Fields:
         if not optional or not any(value.get(key, 0) is None for key in optional):
             return value
         return {key: it for key, it in value.items() if it is not None or key not in optional}
+
+
+def _delimiter(header: str, wanted: Sequence[str]) -> str | None:
+    """The character between the fields that are wanted, where the only column has their names."""
+    words = "|".join(map(re.escape, wanted))
+    found = re.search(rf"(?:^|\W)(?:{words})\s*([^\w\s])|([^\w\s])\s*(?:{words})(?:\W|$)", header)
+    return found and (found[1] or found[2])
 
 
 def explained(error: ValidationError, limit: int = 3) -> str:
