@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Mapping, Sequence
+from inspect import isroutine
+from io import IOBase
+from numbers import Number
+from types import ModuleType
 from typing import Any
 
 from pydantic import BaseModel, RootModel, TypeAdapter, ValidationError
+from typing_extensions import is_typeddict
 
 from chainette.errors import InputError
+from chainette.pipeline.nodes.naming import type_name
 from chainette.run.inputs.files import InputRow
 from chainette.text import did_you_mean
 from chainette.validation import is_valid_already, problems
@@ -31,6 +38,8 @@ class Fields:
         self._model: type[BaseModel] | None = (
             model if is_model and not issubclass(model, RootModel) else None
         )
+        self._type = model
+        self._fields: list[str] = _field_names(model)
         fields = self._model.model_fields if self._model else {}
         self._optional: set[str] = {
             name
@@ -52,13 +61,15 @@ class Fields:
             InputError: A field that is required is in none of them, or they are not rows.
         """
         rows = [row for row in rows if row.error is None]
-        if self._model is None or not rows:
+        if not self._fields or not rows:
             return
         if not any(isinstance(row.value, Mapping) and row.value for row in rows):
             self._check_kind(rows)
             return
+        if self._model is None:
+            return
         values = [row.value for row in rows if isinstance(row.value, Mapping) and row.value]
-        if len(values) < len([row for row in rows if row.value != {}]):
+        if len(values) < len([row for row in rows if not _is_empty(row.value)]):
             return
         known = [str(key) for key in dict.fromkeys(key for value in values for key in value)]
         wanted = [name for name in columns.values() if name not in known]
@@ -83,7 +94,7 @@ class Fields:
         """
         if self._model is None:
             return True
-        if row.error is not None or row.value == {}:
+        if row.error is not None or _is_empty(row.value):
             return False
         try:
             self.check([row], "", columns)
@@ -94,26 +105,33 @@ class Fields:
     def _check_kind(self, rows: Sequence[InputRow]) -> None:
         """Refuse rows that are neither dicts nor what the model takes in their place."""
         for row in rows:
-            if is_valid_already(row.value, self._model):
+            if is_valid_already(row.value, self._type):
                 return
             try:
                 self._adapter.validate_python(row.value)
             except ValidationError as error:
-                if row.value == {} or error.errors(include_url=False)[0]["loc"]:
+                if _is_empty(row.value) or error.errors(include_url=False)[0]["loc"]:
                     return
             except Exception:  # a validator of the user's; the rows will show it
                 return
             else:
                 return
-        assert self._model is not None
-        kind = type(rows[0].value).__name__
-        field = next(iter(self._model.model_fields), "field")
-        is_plain = isinstance(rows[0].value, str | bytes | int | float)
-        hint = f", for example [{{{field!r}: value}} for value in …]" if is_plain else ""
+        first, name = rows[0].value, type_name(self._type)
         raise InputError(
-            f"{rows[0].place}: expected rows, not {kind}: give dicts or instances of "
-            f"{self._model.__name__}{hint}"
+            f"{rows[0].place}: expected rows, not {kind_of(first)}: give dicts or instances of "
+            f"{name}{self._example(first)}"
         )
+
+    def _example(self, value: Any) -> str:
+        """The way to make a row of a value; empty where it is not known."""
+        field = self._fields[0]
+        if isinstance(value, str | bytes | Number):
+            return f", for example [{{{field!r}: value}} for value in …]"
+        if hasattr(value, "_asdict"):
+            return ", for example [row._asdict() for row in …]"
+        if isinstance(value, list | tuple):
+            return f", for example [dict(zip([{field!r}, …], row)) for row in …]"
+        return ""
 
     def _missing(self, values: Sequence[Any]) -> list[str]:
         """The fields that are required and in none of the rows."""
@@ -151,6 +169,34 @@ class Fields:
         if not optional or not any(value.get(key, 0) is None for key in optional):
             return value
         return {key: it for key, it in value.items() if it is not None or key not in optional}
+
+
+def _field_names(model: Any) -> list[str]:
+    """The fields of a model, dataclass or TypedDict; empty for other types."""
+    if not isinstance(model, type) or issubclass(model, RootModel):
+        return []
+    if issubclass(model, BaseModel):
+        return list(model.model_fields)
+    if dataclasses.is_dataclass(model):
+        return [field.name for field in dataclasses.fields(model)]
+    return list(model.__annotations__) if is_typeddict(model) else []
+
+
+def _is_empty(value: Any) -> bool:
+    return isinstance(value, Mapping) and not value
+
+
+def kind_of(value: Any) -> str:
+    """The kind of something that is not a row, for messages."""
+    if value is None or value is ...:
+        return str(value)
+    if isinstance(value, type):
+        return f"the class {value.__name__}"
+    if isinstance(value, ModuleType):
+        return f"the module {value.__name__}"
+    if isinstance(value, IOBase):
+        return "an open file"
+    return "a function" if isroutine(value) else type(value).__name__
 
 
 def _delimiter(header: str, wanted: Sequence[str]) -> str | None:
