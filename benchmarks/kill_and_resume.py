@@ -10,6 +10,7 @@ import random
 import subprocess
 import sys
 import tempfile
+import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -86,18 +87,18 @@ class Campaign:
         files = ["-i", "rows.jsonl", "-e", "engines.yml", "--resume", "-o"]
         self.command = [program, "run", "chain.py", *files]
 
-    def run(self, out: str, patience: float | None) -> bool:
-        """Run or resume; return False if the run was killed."""
-        devnull = subprocess.DEVNULL
+    def run(self, out: str, requests: int | None) -> bool:
+        """Run or resume; return False if the run was killed after so many requests."""
+        devnull, before = subprocess.DEVNULL, len(self.server.requests)
         process = subprocess.Popen(
             [*self.command, out], cwd=self.folder, stdout=devnull, stderr=devnull
         )
-        try:
-            process.wait(patience)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-            return False
+        while process.poll() is None:
+            time.sleep(0.002)
+            if requests is not None and len(self.server.requests) - before >= requests:
+                process.kill()
+                process.wait()
+                return False
         assert process.returncode == 1, f"exit code {process.returncode}"
         return True
 
@@ -132,7 +133,7 @@ def main() -> None:
         while kills < KILLS:
             server.set_answers(answer)
             out, before = f"out-{campaigns}", kills
-            while not campaign.run(out, rng.uniform(0.8, 2.2)):
+            while not campaign.run(out, rng.randrange(1, 300)):
                 kills += 1
             campaigns += 1
             assert campaign.tables(out) == clean, "the results differ"

@@ -65,7 +65,7 @@ def test_an_unknown_engine_names_the_closest_and_all_there_are(scripted: Make) -
 
 def test_all_mistakes_of_an_engine_are_named_at_once(scripted: Make) -> None:
     with pytest.raises(ConfigError) as caught:
-        register_engine("a", backend="scripted", modle="m", timeout=0, endpoint="localhost:80")
+        register_engine("a", backend="scripted", modle="m", timeout=0, endpoint="model-server:80")
     message = str(caught.value)
     assert "unknown key 'modle' (did you mean 'model'?)" in message
     assert "timeout" in message
@@ -344,7 +344,7 @@ def test_secrets_are_in_no_json_of_a_config() -> None:
         }
     )
     assert SENTINEL not in config.model_dump_json() + str(config.model_dump(mode="json"))
-    assert config.public()["endpoint"] == "https://host:8000/v1/"
+    assert config.public()["endpoint"] == "https://host:8000/v1"
     assert config.public()["headers"] == ["X-Key"]
 
 

@@ -11,7 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 from chainette import Chain, Step, apply, load_engines, register_engine
 from chainette.errors import ChainError, ConfigError, InputError
-from chainette.run.inputs import files, json_rows
+from chainette.run.inputs import files
+from chainette.run.inputs.formats import json_rows
 from chainette.testing import fake_engine
 from chainette.yaml_source import MAX_BYTES
 from pydantic import BaseModel

@@ -356,7 +356,8 @@ def test_the_names_for_plugin_authors_are_these() -> None:
         "EngineConnectionError", "EngineError", "EngineStartError", "EngineTimeoutError",
         "EngineUnreachableError", "LLMOutput", "Message", "NotFoundError", "OpenAIChatClient",
         "OutputSchema", "PerLoop", "QuotaError", "RateLimitError", "Request", "RequestError",
-        "SamplingParams", "ServerError", "ServerProcess", "Usage", "announce", "free_port",
+        "SamplingParams", "ServerError", "ServerProcess", "Usage", "announce",
+        "endpoint_from_env", "free_port",
         "hookimpl", "model_names", "register_backend", "server_process", "unreadable",
         "with_instruction",
     ]  # fmt: skip

@@ -382,6 +382,7 @@ MISTAKES = {
     "in a fence": FENCE.format('{"name": "Oslo", "inhabitants": 700000,}'),
     "one more object": f'{{"City": {TEXT}}}',
     "one more object in prose": f'It is {{"answer": {TEXT}}}.',
+    "one more object of another name": f'{{"capital_of_norway": {TEXT}}}',
     "a list of one": f"[{TEXT}]",
     "encoded twice": json.dumps(TEXT),
     "all at once": json.dumps({"city": json.dumps([json.loads(TEXT)])}),
@@ -399,7 +400,8 @@ def test_a_usual_mistake_is_read_in_the_one_way_that_it_can_be_meant(
 
 NOT_MISTAKES = {
     "two in a list": f"[{TEXT}, {BERGEN}]",
-    "another name": f'{{"capital_of_norway": {TEXT}}}',
+    "the name of something else": f'{{"example": {TEXT}}}',
+    "beside something else": f'{{"capital": {TEXT}, "sure": true}}',
     "cut": '{"name": "Oslo", "inhabitants": 7',
     "a quote in quotes": "{'name': 'L'Oslo', 'inhabitants': 7}",
     "no comma": '{"name": "Oslo" "inhabitants": 7}',
@@ -428,6 +430,12 @@ def test_texts_keep_their_characters_where_mistakes_are_corrected(
     assert ask(make_engine(), Note).outputs[0].parsed == Note(
         text='say "hi", // it\'s\n[1,]', is_open=True
     )
+
+
+def test_a_part_of_an_answer_is_not_the_answer(server: Any, make_engine: Any) -> None:
+    text = '{"more": {"text": "inner"}}'
+    server.set_answers([text, text])
+    assert isinstance(ask(make_engine(), Note).error, StructuredOutputError)
 
 
 def test_the_outer_value_counts_where_an_inner_one_would_fit(server: Any, make_engine: Any) -> None:

@@ -107,8 +107,8 @@ async def later() -> list[dict[str, str]]:
         (pd.DataFrame({"text": ["a"]}).iloc[0], r"not one column \(Series\): give a data frame"),
         (range(3), r"not int: .* for example \[\{'text': value\} for value in …\]"),
         ({"a", "b"}, r"not str: .* for example \[\{'text': value\} for value in …\]"),
-        ([("a", 1)], r"not tuple: .*, for example \[dict\(zip\(\['text', …\], row\)\)"),
-        ([Pair("a", 1)], r"not Pair: .*, for example \[row._asdict\(\) for row in …\]"),
+        ([("a", 1)], r"not tuple: .*, for example \[dict\(zip\(names, value\)\)"),
+        ([Pair("a", 1)], r"not Pair: .*, for example \[value._asdict\(\) for value in …\]"),
         ([None], "not None: give dicts or instances of Review"),
         ([texts], "not a function: give dicts or instances of Review"),
         ([Review], "not the class Review: give dicts or instances of Review"),
@@ -674,7 +674,11 @@ def test_every_public_class_is_in_the_table() -> None:
     assert made == GIVEN.keys()
 
 
-@pytest.mark.parametrize("name", GIVEN)
+QUICK = {"Completion", "LLMOutput", "Request", "Usage"}
+"""Classes that are made for every row, for which looking at keywords would take too long."""
+
+
+@pytest.mark.parametrize("name", sorted(GIVEN.keys() - QUICK))
 def test_a_wrong_keyword_of_a_public_class_is_answered_with_the_nearest_right_one(
     name: str,
 ) -> None:

@@ -50,7 +50,7 @@ from same import same
 
 EXAMPLES = int(os.environ.get("READ_BACK_EXAMPLES", "20"))
 """Values of each type; more for a thorough search."""
-TOGETHER = 20
+TOGETHER = min(EXAMPLES, 50)
 """Values of one run."""
 
 every_model = pytest.mark.parametrize("name", HARD)

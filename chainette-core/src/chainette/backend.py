@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from chainette.engine.client.per_loop import PerLoop
     from chainette.engine.client.request import Request, with_instruction
     from chainette.engine.config import EngineConfig
+    from chainette.engine.endpoint import endpoint_from_env
     from chainette.engine.http.client import BaseHTTPClient
     from chainette.engine.http.openai_chat import OpenAIChatClient, model_names, unreadable
     from chainette.engine.http.transport import NO_PROXY
@@ -73,6 +74,7 @@ __all__ = [
     "ServerProcess",
     "Usage",
     "announce",
+    "endpoint_from_env",
     "free_port",
     "hookimpl",
     "model_names",
@@ -114,6 +116,7 @@ _HOMES = {
     "ServerProcess": "engine.server.process",
     "Usage": "usage",
     "announce": "engine.server.progress",
+    "endpoint_from_env": "engine.endpoint",
     "free_port": "engine.server.process",
     "hookimpl": "plugins.hookspecs",
     "model_names": "engine.http.openai_chat",

@@ -137,6 +137,8 @@ class EngineError(ChainetteError):
     """True if every further request will certainly fail in the same way."""
     transient: bool = False
     """True if the same request may succeed later."""
+    is_loading: bool = False
+    """True if the server has to load the model first, which takes longer than other failures."""
 
     def __init__(
         self,

@@ -11,7 +11,6 @@ from pydantic.dataclasses import dataclass as validated_dataclass
 from typing_extensions import TypedDict, TypeVar
 
 from chainette.errors import EngineError
-from chainette.text import names_keywords
 from chainette.usage import Usage
 from chainette.validation import OneMessage, one_message
 
@@ -102,7 +101,6 @@ class SamplingParams(BaseModel, metaclass=OneMessage):
         return [value] if isinstance(value, str) else value
 
 
-@names_keywords
 @dataclass(slots=True)
 class Completion(Generic[Parsed]):
     """One completion of a prompt.
@@ -125,7 +123,6 @@ class Completion(Generic[Parsed]):
     json_text: str | None = field(default=None, repr=False)
 
 
-@names_keywords
 @dataclass(slots=True)
 class LLMOutput(Generic[Parsed]):
     """The output of an engine for one prompt.

@@ -5,13 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from decimal import Decimal
 
-from chainette.text import names_keywords
-
 FREE = Decimal(0)
 """The cost of what costs nothing, in US dollars."""
 
 
-@names_keywords
 @dataclass(frozen=True, slots=True)
 class Usage:
     """Tokens that one or more requests took.

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from typing import Literal
 from urllib.parse import urlsplit
 
-from chainette.backend import EngineConfig
+from chainette.backend import EngineConfig, endpoint_from_env
 from pydantic import Field
 
 OPENAI = "https://api.openai.com/v1"
@@ -33,7 +32,7 @@ class OpenAIConfig(EngineConfig):
     @property
     def base_url(self) -> str:
         """The endpoint: configured, from `OPENAI_BASE_URL`, or OpenAI's own."""
-        return self.endpoint or os.environ.get("OPENAI_BASE_URL", "").rstrip("/") or OPENAI
+        return self.endpoint or endpoint_from_env("OPENAI_BASE_URL") or OPENAI
 
     @property
     def is_openai(self) -> bool:

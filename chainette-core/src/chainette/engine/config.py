@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 from collections.abc import Callable, Iterable
 from decimal import Decimal
 from typing import Any, ClassVar, Literal
@@ -19,6 +20,7 @@ from pydantic import (
     field_validator,
 )
 
+from chainette.engine.endpoint import clean_endpoint
 from chainette.engine.generation import Generation
 from chainette.engine.pricing.tariff import Rates, Tariff
 from chainette.errors import MissingAPIKeyError
@@ -136,16 +138,7 @@ class EngineConfig(BaseModel, metaclass=OneMessage):
     @field_validator("endpoint")
     @classmethod
     def _http_url(cls, value: str | None) -> str | None:
-        if value is None:
-            return None
-        try:
-            parts = urlsplit(value)
-            usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
-        except ValueError:  # brackets that do not match, or a port that is not a number
-            usable = False
-        if not usable:
-            raise ValueError("an endpoint is a URL with a host, such as http://localhost:8000/v1")
-        return value.rstrip("/")
+        return None if value is None else clean_endpoint(value)
 
     @field_validator("headers")
     @classmethod
@@ -192,17 +185,30 @@ class EngineConfig(BaseModel, metaclass=OneMessage):
             MissingAPIKeyError: `api_key_env` names a variable that is not set.
         """
         if self.api_key is not None:
-            return SecretStr(self.api_key.get_secret_value().strip())
+            return self._clean_key(self.api_key.get_secret_value(), "api_key")
         for variable in [self.api_key_env] if self.api_key_env else default_envs:
-            # A key that was read from a file ends with a line break, which a header cannot hold.
-            if key := os.environ.get(variable, "").strip():
-                return SecretStr(key)
+            if os.environ.get(variable, "").strip():
+                return self._clean_key(os.environ[variable], f"the environment variable {variable}")
         if self.api_key_env:
             raise MissingAPIKeyError(
                 f"engine {self.name!r}: no API key: "
                 f"the environment variable {self.api_key_env} is not set"
             )
         return None
+
+    def _clean_key(self, text: str, source: str) -> SecretStr:
+        """A key without what is copied with it: quotes, the word before it, a line break.
+
+        A key that was read from a file ends with a line break, which a header cannot hold.
+        """
+        key = re.sub(
+            r"^(bearer|authorization:)\s+", "", text.strip(" \t\r\n\"'"), flags=re.IGNORECASE
+        )
+        if re.search(r"\s|^\$\{|^\$[A-Z_]+$|^<.*>$", key):
+            raise MissingAPIKeyError(
+                f"engine {self.name!r}: no API key: {source} holds white space or a placeholder"
+            )
+        return SecretStr(key)
 
     def __repr_args__(self) -> Iterable[tuple[str | None, Any]]:
         """Fields for the repr; URLs are shown without their secrets."""

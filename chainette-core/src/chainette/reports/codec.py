@@ -37,6 +37,11 @@ class OutputCodec:
     def _plain_check(self) -> Check | None:
         return plain_check(self._adapter)
 
+    @cached_property
+    def is_certain(self) -> bool:
+        """Whether `load` makes an equal value of the JSON value of every output."""
+        return self._is_validated and self._plain_check is not None
+
     def _is_plain(self, value: Any, *, is_validated: bool) -> bool:
         """Whether `load` makes an equal value of an output's JSON value, as far as types tell."""
         check = self._plain_check
@@ -57,7 +62,7 @@ class OutputCodec:
         if isinstance(value, Many):
             return [self.dump(item) for item in value]
         try:
-            if self._is_plain(value, is_validated=self._is_validated):
+            if self.is_certain or self._is_plain(value, is_validated=False):
                 return self._adapter.dump_python(value, mode="json", by_alias=False)
             return self._adapter.dump_python(
                 value,
@@ -132,8 +137,10 @@ class OutputCodec:
         Raises:
             SnapshotError: The value holds an object that is not data.
         """
-        snapshot = self.snapshot(value, is_validated=is_validated)
         fields = {"output": self.dump(value)}
+        if self.is_certain and is_validated is not False:
+            return fields
+        snapshot = self.snapshot(value, is_validated=is_validated)
         return fields if snapshot is None else fields | {"snapshot": snapshot}
 
     def read(self, fields: Mapping[str, Any]) -> Any:

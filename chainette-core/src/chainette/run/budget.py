@@ -46,13 +46,13 @@ class Budget:
     def __call__(self, event: Event) -> None:
         """Count a row that is finished, and look at the cost after every step."""
         reason = None
-        if isinstance(event, RunStarted):
-            self._first.total = event.total
-        elif isinstance(event, RowFinished):
+        if isinstance(event, RowFinished):
             self._rows += 1
             self._failed += not event.ok
             hopeless = self._first.count(event) if self._first.are_alike else None
             reason = hopeless or self._too_many_errors()
+        elif isinstance(event, RunStarted):
+            self._first.total = event.total
         elif self._max_cost is not None and isinstance(event, NodeFinished | NodeFailed):
             reason = self._too_expensive(self._max_cost)
         if reason is not None and not self._control.is_draining:

@@ -21,6 +21,7 @@ from typing import (
     ParamSpec,
     TypeVar,
     get_args,
+    get_origin,
     get_type_hints,
 )
 
@@ -184,12 +185,36 @@ def _checked(option: Option, value: Any) -> Any:
 
     try:
         checked = _adapter(option.name).validate_python(value)
-    except ValidationError as error:
-        messages = dict.fromkeys(it["msg"] for it in error.errors(include_url=False))
-        shown = f"{option.name}={value!r}"
-        raise ConfigError(f"{shown[:100]}: {'; '.join(messages)}") from None
+    except ValidationError:
+        raise _wrong(option, value) from None
+    if isinstance(value, bool) and option.help.minimum is not None:
+        raise _wrong(option, value)
     is_home = option.is_path and str(checked).startswith(("~/", "~\\"))
     return Path(checked).expanduser() if is_home else checked
+
+
+def _wrong(option: Option, value: Any) -> ConfigError:
+    """The exception for a value of another type, or one that is too small."""
+    kinds = get_args(option.type) or (option.type,)
+    if get_origin(option.type) is Literal:
+        expected = " or ".join(map(repr, kinds))
+    elif option.name == "columns":
+        expected = "a dict of columns by field, such as {'text': 'body'}"
+    elif option.help.minimum is not None:
+        smallest = _smallest(option)
+        bound = f"of at least {smallest:g}" if smallest else "that is not negative"
+        expected = f"a {'' if float in kinds else 'whole '}number {bound}"
+    else:
+        expected = " or ".join(_NAMES.get(kind, kind.__name__) for kind in kinds)
+    return ConfigError(f"{option.name}={value!r}"[:100] + f": expected {expected}")
+
+
+def _smallest(option: Option) -> float:
+    # `limit=0` is a way to have no rows; nothing else of an option without a default is smaller.
+    return 0 if option.default is None else option.help.minimum or 0
+
+
+_NAMES: dict[Any, str] = {bool: "True or False", str: "a text", Path: "a path", type(None): "None"}
 
 
 @cache
@@ -197,10 +222,9 @@ def _adapter(name: str) -> Any:
     from pydantic import Field, TypeAdapter
 
     option = next(it for it in options_of() if it.name == name)
-    # `limit=0` is a way to have no rows; nothing else of an option without a default is smaller.
-    smallest = 0 if option.default is None else option.help.minimum
     is_number = option.help.minimum is not None
-    kind: Any = Annotated[option.type, Field(ge=smallest)] if is_number else option.type
+    field = Field(ge=_smallest(option), allow_inf_nan=False)
+    kind: Any = Annotated[option.type, field] if is_number else option.type
     return TypeAdapter(kind)
 
 

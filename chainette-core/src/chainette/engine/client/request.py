@@ -6,11 +6,9 @@ from collections.abc import Set
 from dataclasses import dataclass
 
 from chainette.engine.structured.schema import OutputSchema
-from chainette.text import names_keywords
 from chainette.types import Message, SamplingParams
 
 
-@names_keywords
 @dataclass(frozen=True, slots=True)
 class Request:
     """One request, as a backend receives it.

@@ -141,12 +141,13 @@ class Retry:
     def _is_patient(self, error: EngineError) -> bool:
         """Whether the failure is the engine's own, not the request's.
 
-        The engine asks for fewer requests, or it was there before and is gone.
+        The engine asks for fewer requests or loads its model, or it was there before and is gone.
         """
         is_unanswered = self._limits.failures > self._max_retries + 1  # in a row
         is_gone = isinstance(error, EngineUnreachableError) or is_unanswered
         was_there = self._limits.answered_at is not None
-        return isinstance(error, RateLimitError) or (is_gone and was_there)
+        is_asked_for = isinstance(error, RateLimitError) or error.is_loading
+        return is_asked_for or (is_gone and was_there)
 
     def _has_time(self, failures: _Failures) -> bool:
         return monotonic() - failures.since < self._patience
@@ -186,7 +187,7 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
         return _until(date)
     resets: dict[bool, list[float]] = {True: [], False: []}
     for kind in ("requests", "tokens"):
-        seconds = _duration(headers.get(f"x-ratelimit-reset-{kind}"))
+        seconds = duration(headers.get(f"x-ratelimit-reset-{kind}"))
         if seconds is not None:
             resets[headers.get(f"x-ratelimit-remaining-{kind}") == "0"].append(seconds)
     return max(resets[True] or resets[False], default=None)
@@ -209,12 +210,20 @@ def _until(date: str) -> float | None:
     return max(0.0, (then - datetime.now(timezone.utc)).total_seconds())
 
 
-def _duration(value: str | None) -> float | None:
-    """Seconds from `6m0s`, `250ms`, a number, or a time of the Unix clock."""
+def duration(value: str | None) -> float | None:
+    """Seconds from `6m0s`, `250ms`, a number, or a time of the Unix clock.
+
+    Args:
+        value: The text, or `None`.
+
+    Returns:
+        The seconds, or `None` where it is something else.
+    """
     if value is None:
         return None
     number = _number(value, 1.0)
     if number is not None:
+        number = number / 1000 if number > 1e11 else number  # OpenRouter's has milliseconds
         return max(0.0, number - time()) if number > 1e9 else number
     parts = _DURATION.findall(value)
     if not parts or "".join(amount + unit for amount, unit in parts) != value:

@@ -83,7 +83,8 @@ class Body:
         self._is_success = 200 <= status < 300
         self._is_begun = False
         self._decoder: Any = None
-        self._raw = self._whole = sum(len(name) + len(it) + 4 for name, it in headers.items())
+        texts = [*headers.keys(), *headers.values()]
+        self._raw = self._whole = len("".join(texts)) + 2 * len(texts)
         self._count(0, 0)
 
     def decoded(self, raw: bytes) -> Iterator[bytes]:
@@ -96,10 +97,12 @@ class Body:
             ServerError: The body is too long, or its encoding was not asked for.
         """
         is_first, self._is_begun = not self._is_begun, True
-        self._count(len(raw), 0)
         if self._encoding in ("", "identity"):
-            pieces = iter([raw])
-        elif self._encoding in DECODED:
+            self._count(len(raw), len(raw))
+            yield raw
+            return
+        self._count(len(raw), 0)
+        if self._encoding in DECODED:
             pieces = self._decompressed(raw, is_first)
         else:
             if is_first and self._is_success and raw.lstrip()[:1] not in (b"{", b"["):
@@ -116,7 +119,7 @@ class Body:
     def _count(self, raw: int, whole: int) -> None:
         self._raw += raw
         self._whole += whole
-        if max(self._raw, self._whole) > self._limit:
+        if self._raw > self._limit or self._whole > self._limit:
             raise too_long(self._limit)
 
     def _decompressed(self, raw: bytes, is_first: bool) -> Iterator[bytes]:

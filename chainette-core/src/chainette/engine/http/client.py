@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import logging
+import re
 from collections.abc import Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -17,13 +19,8 @@ from chainette.engine.client.per_loop import PerLoop
 from chainette.engine.client.retry import retry_after
 from chainette.engine.config import public_url
 from chainette.engine.http.bodies import DECODED, limit_body
-from chainette.engine.http.refusals import (
-    ENDPOINT_HINT,
-    excerpt,
-    read_refusal,
-    refusal_error,
-    reported_error,
-)
+from chainette.engine.http.event_stream import is_event_stream, read_event_stream
+from chainette.engine.http.refusals import excerpt, read_refusal, refusal_error, reported_error
 from chainette.engine.http.transport import (
     LOOPBACK,
     HTTPResponse,
@@ -41,12 +38,13 @@ from chainette.errors import (
     ServerError,
 )
 from chainette.json_bytes import decode, encode, without_lone_surrogates
-from chainette.text import names_keywords, printable
+from chainette.text import names_keywords
 
 if TYPE_CHECKING:
     import httpx
 
 _logger = logging.getLogger(__name__)
+_CHARSET = re.compile(r"charset=[\"']?([\w.-]+)", re.IGNORECASE)
 
 
 class _TransportLimits(TypedDict):
@@ -237,9 +235,14 @@ class BaseHTTPClient(BaseClient[ConfigT]):
         limit_body(response, self.config.max_response_bytes)
 
     def _mended(self, response: HTTPResponse, url: str) -> Any:
-        """The JSON of a body that is not quite JSON: with half a surrogate pair, or bad UTF-8."""
-        text = response.body.decode("utf-8-sig", errors="replace")
+        """The JSON of a body that is not quite JSON.
+
+        It has half a surrogate pair, bad UTF-8 or another encoding, or is a stream of events.
+        """
+        text = _decoded(response)
         try:
+            if is_event_stream(text) and (answer := read_event_stream(text)) is not None:
+                return answer
             return decode(without_lone_surrogates(text))
         except ValueError:
             raise self._not_json(response, url) from None
@@ -252,12 +255,16 @@ class BaseHTTPClient(BaseClient[ConfigT]):
         if encoding not in DECODED:
             shown = f"it has the Content-Encoding {encoding}, for which nothing asked"
         message = f"{url} answered {response.status} with a body that is not JSON: {shown}"
-        error = ServerError(message)
-        is_cut = body.lstrip()[:1] in (b"{", b"[")
+        start = body.lstrip()[:1]
+        is_cut = start in (b"", b"{", b"[") or is_event_stream(body[:100].decode(errors="replace"))
         # A server that has never sent anything else does not have this API.
-        error.transient = is_cut or (self.limits.answered_at is not None and encoding in DECODED)
-        if not error.transient and encoding in DECODED:
-            error.args = (f"{message}; check the engine's {ENDPOINT_HINT}",)
+        has_api = self.limits.answered_at is not None
+        if encoding in DECODED and not (is_cut or has_api):
+            what = "it is a web page; " if start == b"<" else ""
+            message += f"; {what}is the endpoint right (most end in /v1), or does a proxy ask "
+            message += "for a login? `chainette engines check` tries other paths"
+        error = ServerError(message)
+        error.transient = is_cut or (has_api and encoding in DECODED)
         return error
 
     def error_in(self, answer: Any) -> EngineError | None:
@@ -312,7 +319,11 @@ class BaseHTTPClient(BaseClient[ConfigT]):
             `retry_after` seconds; `x-should-retry` is obeyed.
         """
         if 300 <= status < 400:
-            return RequestError(_redirected(url, status, headers), status=status)
+            target = public_url(urljoin(url, headers.get("location", "")))
+            to = "" if target == url else f" to {target}"
+            hint = "; if that is the right address, write it into the endpoint" if to else ""
+            message = f"{url} redirects ({status}){to}, which is refused{hint}"
+            return RequestError(self.scrub(message), status=status)
         # Scrubbed before it is shortened: half a secret would not be found.
         refusal = read_refusal(self.scrub(body.decode(errors="replace")))
         said = f"{url} answered {status}: {refusal.message}"
@@ -328,12 +339,6 @@ def _with_url(error: EngineError, url: str) -> EngineError:
     return error
 
 
-def _redirected(url: str, status: int, headers: Mapping[str, str]) -> str:
-    message = f"{url} redirects ({status}), which is refused"
-    place = public_url(urljoin(url, headers.get("location", "")))
-    return message if place == url else f"{message}: let the endpoint lead to {printable(place)}"
-
-
 def split_endpoint(endpoint: str, pasted_paths: tuple[str, ...] = ()) -> tuple[str, str]:
     """Split an endpoint into the base of all paths and the query that follows them.
 
@@ -343,8 +348,8 @@ def split_endpoint(endpoint: str, pasted_paths: tuple[str, ...] = ()) -> tuple[s
     """
     parts = urlsplit(endpoint)
     path = parts.path.rstrip("/")
-    pasted = next(filter(path.endswith, pasted_paths), "")
-    path = path.removesuffix(pasted).rstrip("/")
+    pasted = next(filter(path.lower().endswith, pasted_paths), "")
+    path = path[: len(path) - len(pasted)].rstrip("/")
     query = f"?{parts.query}" if parts.query else ""
     return urlunsplit(parts._replace(path=path, query="", fragment="")), query
 
@@ -354,6 +359,17 @@ def _without_login(url: str) -> tuple[str, str | None]:
     parts = urlsplit(url)
     login, _, host = parts.netloc.rpartition("@")
     return urlunsplit(parts._replace(netloc=host)), unquote(login) or None
+
+
+def _decoded(response: HTTPResponse) -> str:
+    """The text of a body, in UTF-8 as JSON has to be (RFC 8259, 8.1), or in its own encoding."""
+    declared = _CHARSET.search(response.headers.get("content-type", ""))
+    with contextlib.suppress(UnicodeDecodeError):
+        return response.body.decode("utf-8-sig")
+    if declared:
+        with contextlib.suppress(UnicodeDecodeError, LookupError):
+            return response.body.decode(declared[1])
+    return response.body.decode("utf-8-sig", errors="replace")
 
 
 def _basic(login: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from chainette.engine.pricing.reported import reported_cost
@@ -16,7 +17,10 @@ _FINISHED = {
     ),
     # Withheld: Gemini docs, "FinishReason"; Z.ai docs, "sensitive".
     **dict.fromkeys(
-        ("safety", "recitation", "prohibited_content", "blocklist", "spii", "sensitive"),
+        (
+            *("safety", "recitation", "prohibited_content", "blocklist", "spii", "sensitive"),
+            *("image_safety", "image_prohibited_content", "image_recitation", "language"),
+        ),
         "content_filter",
     ),
     # Complete: xAI, Anthropic, Text Generation Inference, Cohere.
@@ -27,6 +31,19 @@ _FINISHED = {
     ),
 }
 """The reasons of OpenAI's API that other servers call otherwise, in lower case."""
+_MALFORMED = frozenset(
+    ("malformed_function_call", "malformed_response", "unexpected_tool_call", "other")
+)
+"""Reasons of Gemini's for an answer that it could not read itself and leaves empty (Gemini docs,
+"FinishReason"); another try often succeeds."""
+
+_PARTS = frozenset(
+    (
+        *("text", "output_text", "input_text", "thinking", "redacted_thinking", "reasoning"),
+        *("refusal", "image", "image_url", "audio", "input_audio", "file", "reference", "tool_use"),
+    )
+)
+"""Types of parts of a message: OpenAI API reference, "content part"; Mistral and Anthropic docs."""
 
 
 class BrokenOffError(ValueError):
@@ -43,21 +60,21 @@ def read_completion(choice: dict[str, Any]) -> Completion:
         BrokenOffError: The server broke it off; it has to be asked for again.
         KeyError: It is not a choice; as `TypeError`, `AttributeError` and `ValueError`.
     """
-    message = choice["message"]
     finish_reason = choice.get("finish_reason")
     if finish_reason != "stop" and isinstance(finish_reason, str):
-        finish_reason = _FINISHED.get(finish_reason.lower(), finish_reason)
+        # Gemini's compatible endpoint: "content_filter: RECITATION".
+        reason = finish_reason.rpartition(": ")[2].lower()
+        finish_reason = _FINISHED.get(reason, reason if reason in _MALFORMED else finish_reason)
         if finish_reason == "error":
             raise BrokenOffError(choice["finish_reason"])
-    text = message.get("content") or ""
+    message = _message(choice, finish_reason)
+    text = _content(message.get("content") or "")
     # The field was renamed from reasoning_content to reasoning; servers send either.
     reasoning = message.get("reasoning") or message.get("reasoning_content")
     if isinstance(text, list):
         text, thoughts, refusal = _parts(text)
         reasoning = reasoning or thoughts
         message = {"refusal": refusal, **message}
-    if not isinstance(text, str):
-        raise TypeError("the content is not text")
     if refusal := message.get("refusal"):
         text, finish_reason = refusal, "refusal"
     completion: Completion[Any] = Completion(
@@ -65,7 +82,50 @@ def read_completion(choice: dict[str, Any]) -> Completion:
     )
     if not text:
         completion.tool_arguments = _tool_arguments(message)
+        if finish_reason in _MALFORMED and not completion.tool_arguments:
+            raise BrokenOffError(choice["finish_reason"])
     return completion
+
+
+def _message(choice: dict[str, Any], finish_reason: str | None) -> dict[str, Any]:
+    """The message of a choice; where it has none, what other servers have in its place.
+
+    These are the `text` of the older completions, the `delta` of a stream, and nothing where the
+    answer is withheld.
+
+    Raises:
+        KeyError: There is nothing.
+    """
+    for key in ("message", "delta"):
+        if isinstance(choice.get(key), dict):
+            message: dict[str, Any] = choice[key]
+            return message
+    if "text" in choice or finish_reason == "content_filter" or finish_reason in _MALFORMED:
+        return {"content": choice.get("text")}
+    raise KeyError("message")
+
+
+def _content(content: Any) -> str | list[Any]:
+    """The content as text or a list of parts.
+
+    A single part stands for a list of it; a value that is neither is the answer, decoded
+    (Cloudflare docs, "JSON Mode").
+    """
+    if isinstance(content, str):
+        return content
+    parts = content if isinstance(content, list) else [content]
+    if all(_is_part(part, content) for part in parts):
+        return parts
+    return json.dumps(content)
+
+
+def _is_part(part: Any, content: Any) -> bool:
+    if isinstance(part, str):
+        return True
+    if not isinstance(part, dict):
+        return False
+    # Bedrock's parts have no type.
+    return part.get("type") in _PARTS or (part.keys() == {"text"} and part is not content)
 
 
 def _parts(parts: list[Any]) -> tuple[str, str | None, str | None]:
@@ -80,6 +140,8 @@ def _parts(parts: list[Any]) -> tuple[str, str | None, str | None]:
         kind = "text" if kind == "output_text" else kind
         if kind in found:
             value = part if isinstance(part, str) else part.get(kind) or ""
+            if isinstance(value, dict):  # OpenAI API reference, "The message object" of Assistants
+                value = value.get("value") or ""
             found[kind].append(_parts(value)[0] if isinstance(value, list) else value)
     text, thoughts, refusal = map("".join, found.values())
     return text, thoughts or None, refusal or None
@@ -89,8 +151,10 @@ def _tool_arguments(message: dict[str, Any]) -> str | None:
     """The arguments of the message's tool calls (OpenAI API reference, "tool_calls")."""
     calls = [call.get("function") for call in message.get("tool_calls") or ()]
     calls.append(message.get("function_call"))  # the older field
-    texts = [call["arguments"] for call in calls if call and call.get("arguments")]
-    return "\n".join(text for text in texts if isinstance(text, str)) or None
+    values = [call["arguments"] for call in calls if call and call.get("arguments")]
+    # Text Generation Inference and llama.cpp have sent objects in the place of their texts.
+    texts = [value if isinstance(value, str) else json.dumps(value) for value in values]
+    return "\n".join(texts) or None
 
 
 _OPENAI_FIELDS = frozenset(
@@ -151,7 +215,8 @@ def _usage(usage: dict[str, Any], is_plain: bool) -> Usage:
     # xAI and Gemini leave reasoning out of the completion and have it in the total alone (xAI docs,
     # "Reasoning"; https://github.com/Portkey-AI/gateway/pull/1458).
     missing = int(usage.get("total_tokens") or 0) - prompt - completion
-    if missing > 0 and (missing == reasoning or not written_details):
+    is_known = missing == reasoning or not (reasoning or read or write)
+    if missing > 0 and is_known:
         completion, reasoning = completion + missing, missing
     return Usage(prompt, completion, reasoning, int(read), int(write), write_1h)
 

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Awaitable, Callable
 from functools import cached_property
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 from chainette.engine.client.base import ConfigT
 from chainette.engine.client.identity_cache import IdentityCache
 from chainette.engine.client.request import Request, with_instruction
+from chainette.engine.endpoint import AZURE
 from chainette.engine.http.client import BaseHTTPClient
 from chainette.engine.http.completions import BrokenOffError, read_billing, read_completion
 from chainette.engine.http.parameters import MAX_LESSONS, LearntParameters
 from chainette.errors import EngineError, RequestError, ServerError
-from chainette.json_bytes import encode
+from chainette.json_bytes import decode, encode
 from chainette.types import Completion, LLMOutput, Message, SamplingParams
 
 T = TypeVar("T")
@@ -31,7 +34,9 @@ class OpenAIChatClient(BaseHTTPClient[ConfigT]):
     """Name of the token limit in the body; OpenAI's own servers call it `max_completion_tokens`
     (OpenAI API reference, "Create chat completion")."""
 
-    pasted_paths: tuple[str, ...] = ("/chat/completions", "/completions", "/responses", "/models")
+    pasted_paths: tuple[str, ...] = (
+        *("/chat/completions", "/completions", "/responses", "/models", "/embeddings", "/messages"),
+    )
 
     @cached_property
     def _constants(self) -> IdentityCache[bytes]:
@@ -41,6 +46,20 @@ class OpenAIChatClient(BaseHTTPClient[ConfigT]):
     def parameters(self) -> LearntParameters:
         """Lessons about sampling parameters from the model's refusals; `apply` uses them."""
         return LearntParameters(self.config.drop_unsupported_params, self.warn_once)
+
+    def key_headers(self, key: str) -> dict[str, str]:
+        """The key as Azure takes it, `api-key`, or else as a bearer token.
+
+        A token of Entra ID, which is a JWT, is a bearer token for Azure, too (Azure docs, "REST API
+        reference", "Authentication").
+
+        Args:
+            key: The API key.
+        """
+        is_azure = (urlsplit(self.base_url).hostname or "").endswith(AZURE)
+        if is_azure and not key.startswith("eyJ"):
+            return {"Api-Key": key}
+        return super().key_headers(key)
 
     async def list_models(self) -> list[str] | None:
         """Names of the models that `GET {endpoint}/models` lists."""
@@ -78,6 +97,7 @@ class OpenAIChatClient(BaseHTTPClient[ConfigT]):
             error: The error, which is about to be raised.
             answer: The body of the answer, decoded.
         """
+        answer = _unpacked(answer)
         if isinstance(answer, dict) and answer.get("usage"):
             billing = self.billed(answer, [])
             error.usage, error.cost = billing.usage, self.cost_of(billing)
@@ -179,13 +199,15 @@ class OpenAIChatClient(BaseHTTPClient[ConfigT]):
             ServerError: It is not a chat completion, or was broken off.
             EngineError: It is an error, which its code sorts as a status would.
         """
+        answer = _unpacked(answer)
         try:
             completions = [read_completion(choice) for choice in answer["choices"]]
         except BrokenOffError as error:
             raise self._broken_off(answer, str(error)) from None
         except (KeyError, TypeError, AttributeError, ValueError):
             completions = []
-        if not completions:
+        is_error = isinstance(answer, dict) and answer.get("error")
+        if not completions or (is_error and not any(each.text for each in completions)):
             raise self.error_in(answer) or unreadable("chat completion", answer)
         return self.billed(answer, completions)
 
@@ -198,6 +220,20 @@ class OpenAIChatClient(BaseHTTPClient[ConfigT]):
         reported = (self.error_in(choice) for choice in answer["choices"])
         message = f"the server broke the answer off (finish_reason {reason})"
         return next(filter(None, reported), None) or ServerError(message)
+
+
+def _unpacked(answer: Any) -> Any:
+    """The completion inside a text, as API gateways send it, or inside an object.
+
+    Cloudflare's own API has it under `result` (Cloudflare docs, "Workers AI REST API").
+    """
+    if isinstance(answer, str):
+        with contextlib.suppress(ValueError):
+            answer = decode(answer)
+    if isinstance(answer, dict) and "choices" not in answer:
+        inner = [each for each in answer.values() if isinstance(each, dict) and "choices" in each]
+        return inner[0] if len(inner) == 1 else answer
+    return answer
 
 
 def model_names(answer: Any) -> list[str] | None:

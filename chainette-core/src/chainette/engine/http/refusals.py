@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from chainette.engine.client.retry import retry_after
+from chainette.engine.client.retry import duration, retry_after
 from chainette.errors import (
     AuthenticationError,
     EngineError,
@@ -36,6 +36,11 @@ _QUOTA_CODES = frozenset(
         "payment_required",
         "insufficient_user_quota",  # New API and One API, gateways that people host themselves
         "pre_consume_token_quota_failed",
+        "budget_exceeded",  # LiteLLM docs, "Budgets"
+        "insufficient_balance_error",  # MiniMax docs, "Error Codes"
+        "1113",  # Z.ai docs, "Errors"
+        "accountoverdueerror",  # Volcengine docs, "Error codes"
+        "per_day",  # a `quotaId` of Gemini
     )
 )
 """Codes and types of errors of an account that has nothing left to spend."""
@@ -44,11 +49,33 @@ _QUOTA_WORDS = re.compile(
     r"|key limit exceeded"  # OpenRouter, with status 403
     r"|check your plan and billing"  # OpenAI and Gemini, with status 429
     r"|insufficient (account )?(balance|credits?|funds)|(out of|requires more|not enough) credits"
-    r"|billing hard limit|account (is )?(suspended|in arrears|overdue)|exceeded .{0,40}spend",
+    r"|balance is insufficient|overdue balance|used all available credits|n[o']t have any credits"
+    r"|billing hard limit|account (\S{1,80} )?(is )?(suspended|in arrears|overdue)"
+    r"|exceeded .{0,40}spend|monthly spending limit"
+    r"|specified api usage limits"  # Anthropic, with status 400
+    r"|(daily|weekly|monthly|hourly|session) usage limit"  # Ollama's cloud
+    r"|budget (has been|limit|is)? ?exceeded|exceeded ?budget|(over|crossed) budget",  # LiteLLM
     re.IGNORECASE,
 )
-_LATER = re.compile(r"(?:retry|try again) in (\d[\d.]*) ?(ms|s\b|sec)", re.IGNORECASE)
-"""Gemini writes the words about billing for limits per minute too, and then says when to return."""
+_LONG_LIMIT = re.compile(
+    r"per[ _-](day|month)|by(day|month)\b|(calls|requests|tokens) ?/ ?(day|month)\b"
+    r"|(daily|monthly) .{0,20}limit",
+    re.IGNORECASE,
+)
+"""Words of a 429 about a limit that no wait of minutes lifts: Bedrock, Cerebras, Cohere's trial
+keys, OpenRouter's free models."""
+_UNIT = r"(?:milliseconds?|ms|minutes?|mins?|m|seconds?|secs?|s|hours?|h|days?|d)(?![a-z])"
+_LATER = re.compile(
+    rf"(?:retry|try again|wait)(?: in| after| for)? ((?:\d+(?:\.\d+)? ?{_UNIT} ?)+)", re.IGNORECASE
+)
+"""The wait that a message asks for: OpenAI and Groq ("try again in 9m38.016s"), Azure ("retry
+after 27 seconds"), GitHub ("wait 51000 seconds"). Gemini writes the words about billing for limits
+per minute too, and then says when to return."""
+_PLAIN_HTTP = re.compile(r"HTTP request (was )?(sent )?to (an )?HTTPS (server|port)", re.IGNORECASE)
+"""Go's servers and nginx, where they are asked without encryption."""
+_LOADING = re.compile(r"\bloading\b|\bwarming up\b|\bcold start", re.IGNORECASE)
+"""A model that is not in memory yet: llama.cpp ("Loading model"), Hugging Face ("is currently
+loading"). Loading takes minutes."""
 ENDPOINT_HINT = "endpoint (most end in /v1; `chainette engines check` tries others)"
 """The advice where a server does not have the API."""
 LONGEST_QUOTE = 600
@@ -72,7 +99,7 @@ _FILTER_WORDS = re.compile(
 _KEY_CODES = frozenset(("invalid_api_key", "api_key_invalid", "invalid_authentication_error"))
 _KEY_WORDS = re.compile(
     r"api[ _]key (is |was )?(not valid|invalid|expired|not found|revoked)|incorrect api key"
-    r"|invalid api[ _]key|pass a valid api key",
+    r"|invalid api[ _]key|pass a valid api key|organization has been disabled",
     re.IGNORECASE,
 )
 """Ways to say that the key is wrong; Gemini says so with status 400 (Gemini docs, "API errors")."""
@@ -91,7 +118,8 @@ _STATUS_OF = {
     "not_found_error": 404, "model_not_found": 404, "not_found": 404, "notfounderror": 404,
     "rate_limit_exceeded": 429, "rate_limit_error": 429, "resource_exhausted": 429,
     "too_many_requests": 429, "invalid_request_error": 400, "invalid_argument": 400,
-    "badrequesterror": 400, "request_too_large": 413,
+    "badrequesterror": 400, "request_too_large": 413, "content_filter": 400,
+    "insufficient_balance": 402,
 }  # fmt: skip
 """Statuses that belong to codes and types of errors, for servers that answer 200."""
 
@@ -106,6 +134,7 @@ class Refusal:
         status: The status that the body names, or `None`.
         param: The parameter that it is about, or `None`.
         draft: The model's text that the server found wrong, or `None`.
+        asked: Seconds to wait that the body has in a field of its own, or `None`.
         is_page: Whether it is a web page, as firewalls and proxies send it.
     """
 
@@ -114,6 +143,7 @@ class Refusal:
     status: int | None = None
     param: str | None = None
     draft: str | None = None
+    asked: float | None = None
     is_page: bool = False
 
     @property
@@ -142,11 +172,23 @@ class Refusal:
 
     @property
     def wait(self) -> float | None:
-        """Seconds that the message asks to wait, or `None`."""
+        """Seconds that the body asks to wait, in a field or in words, or `None`."""
+        if self.asked is not None:
+            return self.asked
         found = _LATER.search(self.message)
-        if not found:
-            return None
-        return float(found[1].rstrip(".")) * (0.001 if found[2] == "ms" else 1.0)
+        return _seconds(found[1]) if found else None
+
+    @property
+    def is_long_limit(self) -> bool:
+        """Whether a limit per day or month is reached, and the body does not say until when."""
+        short = self.message[: LONGEST_QUOTE + 1]
+        is_quote = len(short) > LONGEST_QUOTE
+        return not is_quote and bool(_LONG_LIMIT.search(short)) and not self.wait
+
+    @property
+    def is_loading(self) -> bool:
+        """Whether the server is still loading the model."""
+        return bool(_LOADING.search(self.message[:LONGEST_QUOTE]))
 
 
 def read_refusal(body: str) -> Refusal:
@@ -158,34 +200,73 @@ def read_refusal(body: str) -> Refusal:
     if isinstance(answer, list) and len(answer) == 1:  # Gemini's compatible endpoint
         answer = answer[0]
     levels, found = [answer], answer
-    for key in ("error", "message", "detail"):
+    for key in ("error", "base_resp", "message", "detail", "status_msg", "msg"):
         if isinstance(found, dict) and key in found:
             found = found[key]
             levels.append(found)
     message = found if isinstance(found, str) else json.dumps(found)
     if isinstance(answer, dict) and found is answer.get("error"):  # Scaleway: a code, and a message
         message = ": ".join(filter(None, (message, _first_text([answer], "message"))))
-    objects = [level for level in levels if isinstance(level, dict)]
+    objects = _objects(levels)
     # OpenRouter: "Provider returned error", and the provider's words (OpenRouter docs, "Errors").
-    if raw := _first_text(_objects([each.get("metadata") for each in objects]), "raw"):
+    metadata = _objects([each.get("metadata") for each in objects])
+    if raw := _first_text(metadata, "raw"):
         message = f"{message}: {raw}"
     inner = [value for each in objects for key, value in each.items() if key in _INNER]
     codes = [each.get(key) for each in (*objects, *_objects(inner)) for key in _CODES]
     draft = _first_text(objects, "failed_generation")
     codes += [found]
+    codes += [_BASE_RESP.get(each.get("status_code", 0)) for each in objects[1:]]
+    details = [detail for each in objects for detail in _objects(each.get("details"))]
+    codes += ["per_day" for detail in details if _PER_DAY.search(json.dumps(detail))]
     names = frozenset(str(code).lower() for code in codes if isinstance(code, str | int))
     status = next(filter(None, map(_status, codes)), None)
-    return Refusal(
-        shortened(message, limit=1000), names, status, _first_text(objects, "param"), draft
-    )
+    param = _first_text(objects, "param")
+    asked = _asked([*objects, *details, *metadata])
+    return Refusal(shortened(message, limit=1000), names, status, param, draft, asked)
 
 
 _INNER = ("innererror", "inner_error")
 _CODES = ("code", "status", "status_code", "type")
 
 
-def _objects(values: list[Any]) -> list[dict[str, Any]]:
+_BASE_RESP = {
+    1002: "rate_limit_exceeded", 1004: "invalid_api_key", 2049: "invalid_api_key",
+    1008: "insufficient_balance", 1026: "content_filter", 1027: "content_filter",
+    2013: "invalid_request_error",
+}  # fmt: skip
+"""MiniMax's codes, in `base_resp` of a success (MiniMax docs, "Error Codes")."""
+_PER_DAY = re.compile(r'"quotaId": "\w*PerDay')
+"""Gemini asks to wait for seconds where the limit of a day is reached, too (Gemini docs, "Rate
+limits"; google.rpc.QuotaFailure)."""
+_WAITS = ("retryDelay", "estimated_time", "retry_after", "retry_after_seconds")
+"""Fields with a wait: Gemini's RetryInfo ("26s"), Hugging Face's loading models, gateways."""
+
+
+def _objects(values: Any) -> list[dict[str, Any]]:
+    values = values if isinstance(values, list) else []
     return [value for value in values if isinstance(value, dict)]
+
+
+def _asked(objects: list[dict[str, Any]]) -> float | None:
+    """The seconds to wait in the fields of an error; OpenRouter repeats its headers there."""
+    for each in objects:
+        found = next((each[key] for key in _WAITS if key in each), None)
+        if isinstance(found, int | float | str) and not isinstance(found, bool):
+            return duration(str(found))
+        headers = each.get("headers")
+        if isinstance(headers, dict) and "X-RateLimit-Reset" in headers:
+            return duration(str(headers["X-RateLimit-Reset"]))
+    return None
+
+
+def _seconds(words: str) -> float:
+    """Seconds from a duration in words, such as `9m38.016s` or `2 minutes`."""
+    parts = re.findall(r"([\d.]+) ?(ms|milli|[smhd])", words.lower())
+    return sum(float(number) * _LENGTHS[unit[:2]] for number, unit in parts)
+
+
+_LENGTHS = {"ms": 0.001, "mi": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 
 def _first_text(objects: list[dict[str, Any]], key: str) -> str | None:
@@ -205,7 +286,8 @@ def reported_error(answer: Any) -> int | None:
     """The status of an error that is the body of a success, or `None` if it is not one.
 
     OpenRouter answers 200 where it had begun to wait for the model (OpenRouter docs, "Errors");
-    older versions of vLLM have the error at the top (`object: error`).
+    older versions of vLLM have the error at the top (`object: error`), gateways a `code` and a
+    `msg`, and MiniMax a `base_resp` (MiniMax docs, "Error Codes").
 
     Args:
         answer: The body, decoded.
@@ -213,11 +295,18 @@ def reported_error(answer: Any) -> int | None:
     Returns:
         The status of the error: its code, what belongs to its code, or else 502.
     """
-    is_error = isinstance(answer, dict) and (answer.get("error") or answer.get("object") == "error")
-    if not is_error:
+    if not isinstance(answer, dict):
+        return None
+    base = answer.get("base_resp")
+    is_error = answer.get("error") or answer.get("object") == "error"
+    is_error = is_error or (isinstance(base, dict) and base.get("status_code"))
+    is_plain = not is_error and "code" in answer and not answer.get("choices")
+    if not is_error and not is_plain:
         return None
     refusal = read_refusal(json.dumps(answer))
-    return 404 if _PATH_WORDS.match(refusal.message) else refusal.status or 502
+    if _PATH_WORDS.match(refusal.message):
+        return 404
+    return refusal.status or (None if is_plain else 502)
 
 
 def refusal_error(
@@ -235,6 +324,7 @@ def refusal_error(
         An exception; its `transient` decides whether the request is sent again.
     """
     error = _final_error(status, refusal, said) or _passing_error(status, said)
+    error.is_loading = status >= 500 and refusal.is_loading
     error.status = status
     # OpenAI's SDKs obey this header before anything else.
     asked = headers.get("x-should-retry")
@@ -242,14 +332,15 @@ def refusal_error(
         error.transient = asked == "true"
     if error.transient:
         wait = retry_after(headers)
-        error.retry_after = refusal.wait if wait is None and status == 429 else wait
+        error.retry_after = refusal.wait if wait is None and status in (429, 503) else wait
     return error
 
 
 def _final_error(status: int, refusal: Refusal, said: str) -> EngineError | None:
     """The exception for an error that the same request has again."""
-    is_known = status in (400, 401, 403, 429)
-    if status == 402 or refusal.is_quota or (is_known and refusal.sounds_like_quota):
+    is_known = status in (400, 401, 403, 412, 429) or status >= 500
+    is_quota = refusal.is_quota or (is_known and refusal.sounds_like_quota)
+    if status == 402 or is_quota or (status == 429 and refusal.is_long_limit):
         return QuotaError(f"{said}; look at the plan and billing")
     if status in (400, 403) and refusal.is_filter:
         return RefusalError(f"no answer (content_filter): {said}")
@@ -259,6 +350,8 @@ def _final_error(status: int, refusal: Refusal, said: str) -> EngineError | None
         error = AuthenticationError(f"{said}; check the engine's API key (api_key_env)")
         error.is_about_key = status != 403 or not refusal.is_page
         return error
+    if status == 400 and _PLAIN_HTTP.search(refusal.message):
+        return NotFoundError(f"{said}; write https:// in the endpoint")
     if status == 404 or (status in (400, 422) and refusal.codes & _MODEL_CODES):
         return NotFoundError(f"{said}; check the engine's model and {ENDPOINT_HINT}")
     return None

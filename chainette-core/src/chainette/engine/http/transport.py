@@ -54,13 +54,23 @@ def connection_error(
     if names & _TIMEOUTS:
         return EngineTimeoutError(f"no answer for {timeout:g} s")
     if names & _REFUSALS:
-        return EngineUnreachableError(f"cannot connect: {message}")
+        return EngineUnreachableError(f"cannot connect: {_without_https(error) or message}")
     causes = {cls.__name__ for cls in type(error.__cause__).__mro__}
     if (names | causes) & _ENCODINGS or "decode content-encoding" in message:
         return not_decoded(message)
     if _LONG_HEADERS.search(message):
         return headers_too_long(message)
     return EngineConnectionError(f"the connection failed: {message}")
+
+
+def _without_https(error: BaseException) -> str:
+    """The message about a server that does not answer the handshake of https, or nothing."""
+    cause = getattr(error, "os_error", None)
+    if "WRONG_VERSION_NUMBER" in f"{error}{cause}":
+        return "the server does not speak https there; write http:// in the endpoint"
+    if isinstance(cause, ConnectionResetError):
+        return "the server broke off the handshake of https; perhaps it speaks http:// only"
+    return ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,6 @@ class Pricer:
 
     Attributes:
         is_free: Whether the model runs on this machine.
-        problem: Why the cost of an answer was unknown, the last time; empty if none was.
     """
 
     def __init__(self, config: EngineConfig, *, is_free: bool) -> None:
@@ -37,7 +36,8 @@ class Pricer:
         self._asked_tier = tier if isinstance(tier, str) else None
         self._listed: dict[tuple[str, str, str, str | None], Tariff | None] = {}
         self._minute = 0
-        self.problem: str = ""
+        self._problem = ""
+        self._unpriced: tuple[str, LLMOutput] | None = None
 
     def cost(self, output: LLMOutput, address: str, model: str) -> Decimal | None:
         """US dollars for one answer, or `None` if they are unknown.
@@ -56,17 +56,24 @@ class Pricer:
                 return FREE
             tariff = self._tariff(address, model, output.model or model, output.service_tier)
             if tariff is None:
-                self.problem = _unpriced(model, output)
+                self._unpriced = (model, output)
                 return None
         if usage is None and not tariff.is_by_token:
             usage = Usage()
         if usage is None:
-            self.problem = "an answer came without the number of its tokens"
+            self._unpriced = None
+            self._problem = "an answer came without the number of its tokens"
             return None
         cost = tariff.cost(usage)
         if cost is None:
-            self.problem = f"the numbers of an answer's tokens contradict one another: {usage}"
+            self._unpriced = None
+            self._problem = f"the numbers of an answer's tokens contradict one another: {usage}"
         return cost
+
+    @property
+    def problem(self) -> str:
+        """The reason why the cost of an answer was unknown; empty if none was."""
+        return _unpriced(*self._unpriced) if self._unpriced is not None else self._problem
 
     def is_known(self, address: str, model: str) -> bool:
         """Whether the price is known before the first request.

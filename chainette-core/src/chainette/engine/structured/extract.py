@@ -10,9 +10,13 @@ MAX_ATTEMPTS = 64
 """Brackets that are tried; a text with more of them before its JSON is not an answer."""
 _DECODER = json.JSONDecoder()
 _END_OF_THOUGHTS = re.compile(
-    r"</think(?:ing)?>|</reasoning>|</thoughts?>"  # DeepSeek-R1, Qwen3 and others
+    # DeepSeek-R1, Qwen3 and others; Seed-OSS has "seed:think", MiniMax "mm:think".
+    r"</(?:\w+:)?think(?:ing)?(?::\w+)?>|</reasoning>|</thoughts?>"
     r"|\[/THINK\]"  # Mistral docs, "Reasoning"
     r"|◁/think▷"  # Kimi
+    r"|<\|END_THINKING\|>"  # Cohere docs, "Reasoning"
+    r"|<\|end_of_thought\|>"  # OpenThinker
+    r"|<channel\|>"  # Gemma 4
     r"|<\|channel\|>final<\|message\|>"  # OpenAI docs, "Harmony response format"
 )
 

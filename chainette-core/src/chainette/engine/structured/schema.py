@@ -71,6 +71,12 @@ class OutputSchema:
         return to_strict(self.schema)
 
     @cached_property
+    def _fields(self) -> frozenset[str]:
+        """Names of the fields of all objects in the type."""
+        objects = (self.schema, *self.schema.get("$defs", {}).values())
+        return frozenset(name for each in objects for name in each.get("properties", ()))
+
+    @cached_property
     def instruction(self) -> str:
         """The schema in words, for models whose server does not enforce it."""
         schema = json.dumps(self.schema, ensure_ascii=False, separators=(",", ":"))
@@ -99,7 +105,9 @@ class OutputSchema:
             candidates = [text]
         fitting, reason = self._fitting(candidates, reason, strict=strict)
         if not fitting:
-            inner = [value for text in candidates for value in unwrapped(text, self.name)]
+            inner = [
+                value for text in candidates for value in unwrapped(text, self.name, self._fields)
+            ]
             fitting, _ = self._fitting(inner, reason, strict=strict)
         if len(fitting) > 1:
             raise AmbiguousAnswerError(f"it has {len(fitting)} different values of {self.name}")
@@ -123,10 +131,38 @@ class OutputSchema:
         return fitting, reason
 
     def _parse(self, text: str, *, strict: bool) -> Answer:
+        original = text
         if strict and not self.strict.identity:
             with suppress(ValueError, RecursionError):  # not JSON: the validation reports it
                 text = json.dumps(self.strict.restore(json.loads(text)))
-        return Answer(self.adapter.validate_json(text), text)
+        value = self.adapter.validate_json(text)
+        _check_names(original)
+        return Answer(value, text)
+
+
+def _check_names(text: str) -> None:
+    """Refuse an object that has two different values under one name, of which parsers keep one.
+
+    Args:
+        text: Valid JSON.
+
+    Raises:
+        AmbiguousAnswerError: There is such an object (RFC 8259, 4: "unpredictable").
+    """
+    # Quick, and right where no name can hide; the parser is asked about the others.
+    names = [part.rpartition('"')[2] for part in text.split('":')[:-1]]
+    is_spaced = " :" in text or "\n:" in text or "\t:" in text or "\r:" in text
+    if len(set(names)) < len(names) or is_spaced or "\\" in "".join(names):
+        json.loads(text, object_pairs_hook=_one_value_each)
+
+
+def _one_value_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in found and found[name] != value:
+            raise AmbiguousAnswerError(f"it has two different values of {name[:80]!r}")
+        found[name] = value
+    return found
 
 
 def _is_not_json(error: ValidationError) -> bool:

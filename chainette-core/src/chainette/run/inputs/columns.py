@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from inspect import isroutine
 from io import IOBase
 from numbers import Number
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -17,6 +18,7 @@ from typing_extensions import is_typeddict
 from chainette.errors import InputError
 from chainette.pipeline.nodes.naming import type_name
 from chainette.run.inputs.files import InputRow
+from chainette.run.inputs.paths import FORMATS
 from chainette.text import did_you_mean
 from chainette.validation import is_valid_already, problems
 
@@ -117,21 +119,11 @@ class Fields:
             else:
                 return
         first, name = rows[0].value, type_name(self._type)
+        hint = _conversion(first, self._fields[0])
         raise InputError(
             f"{rows[0].place}: expected rows, not {kind_of(first)}: give dicts or instances of "
-            f"{name}{self._example(first)}"
+            f"{name}{hint}"
         )
-
-    def _example(self, value: Any) -> str:
-        """The way to make a row of a value; empty where it is not known."""
-        field = self._fields[0]
-        if isinstance(value, str | bytes | Number):
-            return f", for example [{{{field!r}: value}} for value in …]"
-        if hasattr(value, "_asdict"):
-            return ", for example [row._asdict() for row in …]"
-        if isinstance(value, list | tuple):
-            return f", for example [dict(zip([{field!r}, …], row)) for row in …]"
-        return ""
 
     def _missing(self, values: Sequence[Any]) -> list[str]:
         """The fields that are required and in none of the rows."""
@@ -204,6 +196,36 @@ def _delimiter(header: str, wanted: Sequence[str]) -> str | None:
     words = "|".join(map(re.escape, wanted))
     found = re.search(rf"(?:^|\W)(?:{words})\s*([^\w\s])|([^\w\s])\s*(?:{words})(?:\W|$)", header)
     return found and (found[1] or found[2])
+
+
+def _conversion(value: Any, field: str) -> str:
+    """The advice how to make rows of values of a kind; empty where none is known."""
+    if isinstance(value, Path) or (isinstance(value, str) and value.endswith(FORMATS)):
+        return "; of several files, give a pattern, such as 'data/*.jsonl'"
+    if hasattr(value, "iloc") and hasattr(value, "columns"):
+        return "; of several data frames, give pd.concat(frames)"
+    if isinstance(value, tuple) and len(value) == 2 and hasattr(value[1], "iloc"):
+        return "; give the data frame itself"
+    if isinstance(value, list) and value and isinstance(value[0], Mapping):
+        return "; give the inner list itself"
+    form = _as_dict(value, field)
+    return form and f", for example [{form} for value in …]"
+
+
+def _as_dict(value: Any, field: str) -> str:
+    """The expression that makes a dict of a value; empty where none is known."""
+    if isinstance(value, str) and value.lstrip()[:1] == "{":
+        return "json.loads(value)"
+    if isinstance(value, str | bytes | Number):
+        return f"{{{field!r}: value}}"
+    if hasattr(value, "_asdict"):
+        return "value._asdict()"
+    if hasattr(value, "keys") and hasattr(value, "__getitem__"):  # sqlite3.Row, a Series
+        return "dict(value)"
+    if getattr(getattr(value, "dtype", None), "names", None):  # of a structured array
+        return "dict(zip(value.dtype.names, value.tolist()))"
+    is_cells = isinstance(value, list | tuple) or hasattr(value, "tolist")
+    return "dict(zip(names, value))" if is_cells else ""
 
 
 def explained(error: ValidationError, limit: int = 3) -> str:

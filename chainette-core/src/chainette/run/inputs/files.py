@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import codecs
-import glob
 import hashlib
 import io
 import sys
@@ -13,13 +12,12 @@ from pathlib import Path
 from typing import IO, Any, TextIO, cast
 
 from chainette.errors import InputError
-from chainette.run.inputs.compressed import COMPRESSED, DAMAGED, open_file
-from chainette.run.inputs.csv_rows import read_csv
-from chainette.run.inputs.json_rows import Read, count_lines, read_json
-from chainette.run.inputs.tables import count_parquet, read_parquet
+from chainette.run.inputs.formats.compressed import COMPRESSED, DAMAGED, open_file
+from chainette.run.inputs.formats.csv_rows import read_csv
+from chainette.run.inputs.formats.json_rows import Read, count_lines, read_json
+from chainette.run.inputs.formats.tables import count_parquet, read_parquet
+from chainette.run.inputs.paths import FORMATS, TABLES, format_of, found_files
 
-TABLES = (".csv", ".tsv", ".parquet")
-FORMATS = (".jsonl", ".ndjson", ".json", *TABLES)
 BLOCK = 1 << 20
 TEXT = "utf-8-sig"
 _STARTS = {
@@ -116,10 +114,10 @@ class Files:
         wanted: Collection[str] | None = None,
     ) -> None:
         self.is_stdin: bool = str(inputs) in STDIN
-        self.paths: list[Path] = [] if self.is_stdin else _found(inputs)
+        self.paths: list[Path] = [] if self.is_stdin else found_files(inputs)
         self._format = format = format or FileFormat()
         self._wanted = wanted
-        kinds = {_format(path) for path in self.paths}
+        kinds = {format_of(path) for path in self.paths}
         if format.delimiter and not kinds & {".csv", ".tsv"}:
             raise InputError(f"{inputs}: delimiter is for CSV files")
         if format.encoding and ".parquet" in kinds:
@@ -135,7 +133,7 @@ class Files:
             return
         index = 0
         for path in self.paths:
-            is_record = _format(path) in TABLES
+            is_record = format_of(path) in TABLES
             for read in _read(path, self._format, self._wanted):
                 yield InputRow(index, *read, is_record)
                 index += 1
@@ -166,9 +164,9 @@ def count_rows(path: str | Path, encoding: str | None = None) -> int | None:
         encoding: Its encoding, or `None` for UTF-8.
     """
     path = Path(path)
-    if _format(path) == ".parquet":
+    if format_of(path) == ".parquet":
         return count_parquet(path)
-    if _format(path) not in (".jsonl", ".ndjson"):
+    if format_of(path) not in (".jsonl", ".ndjson"):
         return None
     text = {"encoding": encoding or TEXT, "errors": "replace", "newline": "\n"}
     try:
@@ -177,77 +175,14 @@ def count_rows(path: str | Path, encoding: str | None = None) -> int | None:
         raise _unreadable(path, error) from None
 
 
-def _found(inputs: str | Path) -> list[Path]:
-    """The files that a path names.
-
-    Raises:
-        InputError: There are none.
-    """
-    if str(inputs).startswith("~/"):
-        inputs = Path(inputs).expanduser()
-    path = Path(inputs)
-    try:
-        if str(inputs) and path.is_dir():
-            return _parquet_files(path)
-        if str(inputs) and path.exists():
-            if not path.is_file():
-                raise InputError(
-                    f"{path}: is a pipe or a device, which can be read only once; "
-                    "pipe it into the command, and give - as the input"
-                )
-            return [path]
-    except OSError:  # a text that is longer than a path can be
-        raise _not_a_row(inputs) from None
-    if "://" in str(inputs):
-        raise InputError(f"{inputs}: is an address; download the file, or give rows")
-    if glob.has_magic(str(inputs)):
-        # Unlike that of a path, it takes absolute patterns.
-        found = sorted(map(Path, glob.glob(str(inputs), recursive=True)))  # noqa: PTH207
-        if files := [it for it in found if it.is_file()]:
-            return files
-        raise InputError(f"{inputs}: there are no such files")
-    if _format(path) not in FORMATS and (" " in str(inputs) or not path.suffix):
-        raise _not_a_row(inputs)
-    raise InputError(f"{inputs}: No such file or directory")
-
-
-def _not_a_row(inputs: str | Path) -> InputError:
-    return InputError(
-        f"{str(inputs)[:80]!r}: there is no such file, and a text is not a row: give rows, "
-        "such as [{field: text}], or one row to run_one"
-    )
-
-
-def _parquet_files(folder: Path) -> list[Path]:
-    """The Parquet files of a folder and those in it, without the hidden ones that tools add."""
-    found = sorted(
-        path
-        for path in folder.rglob("*.parquet")
-        if not any(part[0] in "._" for part in path.relative_to(folder).parts)
-    )
-    if not found:
-        suffix = next((s for s in FORMATS if any(folder.glob(f"*{s}"))), ".jsonl")
-        raise InputError(
-            f"{folder}: is a directory without Parquet files; name the files in it, such as "
-            f"{folder / ('*' + suffix)}"
-        )
-    return found
-
-
-def _format(path: Path) -> str:
-    """The suffix that tells the format, without that of the compression."""
-    is_compressed = path.suffix.lower() in COMPRESSED
-    return (Path(path.stem) if is_compressed else path).suffix.lower()
-
-
 def _check(path: Path, encoding: str | None) -> None:
     """Check that a file can be read.
 
     Raises:
         InputError: It cannot.
     """
-    is_parquet = _format(path) == ".parquet"
-    if _format(path) not in FORMATS or (is_parquet and path.suffix.lower() in COMPRESSED):
+    is_parquet = format_of(path) == ".parquet"
+    if format_of(path) not in FORMATS or (is_parquet and path.suffix.lower() in COMPRESSED):
         known, packed = ", ".join(FORMATS), ", ".join(COMPRESSED)
         raise InputError(
             f"{path}: unknown format {path.suffix!r}; known: {known}, and {packed} of text"
@@ -268,10 +203,10 @@ def _check_kind(path: Path, block: bytes) -> None:
     Raises:
         InputError: It does.
     """
-    head = block[:100].lstrip() if _format(path) != ".parquet" else block[:100]
+    head = block[:100].lstrip() if format_of(path) != ".parquet" else block[:100]
     for start, kind in _STARTS.items():
         if head.startswith(start) or head.lower().startswith(start):
-            if kind == "Parquet" and _format(path) == ".parquet":
+            if kind == "Parquet" and format_of(path) == ".parquet":
                 return
             raise InputError(f"{path}: is {kind}, whatever its name says")
 
@@ -288,11 +223,11 @@ def _check_encoding(path: Path, file: IO[bytes], encoding: str | None, block: by
     marked = next((kind for mark, kind in _MARKS.items() if head.startswith(mark)), None)
     if encoding is None and (marked or 4 * head.count(0) > len(head)):
         raise _wrong_encoding(path, marked or "UTF-16")
-    if encoding is None and _format(path) not in TABLES and _is_wholly_other(block):
+    if encoding is None and format_of(path) not in TABLES and _is_wholly_other(block):
         raise _wrong_encoding(path, "CP1252")
     decoder = codecs.getincrementaldecoder(encoding or "utf-8")()
     line = 1
-    while _format(path) in TABLES:
+    while format_of(path) in TABLES:
         try:
             decoder.decode(block, final=not block)
         except UnicodeDecodeError as error:
@@ -329,7 +264,7 @@ def _is_utf_8(line: bytes) -> bool:
 
 
 def _read(path: Path, format: FileFormat, wanted: Collection[str] | None) -> Iterator[Read]:
-    if _format(path) == ".parquet":
+    if format_of(path) == ".parquet":
         yield from read_parquet(path, wanted)
         return
     # Undecodable bytes become surrogates, so that they fail their row and not the file.
@@ -342,7 +277,7 @@ def _read(path: Path, format: FileFormat, wanted: Collection[str] | None) -> Ite
 
 
 def _parsed(file: TextIO, path: Path, delimiter: str | None) -> Iterator[Read]:
-    format = _format(path)
+    format = format_of(path)
     if format in TABLES:
         return read_csv(file, str(path), delimiter or ("\t" if format == ".tsv" else None))
     return read_json(file, str(path), is_array=format == ".json")

@@ -41,6 +41,10 @@ def open_dataset(inputs: str | Path) -> Any:
         raise ConfigError(
             'Hugging Face datasets need an extra: pip install "chainette[datasets]"'
         ) from None
+    if str(inputs).startswith(f"{PREFIX}//"):
+        name = str(inputs).removeprefix(f"{PREFIX}//").removeprefix("datasets/")
+        name = "/".join(name.split("/")[:2])
+        raise InputError(f"{inputs}: is an address; name the dataset: {PREFIX}{name}")
     datasets.disable_progress_bars()
     try:
         if str(inputs).startswith(PREFIX):

@@ -6,6 +6,7 @@ import asyncio
 import dataclasses
 import io
 import itertools
+import logging
 from collections.abc import (
     AsyncGenerator,
     AsyncIterable,
@@ -27,9 +28,12 @@ from chainette.errors import InputError
 from chainette.reports.digest import values_digest
 from chainette.run.inputs.columns import LOOK, Fields, kind_of
 from chainette.run.inputs.files import FileFormat, Files, InputRow
+from chainette.run.inputs.formats.tables import about_index, is_frame, read_frame
 from chainette.run.inputs.hugging_face import is_dataset, open_dataset
+from chainette.run.inputs.paths import as_path
 from chainette.run.inputs.selection import choose, select
-from chainette.run.inputs.tables import is_frame, read_frame
+
+_logger = logging.getLogger(__name__)
 
 PATIENCE = 0.5
 """Seconds that rows which lack a field are held while no other comes."""
@@ -65,6 +69,8 @@ class InputSource:
         model: Any = Any,
         adapter: TypeAdapter[Any] | None = None,
     ) -> None:
+        if isinstance(inputs, str | Path):
+            inputs = as_path(inputs)
         self._path = str(inputs) if isinstance(inputs, str | Path) else None
         self._wanted = None if columns is None else frozenset(columns.values())
         if is_dataset(inputs):
@@ -110,7 +116,10 @@ class InputSource:
         return itertools.chain(first, rows)
 
     def _check(self, rows: Sequence[InputRow]) -> None:
-        self._fields.check(rows, self._path or "the inputs", self._columns or {})
+        try:
+            self._fields.check(rows, self._path or "the inputs", self._columns or {})
+        except InputError as error:
+            raise InputError(f"{error}{about_index(self._inputs)}") from None
 
     def _may_fit(self, row: InputRow) -> bool:
         return self._fields.may_fit(row, self._columns or {})
@@ -129,6 +138,11 @@ class InputSource:
                 count += 1
                 if count == last:
                     return
+        if count == 0 and isinstance(self._inputs, Iterator | AsyncIterator):
+            _logger.warning(
+                "the inputs had no rows; an iterator can be read only once: give a list, or make "
+                "it again"
+            )
 
     async def _read(self) -> AsyncGenerator[InputRow, None]:
         """All rows, not yet selected."""
@@ -247,9 +261,17 @@ def _next_step(inputs: Any, model: Any) -> str:
 def _about_mapping(inputs: Mapping[Any, Any]) -> str:
     """The message about a dict in place of rows."""
     values = list(inputs.values())
-    if values and all(hasattr(value, "_fingerprint") for value in values):
+    if values and all(
+        hasattr(each, "_fingerprint") or hasattr(each, "n_shards") for each in values
+    ):
         return f"expected rows, not splits: give one of them: {', '.join(map(str, inputs))}"
-    if values and all(isinstance(value, list | tuple) for value in values):
+    if values and all(isinstance(value, Mapping | BaseModel) for value in values):
+        return (
+            f"expected rows, not a dict of them ({type(inputs).__name__}): give "
+            "list(rows.values()); of a data frame, give the frame itself"
+        )
+    is_columns = all(hasattr(value, "__len__") and not isinstance(value, str) for value in values)
+    if values and is_columns:
         return (
             "expected rows, not a dict of columns: give [row], or run_one(row), for one row; for "
             "columns, [dict(zip(columns, cells)) for cells in zip(*columns.values())]"

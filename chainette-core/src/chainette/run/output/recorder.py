@@ -64,6 +64,9 @@ class Recorder:
         self._stream, self._in_order = results, in_order
         self._is_flushing = self._is_closed = False
         self._codecs = codecs(pipeline)
+        self._uncertain = {id for id, codec in self._codecs.items() if not codec.is_certain}
+        self._last = pipeline.main_ids[-1] if pipeline.main_ids else None
+        self._yields_last = self._last is None or pipeline.nodes[self._last].yield_output
         self._results: list[Result[Any]] = []
         self._ends: list[tuple[int, list[Leaf]]] = []
         self._held: dict[int, list[Leaf]] = {}
@@ -174,8 +177,8 @@ class Recorder:
         if self._folder is not None:
             self._flush_soon()
             self._folder.flattened.write(*(self._line(row_id, leaf) for leaf in leaves))
-            if lines := [line for leaf in leaves if (line := self._values(row_id, leaf))]:
-                self._folder.values.write(*lines)
+            if self._uncertain or not self._yields_last:
+                self._write_values(self._folder, row_id, leaves)
 
     def _flush_soon(self) -> None:
         """Hand the table's lines to the operating system, once for many of them.
@@ -198,15 +201,21 @@ class Recorder:
         except OutputDirError as error:
             self._control.fail(error)
 
+    def _write_values(self, folder: RunFolder, row_id: int, leaves: list[Leaf]) -> None:
+        lines = [line for leaf in leaves if (line := self._values(row_id, leaf))]
+        if lines:
+            folder.values.write(*lines)
+
     def _values(self, row_id: int, leaf: Leaf) -> dict[str, Any]:
         """The outputs at one end of a row that its flattened line does not give back, if any."""
         outputs = {
             id: snapshot
             for id, value in leaf.outputs.items()
+            if id in self._uncertain
             if (snapshot := self._codecs[id].snapshot_or_lost(value)) is not None
         }
         fields: dict[str, Any] = {"outputs": outputs} if outputs else {}
-        last = self._pipeline.main_ids[-1] if self._pipeline.main_ids else None
+        last = self._last
         if last is not None and leaf.has_value and last not in leaf.outputs:
             codec = self._codecs[last]
             snapshot = codec.snapshot_or_lost(leaf.value)

@@ -160,6 +160,7 @@ class RowRunner:
         emit: Listener,
     ) -> None:
         self._pipeline = pipeline
+        self._input_model = pipeline.input_model
         self._validate = pipeline.input_adapter.validate_python
         self._nodes = nodes
         self._recorder = recorder
@@ -206,7 +207,7 @@ class RowRunner:
     def _validated(self, source: InputRow) -> Any:
         if source.error is not None:
             raise source.error
-        if is_valid_already(source.value, self._pipeline.input_model):
+        if is_valid_already(source.value, self._input_model):
             return source.value
         try:
             return self._validate(source.value)

@@ -8,9 +8,9 @@ from typing import Any
 
 from chainette.errors import InputError
 from chainette.reports.frames import require_pyarrow
-from chainette.run.inputs.arrow_values import check_types, converted
-from chainette.run.inputs.csv_rows import check_columns
-from chainette.run.inputs.json_rows import Read
+from chainette.run.inputs.formats.arrow_values import check_types, converted
+from chainette.run.inputs.formats.csv_rows import check_columns
+from chainette.run.inputs.formats.json_rows import Read
 
 ROWS = 1024
 """Rows that are converted at a time."""
@@ -115,7 +115,18 @@ def _not_a_frame(inputs: Any, error: Exception) -> InputError:
 
 
 def _is_pandas(inputs: Any) -> bool:
-    return type(inputs).__module__.partition(".")[0] == "pandas" and hasattr(inputs, "columns")
+    kinds = {kind.__module__.partition(".")[0] for kind in type(inputs).__mro__}
+    return "pandas" in kinds and hasattr(inputs, "columns") and hasattr(inputs, "iloc")
+
+
+def about_index(inputs: Any) -> str:
+    """The advice about a data frame of pandas whose index or columns hide a column, or nothing."""
+    if not _is_pandas(inputs):
+        return ""
+    if inputs.columns.nlevels > 1:
+        return "; its columns have several levels: join them, as in df.columns.map('_'.join)"
+    is_counted = type(inputs.index).__name__ == "RangeIndex"
+    return "" if is_counted else "; its index is not a column: give df.reset_index()"
 
 
 def _parts(batch: Any) -> Iterator[Any]:

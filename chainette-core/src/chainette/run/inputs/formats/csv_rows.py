@@ -12,8 +12,8 @@ from itertools import islice
 from typing import Any, TextIO, TypeAlias
 
 from chainette.errors import InputError
-from chainette.run.inputs import json_rows
-from chainette.run.inputs.json_rows import Read
+from chainette.run.inputs.formats import json_rows
+from chainette.run.inputs.formats.json_rows import Read
 from chainette.text import printable
 
 DELIMITERS = (",", ";", "\t", "|", "\x01", "\x1e", "\x1f")

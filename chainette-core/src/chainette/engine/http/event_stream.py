@@ -1,0 +1,79 @@
+"""Chat completions that a server streams although nothing asked for a stream."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from chainette.json_bytes import decode, without_lone_surrogates
+
+_STARTS = ("data:", "event:", "id:", "retry:", ":")
+"""Beginnings of lines of an event stream (WHATWG HTML, "Server-sent events", 9.2.6)."""
+
+
+def is_event_stream(body: str) -> bool:
+    """Whether a body is an event stream, whatever its content type says."""
+    return body.lstrip("\ufeff \r\n").startswith(_STARTS)
+
+
+def read_event_stream(body: str) -> dict[str, Any] | None:
+    """The completion that the chunks of a stream are parts of.
+
+    Gateways that only stream answer so, and comments keep the connection alive (OpenAI API
+    reference, "The chat completion chunk object"; OpenRouter docs, "Streaming").
+
+    Args:
+        body: The stream.
+
+    Returns:
+        A chat completion, or the error that the stream holds; `None` where it does not end.
+    """
+    answer: dict[str, Any] = {}
+    choices: dict[int, dict[str, Any]] = {}
+    has_ended = False
+    for data in _events(body):
+        if data == "[DONE]":
+            has_ended = True
+            break
+        chunk = decode(without_lone_surrogates(data))
+        if not isinstance(chunk, dict):
+            return None
+        if chunk.get("error"):
+            return chunk
+        answer |= {name: value for name, value in chunk.items() if value is not None}
+        for part in chunk.get("choices") or ():
+            _add(part, choices.setdefault(part.get("index", 0), {"message": {}}))
+    ends = [choice.get("finish_reason") for choice in choices.values()]
+    if not (has_ended or (ends and all(ends))):
+        return None
+    return answer | {"choices": [choices[index] for index in sorted(choices)]}
+
+
+def _events(body: str) -> list[str]:
+    """The data of the events."""
+    events: list[list[str]] = [[]]
+    for line in body.splitlines():
+        if not line:
+            events.append([])
+        elif line.startswith("data:"):
+            events[-1].append(line[5:].removeprefix(" "))
+    return ["\n".join(lines).strip() for lines in events if any(lines)]
+
+
+def _add(part: dict[str, Any], choice: dict[str, Any]) -> None:
+    """Add a chunk's part of a choice to the choice."""
+    if part.get("finish_reason"):
+        choice["finish_reason"] = part["finish_reason"]
+    message = choice["message"]
+    for name, value in (part.get("delta") or part.get("message") or {}).items():
+        if name == "tool_calls":
+            for call in value or ():
+                _add_call(call, message.setdefault("tool_calls", []))
+        elif name != "role" and isinstance(value, str):
+            message[name] = message.get(name, "") + value
+
+
+def _add_call(part: dict[str, Any], calls: list[dict[str, Any]]) -> None:
+    index = part.get("index", len(calls))
+    while len(calls) <= index:
+        calls.append({"function": {"arguments": ""}})
+    calls[index]["function"]["arguments"] += (part.get("function") or {}).get("arguments") or ""
