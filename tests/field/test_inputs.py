@@ -101,7 +101,7 @@ async def later() -> list[dict[str, str]]:
         (object(), f"not object: {WANTED}"),
         (io, f"not the module io: {WANTED}"),
         (np.array(3), f"not ndarray: {WANTED}"),
-        (np.array([["a"]]), f"not ndarray: {WANTED}"),
+        (np.array([["a"]]), r"not ndarray: .*, for example \[dict\(zip\(names, value\)\)"),
         ([np.array([1, 2])], "not ndarray: give dicts or instances of Review"),
         (pd.Series(["a"]), r"not one column \(Series\): give a data frame"),
         (pd.DataFrame({"text": ["a"]}).iloc[0], r"not one column \(Series\): give a data frame"),

@@ -225,8 +225,8 @@ def _check_kind(inputs: Any, model: Any) -> None:
         raise InputError(f"expected rows, not one ({name}): give [row], or run_one(row)")
     is_iterable = isinstance(inputs, Iterable | AsyncIterable) and not isinstance(inputs, type)
     is_text = isinstance(inputs, bytes | bytearray | memoryview | io.IOBase)
-    is_array = getattr(inputs, "ndim", 1) != 1
-    if is_frame(inputs) or (is_iterable and not is_text and not is_array):
+    is_scalar = getattr(inputs, "ndim", 1) == 0
+    if is_frame(inputs) or (is_iterable and not is_text and not is_scalar):
         return
     raise InputError(f"expected rows, not {kind_of(inputs)}: {_next_step(inputs, model)}")
 
