@@ -1,4 +1,4 @@
-"""What the tests across distributions share."""
+"""Fixtures of the tests across distributions."""
 
 from __future__ import annotations
 
@@ -161,7 +161,7 @@ def locked(path: Path) -> Iterator[None]:
 
 
 class Shared:
-    """What the workers of pytest-xdist make once for all of them; without workers, for itself.
+    """Files that pytest-xdist's workers make once for all of them; without workers, for itself.
 
     Args:
         folder: A folder of this test run that all workers know.

@@ -1,4 +1,4 @@
-"""What counts is what is installed from the built wheels."""
+"""The distributions, as they are installed from the built wheels."""
 
 from __future__ import annotations
 

@@ -132,7 +132,7 @@ def test_a_plugin_for_a_protocol_of_its_own_takes_few_lines(
 
 
 def written(project: Path) -> int:
-    """How many lines the author has added to those of the template, or changed."""
+    """The number of lines that the author has added to those of the template, or changed."""
     count = 0
     for file in AUTHOR.rglob("*.py"):
         before = (project / file.relative_to(AUTHOR)).read_text().splitlines()

@@ -140,7 +140,7 @@ def test_all_mistakes_of_a_file_come_at_once_with_line_and_engine(
     for line, expected in [
         (2, "engine 'a': unknown backend 'scriptd' (did you mean 'scripted'?)"),
         (5, "engine 'b': unknown key 'modle' (did you mean 'model'?)"),
-        (6, "engine 'b': timeout: Input should be a valid number"),
+        (6, "engine 'b': timeout: expected a number"),
         (7, "engine 'b': a second engine of that name"),
         (9, "an engine is a mapping with a 'name'"),
         (12, "engine 'c': the environment variable NOT_SET is not set"),

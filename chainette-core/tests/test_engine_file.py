@@ -50,15 +50,15 @@ def test_one_mistake_made_twice_in_one_value_is_told_and_counted_once(
 @pytest.mark.parametrize(
     ("fields", "expected"),
     [
-        ("3: x", "3: Keys should be strings"),
+        ("3: x", "3: expected a text as the key"),
         ("backend: [x]", "'backend' is missing"),
-        ("headers: {A.b: [x]}", "headers.A.b: Input should be a valid string"),
+        ("headers: {A.b: [x]}", "headers.A.b: expected a text"),
         ("endpoint: 'http://[bad'", "an endpoint is a URL with a host"),
         ("endpoint: 'http://'", "an endpoint is a URL with a host"),
         ("endpoint: 'http://host:port'", "an endpoint is a URL with a host"),
         ("endpoint: host/v1", "an endpoint is a URL with a host"),
-        ("max_concurrency: 0", "max_concurrency: Input should be greater than or equal to 1"),
-        ("structured_output: yes", "structured_output: Input should be 'auto'"),
+        ("max_concurrency: 0", "max_concurrency: expected a number of at least 1"),
+        ("structured_output: yes", "structured_output: expected 'auto'"),
         ("apikey_env: X", "unknown key 'apikey_env' (did you mean 'api_key_env'?)"),
     ],
 )

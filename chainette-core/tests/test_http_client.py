@@ -44,7 +44,7 @@ SENTINEL = "sk-SENTINEL-0123456789"
 
 @pytest.fixture(autouse=True)
 def _httpx_for_respx(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What respx stands in for is sent through httpx; the rest goes over the default transport."""
+    """Requests that respx answers are sent through httpx; the rest over the default transport."""
 
     def transport(**limits: float) -> Any:
         if HTTPCoreMocker.routers:

@@ -119,7 +119,7 @@ class Answer(BaseModel):
 
 
 def way_to_end(fault: Fault, place: str) -> str:
-    """How the run must end: `finished`, `stopped`, or `raised`."""
+    """The end that the run must have: `finished`, `stopped`, or `raised`."""
     alone = place in ("first", "all")  # nobody was answered before
     if fault.ends == "run":
         return "raised" if alone else "finished"

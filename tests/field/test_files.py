@@ -71,6 +71,11 @@ MARK = b"\xef\xbb\xbf"
         ("a.csv", "text,n\r\na,1\r\nb,2"),
         ("a.csv", "text;n\na;1\nb;2\n"),
         ("a.csv", "text\tn\na\t1\nb\t2\n"),
+        ("a.csv", "text|n\na|1\nb|2\n"),
+        ("a.csv", "text| n\na| 1\nb| 2\n"),
+        ("a.csv", '"text, or words"|text|n\nx|a|1\nx|b|2\n'),
+        ("a.csv", "text\x01n\na\x011\nb\x012\n"),
+        ("a.csv", "text\x1fn\na\x1f1\nb\x1f2\n"),
         ("a.tsv", "text\tn\na\t1\nb\t2\n"),
         ("a.csv", "sep=;\r\ntext;n\r\na;1\r\nb;2\r\n"),
         ("a.csv", "text, n\na, 1\nb, 2\n"),
@@ -266,6 +271,16 @@ def test_a_delimiter_that_is_named_is_used(content: str, delimiter: str, tmp_pat
 
     path = write(tmp_path / "a.csv", content)
     assert rows(path, Loose, delimiter=delimiter)[0] == Loose(text="a,x", n=1)
+
+
+@pytest.mark.parametrize("delimiter", [":", "^", "~", "¦", "§", "،"])
+def test_a_delimiter_that_is_not_certain_is_named(delimiter: str, tmp_path: Path) -> None:
+    lines = ["text n", "a 1", "b 2"]
+    path = write(tmp_path / "a.csv", "\n".join(lines).replace(" ", delimiter))
+    with pytest.raises(InputError, match="no column 'text'") as failure:
+        rows(path)
+    assert f"is the delimiter, say delimiter={delimiter!r}" in str(failure.value)
+    assert rows(path, delimiter=delimiter) == TWO
 
 
 def test_the_command_takes_the_encoding_and_the_delimiter(in_process: Any, tmp_path: Path) -> None:

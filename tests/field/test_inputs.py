@@ -14,10 +14,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import chainette
 import chainette.backend
+import numpy as np
+import pandas as pd
 import polars as pl
 import pyarrow as pa
 import pytest
@@ -42,6 +44,17 @@ class Other(BaseModel):
 @dataclass
 class Point:
     x: int
+
+
+class Pair(NamedTuple):
+    text: str
+    stars: int
+
+
+WANTED = (
+    r"give a list of dicts or models, such as \[\{'text': value\}\], "
+    "a data frame, or the path of a file"
+)
 
 
 def chain(model: Any = Review) -> Chain:
@@ -73,9 +86,32 @@ async def later() -> list[dict[str, str]]:
         ("missing.jsonl", "missing.jsonl: No such file"),
         (b'{"text": "a"}', "not bytes"),
         (io.StringIO('{"text": "a"}'), "give its path"),
-        (texts, "function: call it"),
-        (Review, "neither an iterable"),
-        (3, "neither an iterable"),
+        (texts, "not a function: call it, and give what it returns"),
+        (lambda: [{"text": "a"}], "not a function: call it, and give what it returns"),
+        (Review, r"not the class Review: give instances of it in a list, \[Review\(…\)\]"),
+        (Point, r"not the class Point: give instances of it in a list, \[Point\(…\)\]"),
+        (Point(1), r"not one \(Point\): give \[row\], or run_one\(row\)"),
+        (Pair("a", 1), r"not one \(Pair\): give \[row\], or run_one\(row\)"),
+        (list, f"not the class list: {WANTED}"),
+        (3, f"not int: {WANTED}"),
+        (1.5, f"not float: {WANTED}"),
+        (True, f"not bool: {WANTED}"),
+        (None, f"not None: {WANTED}"),
+        (..., f"not Ellipsis: {WANTED}"),
+        (object(), f"not object: {WANTED}"),
+        (io, f"not the module io: {WANTED}"),
+        (np.array(3), f"not ndarray: {WANTED}"),
+        (np.array([["a"]]), r"not ndarray: .*, for example \[dict\(zip\(names, value\)\)"),
+        ([np.array([1, 2])], "not ndarray: give dicts or instances of Review"),
+        (pd.Series(["a"]), r"not one column \(Series\): give a data frame"),
+        (pd.DataFrame({"text": ["a"]}).iloc[0], r"not one column \(Series\): give a data frame"),
+        (range(3), r"not int: .* for example \[\{'text': value\} for value in …\]"),
+        ({"a", "b"}, r"not str: .* for example \[\{'text': value\} for value in …\]"),
+        ([("a", 1)], r"not tuple: .*, for example \[dict\(zip\(names, value\)\)"),
+        ([Pair("a", 1)], r"not Pair: .*, for example \[value._asdict\(\) for value in …\]"),
+        ([None], "not None: give dicts or instances of Review"),
+        ([texts], "not a function: give dicts or instances of Review"),
+        ([Review], "not the class Review: give dicts or instances of Review"),
         (["a", "b"], r"not str: give dicts .* \[\{'text': value\}"),
         ([Path("a.csv")], "not .*Path: give dicts or instances of Review"),
         ([Other(x=1)], "not Other: give dicts or instances of Review"),
@@ -94,6 +130,12 @@ def test_what_is_not_rows_is_refused_once_with_the_way_to_give_them(
 ) -> None:
     with pytest.raises(InputError, match=message):
         chain().run(inputs, output_dir=tmp_path / "run")
+
+
+@pytest.mark.parametrize("inputs", [[1, 2], ["a"], [None]])
+def test_rows_of_a_dataclass_are_wanted_too(inputs: Any) -> None:
+    with pytest.raises(InputError, match="give dicts or instances of Point"):
+        chain(Point).run(inputs)
 
 
 def test_a_coroutine_is_refused_with_the_advice_to_await_it() -> None:
@@ -516,7 +558,7 @@ def test_a_prompt_that_is_not_a_text_is_refused(field: str, prompt: Any) -> None
     [
         ({"max_token": 5}, "SamplingParams: unknown key 'max_token' (did you mean 'max_tokens'?)"),
         ({"temprature": 0}, "(did you mean 'temperature'?)"),
-        ({"temperature": -1, "n": 0}, "temperature: Input should be greater"),
+        ({"temperature": -1, "n": 0}, "temperature: expected a number of at least 0"),
     ],
 )
 def test_a_wrong_sampling_parameter_is_one_message(fields: Any, message: str) -> None:
@@ -654,7 +696,7 @@ def test_a_wrong_keyword_of_a_public_class_is_answered_with_the_nearest_right_on
     ("name", "fields", "message"),
     [
         ("EngineConfig", {"max_concurency": 3}, "(did you mean 'max_concurrency'?)"),
-        ("EngineConfig", {"timeout": 0}, "EngineConfig: timeout: Input should be greater than 0"),
+        ("EngineConfig", {"timeout": 0}, "EngineConfig: timeout: expected a number above 0"),
         (
             "EngineConfig",
             {"price": {"input": 1, "ouput": 2}},
@@ -662,7 +704,7 @@ def test_a_wrong_keyword_of_a_public_class_is_answered_with_the_nearest_right_on
         ),
         ("GuidedDecodingParams", {"regx": "a"}, "(did you mean 'regex'?)"),
         ("GuidedDecodingParams", {"json": {"a": 1}}, "give exactly one of json, regex"),
-        ("GuidedDecodingParams", {"regex": 3}, "regex: Input should be a valid string"),
+        ("GuidedDecodingParams", {"regex": 3}, "regex: expected a text"),
         (
             "SamplingParams",
             {"guided_decoding": {"choise": ["a"]}},

@@ -1,4 +1,4 @@
-"""What runs cost, and limits of it that are kept or refused."""
+"""The cost of runs, and limits of it that are kept or refused."""
 
 from __future__ import annotations
 

@@ -247,3 +247,65 @@ def test_a_prompt_that_is_too_long_names_its_step_and_its_row(is_item: bool) -> 
     where = "row 1, item 0" if is_item else "row 1"
     assert f"{where}: step 's', user_prompt: it makes a text of more than" in str(failed[0].error)
     assert "10,000,000 characters" in str(failed[0].error)
+
+
+LONG = "it makes a text of more than 100 characters (max_prompt_chars=100): shorten it, or raise"
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "{{ text }}",
+        "{% for a in [1, 2] %}{{ text }}{% endfor %}",
+        "{{ (text * 99) | length }}",
+        "{{ (text ~ text) | length }}",
+        "{{ (text + text) | length }}",
+        "{{ [text, text] | join(', ') | length }}",
+        "{{ text | replace('x', text) | length }}",
+        "{{ text | indent(60) | length }}",
+        "{{ text.ljust(text | length) | length }}",
+    ],
+)
+def test_a_run_can_have_another_limit_of_prompts(template: str) -> None:
+    step = Step(id="s", input_model=Text, output_model=str, engine_name="e", user_prompt=template)
+    chain = Chain(name="c", steps=step)
+    rows = [{"text": "x"}, {"text": "x" * 101 + "\n"}]
+    with fake_engine("e"):
+        run = chain.run(rows, max_prompt_chars=100)
+        (failed,) = run.errors
+        assert f"row 1: step 's', user_prompt: {LONG}" in str(failed.error)
+        assert run.counts.ok == 1
+        assert chain.run(rows).counts.ok == 2, "the limit is that of one run"
+        with pytest.raises(ChainError, match="max_prompt_chars=100"):
+            chain.run_one(rows[1], max_prompt_chars=100)
+
+
+def test_the_limit_of_prompts_can_be_larger() -> None:
+    step = Step(
+        id="s",
+        input_model=Text,
+        output_model=str,
+        engine_name="e",
+        user_prompt="{{ (text * 11000000) | length }}",
+    )
+    chain = Chain(name="c", steps=step)
+    with fake_engine("e"):
+        assert chain.run([{"text": "x"}]).counts.failed == 1
+        assert chain.run([{"text": "x"}], max_prompt_chars=12_000_000).counts.ok == 1
+        assert chain.run_one({"text": "x"}, max_prompt_chars=12_000_000) == "text"
+
+
+@pytest.mark.parametrize("flags", [("--max-prompt-chars", "3"), ("--dry-run",)])
+def test_the_command_line_and_yaml_know_the_limit_of_prompts(
+    flags: tuple[str, ...], in_process: Any, tmp_path: Path
+) -> None:
+    (tmp_path / "c.yaml").write_text(
+        "name: c\nrun: {max_prompt_chars: 4}\nmodels: {M: {text: str}}\nsteps:\n"
+        "  - {id: s, input_model: M, output_model: M, engine_name: e, user_prompt: '{{ text }}'}\n"
+        "engines: [{name: e, backend: openai, model: m, endpoint: 'http://127.0.0.1:9/v1'}]\n"
+    )
+    (tmp_path / "rows.jsonl").write_text('{"text": "xxxxx"}\n')
+    outcome = in_process("run", "c.yaml", "-i", "rows.jsonl", "-o", "out", *flags)
+    assert outcome.returncode in (1, 2)
+    most = flags[-1] if len(flags) == 2 else "4"
+    assert f"(max_prompt_chars={most})" in " ".join(outcome.stderr.split())

@@ -34,7 +34,7 @@ def described(error: Exception) -> str:
 
 
 def without_numbers(message: str) -> str:
-    """What a message says, without numbers, and without ids, which have digits."""
+    """A message without numbers, and without ids, which have digits."""
     return re.sub(r"[\w.:-]*\d[\w.:-]*", "#", message)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import types
 from collections.abc import Collection, Iterator, Mapping
 from functools import wraps
@@ -25,7 +26,10 @@ if TYPE_CHECKING:
 else:
     ModelMetaclass = type(BaseModel)
 
-_UNKNOWN = ("extra_forbidden", "unexpected_keyword_argument")
+_MEMBER = re.compile(r"(str|int|float|bool|none)|(constrained-|(list|dict|tuple|literal)\[).*")
+"""Pydantic's names of the types that one value can have, at the end of a location."""
+UNKNOWN = ("extra_forbidden", "unexpected_keyword_argument")
+"""Pydantic's types of errors of keys that there are not."""
 
 
 class OneMessage(ModelMetaclass):
@@ -109,21 +113,83 @@ def is_valid_already(value: Any, model: Any) -> bool:
     return is_scalar or dataclasses.is_dataclass(model)
 
 
+_EXPECTED = {
+    **dict.fromkeys(("int_type", "int_parsing", "int_from_float"), "a whole number"),
+    **dict.fromkeys(("float_type", "float_parsing", "decimal_type", "decimal_parsing"), "a number"),
+    **dict.fromkeys(("bool_type", "bool_parsing"), "true or false"),
+    **dict.fromkeys(("list_type", "tuple_type", "set_type"), "a list"),
+    **dict.fromkeys(
+        ("dict_type", "model_type", "model_attributes_type", "dataclass_type", "mapping_type"),
+        "a mapping of keys and values",
+    ),
+    "string_type": "a text",
+    "finite_number": "a finite number",
+    "path_type": "a path",
+    "literal_error": "{expected}",
+    "enum": "{expected}",
+    "greater_than": "a number above {gt}",
+    "greater_than_equal": "a number of at least {ge}",
+    "less_than": "a number below {lt}",
+    "less_than_equal": "a number of at most {le}",
+    "too_short": "a list of at least {min_length}",
+    "too_long": "a list of at most {max_length}",
+    "string_too_short": "a text of at least {min_length} characters",
+    "invalid_key": "a text as the key; put it in quotes",
+}
+"""By Pydantic's type of an error, the value that a configuration should have."""
+
+
+def in_words(item: Any) -> str:
+    """A mistake in a configuration in words for the person who wrote it; never the value.
+
+    Args:
+        item: An entry of `ValidationError.errors`.
+    """
+    expected = _EXPECTED.get(item["type"])
+    if expected is None:
+        return str(item["msg"]).removeprefix("Value error, ")
+    context = {key: _plain_number(value) for key, value in item.get("ctx", {}).items()}
+    quotes = item["type"] == "string_type" and isinstance(item["input"], int | float)
+    return f"expected {expected.format_map(context)}{'; put it in quotes' if quotes else ''}"
+
+
+def merged(error: ValidationError) -> list[Any]:
+    """The mistakes in a configuration; one for a value that could have several types.
+
+    Args:
+        error: The validation error.
+    """
+    items: dict[tuple[str | int, ...], Any] = {}
+    for item in error.errors(include_url=False):
+        location, words = item["loc"], in_words(item)
+        if not (location and _MEMBER.fullmatch(str(location[-1]))):
+            items[location] = item
+        elif (first := items.get(location[:-1])) is None:
+            items[location[:-1]] = {**item, "loc": location[:-1], "type": "union", "msg": words}
+        else:
+            first["msg"] += f", or {words.removeprefix('expected ')}"
+    return list(items.values())
+
+
+def _plain_number(value: Any) -> Any:
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
 def problems(error: ValidationError, known: Collection[str] = ()) -> list[tuple[str, str]]:
     """List the problems as pairs of location and message; values are never shown.
 
     Args:
         error: The validation error.
-        known: The valid keys, for suggestions; as a mapping, to their fields, whose own keys are
-            then suggested inside of them.
+        known: The valid keys of a configuration, for suggestions; as a mapping, to their fields,
+            whose own keys are then suggested inside of them.
 
     Returns:
         Pairs such as `("model", "missing")`; the location is dotted, or empty for the whole value.
     """
     pairs = []
-    for item in error.errors(include_url=False, include_input=False, include_context=False):
+    for item in merged(error) if known else error.errors(include_url=False):
         location = ".".join(str(part) for part in without_tags(item["loc"]))
-        if item["type"] in _UNKNOWN:
+        if item["type"] in UNKNOWN:
             *path, key = map(str, item["loc"])
             place = f" in {'.'.join(path)}" if path and isinstance(known, Mapping) else ""
             hint = did_you_mean(key, _keys(known, path))
@@ -131,7 +197,7 @@ def problems(error: ValidationError, known: Collection[str] = ()) -> list[tuple[
         elif item["type"] == "missing":
             pairs.append((location, f"{location!r} is missing"))
         else:
-            message = item["msg"].removeprefix("Value error, ")
+            message = in_words(item) if known else item["msg"].removeprefix("Value error, ")
             pairs.append((location, f"{location}: {message}" if location else message))
     return pairs
 

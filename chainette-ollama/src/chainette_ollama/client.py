@@ -132,8 +132,11 @@ class OllamaClient(BaseHTTPClient):
             raise ServerError(f"{self.base_url}: the answer cannot be read: {error}") from None
 
     def _refused(self, status: int, reason: str) -> EngineError:
+        model = self.config.model
+        if status == 404 and "model" not in reason.lower():  # of another server than Ollama
+            hint = "is endpoint the address of Ollama?"
+            return NotFoundError(f"{self.base_url} answered 404: {reason}; {hint}", status=status)
         if status == 404:
-            model = self.config.model
             return NotFoundError(f"{reason}; to get the model: ollama pull {model}", status=status)
         return self.status_error(status, reason.encode(), self.base_url, {})
 

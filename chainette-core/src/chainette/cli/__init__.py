@@ -26,22 +26,35 @@ def main() -> None:
 
 def _call() -> Any:
     """The exit code of the command."""
+    import typer
+
     from chainette.cli.app import app
     from chainette.cli.light import command
     from chainette.errors import ChainetteError
     from chainette.text import escaped
 
     try:
-        command(app)()
+        return command(app)(standalone_mode=False) or 0
     except ChainetteError as error:
         logging.getLogger("chainette").debug("raised here", exc_info=True)
         print(f"error: {escaped(str(error))}", file=sys.stderr)  # noqa: T201
         return 2
+    except typer.Abort:  # the end of standard input, where something was asked for
+        print("aborted", file=sys.stderr)  # noqa: T201
+        return 1
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)  # noqa: T201
         return 130
     except SystemExit as end:
         return end.code
+    except Exception as error:
+        show = getattr(error, "show", None)  # of Typer's errors of usage, which quote arguments
+        if show is None:
+            raise
+        text = io.StringIO()
+        show(text)
+        print(escaped(text.getvalue()), file=sys.stderr, end="")  # noqa: T201
+        return getattr(error, "exit_code", 2)
 
 
 class LastingOutput:

@@ -14,6 +14,7 @@ from chainette.cli.commands.plugins import plugins
 from chainette.cli.commands.run import run
 from chainette.cli.commands.schema import schema
 from chainette.cli.commands.warmup import stop, warmup_chain, warmup_engines
+from chainette.cli.say import PlainFormatter
 
 app: typer.Typer = typer.Typer(
     name="chainette",
@@ -51,5 +52,8 @@ def _options(
         typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version."),
     ] = False,
 ) -> None:
-    logging.basicConfig(format="%(levelname)s %(name)s: %(message)s" if debug else "%(message)s")
+    handler = logging.StreamHandler()
+    form = "%(levelname)s %(name)s: %(message)s" if debug else "%(message)s"
+    handler.setFormatter(PlainFormatter(form))
+    logging.basicConfig(handlers=[handler])
     logging.getLogger("chainette").setLevel(logging.DEBUG if debug else logging.WARNING)

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
 
+from chainette.cli.say import say
+
 if TYPE_CHECKING:
     from chainette.engine.config import EngineConfig
 
@@ -68,4 +70,4 @@ def _announce(names: list[str], as_json: bool) -> None:
         import json
 
         line = json.dumps({"event": "engines", "file": f"./{DEFAULT}", "names": names})
-    typer.echo(line, err=True)
+    say(line, err=True)

@@ -9,6 +9,7 @@ from time import perf_counter
 from typing import Any
 
 from rich.console import Console, RenderableType
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 from rich.progress import TimeRemainingColumn as Remaining
 
@@ -22,7 +23,7 @@ from chainette.events import (
     RunClosed,
     RunStarted,
 )
-from chainette.text import printable
+from chainette.text import escaped, printable
 
 EVERY = 2.0
 """Seconds between plain lines."""
@@ -58,7 +59,7 @@ class _Bars(Progress):
 
     def add_bar(self, id: str, title: str, total: int | None) -> None:
         """Add a bar for a node, or for the rows, which have no id."""
-        title = title.replace("[", r"\[")
+        title = escape(escaped(title))
         self._bars[id] = self.add_task(title, total=total, in_flight="", failed="", speed="")
 
     def get_renderables(self) -> Iterable[RenderableType]:
@@ -174,4 +175,4 @@ def _print_json(kind: str, **fields: Any) -> None:
 
 
 def _print(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)  # noqa: T201
+    print(escaped(line), file=sys.stderr, flush=True)  # noqa: T201

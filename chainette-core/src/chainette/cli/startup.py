@@ -45,7 +45,9 @@ class _Live:
                 return
             progress = self._progress or self._begin()
             if startup.what not in self._tasks:
-                self._tasks[startup.what] = progress.add_task(escape(startup.what), detail="")
+                self._tasks[startup.what] = progress.add_task(
+                    escape(printable(startup.what)), detail=""
+                )
             share = None if startup.share is None else 100 * startup.share
             progress.update(
                 self._tasks[startup.what],
@@ -97,8 +99,8 @@ class _Plain:
         elif now - self._printed_at.setdefault(startup.what, started_at) >= EVERY:
             self._printed_at[startup.what] = now
             share = "" if startup.share is None else f" {startup.share:.0%}"
-            line = f"{startup.what}:{share} {now - started_at:.0f} s, {printable(startup.detail)}"
-            print(line, file=sys.stderr, flush=True)  # noqa: T201
+            line = f"{startup.what}:{share} {now - started_at:.0f} s, {startup.detail}"
+            print(printable(line), file=sys.stderr, flush=True)  # noqa: T201
 
     def close(self) -> None:
         pass

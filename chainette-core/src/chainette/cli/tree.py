@@ -12,6 +12,7 @@ from chainette.pipeline.nodes.naming import type_name
 from chainette.pipeline.nodes.node import Node
 from chainette.pipeline.nodes.step import Step
 from chainette.pipeline.pipeline import Pipeline
+from chainette.text import escaped
 
 ICONS = {"step": "💬", "apply": "⚙️", "branch": "🌿"}
 """Emojis of nodes that do not have their own."""
@@ -26,7 +27,7 @@ def tree(chain: Pipeline, *, icons: bool = True, max_branches: int | None = None
         max_branches: Maximum number of branches at a place; the others are counted.
     """
     title = f"{chain.emoji} {chain.name}" if icons else chain.name
-    root = Tree(Text(title.strip(), style="bold"))
+    root = Tree(Text(escaped(title), style="bold"))
     _grow(root, chain.steps, icons, max_branches)
     return root
 
@@ -51,9 +52,10 @@ def _line(node: Node, icons: bool) -> Text:
     line = _titled(node, node.name, icons)
     if node.name != node.id:
         line.append(f" ({node.id})", style="dim")
-    line.append(f"  {type_name(node.input_model)} → {type_name(node.output_model)}", style="dim")
+    types = f"{type_name(node.input_model)} → {type_name(node.output_model)}"
+    line.append(f"  {escaped(types)}", style="dim")
     if isinstance(node, Step):
-        line.append(f"  engine {node.engine_name}", style="dim")
+        line.append(f"  engine {escaped(node.engine_name)}", style="dim")
     if getattr(node, "batch", None) is not None:
         line.append(f"  batch {node.batch}", style="dim")  # type: ignore[attr-defined]
     if not node.yield_output:
@@ -63,4 +65,4 @@ def _line(node: Node, icons: bool) -> Text:
 
 def _titled(node: Node | Branch, title: str, icons: bool) -> Text:
     icon = node.emoji or ICONS[node.kind]
-    return Text(f"{icon} {title}" if icons else title)
+    return Text(escaped(f"{icon} {title}" if icons else title))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import warnings
 from datetime import date, datetime, time
 from decimal import Decimal
 from typing import Annotated, Any, ClassVar, ForwardRef, Literal, Optional, Union
@@ -10,7 +11,7 @@ from typing import Annotated, Any, ClassVar, ForwardRef, Literal, Optional, Unio
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, create_model
 
 from chainette.text import did_you_mean
-from chainette.validation import summary
+from chainette.validation import in_words, merged
 
 SCALARS: dict[str, Any] = {
     "str": str,
@@ -49,8 +50,8 @@ class FieldSpec(BaseModel):
     gt: float | None = None
     le: float | None = None
     lt: float | None = None
-    min_length: int | None = None
-    max_length: int | None = None
+    min_length: int | None = Field(default=None, ge=0)
+    max_length: int | None = Field(default=None, ge=0)
     pattern: str | None = None
 
 
@@ -71,10 +72,11 @@ def build_models(specs: dict[str, dict[str, FieldSpec]]) -> dict[str, type[BaseM
         definitions = {
             key: _definition(spec, f"{name}.{key}", specs) for key, spec in fields.items()
         }
-        try:
-            models[name] = create_model(name, **definitions)  # type: ignore[call-overload]
-        except (NameError, TypeError) as error:
-            raise ValueError(f"{name}: {error}") from None
+        for key, definition in definitions.items():
+            if key.startswith("_") or key == "model_config":
+                raise ValueError(f"{name}.{key}: a field cannot have this name; choose another")
+            _build(f"{name}.{key}", Field=definition)
+        models[name] = _build(name, **definitions)
     for name, model in models.items():
         try:
             model.model_rebuild(_types_namespace=models)
@@ -82,6 +84,21 @@ def build_models(specs: dict[str, dict[str, FieldSpec]]) -> dict[str, type[BaseM
         except Exception as error:  # a constraint or a default that does not fit its type
             raise ValueError(f"{name}: {error}") from None
     return models
+
+
+def _build(name: str, /, **definitions: Any) -> type[BaseModel]:
+    """Build a model.
+
+    Raises:
+        ValueError: A limit does not fit its field.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of a field that is called as a method of Pydantic's
+            return create_model(name, **definitions)
+    except Exception as error:  # Pydantic raises several kinds
+        reason = str(error).splitlines()[-1].strip()
+        raise ValueError(f"{name}: a limit does not fit: {reason}") from None
 
 
 def _check_defaults(model: type[BaseModel]) -> None:
@@ -95,7 +112,8 @@ def _check_defaults(model: type[BaseModel]) -> None:
             try:
                 TypeAdapter[Any](field.annotation or Any).validate_python(field.default)
             except ValidationError as error:
-                raise ValueError(f"{key}: default: {summary(error)}") from None
+                reason = "; ".join(map(in_words, merged(error)))
+                raise ValueError(f"{key}: default: {reason}") from None
 
 
 def _definition(spec: FieldSpec, location: str, models: Any) -> tuple[Any, Any]:
@@ -122,7 +140,7 @@ def _annotation(text: str, location: str, models: Any) -> Any:
     try:
         return _parse(ast.parse(text, mode="eval").body, models)
     except SyntaxError:
-        raise ValueError(f"{location}: {text!r} is not a type") from None
+        raise ValueError(f"{location}: {text!r} is not a type; known: {_known(models)}") from None
     except ValueError as error:
         raise ValueError(f"{location}: {error}") from None
 
@@ -137,13 +155,16 @@ def _parse(node: ast.expr, models: Any) -> Any:
                 return ForwardRef(name)
             if name in SCALARS:
                 return SCALARS[name]
-            known = [*SCALARS, "list[...]", "dict[str, ...]", *models]
-            hint = did_you_mean(name, known)
-            raise ValueError(f"unknown type {name!r}{hint}; known: {', '.join(known)}")
+            hint = did_you_mean(name, [*SCALARS, "list[...]", "dict[str, ...]", *models])
+            raise ValueError(f"unknown type {name!r}{hint}; known: {_known(models)}")
         case ast.BinOp(left=left, op=ast.BitOr(), right=right):
             return Union[_parse(left, models), _parse(right, models)]  # noqa: UP007  ForwardRefs
         case ast.Subscript(value=ast.Name(id="list"), slice=item):
             return list[_parse(item, models)]  # type: ignore[misc]
         case ast.Subscript(value=ast.Name(id="dict"), slice=ast.Tuple(elts=[key, item])):
             return dict[_parse(key, models), _parse(item, models)]  # type: ignore[misc]
-    raise ValueError(f"{ast.unparse(node)!r} is not a type")
+    raise ValueError(f"{ast.unparse(node)!r} is not a type; known: {_known(models)}")
+
+
+def _known(models: Any) -> str:
+    return ", ".join([*SCALARS, "list[...]", "dict[str, ...]", *models])

@@ -12,8 +12,8 @@ from pydantic import BaseModel, ValidationError
 from chainette.errors import ChainError
 from chainette.loading.importing import load_symbol
 from chainette.loading.inline_models import FieldSpec, build_models
+from chainette.loading.yaml_mistakes import mistakes_in, outline
 from chainette.loading.yaml_spec import (
-    RUN_SPEC,
     ApplySpec,
     BranchSpec,
     ChainSpec,
@@ -26,17 +26,12 @@ from chainette.pipeline.nodes.step import Step
 from chainette.registry.config_file import check_engines, raise_mistakes, register_all
 from chainette.run.chain import Chain
 from chainette.run.options import options_of
-from chainette.types import SamplingParams
-from chainette.validation import problems, without_tags
+from chainette.text import did_you_mean
 from chainette.yaml_source import Location, YamlSource, expand, read_yaml
 
 Models: TypeAlias = dict[str, type[BaseModel]]
 EXPANDED = ("inputs", "output_dir", "run")
 """Keys of the file whose values may contain `${VAR}`; engines are expanded apart."""
-SPECS: tuple[type[BaseModel], ...] = (
-    ChainSpec, RUN_SPEC, StepSpec, ApplySpec, BranchSpec, UseSpec, FieldSpec, SamplingParams
-)  # fmt: skip
-"""Every mapping of the format; their keys are suggested for unknown ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +91,7 @@ def _path(source: YamlSource, path: str) -> Path:
 def _checked(source: YamlSource, mistakes: list[str]) -> ChainSpec | None:
     """Check the file's shape; engines are checked apart, by their backends."""
     if not isinstance(source.data, dict):
-        mistakes.append(f"{source.place()}: expected a mapping with name and steps")
+        mistakes.append(f"{source.place()}: {outline(source.data)}")
         return None
 
     def report(location: Location, message: str) -> None:
@@ -110,10 +105,8 @@ def _checked(source: YamlSource, mistakes: list[str]) -> ChainSpec | None:
     try:
         return ChainSpec.model_validate(data)
     except ValidationError as error:
-        known = {name for spec in SPECS for name in spec.model_fields}
-        messages = [message for _, message in problems(error, known)]
-        for item, message in zip(error.errors(include_url=False), messages, strict=True):
-            report(without_tags(item["loc"]), message)
+        for location, message in mistakes_in(error):
+            report(location, message)
         return None
 
 
@@ -177,4 +170,7 @@ def _model(name: str, models: Models) -> Any:
     if ":" in name:
         return load_symbol(name)
     known = ", ".join(models) or "none"
-    raise ChainError(f"unknown model {name!r}; declared under models: {known} (or module:Class)")
+    hint = did_you_mean(name, models)
+    raise ChainError(
+        f"unknown model {name!r}{hint}; declared under models: {known} (or module:Class)"
+    )

@@ -76,10 +76,14 @@ class UseSpec(_Spec):
     use: str
 
 
-def _kind(value: Any) -> str:
-    """The tag of a node's spec, by the keys that the node has."""
-    keys = value if isinstance(value, dict) else ()
-    return next((f"<{key}>" for key in ("apply", "branch", "use") if key in keys), "<step>")
+def _kind(value: Any) -> str | None:
+    """The tag of a node's spec, by the keys that the node has; `None` if they are of no kind."""
+    if not isinstance(value, dict):
+        return None
+    tags = [f"<{key}>" for key in ("apply", "branch", "use") if key in value]
+    if len(tags) > 1:
+        return None
+    return tags[0] if tags else "<step>" if value.keys() & StepSpec.model_fields.keys() else None
 
 
 NodeSpec = Annotated[

@@ -12,13 +12,8 @@ from jinja2 import Template, TemplateError, TemplateSyntaxError, meta, nodes
 from pydantic import BaseModel
 
 from chainette.errors import ChainError
-from chainette.pipeline.sandbox import (
-    MAX_PROMPT,
-    PromptEnvironment,
-    bounded,
-    joined,
-    start_counting,
-)
+from chainette.pipeline.bounds import MAX_PROMPT
+from chainette.pipeline.sandbox import PromptEnvironment, bounded, bounds, check_size, joined
 from chainette.text import did_you_mean
 
 _BRACES = re.compile(
@@ -125,8 +120,12 @@ class PromptTemplate:
             f"{did_you_mean(field, model.model_fields)}; {model.__name__} has: {known}"
         )
 
-    def render(self, values: Mapping[str, Any]) -> str:
+    def render(self, values: Mapping[str, Any], max_chars: int = MAX_PROMPT) -> str:
         """Fill the template in.
+
+        Args:
+            values: The values by name.
+            max_chars: Maximum characters of the prompt, and of any text that is made on the way.
 
         Raises:
             ChainError: The template fails on these values.
@@ -134,22 +133,19 @@ class PromptTemplate:
         if self._constant is not None:
             return self._constant
         try:
-            text = self._grown(values) if self._grows else self._template.render(values)
+            with bounds(max_chars):
+                text = self._grown(values) if self._grows else self._template.render(values)
+                check_size(len(text))
         except TemplateError as error:
             raise ChainError(f"{self.where}: {error}") from None
         except Exception as error:  # an expression in the template can raise anything
             raise ChainError(f"{self.where}: {type(error).__name__}: {error}") from None
-        if len(text) > MAX_PROMPT:
-            raise ChainError(
-                f"{self.where}: it makes a text of more than {MAX_PROMPT:,} characters"
-            )
         if not text.isascii():
             self._check_encoding(text)
         return text
 
     def _grown(self, values: Mapping[str, Any]) -> str:
         """The text of a template whose length depends on more than its values."""
-        start_counting()
         return joined(self._template.root_render_func(self._template.new_context(dict(values))))
 
     def _check_encoding(self, text: str) -> None:

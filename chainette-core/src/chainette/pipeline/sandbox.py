@@ -6,6 +6,7 @@ import dataclasses
 import re
 import threading
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from enum import Enum
 from typing import Any, cast
 
@@ -18,11 +19,8 @@ from jinja2.visitor import NodeTransformer
 from pydantic import BaseModel
 from pydantic_core import to_json
 
-MAX_PROMPT = 10_000_000
-"""Maximum characters of a rendered prompt, and of any text that is made on the way."""
-MAX_LOOPS = 1_000_000
-"""Maximum rounds of all loops together, for one prompt."""
-MAX_BITS = 100_000
+from chainette.pipeline.bounds import MAX_BITS, MAX_LOOPS, MAX_PROMPT
+
 _PLAIN = frozenset({str, int, float, bool, type(None)})
 _CONTAINERS = (list, tuple, dict, set, frozenset)
 _PADDING = frozenset({"ljust", "rjust", "center", "zfill", "expandtabs"})
@@ -54,11 +52,11 @@ class PromptEnvironment(ImmutableSandboxedEnvironment):
         if operator == "%" and isinstance(left, str):
             _check_format(left)
         elif operator == "+" and isinstance(left, str) and isinstance(right, str):
-            _check_size(len(left) + len(right))
+            check_size(len(left) + len(right))
         elif operator == "*":
             for one, times in ((left, right), (right, left)):
                 if isinstance(times, int) and isinstance(one, str | bytes | list | tuple):
-                    _check_size(len(one) * times)
+                    check_size(len(one) * times)
         if operator in ("*", "**") and isinstance(left, int) and isinstance(right, int):
             bits = left.bit_length()
             most = bits * right if operator == "**" else bits + right.bit_length()
@@ -119,12 +117,29 @@ def _filter(node: nodes.Node, name: str) -> nodes.Filter:
     )  # type: ignore[return-value]
 
 
-_rounds = threading.local()
+class _Left(threading.local):
+    """The bounds of the prompt that the thread renders."""
+
+    characters: int = MAX_PROMPT
+    rounds: int = MAX_LOOPS
 
 
-def start_counting() -> None:
-    """Begin a prompt with loops."""
-    _rounds.left = MAX_LOOPS
+_left = _Left()
+
+
+@contextmanager
+def bounds(max_chars: int) -> Iterator[None]:
+    """Render one prompt within bounds.
+
+    Args:
+        max_chars: Maximum characters of the prompt, and of any text that is made on the way.
+    """
+    before = _left.characters, _left.rounds
+    _left.characters, _left.rounds = max_chars, MAX_LOOPS
+    try:
+        yield
+    finally:
+        _left.characters, _left.rounds = before
 
 
 def joined(chunks: Iterable[str]) -> str:
@@ -133,14 +148,13 @@ def joined(chunks: Iterable[str]) -> str:
     size = 0
     for chunk in chunks:
         size += len(chunk)
-        if size > MAX_PROMPT:
-            _check_size(size)
+        check_size(size)
         parts.append(chunk)
     return "".join(parts)
 
 
 def _counted(values: Any) -> Any:
-    """What a loop goes through, its rounds subtracted from those that are left."""
+    """The values of a loop, its rounds subtracted from those that are left."""
     try:
         count = len(values)
     except TypeError:
@@ -156,10 +170,10 @@ def _one_by_one(values: Iterable[Any]) -> Iterator[Any]:
 
 
 def _spend(count: int) -> None:
-    left = getattr(_rounds, "left", MAX_LOOPS) - count
+    left = _left.rounds - count
     if left < 0:
         raise SecurityError(f"its loops take more than {MAX_LOOPS:,} rounds")
-    _rounds.left = left
+    _left.rounds = left
 
 
 def _concatenated(values: list[Any]) -> str:
@@ -174,13 +188,21 @@ def _join(
     if attribute is not None:
         values = map(make_attrgetter(environment, attribute), values)
     parts = [str(as_text(value)) for value in values]
-    _check_size(sum(map(len, parts)) + len(d) * len(parts))
+    check_size(sum(map(len, parts)) + len(d) * len(parts))
     return d.join(parts)
 
 
-def _check_size(size: int) -> None:
-    if size > MAX_PROMPT:
-        raise SecurityError(f"it makes a text of more than {MAX_PROMPT:,} characters")
+def check_size(size: int) -> None:
+    """Refuse a text that is too long for the prompt that is rendered.
+
+    Raises:
+        SecurityError: It is.
+    """
+    if size > (most := _left.characters):
+        raise SecurityError(
+            f"it makes a text of more than {most:,} characters "
+            f"(max_prompt_chars={most}): shorten it, or raise the limit"
+        )
 
 
 def _check_format(text: str) -> None:
@@ -192,11 +214,11 @@ def _check_call(name: str, text: str, args: tuple[Any, ...]) -> None:
     """Check a call of a text's method."""
     if name in _PADDING:
         tabs = text.count("\t") if name == "expandtabs" else 1
-        _check_size(max((arg for arg in args if isinstance(arg, int)), default=0) * tabs)
+        check_size(max((arg for arg in args if isinstance(arg, int)), default=0) * tabs)
     elif name in ("format", "format_map"):
         _check_format(text)
     elif name == "replace" and len(args) > 1 and isinstance(args[1], str):
-        _check_size(len(text) + (text.count(args[0]) if args[0] else len(text) + 1) * len(args[1]))
+        check_size(len(text) + (text.count(args[0]) if args[0] else len(text) + 1) * len(args[1]))
 
 
 def _bounded(name: str, function: Any) -> Any:
@@ -208,7 +230,7 @@ def _bounded(name: str, function: Any) -> Any:
         text, *rest = args[skipped:]
         sizes = [it for it in (*rest, *kwargs.values()) if isinstance(it, int)]
         if name == "indent":
-            _check_size(max(sizes, default=0) * (str(text).count("\n") + 1))
+            check_size(max(sizes, default=0) * (str(text).count("\n") + 1))
         else:
             _check_call(name, str(text), tuple(rest if name != "center" else sizes))
         return function(*args, **kwargs)

@@ -151,7 +151,7 @@ def client_for(config: EngineConfig) -> BaseClient:
         if client is None or config not in (asked, client.config):
             if client is not None:
                 client.release()
-            client = _make_client(config)
+            client = new_client(config)
             _clients[config.name] = config, client
         return client
 
@@ -159,7 +159,8 @@ def client_for(config: EngineConfig) -> BaseClient:
 set_client_factory(client_for)
 
 
-def _make_client(config: EngineConfig) -> BaseClient:
+def new_client(config: EngineConfig) -> BaseClient:
+    """A client that the registry does not keep; see `client_for`."""
     backend = discovery.load(config.backend)
     if not isinstance(config, backend.config_class()):  # a plain EngineConfig
         mistakes: list[tuple[str, str]] = []

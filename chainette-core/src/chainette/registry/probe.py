@@ -10,8 +10,20 @@ from pydantic import BaseModel, Field
 
 from chainette.engine.client.base import BaseClient
 from chainette.engine.config import EngineConfig
+from chainette.errors import (
+    EngineConnectionError,
+    EngineError,
+    EngineStartError,
+    EngineTimeoutError,
+    NotFoundError,
+)
+from chainette.registry.endpoints import is_about_path, with_other_paths
 from chainette.registry.engines import client_for
-from chainette.types import SamplingParams
+from chainette.registry.model_names import closest_models, has_model
+from chainette.types import LLMOutput, SamplingParams
+
+SHOWN = 10
+"""Maximum number of models in a message."""
 
 
 class Capital(BaseModel):
@@ -52,31 +64,65 @@ async def check_engine(config: EngineConfig) -> EngineReport:
     """Check an engine.
 
     Raises:
-        EngineError: It cannot be reached, or refuses.
+        EngineError: It cannot be reached, refuses, or does not have the model or the API.
         ChainetteError: It is wrongly configured, or its plugin cannot be used.
     """
     client = client_for(config)
     try:
         started_at = perf_counter()
-        models = await _models(client)
+        models = await _listed(client)
         reached = perf_counter() - started_at
+        if client.model and models is not None and not has_model(client.model, models):
+            raise _not_listed(client, models)
         output = await client.complete(
             "What is the capital of France, and on which continent is it? Answer as JSON.",
             SamplingParams(max_tokens=200, temperature=0.0),
             output_model=Capital,
         )
+        error = output.error
+        if error is not None and is_about_path(error):
+            if isinstance(error, NotFoundError) and models and client.model not in models:
+                raise _not_listed(client, models)
+            error = await with_other_paths(error, client, config, lists=models is not None)
+            raise error
     finally:
         await client.aclose()
-    if output.error is not None and output.error.unusable:
-        raise output.error
-    model = client.model or ""
+    if error is not None and error.unusable:
+        raise error
+    return _report(config, client.model or "", reached, models, output)
+
+
+async def _listed(client: BaseClient) -> list[str] | None:
+    """The models of a server, or `None` where it does not list them: the answer alone counts then.
+
+    Raises:
+        EngineError: The server cannot be started or reached.
+    """
+    try:
+        return await _models(client)
+    except (EngineConnectionError, EngineTimeoutError, EngineStartError):
+        raise
+    except EngineError:
+        await client.start()
+        return None
+
+
+def _report(
+    config: EngineConfig,
+    model: str,
+    reached: float,
+    models: list[str] | None,
+    output: LLMOutput[Capital],
+) -> EngineReport:
     usage = output.usage
     return EngineReport(
         engine=config.name,
         backend=config.backend,
         model=model,
         reached=f"in {reached:.2f} s",
-        models=_listing(model, models),
+        models="the server does not list its models"
+        if models is None
+        else f"{model} is one of {len(models)}",
         structured_output="yes" if output.error is None else f"no: {output.error}",
         answer=" ".join(output.outputs[0].text.split()),
         latency=f"{output.latency:.2f} s",
@@ -103,9 +149,13 @@ async def _models(client: BaseClient) -> list[str] | None:
     return await client.list_models()
 
 
-def _listing(model: str, models: list[str] | None) -> str:
-    if models is None:
-        return "the server does not list its models"
-    if model in models:
-        return f"{model} is one of {len(models)}"
-    return f"{model} is not listed; the server lists: {', '.join(models[:10])}"
+def _not_listed(client: BaseClient, models: list[str]) -> NotFoundError:
+    name, model = client.config.name, client.model or ""
+    known = closest_models(model, models)
+    more = f", and {len(known) - SHOWN} more" if len(known) > SHOWN else ""
+    hint = f"closest: {known[0]!r}; it lists: {', '.join(known[:SHOWN])}{more}"
+    return NotFoundError(
+        f"engine {name!r}: the server does not list the model {model!r}; "
+        f"{hint if known else 'its list of models is empty'}",
+        engine=name,
+    )

@@ -38,12 +38,14 @@ def run(pipeline: Pipeline, inputs: Any, **options: Any) -> Run:
     return _checked(finished)
 
 
-def run_one(rows: SingleRows, row: Any, full: bool, cache: str | Path | None) -> Any:
+def run_one(
+    rows: SingleRows, row: Any, full: bool, cache: str | Path | None, max_prompt_chars: int
+) -> Any:
     """Run a chain on one row; see `Chain.run_one`."""
 
     async def call() -> Result[Any]:
         try:
-            return await rows.result(row, cache)
+            return await rows.result(row, cache, max_prompt_chars)
         finally:
             await rows.aclose()
 

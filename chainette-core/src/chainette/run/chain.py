@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol, TypeAlias, overload
 
+from chainette.pipeline.bounds import MAX_PROMPT
 from chainette.pipeline.nodes.flow import I_, O_, Flow, In, Out, Parallel, Split
 from chainette.pipeline.pipeline import Pipeline
 from chainette.run.options import Help, RunOptions, known, takes
@@ -119,19 +120,37 @@ class Chain(Pipeline[In, Out]):
 
     @overload
     def run_one(
-        self, row: In | Mapping[str, Any], *, full: Literal[False] = False, cache: Cache = None
+        self,
+        row: In | Mapping[str, Any],
+        *,
+        full: Literal[False] = False,
+        cache: Cache = None,
+        max_prompt_chars: int = MAX_PROMPT,
     ) -> Out: ...
     @overload
     def run_one(
-        self, row: In | Mapping[str, Any], *, full: Literal[True], cache: Cache = None
+        self,
+        row: In | Mapping[str, Any],
+        *,
+        full: Literal[True],
+        cache: Cache = None,
+        max_prompt_chars: int = MAX_PROMPT,
     ) -> Result[Out]: ...
-    def run_one(self, row: Any, *, full: bool = False, cache: Cache = None) -> Any:
+    def run_one(
+        self,
+        row: Any,
+        *,
+        full: bool = False,
+        cache: Cache = None,
+        max_prompt_chars: int = MAX_PROMPT,
+    ) -> Any:
         """Run the chain on one row, without files.
 
         Args:
             row: A model, or a mapping of its fields.
             full: Return the `Result`, and do not raise the row's error.
             cache: Folder of earlier answers to use again.
+            max_prompt_chars: Maximum number of characters of a rendered prompt.
 
         Returns:
             The value of the row.
@@ -142,23 +161,40 @@ class Chain(Pipeline[In, Out]):
         """
         from chainette.run import api
 
-        return api.run_one(self._single_rows, row, full, cache)
+        return api.run_one(self._single_rows, row, full, cache, max_prompt_chars)
 
     @overload
     async def arun_one(
-        self, row: In | Mapping[str, Any], *, full: Literal[False] = False, cache: Cache = None
+        self,
+        row: In | Mapping[str, Any],
+        *,
+        full: Literal[False] = False,
+        cache: Cache = None,
+        max_prompt_chars: int = MAX_PROMPT,
     ) -> Out: ...
     @overload
     async def arun_one(
-        self, row: In | Mapping[str, Any], *, full: Literal[True], cache: Cache = None
+        self,
+        row: In | Mapping[str, Any],
+        *,
+        full: Literal[True],
+        cache: Cache = None,
+        max_prompt_chars: int = MAX_PROMPT,
     ) -> Result[Out]: ...
-    async def arun_one(self, row: Any, *, full: bool = False, cache: Cache = None) -> Any:
+    async def arun_one(
+        self,
+        row: Any,
+        *,
+        full: bool = False,
+        cache: Cache = None,
+        max_prompt_chars: int = MAX_PROMPT,
+    ) -> Any:
         """Run the chain on one row in a running event loop; see `run_one`.
 
         Calls in the same event loop share the connections and limits of the engines, which stay
         open until `aclose`.
         """
-        result = await self._single_rows.result(row, cache)
+        result = await self._single_rows.result(row, cache, max_prompt_chars)
         return result if full else result.unwrap()
 
     async def aclose(self) -> None:

@@ -81,7 +81,7 @@ class Ledger:
         }
 
     def problem(self, step_id: str) -> str:
-        """Why the cost of a step is unknown, and what to do about it."""
+        """The reason why the cost of a step is unknown, and what to do about it."""
         name = self._engines[step_id]
         client = self._clients.get(name)
         reason = client.pricer.problem if client is not None else ""

@@ -93,7 +93,13 @@ class Executor:
         budget = Budget(settings.max_cost, settings.max_errors, self._ledger, self.control)
         self._emit = with_plugins(*listeners, budget)
         self._steps = steps or PromptedSteps(
-            self._clients, self._journal, self._leases, self.control, self._emit, self._cache
+            self._clients,
+            self._journal,
+            self._leases,
+            self.control,
+            self._emit,
+            self._cache,
+            settings.max_prompt_chars,
         )
 
     def _open(

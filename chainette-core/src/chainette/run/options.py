@@ -26,6 +26,7 @@ from typing import (
 )
 
 from chainette.errors import ConfigError, OutputDirError
+from chainette.pipeline.bounds import MAX_PROMPT
 from chainette.text import did_you_mean
 
 P = ParamSpec("P")
@@ -118,6 +119,15 @@ class RunOptions:
         float | None,
         Help("Failed rows after which the run stops; below 1, their share of all.", minimum=0),
     ] = None
+
+    max_prompt_chars: Annotated[
+        int,
+        Help(
+            "Maximum number of characters of a rendered prompt.",
+            "A row with a longer one fails.",
+            minimum=1,
+        ),
+    ] = MAX_PROMPT
 
     def __post_init__(self) -> None:
         """Refuse wrong values, and options that do not fit together."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from chainette.cli.engine_file import EnginesOption, provide_engines
+from chainette.cli.say import say
 from chainette.text import escaped
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ def list_engines(
     if as_json:
         import json
 
-        typer.echo(json.dumps(_as_json(plugins, configs), ensure_ascii=False, indent=2))
+        say(json.dumps(_as_json(plugins, configs), ensure_ascii=False, indent=2))
     else:
         _show(plugins, configs)
         _show_servers()
@@ -76,9 +77,9 @@ def _show(plugins: list[PluginInfo], configs: list[EngineConfig]) -> None:
         [info.name, info.distribution, info.version, info.entry_point, info.state, _details(info)]
         for info in plugins
     ]
-    print_table(columns, rows) if rows else typer.echo("No backend is installed.")
+    print_table(columns, rows) if rows else say("No backend is installed.")
     for name, distribution in not_installed().items():
-        typer.echo(f"not installed: {name:<11} pip install {distribution}")
+        say(f"not installed: {name:<11} pip install {distribution}")
     if configs:
         columns = ["engine", "backend", "model", "endpoint"]
         print_table(columns, [_engine_row(config) for config in configs])
@@ -110,15 +111,16 @@ def _engine_row(config: EngineConfig) -> list[str]:
 
 def print_table(columns: list[str], rows: list[list[str]]) -> None:
     """Print a table as plain text; a narrow terminal gets the last column on lines of its own."""
+    rows = [[escaped(cell) for cell in row] for row in rows]
     widths = [max(map(len, cells)) for cells in zip(columns, *rows, strict=True)]
     room = shutil.get_terminal_size().columns if sys.stdout.isatty() else math.inf
     is_narrow = sum(widths) + 2 * len(widths) - 2 > room
-    for row in (columns, *([escaped(cell) for cell in row] for row in rows)):
+    for row in (columns, *rows):
         cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
         last = f"{' ' * widths[0]}  {cells.pop().rstrip()}" if is_narrow else None
-        typer.echo("  ".join(cells).rstrip())
+        say("  ".join(cells).rstrip())
         if last is not None:
-            typer.echo(last)
+            say(last)
 
 
 @engines.command("check")
@@ -139,5 +141,5 @@ def check(
     for field in dataclasses.fields(report):
         value = getattr(report, field.name)
         if value not in (None, ""):
-            typer.echo(f"{field.name.replace('_', ' '):<18}{escaped(str(value))}")
+            say(f"{field.name.replace('_', ' '):<18}{value}")
     raise typer.Exit(0 if report.structured_output == "yes" else 1)

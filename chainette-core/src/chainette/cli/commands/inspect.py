@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from chainette.cli.options import Target
+from chainette.cli.say import say
 
 
 def inspect(
@@ -31,9 +32,9 @@ def inspect(
     for step in chain.prompted:
         step.check_output()
     if as_json:
-        typer.echo(json.dumps(graph(chain), ensure_ascii=False, indent=2))
+        say(json.dumps(graph(chain), ensure_ascii=False, indent=2))
     elif as_mermaid:
-        typer.echo(mermaid(chain))
+        say(mermaid(chain))
     else:
         from rich.console import Console
 

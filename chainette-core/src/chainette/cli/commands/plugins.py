@@ -9,6 +9,8 @@ from typing import Annotated, Any
 
 import typer
 
+from chainette.cli.say import say
+
 plugins: typer.Typer = typer.Typer(help="Write plugins, and check them.")
 
 PROTOCOLS = ("openai", "http", "local")
@@ -49,7 +51,7 @@ def new(
         copier.run_copy(template, folder, answers, defaults=not asks, quiet=True)
     except (CopierError, ValueError) as error:
         raise PluginError(str(error)) from None
-    typer.echo(f'{folder}: written. Next: cd {folder}; pip install -e ".[dev]"; pytest; mypy')
+    say(f'{folder}: written. Next: cd {folder}; pip install -e ".[dev]"; pytest; mypy')
 
 
 @plugins.command("check")
@@ -81,10 +83,10 @@ def check(
         fields[key] = value
     failed = 0
     for backend in find_backends(package):
-        typer.echo(f"{backend}:")
+        say(f"{backend}:")
         for promise in check_backend(backend, server, fields):
             failed += promise.failed
-            typer.echo(f"  {promise}")
+            say(f"  {promise}")
     raise typer.Exit(1 if failed else 0)
 
 

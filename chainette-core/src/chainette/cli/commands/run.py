@@ -13,6 +13,7 @@ import typer
 
 from chainette.cli.engine_file import EnginesOption, provide_engines
 from chainette.cli.options import Target, chosen, run_option, with_run_options
+from chainette.cli.say import say
 from chainette.text import escaped
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ def run(
     _check(options)
     provide_engines(engines, chain.engine_names, as_json=json_logs)
     if dry_run:
-        names = ("limit", "sample", "columns", "encoding", "delimiter")
+        names = ("limit", "sample", "columns", "encoding", "delimiter", "max_prompt_chars")
         _show_prompts(chain, source, {it: options[it] for it in names if it in options})
     options.setdefault("output_dir", _new_folder(chain.name))
     if options.get("resume") and not json_logs:
@@ -97,7 +98,7 @@ def _say_if_new(folder: Path) -> None:
     from chainette.folder.files import MANIFEST
 
     if not (folder / MANIFEST).exists():
-        typer.echo(f"{folder}: holds no run yet; a new one begins", err=True)
+        say(f"{folder}: holds no run yet; a new one begins", err=True)
 
 
 def _show_prompts(chain: Chain, inputs: str, selection: dict[str, Any]) -> None:
@@ -110,11 +111,11 @@ def _show_prompts(chain: Chain, inputs: str, selection: dict[str, Any]) -> None:
     for prompt in anyio.run(partial(dry_run, chain, inputs, **selection)):
         if not isinstance(prompt, Rendered):
             failed = True
-            typer.echo(f"failed: {escaped(str(prompt))}", err=True)
+            say(f"failed: {prompt}", err=True)
             continue
-        typer.echo(f"--- row {prompt.row_id}, step {prompt.step_id}, engine {prompt.engine}")
+        say(f"--- row {prompt.row_id}, step {prompt.step_id}, engine {prompt.engine}")
         for message in prompt.messages:
-            typer.echo(f"[{message['role']}]\n{escaped(str(message['content']))}")
+            say(f"[{message['role']}]\n{message['content']}")
     raise typer.Exit(1 if failed else 0)
 
 
@@ -138,19 +139,19 @@ def _run(chain: Chain, inputs: str, options: dict[str, Any], json_logs: bool) ->
     async def call() -> Run:
         executor = Executor(chain, inputs, listeners=listeners, **options)
         if executor.resumed_from == "killed" and not json_logs:
-            typer.echo("resuming a run that was killed", err=True)
+            say("resuming a run that was killed", err=True)
         try:
             return await run_until_interrupted(executor)
         except OutputDirError as error:  # it had started: the disk is full, or the folder is gone
-            typer.echo(f"error: {escaped(str(error))}", err=True)
+            say(f"error: {error}", err=True)
             raise typer.Exit(STOPPED) from None
 
     with nullcontext() if json_logs else startups_shown():
         finished = anyio.run(call)
     if json_logs:
         if finished.nothing_to_do:
-            typer.echo('{"event": "nothing_to_do"}', err=True)
-        typer.echo(f"run: {finished.path}")
+            say('{"event": "nothing_to_do"}', err=True)
+        say(f"run: {finished.path}")
     else:
         _report(finished, stats)
     return finished
@@ -175,7 +176,7 @@ def _report(run: Run, stats: RunStats) -> None:
     if run.nothing_to_do:
         nothing = "nothing to do: every row has an end (--retry-errors runs failed rows again)"
         console.print(nothing, highlight=False)
-        typer.echo(f"run: {run.path}")
+        say(f"run: {run.path}")
         return
     if run.counts.ok:
         Console().print(answers(run))
@@ -189,7 +190,7 @@ def _report(run: Run, stats: RunStats) -> None:
         console.print("to resume: the same command with --resume", highlight=False)
     if run.interrupted:
         console.print("interrupted; to resume: the same command with --resume", highlight=False)
-    typer.echo(f"run: {run.path}")
+    say(f"run: {run.path}")
 
 
 def _exit_code(run: Run, allowed: float) -> int:

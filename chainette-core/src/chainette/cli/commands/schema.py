@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import typer
+from chainette.cli.say import say
 
 
 def schema() -> None:
@@ -11,4 +11,4 @@ def schema() -> None:
 
     from chainette.loading.yaml_spec import format_schema
 
-    typer.echo(json.dumps(format_schema(), ensure_ascii=False, indent=2))
+    say(json.dumps(format_schema(), ensure_ascii=False, indent=2))

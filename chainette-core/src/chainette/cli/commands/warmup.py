@@ -8,6 +8,7 @@ import typer
 
 from chainette.cli.engine_file import EnginesOption, provide_engines
 from chainette.cli.options import Target
+from chainette.cli.say import say
 
 if TYPE_CHECKING:
     from chainette.engine.config import EngineConfig
@@ -83,7 +84,7 @@ def _warm_up(configs: list[EngineConfig], *, docker: bool, dry: bool) -> None:
             except ChainetteError as error:
                 failures.append(f"{config.name}: {error}")
     for failure in failures:
-        typer.echo(failure, err=True)
+        say(failure, err=True)
     if failures:
         raise typer.Exit(2)
 
@@ -95,11 +96,11 @@ def _print_plan(config: EngineConfig, docker: bool) -> None:
     container = client.container() if docker else None
     server = None if docker else client.server()
     if container is not None:
-        typer.echo(container.line)
+        say(container.line)
     elif server is not None:
-        typer.echo(server.shown_command)
+        say(server.shown_command)
     else:
-        typer.echo(_nothing_to_start(config, docker), err=True)
+        say(_nothing_to_start(config, docker), err=True)
 
 
 def _nothing_to_start(config: EngineConfig, docker: bool) -> str:
@@ -118,21 +119,21 @@ def _warm_up_one(config: EngineConfig, docker: bool) -> None:
 
     client = client_for(config)
     if (warm := find(config)) is not None:
-        typer.echo(f"{_line(warm)} (already running)")
+        say(f"{_line(warm)} (already running)")
         return
     container = client.container() if docker else None
     server = None if docker else client.server()
     if container is not None:
-        typer.echo(_line(container.start(config)))
+        say(_line(container.start(config)))
     elif server is not None:
-        typer.echo(_line(keep(config, server)))
+        say(_line(keep(config, server)))
     else:
-        typer.echo(_nothing_to_start(config, docker), err=True)
+        say(_nothing_to_start(config, docker), err=True)
         if docker:
             raise typer.Exit(2)
     if not client.capabilities.local or server is not None:
         models = anyio.run(reach, client)
-        typer.echo(f"{config.name}: is up; models: {', '.join(models or []) or 'not listed'}")
+        say(f"{config.name}: is up; models: {', '.join(models or []) or 'not listed'}")
 
 
 def _line(warm: WarmServer) -> str:
@@ -157,7 +158,7 @@ def stop(
         hint = did_you_mean(name, running)
         raise typer.BadParameter(f"no server named {name!r} is running{hint}; running: {known}")
     if not running:
-        typer.echo("no server is running", err=True)
+        say("no server is running", err=True)
     for server in [running[name]] if name else running.values():
         server.stop()
-        typer.echo(f"stopped {_line(server)}")
+        say(f"stopped {_line(server)}")

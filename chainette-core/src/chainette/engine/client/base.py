@@ -161,7 +161,7 @@ class BaseClient(ServerOwner, Generation, Generic[ConfigT]):
 
         Args:
             prompt: A text, or a list of messages.
-            sampling_params: How to sample.
+            sampling_params: The sampling parameters.
             output_model: The type of the answer, any that Pydantic validates; `None` is text.
             cache: Earlier answers.
             on_retry: Called with the reason and the delay in seconds when a request is sent again.
@@ -183,7 +183,7 @@ class BaseClient(ServerOwner, Generation, Generic[ConfigT]):
 
     @cached_property
     def pricer(self) -> Pricer:
-        """What the engine's answers cost."""
+        """The price of the engine's answers."""
         return Pricer(self.config, is_free=self.capabilities.local or self.offline)
 
     def cost_of(self, output: LLMOutput) -> Decimal | None:

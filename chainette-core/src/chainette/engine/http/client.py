@@ -262,7 +262,7 @@ class BaseHTTPClient(BaseClient[ConfigT]):
         if encoding in DECODED and not (is_cut or has_api):
             what = "it is a web page; " if start == b"<" else ""
             message += f"; {what}is the endpoint right (most end in /v1), or does a proxy ask "
-            message += "for a login?"
+            message += "for a login? `chainette engines check` tries other paths"
         error = ServerError(message)
         error.transient = is_cut or (has_api and encoding in DECODED)
         return error

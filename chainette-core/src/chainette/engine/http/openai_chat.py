@@ -44,7 +44,7 @@ class OpenAIChatClient(BaseHTTPClient[ConfigT]):
 
     @cached_property
     def parameters(self) -> LearntParameters:
-        """What the model's refusals have taught about sampling parameters; `apply` uses it."""
+        """Lessons about sampling parameters from the model's refusals; `apply` uses them."""
         return LearntParameters(self.config.drop_unsupported_params, self.warn_once)
 
     def key_headers(self, key: str) -> dict[str, str]:
@@ -255,7 +255,7 @@ def unreadable(kind: str, answer: Any) -> ServerError:
     """The exception for an answer of another form than the protocol has.
 
     Args:
-        kind: What the answer should be, such as `chat completion`.
+        kind: The kind that the answer should be, such as `chat completion`.
         answer: The body, decoded; the message quotes its start.
 
     Returns:

@@ -76,6 +76,8 @@ _PLAIN_HTTP = re.compile(r"HTTP request (was )?(sent )?to (an )?HTTPS (server|po
 _LOADING = re.compile(r"\bloading\b|\bwarming up\b|\bcold start", re.IGNORECASE)
 """A model that is not in memory yet: llama.cpp ("Loading model"), Hugging Face ("is currently
 loading"). Loading takes minutes."""
+ENDPOINT_HINT = "endpoint (most end in /v1; `chainette engines check` tries others)"
+"""The advice where a server does not have the API."""
 LONGEST_QUOTE = 600
 """A longer message may quote the prompt, whose words say nothing about the account."""
 _FILTER_CODES = frozenset(
@@ -104,6 +106,9 @@ _KEY_WORDS = re.compile(
 _MODEL_CODES = frozenset(("model_not_found", "invalid_model"))
 """Codes of a model that the server does not have, with status 400 at Mistral and 422 at Scaleway
 (Scaleway docs, "Understanding common errors with Generative APIs")."""
+_PATH_WORDS = re.compile(r"^unexpected endpoint or method", re.IGNORECASE)
+"""The words of LM Studio, which answers 200 at paths that it does not have
+(https://github.com/lmstudio-ai/lmstudio-bug-tracker/issues/618)."""
 _FAILED_JSON = frozenset(("json_validate_failed",))
 """Codes of an answer that the server itself found not to be the JSON that was asked for (Groq
 docs, "Structured Outputs", error handling)."""
@@ -299,6 +304,8 @@ def reported_error(answer: Any) -> int | None:
     if not is_error and not is_plain:
         return None
     refusal = read_refusal(json.dumps(answer))
+    if _PATH_WORDS.match(refusal.message):
+        return 404
     return refusal.status or (None if is_plain else 502)
 
 
@@ -346,8 +353,7 @@ def _final_error(status: int, refusal: Refusal, said: str) -> EngineError | None
     if status == 400 and _PLAIN_HTTP.search(refusal.message):
         return NotFoundError(f"{said}; write https:// in the endpoint")
     if status == 404 or (status in (400, 422) and refusal.codes & _MODEL_CODES):
-        hint = "check the engine's model and endpoint (most endpoints end in /v1)"
-        return NotFoundError(f"{said}; {hint}")
+        return NotFoundError(f"{said}; check the engine's model and {ENDPOINT_HINT}")
     return None
 
 
@@ -357,6 +363,8 @@ def _passing_error(status: int, said: str) -> EngineError:
     if status >= 500 or status == 408:
         return ServerError(said)
     error = RequestError(said)
+    if status == 405:
+        error.args = (f"{said}; check the engine's {ENDPOINT_HINT}",)
     error.transient = status in (409, 425)
     return error
 

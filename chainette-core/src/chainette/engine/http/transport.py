@@ -29,7 +29,7 @@ _TIMEOUTS = frozenset({"TimeoutException", "ServerTimeoutError", "TimeoutError"}
 _REFUSALS = frozenset({"ConnectError", "ClientConnectorError", "ConnectionRefusedError"})
 _ENCODINGS = frozenset({"ContentEncodingError", "DecodingError"})
 _LONG_HEADERS = re.compile("Receive buffer too long|Too many headers|Got more than [0-9]+ bytes")
-"""What h11 and aiohttp say of headers, or lines between parts of a body, without end."""
+"""Words of h11 and aiohttp about headers, or lines between parts of a body, without end."""
 _SSL_OBJECT = re.compile(r" ssl:(<[^>]*>|\w+)")
 """A part of aiohttp's messages, the name of an object."""
 

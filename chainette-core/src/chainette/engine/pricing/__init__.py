@@ -1,1 +1,1 @@
-"""What requests cost, by what their answers report and by prices."""
+"""The cost of requests, by the reports in their answers and by prices."""

@@ -1,4 +1,4 @@
-"""What an answer cost, by the best source there is."""
+"""The cost of an answer, by the best source there is."""
 
 from __future__ import annotations
 

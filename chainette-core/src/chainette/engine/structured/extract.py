@@ -49,7 +49,7 @@ def outermost(text: str) -> str:
 
 
 def _answer(text: str) -> str:
-    """What follows a model's thoughts."""
+    """The text that follows a model's thoughts."""
     marks = list(_END_OF_THOUGHTS.finditer(text))
     return text[marks[-1].end() :] if marks else text
 

@@ -94,7 +94,7 @@ class StrictSchema:
     """A schema that strict mode accepts, and the way back from its answers.
 
     Attributes:
-        schema: What to send as the JSON schema.
+        schema: The JSON schema to send.
         identity: True when an answer already has the shape of the original schema: `restore`
             changes nothing, and the raw bytes can be validated directly.
     """

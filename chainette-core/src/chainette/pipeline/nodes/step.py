@@ -10,6 +10,7 @@ from pydantic import BaseModel, PydanticUserError
 
 from chainette.engine.structured.schema import output_schema
 from chainette.errors import ChainError
+from chainette.pipeline.bounds import MAX_PROMPT
 from chainette.pipeline.nodes.flow import I_, O_, In, Out
 from chainette.pipeline.nodes.naming import fields_of, type_name
 from chainette.pipeline.nodes.node import Node
@@ -129,21 +130,24 @@ class Step(Node[In, Out]):
         """The joined branches that its prompts name."""
         return set(aliases) & (self._system.names | self._user.names)
 
-    def messages(self, values: Mapping[str, Any], direct_input: Any) -> list[Message]:
+    def messages(
+        self, values: Mapping[str, Any], direct_input: Any, max_chars: int = MAX_PROMPT
+    ) -> list[Message]:
         """Render the prompts of one row.
 
         Args:
             values: `chain_input` and the outputs of earlier steps.
             direct_input: The step's input; templates see its fields by name.
+            max_chars: Maximum characters of a prompt.
 
         Raises:
             ChainError: A template fails on these values.
         """
         names = {**_values_of(direct_input), **values}
-        system = self._system.render(names)
+        system = self._system.render(names, max_chars)
         if self.output_format_instruction:
             system = f"{system}\n\n{self.output_format_instruction}".strip()
-        user: Message = {"role": "user", "content": self._user.render(names)}
+        user: Message = {"role": "user", "content": self._user.render(names, max_chars)}
         return [{"role": "system", "content": system}, user] if system else [user]
 
     def __repr__(self) -> str:

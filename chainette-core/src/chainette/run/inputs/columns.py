@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
+import re
 from collections.abc import Mapping, Sequence
+from inspect import isroutine
+from io import IOBase
+from numbers import Number
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from pydantic import BaseModel, RootModel, TypeAdapter, ValidationError
+from typing_extensions import is_typeddict
 
 from chainette.errors import InputError
+from chainette.pipeline.nodes.naming import type_name
 from chainette.run.inputs.files import InputRow
 from chainette.run.inputs.paths import FORMATS
 from chainette.text import did_you_mean
@@ -32,6 +40,8 @@ class Fields:
         self._model: type[BaseModel] | None = (
             model if is_model and not issubclass(model, RootModel) else None
         )
+        self._type = model
+        self._fields: list[str] = _field_names(model)
         fields = self._model.model_fields if self._model else {}
         self._optional: set[str] = {
             name
@@ -53,10 +63,12 @@ class Fields:
             InputError: A field that is required is in none of them, or they are not rows.
         """
         rows = [row for row in rows if row.error is None]
-        if self._model is None or not rows:
+        if not self._fields or not rows:
             return
         if not any(isinstance(row.value, Mapping) and row.value for row in rows):
             self._check_kind(rows)
+            return
+        if self._model is None:
             return
         values = [row.value for row in rows if isinstance(row.value, Mapping) and row.value]
         if len(values) < len([row for row in rows if not _is_empty(row.value)]):
@@ -68,6 +80,8 @@ class Fields:
         if wanted:
             hint = did_you_mean(wanted[0], known)
             take = f"; columns={{{wanted[0]!r}: …}} takes one under another name"
+            if len(known) == 1 and (delimiter := _delimiter(known[0], wanted)):
+                hint, take = "", f"; if {delimiter!r} is the delimiter, say delimiter={delimiter!r}"
             raise InputError(
                 f"{source}: no column {wanted[0]!r}{hint}; the columns are: "
                 f"{', '.join(known)}{'' if columns else take}"
@@ -82,7 +96,7 @@ class Fields:
         """
         if self._model is None:
             return True
-        if row.error is not None or (isinstance(row.value, dict) and not row.value):
+        if row.error is not None or _is_empty(row.value):
             return False
         try:
             self.check([row], "", columns)
@@ -93,7 +107,7 @@ class Fields:
     def _check_kind(self, rows: Sequence[InputRow]) -> None:
         """Refuse rows that are neither dicts nor what the model takes in their place."""
         for row in rows:
-            if is_valid_already(row.value, self._model):
+            if is_valid_already(row.value, self._type):
                 return
             try:
                 self._adapter.validate_python(row.value)
@@ -104,12 +118,11 @@ class Fields:
                 return
             else:
                 return
-        assert self._model is not None
-        kind = type(rows[0].value).__name__
-        hint = _conversion(rows[0].value, next(iter(self._model.model_fields), "field"))
+        first, name = rows[0].value, type_name(self._type)
+        hint = _conversion(first, self._fields[0])
         raise InputError(
-            f"{rows[0].place}: expected rows, not {kind}: give dicts or instances of "
-            f"{self._model.__name__}{hint}"
+            f"{rows[0].place}: expected rows, not {kind_of(first)}: give dicts or instances of "
+            f"{name}{hint}"
         )
 
     def _missing(self, values: Sequence[Any]) -> list[str]:
@@ -150,8 +163,39 @@ class Fields:
         return {key: it for key, it in value.items() if it is not None or key not in optional}
 
 
+def _field_names(model: Any) -> list[str]:
+    """The fields of a model, dataclass or TypedDict; empty for other types."""
+    if not isinstance(model, type) or issubclass(model, RootModel):
+        return []
+    if issubclass(model, BaseModel):
+        return list(model.model_fields)
+    if dataclasses.is_dataclass(model):
+        return [field.name for field in dataclasses.fields(model)]
+    return list(model.__annotations__) if is_typeddict(model) else []
+
+
 def _is_empty(value: Any) -> bool:
     return isinstance(value, Mapping) and not value
+
+
+def kind_of(value: Any) -> str:
+    """The kind of something that is not a row, for messages."""
+    if value is None or value is ...:
+        return str(value)
+    if isinstance(value, type):
+        return f"the class {value.__name__}"
+    if isinstance(value, ModuleType):
+        return f"the module {value.__name__}"
+    if isinstance(value, IOBase):
+        return "an open file"
+    return "a function" if isroutine(value) else type(value).__name__
+
+
+def _delimiter(header: str, wanted: Sequence[str]) -> str | None:
+    """The character between the fields that are wanted, where the only column has their names."""
+    words = "|".join(map(re.escape, wanted))
+    found = re.search(rf"(?:^|\W)(?:{words})\s*([^\w\s])|([^\w\s])\s*(?:{words})(?:\W|$)", header)
+    return found and (found[1] or found[2])
 
 
 def _conversion(value: Any, field: str) -> str:
@@ -172,7 +216,7 @@ def _as_dict(value: Any, field: str) -> str:
     """The expression that makes a dict of a value; empty where none is known."""
     if isinstance(value, str) and value.lstrip()[:1] == "{":
         return "json.loads(value)"
-    if isinstance(value, str | bytes | int | float):
+    if isinstance(value, str | bytes | Number):
         return f"{{{field!r}: value}}"
     if hasattr(value, "_asdict"):
         return "value._asdict()"

@@ -67,7 +67,7 @@ class InputRow:
 
 @dataclass(frozen=True, slots=True)
 class FileFormat:
-    """What files do not say of themselves.
+    """The format of files, as far as they do not say it themselves.
 
     Args:
         encoding: Their encoding, or `None` for UTF-8.
@@ -100,7 +100,7 @@ class Files:
 
     Args:
         inputs: A path, a pattern such as `data/*.jsonl`, a folder of Parquet files, or `-`.
-        format: What they do not say of themselves.
+        format: Their format, as far as they do not say it themselves.
         wanted: Names of the columns that are needed; by default all.
 
     Raises:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import io
 import itertools
 import logging
@@ -25,7 +26,7 @@ from pydantic import BaseModel, TypeAdapter
 
 from chainette.errors import InputError
 from chainette.reports.digest import values_digest
-from chainette.run.inputs.columns import LOOK, Fields
+from chainette.run.inputs.columns import LOOK, Fields, kind_of
 from chainette.run.inputs.files import FileFormat, Files, InputRow
 from chainette.run.inputs.formats.tables import about_index, is_frame, read_frame
 from chainette.run.inputs.hugging_face import is_dataset, open_dataset
@@ -77,7 +78,7 @@ class InputSource:
         elif isinstance(inputs, str | Path):
             inputs = Files(inputs, FileFormat(encoding, delimiter), self._wanted)
         else:
-            _check_kind(inputs)
+            _check_kind(inputs, model)
         if (encoding or delimiter) and not isinstance(inputs, Files):
             raise InputError("encoding and delimiter are for files; the inputs are rows already")
         self._inputs = inputs
@@ -208,37 +209,53 @@ def _is_in_memory(inputs: Any) -> bool:
     return is_table or (isinstance(inputs, Sequence) and not hasattr(inputs, "_fingerprint"))
 
 
-def _check_kind(inputs: Any) -> None:
+def _check_kind(inputs: Any, model: Any) -> None:
     """Refuse what is not rows, and say how to give them.
 
     Raises:
         InputError: It is something else.
     """
-    name = type(inputs).__name__
     if isinstance(inputs, Mapping):
         raise InputError(_about_mapping(inputs))
-    if isinstance(inputs, BaseModel):
-        raise InputError(f"expected rows, not one ({name}): give [row], or run_one(row)")
-    if isinstance(inputs, bytes | bytearray | memoryview):
-        raise InputError(f"expected rows or the path of a file, not {name}")
-    if isinstance(inputs, io.IOBase):
-        raise InputError("expected rows or the path of a file, not an open file: give its path")
     if isinstance(inputs, Coroutine):
         inputs.close()
         raise InputError("expected rows, not a coroutine: await it first")
-    if isinstance(inputs, type) or not isinstance(inputs, Iterable | AsyncIterable):
-        if is_frame(inputs):
-            return
-        raise InputError(f"inputs is neither an iterable nor a path: {name}{_next_step(inputs)}")
+    if _is_one(inputs):
+        name = type(inputs).__name__
+        raise InputError(f"expected rows, not one ({name}): give [row], or run_one(row)")
+    is_iterable = isinstance(inputs, Iterable | AsyncIterable) and not isinstance(inputs, type)
+    is_text = isinstance(inputs, bytes | bytearray | memoryview | io.IOBase)
+    is_scalar = getattr(inputs, "ndim", 1) == 0
+    if is_frame(inputs) or (is_iterable and not is_text and not is_scalar):
+        return
+    raise InputError(f"expected rows, not {kind_of(inputs)}: {_next_step(inputs, model)}")
 
 
-def _next_step(inputs: Any) -> str:
-    """What makes rows of something that is not rows yet; empty if that is not known."""
-    if isinstance(inputs, type):
-        return ""
+def _is_one(inputs: Any) -> bool:
+    """Whether inputs are one row: a model, a dataclass or a named tuple."""
+    if isinstance(inputs, type) or is_frame(inputs):
+        return False
+    is_named_tuple = isinstance(inputs, tuple) and hasattr(inputs, "_asdict")
+    return isinstance(inputs, BaseModel) or dataclasses.is_dataclass(inputs) or is_named_tuple
+
+
+def _next_step(inputs: Any, model: Any) -> str:
+    """The way to give rows, in place of something else."""
+    if isinstance(inputs, io.IOBase):
+        return "give its path"
     if hasattr(inputs, "collect"):  # a lazy frame of Polars
-        return ": give its collect()"
-    return ": call it" if callable(inputs) else ""
+        return "give its collect()"
+    if isinstance(inputs, type) and (
+        issubclass(inputs, BaseModel) or dataclasses.is_dataclass(inputs)
+    ):
+        return f"give instances of it in a list, [{inputs.__name__}(…)]"
+    if kind_of(inputs) == "a function":
+        return "call it, and give what it returns"
+    field = next(iter(getattr(model, "model_fields", ())), "field")
+    return (
+        f"give a list of dicts or models, such as [{{{field!r}: value}}], a data frame, or the "
+        "path of a file"
+    )
 
 
 def _about_mapping(inputs: Mapping[Any, Any]) -> str:

@@ -25,7 +25,7 @@ class WaitingItem:
         value: Its value.
         context: The names that the function may see.
         gate: Opens when the batch is done.
-        output: What the function returned for the item.
+        output: The function's output for the item.
         error: The reason why there is no output, or `None`.
     """
 

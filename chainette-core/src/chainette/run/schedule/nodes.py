@@ -73,6 +73,7 @@ class PromptedSteps:
         control: Told when no engine can answer, and when there may be room for another row.
         emit: Receives events.
         cache: Earlier answers.
+        max_chars: Maximum characters of a prompt.
     """
 
     def __init__(
@@ -83,6 +84,7 @@ class PromptedSteps:
         control: RunControl,
         emit: Listener,
         cache: ResponseCache | None,
+        max_chars: int,
     ) -> None:
         self._clients = clients
         self._journal = journal
@@ -90,6 +92,7 @@ class PromptedSteps:
         self._control = control
         self._emit = emit
         self._cache = cache
+        self._max_chars = max_chars
         self._answered: set[str] = set()
 
     async def run(self, step: Step, item: Item, names: Mapping[str, Any], value: Any) -> Any:
@@ -98,7 +101,7 @@ class PromptedSteps:
         if earlier is not None:
             self._emit(NodeFinished(step.id, item.row_id, item.name, None, 0.0))
             return earlier.output
-        messages = prompt(step, item, names, value)
+        messages = prompt(step, item, names, value, self._max_chars)
         await self._leases.settled()
         output = await self._clients[step.engine_name].complete(
             messages,
@@ -132,14 +135,16 @@ class PromptedSteps:
         self._control.wake()
 
 
-def prompt(step: Step, item: Item, names: Mapping[str, Any], value: Any) -> list[Message]:
-    """The prompt of a step for an item.
+def prompt(
+    step: Step, item: Item, names: Mapping[str, Any], value: Any, max_chars: int
+) -> list[Message]:
+    """The prompt of a step for an item, of at most so many characters.
 
     Raises:
         ChainError: It cannot be rendered.
     """
     try:
-        return step.messages(names, value)
+        return step.messages(names, value, max_chars)
     except ChainError as error:
         path = f", item {item.name}" if item.name else ""
         raise ChainError(f"row {item.row_id}{path}: {error}") from None

@@ -61,7 +61,7 @@ class SingleRows:
         self._open: dict[asyncio.AbstractEventLoop, Leases] = {}
         self._caches: dict[str, ResponseCache] = {}
 
-    async def result(self, row: Any, cache: str | Path | None) -> Result[Any]:
+    async def result(self, row: Any, cache: str | Path | None, max_chars: int) -> Result[Any]:
         """Run one row.
 
         Raises:
@@ -71,7 +71,9 @@ class SingleRows:
         leases, clients = self._leases()
         emit = with_plugins()
         journal = Journal(self._pipeline, None, None, control, Ledger(self._engines, clients))
-        steps = PromptedSteps(clients, journal, leases, control, emit, self._cache(cache))
+        steps = PromptedSteps(
+            clients, journal, leases, control, emit, self._cache(cache), max_chars
+        )
         emit(RunStarted(self._pipeline.name, self._infos, 1))
         with gc_tuning.relaxed():
             async with anyio.create_task_group() if self._needs_tasks else nullcontext() as tasks:

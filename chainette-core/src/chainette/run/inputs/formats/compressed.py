@@ -16,7 +16,7 @@ from chainette.errors import ConfigError
 COMPRESSED = (".gz", ".bz2", ".xz", ".zst")
 """Suffixes of files that are read without being unpacked first."""
 DAMAGED = (OSError, EOFError, ValueError, zlib.error, lzma.LZMAError)
-"""What the libraries raise for a file that cannot be read or decompressed."""
+"""The exceptions of the libraries for a file that cannot be read or decompressed."""
 
 
 def open_file(path: Path, **text: Any) -> IO[Any]:

@@ -16,8 +16,9 @@ from chainette.run.inputs.formats import json_rows
 from chainette.run.inputs.formats.json_rows import Read
 from chainette.text import printable
 
-DELIMITERS = (",", ";", "\t", "|")
-"""The delimiters, the first of which wins where a header has as many of two."""
+DELIMITERS = (",", ";", "\t", "|", "\x01", "\x1e", "\x1f")
+"""The delimiters, the first of which wins where a header has as many of two. The last are Hive's
+(Apache Hive docs, "LanguageManual DDL", Storage Formats) and ASCII's own."""
 LOOK = 10
 """Rows that tell whether the header is one."""
 _INVISIBLE = "\ufeff\u200b\u200e\u2060"

@@ -92,7 +92,8 @@ def _check_objects(inputs: Any) -> None:
     Raises:
         InputError: A column holds them.
     """
-    columns, kinds = getattr(inputs, "columns", ()), getattr(inputs, "dtypes", ())
+    columns = getattr(inputs, "columns", ())
+    kinds = getattr(inputs, "dtypes", ()) if len(columns) else ()  # one column has one
     for name, kind in zip(columns, kinds, strict=False):
         if str(kind) == "Object":
             raise InputError(f"the data frame: the column {name!r} cannot be read: it has objects")
