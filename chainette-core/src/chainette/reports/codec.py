@@ -14,6 +14,7 @@ from chainette.pipeline.nodes.step import Step
 from chainette.pipeline.pipeline import Pipeline
 from chainette.reports.plain import is_plain
 from chainette.reports.result import Many
+from chainette.reports.same import are_same
 from chainette.reports.snapshot import LOST, SnapshotError, Snapshots
 from chainette.validation import is_valid_already, type_adapter
 
@@ -87,7 +88,7 @@ class OutputCodec:
             return [self._snapshots.take(part) for part in value] if has_any else None
         if is_validated is None:
             is_validated = self._is_validated
-        if is_validated and self._is_plain:
+        if (is_validated and self._is_plain) or self._is_surely_back(value):
             return None
         try:
             taken = self._snapshots.take(value)
@@ -96,6 +97,15 @@ class OutputCodec:
                 return None
             raise
         return None if self._survives(value, taken) else taken
+
+    def _is_surely_back(self, value: Any) -> bool:
+        """Whether `load` surely makes the same value of an output's JSON value."""
+        if not (self._is_plain or not self._is_typed):
+            return False
+        try:
+            return are_same(value, self.load(decode(encode(self.dump(value)))))
+        except Exception:  # it was not validated, so anything can be wrong
+            return False
 
     def _survives(self, value: Any, taken: Any) -> bool:
         """Whether `load` makes an equal value of an output's JSON value, today and later."""
