@@ -773,7 +773,7 @@ def test_an_error_of_one_item_leaves_the_others() -> None:
 
 
 MEMORY = """
-import resource, sys
+import sys
 from pathlib import Path
 from chainette import Chain, apply
 
@@ -783,27 +783,25 @@ def split(row: dict[str, int]) -> list[int]:
 def double(number: int) -> int:
     return 2 * number
 
-chain = Chain(name="c", steps=[apply(split), apply(double)])
-run = chain.run([{"n": n} for n in range(3)], output_dir=sys.argv[2])
-assert run.counts.ok == 3
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-if len(sys.argv) > 3:
-    manifest = Path(sys.argv[2], "run.json")
-    manifest.write_text(manifest.read_text().replace('"finished"', '"killed"'))
-    run = chain.run([{"n": n} for n in range(3)], output_dir=sys.argv[2], resume=True)
-    assert run.counts.ok == 3 and not run.nothing_to_do
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+chain = Chain(name="c", steps=[apply(split)])
+rows, folder = [{"n": n} for n in range(6)], Path(sys.argv[2])
+assert chain.run(rows, output_dir=folder).counts.ok == 6
+(folder / "run.json").write_text((folder / "run.json").read_text().replace("finished", "killed"))
+run = chain.run(rows, output_dir=folder, resume=True)
+assert run.counts.ok == 6 and not run.nothing_to_do
+print(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0])
 """
+"""Prints the peak of its own memory; that of `getrusage` begins with the parent's."""
 
 
-@pytest.mark.parametrize("more", [(), ("resumed",)])
-def test_memory_does_not_grow_with_the_items_of_a_row(tmp_path: Path, more: Any) -> None:
+@pytest.mark.skipif(sys.platform != "linux", reason="reads the peak from /proc")
+def test_memory_does_not_grow_with_the_items_of_a_row(tmp_path: Path) -> None:
     def peak(items: int) -> int:
-        command = [sys.executable, "-c", MEMORY, str(items), str(tmp_path / f"{items}"), *more]
+        command = [sys.executable, "-c", MEMORY, str(items), str(tmp_path / f"{items}")]
         return int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
-    few, many = peak(1000), peak(5000)
-    assert many / few < 1.15, f"{few / 1024:.0f} MB and {many / 1024:.0f} MB"
+    few, many = peak(1000), peak(4000)
+    assert many / few < 1.15, f"{few // 1024} MB and {many // 1024} MB"
 
 
 @pytest.mark.parametrize("typed", [True, False])
@@ -914,9 +912,10 @@ def test_no_items_are_left_of_a_row_that_was_given_up(
     rows = [{"n": 0}, {"n": 1}]
     with fake_engine("e", answer, max_concurrency=4):
         run = nodes.run(rows, **options)
-        whole = stopped_at // 100
+        whole = run.counts.rows
         assert run.stopped is not None
-        assert len(run.results) == len(list(run.results)) == run.counts.rows == whole
+        assert whole <= stopped_at // 100
+        assert len(run.results) == len(list(run.results)) == whole
         assert [line["a.n"] for line in table(tmp_path / "out")] == [*range(100 * whole)]
         left["n"] = 1000
         run = nodes.run(rows, resume=True, **options)
