@@ -18,7 +18,7 @@ from typing import Any
 import anyio
 import pytest
 from chainette import Branch, Chain, Step, apply
-from chainette.errors import ChainError, OutputDirError, RequestError
+from chainette.errors import ChainError, OutputDirError, QuotaError, RequestError
 from chainette.folder import lock
 from chainette.testing import fake_engine
 from pydantic import BaseModel
@@ -770,6 +770,183 @@ def test_an_error_of_one_item_leaves_the_others() -> None:
     with fake_engine("e", answer, max_concurrency=4) as engine:
         run = chain(split(500), step()).run([{"n": 1}])
     assert (run.counts.failed, len(engine.requests)) == (1, 500)
+
+
+MEMORY = """
+import sys
+from pathlib import Path
+from chainette import Chain, apply
+
+def split(row: dict[str, int]) -> list[int]:
+    return [*range(int(sys.argv[1]))]
+
+def double(number: int) -> int:
+    return 2 * number
+
+chain = Chain(name="c", steps=[apply(split)])
+rows, folder = [{"n": n} for n in range(6)], Path(sys.argv[2])
+assert chain.run(rows, output_dir=folder).counts.ok == 6
+(folder / "run.json").write_text((folder / "run.json").read_text().replace("finished", "killed"))
+run = chain.run(rows, output_dir=folder, resume=True)
+assert run.counts.ok == 6 and not run.nothing_to_do
+print(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0])
+"""
+"""Prints the peak of its own memory; that of `getrusage` begins with the parent's."""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads the peak from /proc")
+def test_memory_does_not_grow_with_the_items_of_a_row(tmp_path: Path) -> None:
+    def peak(items: int) -> int:
+        command = [sys.executable, "-c", MEMORY, str(items), str(tmp_path / f"{items}")]
+        return int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+    few, many = peak(1000), peak(4000)
+    assert many / few < 1.15, f"{few // 1024} MB and {many // 1024} MB"
+
+
+@pytest.mark.parametrize("typed", [True, False])
+def test_rows_split_one_after_another(typed: bool) -> None:
+    """Until all items of one have started, the next one is not in memory."""
+    held: set[int] = set()
+    most = [0]
+
+    def many(row: Row) -> list[Row]:
+        held.add(row.n)
+        most.append(len(held))
+        return [Row(n=1000 * row.n + n) for n in range(200)]
+
+    if not typed:
+        many.__annotations__.pop("return")
+
+    def end(row: Row) -> Row:
+        if row.n % 1000 == 199:
+            held.remove(row.n // 1000)
+        return row
+
+    with fake_engine("e", same, max_concurrency=4):
+        run = chain(apply(many), step(), apply(end)).run([{"n": n} for n in range(30)])
+    assert run.counts.ok == 30
+    assert max(most) <= 2
+
+
+def test_functions_that_wait_split_rows_beside_each_other() -> None:
+    counter: dict[str, int] = {}
+
+    async def many(row: Row) -> list[Row]:
+        counter["now"] = counter.get("now", 0) + 1
+        counter["most"] = max(counter.get("most", 0), counter["now"])
+        await anyio.sleep(0.01)
+        counter["now"] -= 1
+        return [row] * 3
+
+    with fake_engine("e", same, max_concurrency=4):
+        run = chain(apply(many), step()).run([{"n": n} for n in range(30)])
+    assert run.counts.ok == 30
+    assert counter["most"] >= 4
+
+
+def late(slow: set[int]) -> Any:
+    """A function that keeps some items back, and lets the others pass."""
+
+    async def wait(row: Row) -> Row:
+        for _ in range(100 if row.n in slow else 1):
+            await anyio.sleep(0.001)
+        return row
+
+    return apply(wait, id="late")
+
+
+@pytest.mark.parametrize("nested", [False, True])
+@pytest.mark.parametrize("rows", [1, 3])
+def test_items_are_written_in_their_order(tmp_path: Path, nested: bool, rows: int) -> None:
+    first = [split(4, "outer"), split(50, "inner")] if nested else [split(200)]
+    nodes = [*first, late({0, 7, 49}), *([split(2, "last")] if nested else [])]
+    run = chain(*nodes).run([{"n": 0}] * rows, output_dir=tmp_path / "out", max_lines_per_file=30)
+    items = [
+        f"{outer}.{inner}.{last}" for outer in range(4) for inner in range(50) for last in range(2)
+    ]
+    wanted = items if nested else [str(n) for n in range(200)]
+    lines = table(tmp_path / "out")
+    assert [line["item"] for line in lines] == wanted * rows
+    assert [line["row_id"] for line in lines] == [n for n in range(rows) for _ in wanted]
+    assert len(run.results) == len(list(run.results)) == rows
+
+
+def test_few_ends_wait_for_a_slow_item(tmp_path: Path) -> None:
+    started, ended = [], []
+
+    def enter(row: Row) -> Row:
+        started.append(row.n)
+        return row
+
+    async def wait(row: Row) -> Row:
+        if row.n == 0:
+            for _ in range(50):
+                await anyio.sleep(0.001)
+            ended.append(len(started))
+        return row
+
+    nodes = [split(1000), apply(enter), apply(wait), step()]
+    with fake_engine("e", same, max_concurrency=4):
+        chain(*nodes).run([{"n": 0}] * 2, output_dir=tmp_path / "out")
+    assert len(started) == 2000
+    assert ended[0] <= (8 + 2) * 4 + 1
+
+
+@pytest.mark.parametrize("stopped_at", [1, 100])
+@pytest.mark.parametrize("lines_each", [7, 1000])
+def test_no_items_are_left_of_a_row_that_was_given_up(
+    tmp_path: Path, stopped_at: int, lines_each: int
+) -> None:
+    left = {"n": stopped_at}
+
+    def answer(messages: Any) -> Any:
+        n = int(messages[-1]["content"])
+        return QuotaError("no credit") if n >= left["n"] else Row(n=n)
+
+    def many(row: Row) -> list[Row]:
+        return [Row(n=100 * row.n + n) for n in range(100)]
+
+    options: Any = {"output_dir": tmp_path / "out", "max_lines_per_file": lines_each}
+    nodes = chain(apply(many), step())
+    rows = [{"n": 0}, {"n": 1}]
+    with fake_engine("e", answer, max_concurrency=4):
+        run = nodes.run(rows, **options)
+        whole = run.counts.rows
+        assert run.stopped is not None
+        assert whole <= stopped_at // 100
+        assert len(run.results) == len(list(run.results)) == whole
+        assert [line["a.n"] for line in table(tmp_path / "out")] == [*range(100 * whole)]
+        left["n"] = 1000
+        run = nodes.run(rows, resume=True, **options)
+    assert run.counts.ok == 2
+    assert [line["a.n"] for line in table(tmp_path / "out")] == [*range(200)]
+    assert [len(result.value or []) for result in run.results] == [100, 100]
+
+
+def test_the_line_of_a_split_is_as_it_was(tmp_path: Path) -> None:
+    def many(row: Row) -> list[Any]:
+        return [1, "half \ud800 a pair", (2, 3), {"deep": [None, 1.5]}]
+
+    def last(part: Any) -> Any:
+        seen.append(part)
+        return part
+
+    seen: list[Any] = []
+    nodes = chain(apply(many), apply(last))
+    nodes.run([{"n": 0}], output_dir=tmp_path / "out")
+    (path,) = (tmp_path / "out/steps/many").iterdir()
+    assert json.loads(path.read_text()) == {
+        "row_id": 0,
+        "output": [1, "half \ufffd a pair", [2, 3], {"deep": [None, 1.5]}],
+        "snapshot": [None, {"$text": '"half \\ud800 a pair"'}, {"$tuple": [2, 3]}, None],
+        "kind": "split",
+    }
+    shutil.rmtree(tmp_path / "out/steps/last")
+    parts, seen = seen, []
+    (tmp_path / "out/run.json").write_text('{"status": "running"}')
+    nodes.run([{"n": 0}], output_dir=tmp_path / "out", resume=True, force=True)
+    assert seen == parts
 
 
 # Branches

@@ -81,7 +81,7 @@ class RunFolder:
         return LineFiles(self.path / VALUES, self._max_lines)
 
     @property
-    def tables(self) -> tuple[LineFile, ...]:
+    def tables(self) -> tuple[LineFiles, ...]:
         """The files that are made from the journals."""
         return (self.flattened, self.values) if "values" in vars(self) else (self.flattened,)
 

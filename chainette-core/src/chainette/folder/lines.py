@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -21,11 +23,44 @@ def item_name(path: ItemPath) -> str:
     return ".".join(map(str, path)) if path else ""
 
 
-def _line(value: Any) -> bytes:
+def encoded(value: Any) -> bytes:
+    """A JSON value as a part of a line."""
     try:
-        return encode(value) + b"\n"
+        return encode(value)
     except ValueError:  # half a surrogate pair, which files in UTF-8 cannot hold
-        return _without_half_pairs(value).encode() + b"\n"
+        return _without_half_pairs(value).encode()
+
+
+class EncodedList:
+    """A list whose items are encoded one by one, since as JSON values they take far more memory."""
+
+    def __init__(self) -> None:
+        self._content = bytearray(b"[")
+
+    def append(self, value: Any) -> None:
+        """Add an item."""
+        if len(self._content) > 1:
+            self._content += b","
+        self._content += encoded(value)
+
+    def end(self) -> bytearray:
+        """The list as a part of a line; nothing can be added after that."""
+        self._content += b"]"
+        return self._content
+
+
+def _parts(fields: Mapping[str, Any]) -> Iterator[bytes | bytearray]:
+    """A line, in parts: lists that are encoded already are not copied."""
+    before = b"{"
+    for name, value in fields.items():
+        yield before + encoded(name) + b":"
+        yield value.end() if isinstance(value, EncodedList) else encoded(value)
+        before = b","
+    yield b"}\n"
+
+
+def _line(value: Any) -> bytes:
+    return encoded(value) + b"\n"
 
 
 def encodable(value: Any) -> Any:
@@ -49,6 +84,19 @@ def _value(line: bytes) -> Any:
         return json.loads(line)
 
 
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A place in numbered files.
+
+    Attributes:
+        files: The number of files up to it.
+        size: Bytes of the last one before it.
+    """
+
+    files: int = 0
+    size: int = 0
+
+
 class LineFile:
     """A file that lines are added to.
 
@@ -59,6 +107,7 @@ class LineFile:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._file: BinaryIO | None = path.open("ab", BUFFER)
+        self._size = 0
 
     def write(self, *values: Any) -> None:
         """Add lines; `flush` hands them to the operating system.
@@ -66,8 +115,20 @@ class LineFile:
         Raises:
             OutputDirError: The lines cannot be written; `flush` and `close` raise it, too.
         """
+        self._add((b"".join(map(_line, values)),), len(values))
+
+    def write_long(self, fields: Mapping[str, Any]) -> None:
+        """Add a line, some of whose fields are an `EncodedList`.
+
+        Raises:
+            OutputDirError: See `write`.
+        """
+        self._add(_parts(fields), 1)
+
+    def _add(self, parts: Iterable[bytes | bytearray], lines: int) -> None:
         try:
-            self._room_for(len(values)).write(b"".join(map(_line, values)))
+            file = self._room_for(lines)
+            self._size += sum(map(file.write, parts))
         except OSError as error:
             raise unwritable(self._path, error) from None
 
@@ -111,16 +172,42 @@ class LineFiles(LineFile):
         self._file = None
         paths = sorted(folder.glob("*.jsonl"))
         self._number = len(paths)
-        self._left = 0
+        self._left = self._size = 0
         if paths:
             self._left = max_lines - repair(paths[-1])
+            self._size = paths[-1].stat().st_size
             self._file = paths[-1].open("ab", BUFFER)
+
+    @property
+    def end(self) -> Mark:
+        """The place where the next line is written."""
+        return Mark(self._number, self._size)
+
+    def cut(self, mark: Mark) -> None:
+        """Close the files and remove the lines after a place.
+
+        Raises:
+            OutputDirError: They cannot be removed.
+        """
+        try:
+            self.close()
+        finally:
+            self._number, self._left = mark.files, 0
+            try:
+                paths = sorted(self._path.glob("*.jsonl"))
+                for path in paths[mark.files :]:
+                    path.unlink()
+                for path in paths[mark.files - 1 : mark.files] if mark.files else ():
+                    os.truncate(path, mark.size)
+            except OSError as error:
+                raise unwritable(self._path, error) from None
 
     def _room_for(self, lines: int) -> BinaryIO:
         if self._file is None or self._left <= 0:
             self.close()
             self._file = (self._path / f"{self._number:06d}.jsonl").open("ab", BUFFER)
             self._number, self._left = self._number + 1, self._max_lines
+            self._size = 0
         self._left -= lines
         return self._file
 

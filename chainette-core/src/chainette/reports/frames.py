@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from itertools import islice
 from typing import Any
 
 from chainette.errors import ConfigError
 
 ROWS = 10_000
-"""Maximum rows of a row group, and of those in memory."""
+"""Maximum rows of a row group, and of those in memory; objects in lists count as well."""
 _KINDS = {bool: "bool", int: "int64", float: "float64", str: "string"}
 Lines = Callable[[], Iterator[dict[str, Any]]]
 
@@ -41,11 +40,24 @@ def chunks(lines: Lines) -> Iterator[Any]:
     schema = pa.schema([(name, _arrow_type(kind)) for name, kind in kinds.items()])
     source = lines()
     yield schema.empty_table()
-    while chunk := list(islice(source, ROWS)):
+    while chunk := list(_first(source)):
         rows = [
             {name: _cell(line.get(name), kind) for name, kind in kinds.items()} for line in chunk
         ]
         yield pa.Table.from_pylist(rows, schema=schema)
+
+
+def _first(lines: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """The next `ROWS` lines, or fewer where they hold lists of objects."""
+    left = ROWS
+    while left > 0 and (line := next(lines, None)) is not None:
+        left -= 1 + sum(map(_objects, line.values()))
+        yield line
+
+
+def _objects(value: Any) -> int:
+    """The number of objects in a list of them."""
+    return len(value) if isinstance(value, list) and value and isinstance(value[0], dict) else 0
 
 
 def _columns(lines: Iterator[dict[str, Any]]) -> dict[str, str]:

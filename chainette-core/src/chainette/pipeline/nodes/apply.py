@@ -16,7 +16,7 @@ from collections.abc import (
     Iterator,
     Sequence,
 )
-from functools import partial
+from functools import cached_property, partial
 from typing import (
     TYPE_CHECKING,
     Any,
@@ -110,18 +110,18 @@ class ApplyNode(Node[In, Out]):
         self.threaded = threaded
         self.takes_context: bool = _takes_context(fn, self.id)
 
-    @property
+    @cached_property
     def is_async(self) -> bool:
         """Whether the function is a coroutine function."""
         call = getattr(self.fn, "__call__", None)  # noqa: B004  an object with a coroutine call
         return inspect.iscoroutinefunction(self.fn) or inspect.iscoroutinefunction(call)
 
-    @property
+    @cached_property
     def is_generator(self) -> bool:
         """Whether the function is a generator."""
         return inspect.isgeneratorfunction(self.fn)
 
-    @property
+    @cached_property
     def is_async_generator(self) -> bool:
         """Whether the function is an asynchronous generator."""
         return inspect.isasyncgenfunction(self.fn)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from chainette.errors import EngineError, OutputDirError
 from chainette.folder.files import RunFolder
-from chainette.folder.lines import LineFile, error_fields
+from chainette.folder.lines import EncodedList, LineFile, error_fields
 from chainette.folder.resume_index import ResumeIndex, failure
 from chainette.pipeline.nodes.node import Node
 from chainette.pipeline.nodes.step import Step
@@ -131,7 +131,8 @@ class Journal:
                 "called again when the run is resumed",
             )
         else:
-            self._write(self._folder.steps[node.id], {**item.key, **fields})
+            file, line = self._folder.steps[node.id], {**item.key, **fields}
+            self._write(file, line, is_long=isinstance(output, list))
 
     def _answer(self, step: Step, value: Any, text: str | None) -> dict[str, Any]:
         """The fields of an answer; what no snapshot can hold is read from its text again."""
@@ -168,10 +169,13 @@ class Journal:
             self._warned.add(node.id)
             _logger.warning("%s %r: %s", node.kind, node.id, message)
 
-    def _write(self, file: LineFile, line: dict[str, Any]) -> None:
+    def _write(self, file: LineFile, line: dict[str, Any], *, is_long: bool = False) -> None:
         """Add a line and hand it to the operating system."""
         try:
-            file.write(line)
+            if is_long:
+                file.write_long(line)
+            else:
+                file.write(line)
             file.flush()
         except OutputDirError as error:
             self._control.fail(error)
@@ -181,15 +185,23 @@ def _output(line: dict[str, Any], codec: OutputCodec) -> Any:
     """The output of a node, from its line."""
     if line.get("kind") == "split":
         snapshots = line.get("snapshot") or [None] * len(line["output"])
-        parts = zip(line["output"], snapshots, strict=True)
+        parts = zip(_consumed(line["output"]), _consumed(snapshots), strict=True)
         return [codec.read({"output": part, "snapshot": snapshot}) for part, snapshot in parts]
     return None if line.get("kind") == "dropped" else codec.read(line)
 
 
-def _together(records: Iterable[dict[str, Any]]) -> dict[str, Any]:
+def _consumed(items: list[Any]) -> Iterator[Any]:
+    """The items of a list that lets go of each: there can be very many, and only this needs it."""
+    items.reverse()
+    while items:
+        yield items.pop()
+
+
+def _together(records: Iterable[dict[str, Any]]) -> dict[str, EncodedList]:
     """The records of a split's parts as one."""
-    parts = list(records)
-    fields = {"output": [part["output"] for part in parts]}
-    if any("snapshot" in part for part in parts):
-        fields["snapshot"] = [part.get("snapshot") for part in parts]
-    return fields
+    outputs, snapshots, has_snapshots = EncodedList(), EncodedList(), False
+    for record in records:
+        outputs.append(record["output"])
+        snapshots.append(record.get("snapshot"))
+        has_snapshots = has_snapshots or "snapshot" in record
+    return {"output": outputs} | ({"snapshot": snapshots} if has_snapshots else {})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from decimal import Decimal
@@ -13,20 +12,17 @@ from anyio.streams.memory import MemoryObjectSendStream
 
 from chainette.errors import OutputDirError
 from chainette.folder.files import FLATTENED, GRAPH, MANIFEST, RunFolder
-from chainette.folder.lines import encodable, error_fields, read_lines
+from chainette.folder.lines import encodable, read_lines
 from chainette.pipeline.graph import graph
 from chainette.pipeline.pipeline import Pipeline
-from chainette.reports.codec import codecs, flatten
-from chainette.reports.result import Leaf, Many, Result, result_of
+from chainette.reports.result import Leaf, Result, result_of
 from chainette.reports.results import StoredResults
 from chainette.reports.run import Counts, total_cost
 from chainette.run.control import RunControl
-from chainette.run.item import Item
 from chainette.run.output.journal import Journal
+from chainette.run.output.table import Table, TableLines
 from chainette.usage import Usage, dollars
 
-TABLE_EVERY = 0.1
-"""Seconds after which lines of the flattened table are handed to the operating system."""
 BUFFERED = 256
 """Results that wait in a stream before no more rows begin."""
 
@@ -34,7 +30,8 @@ BUFFERED = 256
 class Recorder:
     """The end of every row, in input order.
 
-    Rows finish in any order; those that are ahead of a slower one are held until it is done.
+    Rows finish in any order; those that are ahead of a slower one are held until it is done. Of the
+    row that is next, every end is written at once where there is a folder to write it to.
 
     Args:
         pipeline: The chain.
@@ -44,6 +41,10 @@ class Recorder:
         order: The row ids in the order of the inputs.
         results: The stream that every result is sent to, or `None`.
         in_order: Whether results are sent in input order, or as rows finish.
+
+    Attributes:
+        counts: The numbers of rows so far.
+        waiting: Ends that are held, since those of an earlier row are written first.
     """
 
     def __init__(
@@ -62,17 +63,18 @@ class Recorder:
         self._manifest = manifest
         self._control = control
         self._stream, self._in_order = results, in_order
-        self._is_flushing = self._is_closed = False
-        self._codecs = codecs(pipeline)
-        self._uncertain = {id for id, codec in self._codecs.items() if not codec.is_certain}
-        self._last = pipeline.main_ids[-1] if pipeline.main_ids else None
-        self._yields_last = self._last is None or pipeline.nodes[self._last].yield_output
+        self._lines = TableLines(pipeline)
+        self._table = Table(self._lines, folder, control) if folder is not None else None
         self._results: list[Result[Any]] = []
         self._ends: list[tuple[int, list[Leaf]]] = []
         self._held: dict[int, list[Leaf]] = {}
+        self._done: set[int] = set()
+        self._failed: set[int] = set()
         self._order = order
         self._next_row = next(order, -1)
+        self._is_direct = folder is not None and results is None
         self.counts: Counts = Counts()
+        self.waiting: int = 0
         if folder is not None:
             folder.write_json(GRAPH, graph(pipeline))
             folder.write_json(MANIFEST, manifest)
@@ -80,7 +82,7 @@ class Recorder:
     @property
     def held(self) -> int:
         """The number of finished rows that wait for a slower one."""
-        return len(self._held)
+        return len(self._done)
 
     @property
     def is_full(self) -> bool:
@@ -105,16 +107,27 @@ class Recorder:
         if self._folder is not None:
             return read_lines(self._folder.path / FLATTENED)
         ends = ((row_id, leaf) for row_id, leaves in self._ends for leaf in leaves)
-        return (encodable(self._line(row_id, leaf)) for row_id, leaf in ends)
+        return (encodable(self._lines.line(row_id, leaf)) for row_id, leaf in ends)
 
-    def row_done(self, row_id: int, leaves: list[Leaf]) -> None:
-        """Record a row that has reached its end."""
+    def add(self, row_id: int, leaf: Leaf) -> None:
+        """Record the next end of a row; the ends of its items come in the order of the items."""
+        if leaf.error is not None:
+            self._failed.add(row_id)
+        if row_id == self._next_row and self._is_direct:
+            self._write(row_id, [leaf])
+        else:
+            self._hold(row_id, leaf)
+
+    def row_done(self, row_id: int) -> None:
+        """Record that a row has no more ends."""
         if self._stream is not None and not self._in_order:
-            self._stream.send_nowait(result_of(self._pipeline, row_id, leaves))
-        self._held[row_id] = leaves
-        while (ready := self._held.pop(self._next_row, None)) is not None:
-            self._deliver(self._next_row, ready)
+            self._stream.send_nowait(result_of(self._pipeline, row_id, self._held[row_id]))
+        self._done.add(row_id)
+        while self._next_row in self._done:
+            self._deliver(self._next_row)
             self._next_row = next(self._order, -1)
+            if self._is_direct:
+                self._write(self._next_row, self._released(self._next_row))
 
     def close(
         self, journal: Journal, end: dict[str, Any], costs: Mapping[str, Decimal | None]
@@ -126,10 +139,11 @@ class Recorder:
             end: The fields of the manifest that say how the run ended.
             costs: US dollars by step id; `None` where the price is unknown.
         """
-        self._is_closed = True  # closing flushes
         try:
-            for row_id in sorted(self._held):  # they finished behind a row that was given up
-                self._deliver(row_id, self._held.pop(row_id))
+            if self._table is not None:
+                self._table.close()
+            for row_id in sorted(self._done):  # they finished behind a row that was given up
+                self._deliver(row_id)
         except OutputDirError as error:
             end |= {"status": "stopped", "stopped": str(error)}
             raise
@@ -163,9 +177,27 @@ class Recorder:
             end["bytes"] = folder.size()
             folder.write_json(MANIFEST, self._manifest | end)
 
-    def _deliver(self, row_id: int, leaves: list[Leaf]) -> None:
+    def _hold(self, row_id: int, leaf: Leaf) -> None:
+        self._held.setdefault(row_id, []).append(leaf)
+        self.waiting += self._is_direct
+
+    def _released(self, row_id: int) -> list[Leaf]:
+        """The ends of a row that were held."""
+        leaves = self._held.pop(row_id, [])
+        self.waiting -= len(leaves) * self._is_direct
+        return leaves
+
+    def _write(self, row_id: int, leaves: list[Leaf]) -> None:
+        assert self._table is not None
+        for leaf in leaves:
+            self._table.write(row_id, leaf)
+
+    def _deliver(self, row_id: int) -> None:
         """Hand a row over, in input order."""
-        ok = all(leaf.error is None for leaf in leaves)
+        leaves = self._released(row_id)
+        ok = row_id not in self._failed
+        self._done.remove(row_id)
+        self._failed.discard(row_id)
         counts = self.counts
         self.counts = Counts(counts.rows + 1, counts.ok + ok, counts.failed + (not ok))
         if self._stream is not None:
@@ -174,62 +206,6 @@ class Recorder:
         elif self._folder is None:
             self._results.append(result_of(self._pipeline, row_id, leaves))
             self._ends.append((row_id, leaves))
-        if self._folder is not None:
-            self._flush_soon()
-            self._folder.flattened.write(*(self._line(row_id, leaf) for leaf in leaves))
-            if self._uncertain or not self._yields_last:
-                self._write_values(self._folder, row_id, leaves)
-
-    def _flush_soon(self) -> None:
-        """Hand the table's lines to the operating system, once for many of them.
-
-        Lines that are lost before that cost nothing: the table is made from the journal.
-        """
-        if not (self._is_flushing or self._is_closed):
-            self._is_flushing = True
-            asyncio.get_running_loop().call_later(TABLE_EVERY, self._flush)
-
-    def _flush(self) -> None:
-        assert self._folder is not None
-        self._is_flushing = False
-        if self._is_closed:
-            return
-        try:
-            self._folder.check()
-            for table in self._folder.tables:
-                table.flush()
-        except OutputDirError as error:
-            self._control.fail(error)
-
-    def _write_values(self, folder: RunFolder, row_id: int, leaves: list[Leaf]) -> None:
-        lines = [line for leaf in leaves if (line := self._values(row_id, leaf))]
-        if lines:
-            folder.values.write(*lines)
-
-    def _values(self, row_id: int, leaf: Leaf) -> dict[str, Any]:
-        """The outputs at one end of a row that its flattened line does not give back, if any."""
-        outputs = {
-            id: snapshot
-            for id, value in leaf.outputs.items()
-            if id in self._uncertain
-            if (snapshot := self._codecs[id].snapshot_or_lost(value)) is not None
-        }
-        fields: dict[str, Any] = {"outputs": outputs} if outputs else {}
-        last = self._last
-        if last is not None and leaf.has_value and last not in leaf.outputs:
-            codec = self._codecs[last]
-            snapshot = codec.snapshot_or_lost(leaf.value)
-            fields["value"] = {"output": codec.dump(leaf.value), "snapshot": snapshot}
-        return {**Item(row_id, leaf.path).key, **fields} if fields else fields
-
-    def _line(self, row_id: int, leaf: Leaf) -> dict[str, Any]:
-        """The flattened line of a row, or of one of its items."""
-        values = {id: leaf.outputs[id] for id in self._pipeline.nodes if id in leaf.outputs}
-        columns = {id: self._codecs[id].dump(value) for id, value in values.items()}
-        many = [id for id, value in values.items() if isinstance(value, Many)]
-        if leaf.error is not None:
-            fields = error_fields(leaf.node.id if leaf.node else None, leaf.error)
-            columns["error"] = {key: text for key, text in fields.items() if key != "raw_text"}
-        if leaf.dropped:
-            columns["dropped"] = True
-        return {**Item(row_id, leaf.path).key, **flatten(columns, many)}
+        if self._table is not None:
+            self._write(row_id, leaves)
+            self._table.row_done()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from functools import partial
+from typing import Any
 
 from anyio.abc import TaskGroup
 from pydantic import ValidationError
@@ -11,6 +12,7 @@ from pydantic import ValidationError
 from chainette.engine.telemetry import hooks as telemetry
 from chainette.errors import ChainetteError, InputError
 from chainette.events import Listener, RowFinished, RowStarted
+from chainette.pipeline.nodes.apply import ApplyNode, SplitNode
 from chainette.pipeline.nodes.flow import Branch
 from chainette.pipeline.nodes.node import Node
 from chainette.pipeline.pipeline import Pipeline
@@ -19,6 +21,7 @@ from chainette.run.control import RunControl
 from chainette.run.inputs.columns import explained
 from chainette.run.inputs.files import InputRow
 from chainette.run.item import Item
+from chainette.run.schedule.ends import ItemEnds, RowEnds, RowRecorder, Take
 from chainette.run.schedule.items import ItemActivity, ItemRoom, Items
 from chainette.run.schedule.leases import Lease, Leases
 from chainette.run.schedule.nodes import DROPPED, STOPPED, NodeRunner, Split
@@ -82,6 +85,7 @@ class FlowState:
         joined: Branches by their alias, those of enclosing flows included.
         beside: Branches that the end of the flow waits for.
         outputs: Outputs so far, of nodes that yield.
+        is_row: Whether it is the main flow of a row that has not been split.
     """
 
     item: Item
@@ -92,6 +96,7 @@ class FlowState:
     joined: dict[str, Subflow] = field(default_factory=dict)
     beside: list[Subflow] = field(default_factory=list)
     outputs: dict[str, Any] = field(default_factory=dict)
+    is_row: bool = False
 
     def passed(self, node: Node, output: Any) -> None:
         """Keep the output of a node."""
@@ -116,13 +121,6 @@ class FlowState:
         """The state of a flow that runs beside this one."""
         names, joined = {**self.names}, {**self.joined}
         return FlowState(self.item, lease, self.activity, names, self.value, joined)
-
-
-class RowRecorder(Protocol):
-    """The place where the ends of rows are recorded."""
-
-    def row_done(self, row_id: int, leaves: list[Leaf]) -> None:
-        """Record a row that has reached its end."""
 
 
 class _BranchError(Exception):
@@ -169,7 +167,9 @@ class RowRunner:
         self._tasks = tasks
         self._control = control
         self._emit = emit
-        self._room = ItemRoom(2 * leases.requests)  # like rows that several engines work on
+        # The same bounds as for rows that several engines work on.
+        self._room = ItemRoom(2 * leases.requests, 8 * leases.requests, recorder)
+        self._counts: dict[str, int] = {}
 
     async def run(self, source: InputRow, lease: Lease) -> None:
         """Run one row.
@@ -182,27 +182,28 @@ class RowRunner:
             event = RowStarted(self._pipeline.name, source.row_id)
             self._emit(event)
             with telemetry.row(event):
-                leaves = await self._leaves(source, lease)
+                ends = RowEnds(source.row_id, self._recorder, self._control)
+                await self._start_flow(source, lease, ends.add)
             if not self._control.is_over:
-                self._recorder.row_done(source.row_id, leaves)
-                errors = [leaf.error for leaf in leaves if leaf.error is not None]
-                reason = errors[0] if errors and len(errors) == len(leaves) else None
-                self._emit(RowFinished(source.row_id, not errors, reason))
+                self._recorder.row_done(source.row_id)
+                self._room.fill()  # the ends of other rows may have waited for this one
+                self._emit(RowFinished(source.row_id, ends.error is None, ends.reason))
         except Exception as error:  # the disk, or a defect: no row can continue
             self._control.fail(error)
 
-    async def _leaves(self, source: InputRow, lease: Lease) -> list[Leaf]:
-        """The one or more ends of a row."""
+    async def _start_flow(self, source: InputRow, lease: Lease, take: Take) -> None:
+        """Lead a row to the one or more ends it has."""
         item = Item(source.row_id)
         try:
             value = self._validated(source)
         except InputError as error:
             self._nodes.failed(None, item, error)
             lease.end()
-            return [Leaf((), error=error)]
+            take(Leaf((), error=error))
+            return
         activity = RowActivity(self._parking)
-        state = FlowState(item, lease, activity, {"chain_input": value}, value)
-        return await self._flow(self._pipeline.steps, state)
+        state = FlowState(item, lease, activity, {"chain_input": value}, value, is_row=True)
+        await self._flow(self._pipeline.steps, state, take)
 
     def _validated(self, source: InputRow) -> Any:
         if source.error is not None:
@@ -214,7 +215,7 @@ class RowRunner:
         except ValidationError as error:
             raise InputError(f"{source.place}: {explained(error)}") from None
 
-    async def _flow(self, nodes: list[Any], state: FlowState) -> list[Leaf]:
+    async def _flow(self, nodes: list[Any], state: FlowState, take: Take) -> None:
         """Lead a value through nodes, to the one or more ends it has."""
         for index, node in enumerate(nodes):
             state.lease.advance(node)
@@ -223,31 +224,54 @@ class RowRunner:
                 continue
             try:
                 await self._join(node, state)
-                output = await self._nodes.run(
-                    node, state.item, state.names, state.value, state.activity
-                )
+                output = await self._output(node, state)
             except ChainetteError as error:
                 self._nodes.failed(node, state.item, error)
-                return [await self._end(state, Leaf((), error=error, node=node))]
+                return await self._end(state, Leaf((), error=error, node=node), take)
             except _BranchError as error:
-                return [await self._end(state, error.leaf)]
+                return await self._end(state, error.leaf, take)
             if output is DROPPED or output is STOPPED:
                 end = Leaf((), dropped=output is DROPPED, stopped=output is STOPPED)
-                return [await self._end(state, end)]
+                return await self._end(state, end, take)
             if isinstance(output, Split):
-                return await self._split(node, nodes[index + 1 :], output, state)
+                return await self._split(node, nodes[index + 1 :], output, state, take)
             state.passed(node, output)
-        return [await self._end(state, Leaf(()))]
+        return await self._end(state, Leaf(()), take)
+
+    async def _output(self, node: Node, state: FlowState) -> Any:
+        """The output of a node; what may split a whole row waits for room for its items."""
+        run = partial(self._nodes.run, node, state.item, state.names, state.value, state.activity)
+        if (count := self._expected(node)) is None or not state.is_row:
+            return await run()
+        output: Any = None
+        await self._room.enter_row(count)
+        try:
+            output = await run()
+        finally:
+            self._room.leave_row(count, is_split=isinstance(output, Split))
+        return output
+
+    def _expected(self, node: Node) -> int | None:
+        """The number of items to expect of a function that splits, or `None` for other nodes.
+
+        Functions that wait for something run beside each other, however many items they give.
+        """
+        count = self._counts.get(node.id, 1 if isinstance(node, SplitNode) else None)
+        if count is None or not isinstance(node, ApplyNode) or node.batch is not None:
+            return None
+        return 1 if node.is_async or node.is_async_generator or node.threaded else count
 
     async def _split(
-        self, node: Node, rest: list[Any], outputs: list[Any], state: FlowState
-    ) -> list[Leaf]:
+        self, node: Node, rest: list[Any], outputs: list[Any], state: FlowState, take: Take
+    ) -> None:
         """Lead each item through the rest of the flow, as many at once as there is room for."""
-        ends: list[list[Leaf]] = [[] for _ in outputs]
+        self._counts[node.id] = len(outputs)
+        ends = ItemEnds(take, self._room.backlog)
 
         def start(index: int, activity: ItemActivity) -> None:
             own = state.for_item(index, self._leases.lease(rest), activity)
             own.passed(node, outputs[index])
+            outputs[index] = None  # it lasts as long as its item
             if index == len(outputs) - 1:
                 state.lease.end()  # from now on every item has its own
             assert self._tasks is not None
@@ -255,7 +279,8 @@ class RowRunner:
 
         async def work(index: int, own: FlowState) -> None:
             try:
-                ends[index] = await self._flow(rest, own)
+                await self._flow(rest, own, partial(ends.add, index))
+                ends.end(index)
             except Exception as error:  # the disk, or a defect: no row can continue
                 self._control.fail(error)
             items.end()
@@ -264,7 +289,6 @@ class RowRunner:
             state.lease.advance(rest[0])
         items = Items(len(outputs), start, self._room, state.activity)
         await items.done.wait(state.activity)
-        return [leaf for leaves in ends for leaf in leaves]
 
     def _branch(self, branch: Branch, state: FlowState) -> None:
         own = state.for_branch(self._leases.lease(branch.steps))
@@ -279,7 +303,7 @@ class RowRunner:
 
         async def work() -> None:
             try:
-                subflow.leaves = await self._flow(nodes, state)
+                await self._flow(nodes, state, subflow.leaves.append)
             except Exception as error:  # the disk, or a defect: no row can continue
                 self._control.fail(error)
             subflow.gate.open()
@@ -299,12 +323,13 @@ class RowRunner:
                 raise _BranchError(leaf)
             state.names[alias] = subflow.output()
 
-    async def _end(self, state: FlowState, end: Leaf) -> Leaf:
-        """The end of a flow, once the branches beside it have ended.
+    async def _end(self, state: FlowState, end: Leaf, take: Take) -> None:
+        """End a flow, once the branches beside it have ended.
 
         Args:
             state: The state of the flow.
             end: How it ended: its `error`, `node`, `dropped` and `stopped`.
+            take: Receives its end.
         """
         state.lease.end()
         leaf = Leaf(
@@ -322,4 +347,4 @@ class RowRunner:
             blame = subflow.unfinished
             if leaf.error is None and blame is not None:
                 leaf.error, leaf.node = blame.error, blame.node
-        return leaf
+        take(leaf)

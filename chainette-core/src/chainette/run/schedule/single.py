@@ -130,11 +130,15 @@ class _End:
     """The recorder of one row."""
 
     def __init__(self) -> None:
+        self.waiting: int = 0
         self.leaves: list[Leaf] = []
 
-    def row_done(self, row_id: int, leaves: list[Leaf]) -> None:
-        """Keep the ends of the row."""
-        self.leaves = leaves
+    def add(self, row_id: int, leaf: Leaf) -> None:
+        """Keep the next end of the row."""
+        self.leaves.append(leaf)
+
+    def row_done(self, row_id: int) -> None:
+        """Nothing is left to do."""
 
 
 def _flush(parking: Parking, batches: Batches) -> None:

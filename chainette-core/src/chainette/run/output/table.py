@@ -1,0 +1,131 @@
+"""The flattened table of a run, and the values that it does not give back."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from chainette.errors import OutputDirError
+from chainette.folder.files import RunFolder
+from chainette.folder.lines import LineFiles, Mark, error_fields
+from chainette.pipeline.pipeline import Pipeline
+from chainette.reports.codec import codecs, flatten
+from chainette.reports.result import Leaf, Many
+from chainette.run.control import RunControl
+from chainette.run.item import Item
+
+EVERY = 0.1
+"""Seconds after which lines are handed to the operating system."""
+
+
+class TableLines:
+    """The ends of rows as lines of the flattened table.
+
+    Args:
+        pipeline: The chain.
+
+    Attributes:
+        may_have_values: Whether a line of it may not give all outputs back.
+    """
+
+    def __init__(self, pipeline: Pipeline) -> None:
+        self._pipeline = pipeline
+        self._codecs = codecs(pipeline)
+        self._uncertain = {id for id, codec in self._codecs.items() if not codec.is_certain}
+        self._last = pipeline.main_ids[-1] if pipeline.main_ids else None
+        yields_last = self._last is None or pipeline.nodes[self._last].yield_output
+        self.may_have_values: bool = bool(self._uncertain) or not yields_last
+
+    def line(self, row_id: int, leaf: Leaf) -> dict[str, Any]:
+        """The flattened line of a row, or of one of its items."""
+        values = {id: leaf.outputs[id] for id in self._pipeline.nodes if id in leaf.outputs}
+        columns = {id: self._codecs[id].dump(value) for id, value in values.items()}
+        many = [id for id, value in values.items() if isinstance(value, Many)]
+        if leaf.error is not None:
+            fields = error_fields(leaf.node.id if leaf.node else None, leaf.error)
+            columns["error"] = {key: text for key, text in fields.items() if key != "raw_text"}
+        if leaf.dropped:
+            columns["dropped"] = True
+        return {**Item(row_id, leaf.path).key, **flatten(columns, many)}
+
+    def values(self, row_id: int, leaf: Leaf) -> dict[str, Any]:
+        """The outputs at one end of a row that its flattened line does not give back, if any."""
+        outputs = {
+            id: snapshot
+            for id, value in leaf.outputs.items()
+            if id in self._uncertain
+            if (snapshot := self._codecs[id].snapshot_or_lost(value)) is not None
+        }
+        fields: dict[str, Any] = {"outputs": outputs} if outputs else {}
+        last = self._last
+        if last is not None and leaf.has_value and last not in leaf.outputs:
+            codec = self._codecs[last]
+            snapshot = codec.snapshot_or_lost(leaf.value)
+            fields["value"] = {"output": codec.dump(leaf.value), "snapshot": snapshot}
+        return {**Item(row_id, leaf.path).key, **fields} if fields else fields
+
+
+class Table:
+    """The files of the flattened table, written as rows and their items end.
+
+    Args:
+        lines: Makes the lines.
+        folder: The run's folder.
+        control: Told when the files cannot be written.
+    """
+
+    def __init__(self, lines: TableLines, folder: RunFolder, control: RunControl) -> None:
+        self._lines = lines
+        self._folder = folder
+        self._control = control
+        self._is_flushing = self._is_closed = False
+        self._row_starts: dict[LineFiles, Mark] = {}
+
+    def write(self, row_id: int, leaf: Leaf) -> None:
+        """Write the next end of a row.
+
+        Raises:
+            OutputDirError: It cannot be written.
+        """
+        self._flush_soon()
+        if leaf.path and not self._row_starts:
+            self._row_starts = {file: file.end for file in self._folder.tables}
+        self._folder.flattened.write(self._lines.line(row_id, leaf))
+        if self._lines.may_have_values and (values := self._lines.values(row_id, leaf)):
+            self._folder.values.write(values)
+
+    def row_done(self) -> None:
+        """Keep the lines of the row that was written last."""
+        self._row_starts.clear()
+
+    def close(self) -> None:
+        """Take back the lines of a row that was given up.
+
+        Raises:
+            OutputDirError: The files cannot be written.
+        """
+        self._is_closed = True  # closing flushes
+        if self._row_starts:
+            for file in self._folder.tables:
+                file.cut(self._row_starts.get(file, Mark()))
+        self._row_starts.clear()
+
+    def _flush_soon(self) -> None:
+        """Hand the lines to the operating system, once for many of them.
+
+        Lines that are lost before that cost nothing: the table is made from the journal.
+        """
+        if not (self._is_flushing or self._is_closed):
+            self._is_flushing = True
+            asyncio.get_running_loop().call_later(EVERY, self._flush)
+
+    def _flush(self) -> None:
+        self._is_flushing = False
+        if self._is_closed:
+            return
+        try:
+            self._folder.check()
+            for table in self._folder.tables:
+                table.flush()
+        except OutputDirError as error:
+            self._control.fail(error)
