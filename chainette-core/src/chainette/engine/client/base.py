@@ -44,7 +44,7 @@ from chainette.types import LLMOutput, Message, Prompt, SamplingParams
 from chainette.usage import FREE, Spending
 
 if TYPE_CHECKING:
-    from chainette.engine.client.cache import ResponseCache
+    from chainette.engine.client.cache import CacheTurn
 
 _logger = logging.getLogger(__name__)
 
@@ -154,7 +154,7 @@ class BaseClient(ServerOwner, Generation, Generic[ConfigT]):
         sampling_params: SamplingParams | None = None,
         *,
         output_model: Any = None,
-        cache: ResponseCache | None = None,
+        cache: CacheTurn | None = None,
         on_retry: OnRetry = lambda error, seconds: None,
     ) -> LLMOutput:
         """Complete one prompt; a failure is the output's `error` and is not raised.
@@ -163,7 +163,7 @@ class BaseClient(ServerOwner, Generation, Generic[ConfigT]):
             prompt: A text, or a list of messages.
             sampling_params: How to sample.
             output_model: The type of the answer, any that Pydantic validates; `None` is text.
-            cache: Earlier answers.
+            cache: The request's turn at the cache of earlier answers.
             on_retry: Called with the reason and the delay in seconds when a request is sent again.
         """
         if requests_are_forbidden and not self.offline:
@@ -171,15 +171,12 @@ class BaseClient(ServerOwner, Generation, Generic[ConfigT]):
         request = self._request(prompt, sampling_params, output_model)
         if cache is None:
             return await self._complete(request, on_retry)
-        key = cache.key(self.config, request)
-        output = cache.get(key)
-        if output is not None and request.output is not None:
-            output.error = self._parse(output, request)
-        if output is None or output.error is not None:
-            output = await self._complete(request, on_retry)
-            if output.error is None:
-                cache.put(key, output)
-        return output
+        return await cache.answer(
+            self.config,
+            request,
+            ask=lambda: self._complete(request, on_retry),
+            parse=lambda output: self._parse(output, request) if request.output else None,
+        )
 
     @cached_property
     def pricer(self) -> Pricer:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -93,8 +93,17 @@ class Journal:
             self._warn_once(node, f"{reason}: its row runs again")
             return None
 
-    def step_done(self, step: Step, item: Item, output: LLMOutput) -> None:
-        """Count the tokens and the cost of an answer, and write a valid one down."""
+    def step_done(
+        self, step: Step, item: Item, output: LLMOutput, request: Mapping[str, Any]
+    ) -> None:
+        """Count the tokens and the cost of an answer, and write a valid one down.
+
+        Args:
+            step: The step.
+            item: The item.
+            output: The answer.
+            request: Further fields of its line, about the request.
+        """
         self.ledger.add(step.id, output.usage, output.cost)
         if self._folder is None or output.error is not None:
             return
@@ -108,6 +117,7 @@ class Journal:
             "cost": dollars(output.cost),
             "latency": round(output.latency, 6),
             "reasoning": completion.reasoning_content,
+            **request,
         }
         self._write(self._folder.steps[step.id], fields)
 

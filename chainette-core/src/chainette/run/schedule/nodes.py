@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from pydantic import ValidationError
 
 from chainette.engine.client.base import BaseClient
-from chainette.engine.client.cache import ResponseCache
+from chainette.engine.client.cache import RunCache
 from chainette.engine.telemetry import hooks as telemetry
 from chainette.errors import ApplyError, ChainError, EngineError
 from chainette.events import (
@@ -82,7 +82,7 @@ class PromptedSteps:
         leases: Leases,
         control: RunControl,
         emit: Listener,
-        cache: ResponseCache | None,
+        cache: RunCache | None,
     ) -> None:
         self._clients = clients
         self._journal = journal
@@ -100,15 +100,16 @@ class PromptedSteps:
             return earlier.output
         messages = prompt(step, item, names, value)
         await self._leases.settled()
+        turn = self._cache.turn() if self._cache is not None else None
         output = await self._clients[step.engine_name].complete(
             messages,
             step.sampling,
             output_model=step.output_model,
-            cache=self._cache,
+            cache=turn,
             on_retry=partial(self._retried, step, item),
         )
         self._check_engine(step, output.error)
-        self._journal.step_done(step, item, output)
+        self._journal.step_done(step, item, output, turn.fields if turn is not None else {})
         if output.error is not None:
             output.error.usage, output.error.cost = output.usage, output.cost
             raise output.error
