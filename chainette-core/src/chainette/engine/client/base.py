@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from abc import abstractmethod
+from collections.abc import Mapping
 from dataclasses import replace
 from decimal import Decimal
 from functools import cached_property
@@ -37,6 +38,7 @@ from chainette.errors import (
     RequestError,
     ServerError,
     StructuredOutputError,
+    ValidatorError,
 )
 from chainette.events import RequestStarted
 from chainette.text import names_keywords
@@ -154,6 +156,7 @@ class BaseClient(ServerOwner, Generation, Generic[ConfigT]):
         sampling_params: SamplingParams | None = None,
         *,
         output_model: Any = None,
+        context: Mapping[str, Any] | None = None,
         cache: CacheTurn | None = None,
         on_retry: OnRetry = lambda error, seconds: None,
     ) -> LLMOutput:
@@ -163,12 +166,13 @@ class BaseClient(ServerOwner, Generation, Generic[ConfigT]):
             prompt: A text, or a list of messages.
             sampling_params: How to sample.
             output_model: The type of the answer, any that Pydantic validates; `None` is text.
+            context: What validators of the answer see as `info.context`.
             cache: The request's turn at the cache of earlier answers.
             on_retry: Called with the reason and the delay in seconds when a request is sent again.
         """
         if requests_are_forbidden and not self.offline:
             raise RuntimeError(f"engine {self.config.name!r}: real requests are forbidden here")
-        request = self._request(prompt, sampling_params, output_model)
+        request = self._request(prompt, sampling_params, output_model, context)
         if cache is None:
             return await self._complete(request, on_retry)
         return await cache.answer(
@@ -224,7 +228,8 @@ class BaseClient(ServerOwner, Generation, Generic[ConfigT]):
                 raise error if error.final else refusal from None
         self._fallback.accepted(request.output, request.mode)
         problem = failure if request.output is None else self._parse(output, request)
-        output.error = problem and (failure or problem)
+        is_bug = isinstance(problem, ValidatorError)
+        output.error = problem if is_bug else problem and (failure or problem)
         return output
 
     async def _ask_again(
@@ -293,7 +298,11 @@ class BaseClient(ServerOwner, Generation, Generic[ConfigT]):
         )
 
     def _request(
-        self, prompt: Prompt, sampling_params: SamplingParams | None, output_model: Any
+        self,
+        prompt: Prompt,
+        sampling_params: SamplingParams | None,
+        output_model: Any,
+        context: Mapping[str, Any] | None,
     ) -> Request:
         messages: list[Message] = (
             [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
@@ -301,7 +310,7 @@ class BaseClient(ServerOwner, Generation, Generic[ConfigT]):
         params = sampling_params or _DEFAULT
         sampling = self._sampling_params.get((params,), lambda: self._supported(params))
         output = output_schema(output_model) if output_model else None
-        return Request(messages, sampling, output, self._fallback.mode(output))
+        return Request(messages, sampling, output, self._fallback.mode(output), context)
 
     def _supported(self, sampling: SamplingParams) -> SamplingParams:
         """Drop the parameters that the backend does not know, with one warning for each."""
@@ -351,6 +360,7 @@ class BaseClient(ServerOwner, Generation, Generic[ConfigT]):
             request.output,
             strict=self.sends_strict(request),
             max_tokens=request.sampling.max_tokens,
+            context=request.context,
             scrub=self.scrub,
         )
         if error is not None:

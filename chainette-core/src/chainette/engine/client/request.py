@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Set
-from dataclasses import dataclass
+from collections.abc import Mapping, Set
+from dataclasses import dataclass, field
+from typing import Any
 
 from chainette.engine.structured.schema import OutputSchema
 from chainette.text import names_keywords
@@ -21,12 +22,14 @@ class Request:
         output: The type of the answer, or `None` for plain text.
         mode: The output mode of a typed answer: `json_schema` (send the schema), `json_object`
             (ask for any JSON) or `prompt` (ask in words); the last two need the instruction.
+        context: What validators of the answer see as `info.context`; not sent.
     """
 
     messages: list[Message]
     sampling: SamplingParams
     output: OutputSchema | None = None
     mode: str = "json_schema"
+    context: Mapping[str, Any] | None = field(default=None, repr=False)
 
 
 def with_instruction(messages: list[Message], instruction: str) -> list[Message]:

@@ -73,8 +73,13 @@ class Journal:
         """The conversion of a node's outputs into JSON and back."""
         return self._codecs[node.id]
 
-    def find(self, node: Node, item: Item) -> Earlier | None:
+    def find(self, node: Node, item: Item, names: Mapping[str, Any]) -> Earlier | None:
         """The output that an earlier run left, or `None`.
+
+        Args:
+            node: The node.
+            item: The item.
+            names: The values that its validators see.
 
         Raises:
             FailedRowError: The item failed then, and is not to be tried again.
@@ -87,7 +92,7 @@ class Journal:
         if (error := failure(line)) is not None:
             raise error
         try:
-            return Earlier(_output(line, self._codecs[node.id]))
+            return Earlier(_output(line, self._codecs[node.id], names))
         except Exception as problem:  # an edited line, or a class that is gone
             reason = f"an output cannot be read back ({type(problem).__name__}: {problem})"
             self._warn_once(node, f"{reason}: its row runs again")
@@ -187,13 +192,13 @@ class Journal:
             self._control.fail(error)
 
 
-def _output(line: dict[str, Any], codec: OutputCodec) -> Any:
+def _output(line: dict[str, Any], codec: OutputCodec, names: Mapping[str, Any]) -> Any:
     """The output of a node, from its line."""
     if line.get("kind") == "split":
         snapshots = line.get("snapshot") or [None] * len(line["output"])
         parts = zip(line["output"], snapshots, strict=True)
-        return [codec.read({"output": part, "snapshot": snapshot}) for part, snapshot in parts]
-    return None if line.get("kind") == "dropped" else codec.read(line)
+        return [codec.read({"output": it, "snapshot": snapshot}, names) for it, snapshot in parts]
+    return None if line.get("kind") == "dropped" else codec.read(line, names)
 
 
 def _together(records: Iterable[dict[str, Any]]) -> dict[str, Any]:

@@ -94,7 +94,8 @@ class PromptedSteps:
 
     async def run(self, step: Step, item: Item, names: Mapping[str, Any], value: Any) -> Any:
         """Prompt the step's engine; see `StepRunner.run`."""
-        earlier = self._journal.find(step, item)
+        context = _OwnNames(names)
+        earlier = self._journal.find(step, item, context)
         if earlier is not None:
             self._emit(NodeFinished(step.id, item.row_id, item.name, None, 0.0))
             return earlier.output
@@ -105,6 +106,7 @@ class PromptedSteps:
             messages,
             step.sampling,
             output_model=step.output_model,
+            context=context,
             cache=turn,
             on_retry=partial(self._retried, step, item),
         )
@@ -207,7 +209,7 @@ class NodeRunner:
         self, node: ApplyNode, item: Item, names: dict[str, Any], value: Any, activity: Activity
     ) -> Any:
         start = perf_counter()
-        earlier = self._journal.find(node, item)
+        earlier = self._journal.find(node, item, _OwnNames(names))
         if earlier is not None:
             output = earlier.output
         else:
@@ -216,7 +218,8 @@ class NodeRunner:
                 output = await call(node, own, context)
             else:
                 output = await self._batches.output(node, item, own, context, activity)
-            output = _validated(node, output, self._journal.codec(node).check)
+            check = self._journal.codec(node).check
+            output = _validated(node, output, partial(check, context=_OwnNames(names)))
             self._journal.function_done(node, item, output)
         seconds = perf_counter() - start
         self._emit(NodeFinished(node.id, item.row_id, item.name, None, seconds))
