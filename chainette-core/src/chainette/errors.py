@@ -238,7 +238,13 @@ class OutputError(EngineError):
 
 
 class StructuredOutputError(OutputError):
-    """The answer does not fit the output model."""
+    """The answer does not fit the output model.
+
+    Attributes:
+        problem: What is wrong with the answer, in words for the model; empty for the message.
+    """
+
+    problem: str = ""
 
 
 class OutputTruncatedError(OutputError):

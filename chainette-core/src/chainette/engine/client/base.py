@@ -17,7 +17,12 @@ from typing_extensions import TypeVar
 from chainette.capabilities import Capabilities
 from chainette.engine.client.identity_cache import IdentityCache
 from chainette.engine.client.limits import Limits
-from chainette.engine.client.request import Request, supported, with_instruction
+from chainette.engine.client.request import (
+    Request,
+    supported,
+    with_correction,
+    with_instruction,
+)
 from chainette.engine.client.retry import OnRetry, Retry
 from chainette.engine.client.secrets import Secrets
 from chainette.engine.client.sync import timeout
@@ -38,7 +43,6 @@ from chainette.errors import (
     RequestError,
     ServerError,
     StructuredOutputError,
-    ValidatorError,
 )
 from chainette.events import RequestStarted
 from chainette.text import names_keywords
@@ -199,7 +203,7 @@ class BaseClient(ServerOwner, Generation, Generic[ConfigT]):
 
         try:
             output = await self._ask(request, spending, tell)
-            if isinstance(output.error, StructuredOutputError):
+            if request.output and isinstance(output.error, StructuredOutputError):
                 output = await self._ask_again(request, output, spending, tell)
         except ChainetteError as error:
             failure = error if isinstance(error, EngineError) else EngineError(str(error))
@@ -213,11 +217,12 @@ class BaseClient(ServerOwner, Generation, Generic[ConfigT]):
 
     async def _ask(self, request: Request, spending: Spending, on_retry: OnRetry) -> LLMOutput:
         """Ask in the first output mode that the server accepts, and validate the answer."""
-        failure: EngineError | None = None
+        failure: StructuredOutputError | None = None
         try:
             output = await self._retry(lambda: self._attempt(request, spending), on_retry)
         except StructuredOutputError as error:  # the server has validated the answer itself
-            failure, output = self._named(error), LLMOutput.failed(error)
+            self._named(error)
+            failure, output = error, LLMOutput.failed(error)
         except RequestError as refusal:
             mode = self._fallback.lower(request.output, request.mode, refusal)
             if mode is None:
@@ -228,20 +233,22 @@ class BaseClient(ServerOwner, Generation, Generic[ConfigT]):
                 raise error if error.final else refusal from None
         self._fallback.accepted(request.output, request.mode)
         problem = failure if request.output is None else self._parse(output, request)
-        is_bug = isinstance(problem, ValidatorError)
-        output.error = problem if is_bug else problem and (failure or problem)
+        if failure is not None and isinstance(problem, StructuredOutputError):
+            failure.problem, problem = problem.problem, failure
+        output.error = problem
         return output
 
     async def _ask_again(
         self, request: Request, first: LLMOutput, spending: Spending, on_retry: OnRetry
     ) -> LLMOutput:
-        """Ask once more, with the schema and the problem of the first answer in words."""
+        """Ask once more, as a conversation: the schema in words, the first answer, its problem."""
         assert request.output is not None
-        assert first.error is not None
-        correction = f"{request.output.instruction}\nYour last answer was wrong: {first.error}"
+        assert isinstance(first.error, StructuredOutputError)
         on_retry(first.error, 0.0)
+        answer, problem = first.error.raw_text or "", first.error.problem or str(first.error)
         try:
-            messages = with_instruction(request.messages, correction)
+            messages = with_instruction(request.messages, request.output.instruction)
+            messages = with_correction(messages, answer, problem)
             return await self._ask(replace(request, messages=messages), spending, on_retry)
         except EngineError as error:
             if error.final:

@@ -56,7 +56,10 @@ def parse_answer(
             error.raw_text = completion.text
             return error
         if problem:
-            return StructuredOutputError(problem, raw_text=completion.text)
+            invalid = StructuredOutputError(problem, raw_text=completion.text)
+            words = problem.replace(f"not a valid {output.name}:", "not valid:")
+            invalid.problem = scrub(words)
+            return invalid
     return None
 
 
