@@ -18,6 +18,7 @@ from chainette.errors import (
     RefusalError,
     ServerError,
     StructuredOutputError,
+    ValidatorError,
 )
 from chainette.types import Completion, GuidedDecodingParams
 from chainette.usage import Usage
@@ -294,7 +295,7 @@ def test_a_validator_that_raises_anything_fails_its_row_not_the_run(scripted: Ma
 
     outputs = make_client(scripted, answer).generate(["a", "b"], output_model=Fragile)
     assert outputs[0].outputs[0].parsed == Fragile(key="a")
-    assert isinstance(outputs[1].error, StructuredOutputError)
+    assert isinstance(outputs[1].error, ValidatorError)
     assert "a validator of Fragile failed: KeyError: 'b'" in str(outputs[1].error)
     assert outputs[1].error.raw_text == '{"key": "b"}'
 

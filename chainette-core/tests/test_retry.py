@@ -393,9 +393,12 @@ def test_an_invalid_answer_is_retried_once(server: FakeOpenAI) -> None:
     system = server.requests[1].messages[0]
     assert system["role"] == "system"
     assert "ONLY with JSON" in system["content"]
-    assert "not a valid Row" in system["content"]
+    *_, echo, problem = server.requests[1].messages
+    assert echo == {"role": "assistant", "content": "It is one."}
+    assert problem["role"] == "user"
+    assert problem["content"].startswith("the answer is not valid: Invalid JSON")
     first, second = (len(request.messages) for request in server.requests)
-    assert second == first + 1
+    assert second == first + 3
     assert output.usage is not None
     assert output.usage.completion_tokens == 3 + 2, "tokens of both answers count"
 

@@ -183,6 +183,12 @@ def case(backend: str, name: str, place: str) -> Any:
     return pytest.param(backend, name, place, marks=marks, id=f"{backend}-{name}-{place}")
 
 
+def number_in(messages: Any) -> int:
+    """The number of the row, also where its answer was not valid."""
+    prompt = next(message["content"] for message in messages if message["role"] == "user")
+    return int(prompt.split()[1])
+
+
 @pytest.mark.parametrize(
     ("backend", "name", "place"),
     [case(*it) for it in product(BACKENDS, FAULTS, PLACES) if it[:2] not in HAS_NONE],
@@ -197,9 +203,7 @@ def test_nothing_is_lost(
     process = psutil.Process()
     threads, children = threading.active_count(), process.children(recursive=True)
     with server_class() as server:
-        server.set_answers(
-            lambda messages: fault.reply if int(messages[-1]["content"].split()[1]) in bad else None
-        )
+        server.set_answers(lambda messages: fault.reply if number_in(messages) in bad else None)
         fields = fields | {
             "endpoint": server.endpoint,
             "max_retries": 2,

@@ -294,6 +294,11 @@ def test_the_responses_api_reports_costs_likewise(
     assert chain.run(rows(1)).cost == Decimal(cost)
 
 
+def prompt_of(messages: Any) -> str:
+    """The prompt of the row, also where its answer was not valid."""
+    return next(message["content"] for message in messages if message["role"] == "user")
+
+
 def test_every_attempt_that_was_answered_is_counted(
     chain: Any, server: Any, make_engine: Any, reply: Any, tmp_path: Path
 ) -> None:
@@ -306,7 +311,7 @@ def test_every_attempt_that_was_answered_is_counted(
         "City 1": iter([unfinished, busy, good]),
         "City 2": iter([bad, bad]),
     }
-    server.set_answers(lambda messages: next(answers[messages[-1]["content"]]))
+    server.set_answers(lambda messages: next(answers[prompt_of(messages)]))
     run = chain.run(rows(3), output_dir=tmp_path / "run")
     assert (run.counts.ok, run.counts.failed) == (2, 1)
     assert run.cost == Decimal("0.018")

@@ -30,7 +30,8 @@ They form a tree::
         └── OutputError            the answer came but cannot be used
             ├── StructuredOutputError  it does not fit the output model
             ├── OutputTruncatedError   it was cut at max_tokens
-            └── RefusalError           the model or a content filter refused to answer
+            ├── RefusalError           the model or a content filter refused to answer
+            └── ValidatorError         a validator failed for a reason of its own
 
 An error that a run survives becomes the error of one row's `Result`; every other error is raised.
 """
@@ -237,7 +238,13 @@ class OutputError(EngineError):
 
 
 class StructuredOutputError(OutputError):
-    """The answer does not fit the output model."""
+    """The answer does not fit the output model.
+
+    Attributes:
+        problem: What is wrong with the answer, in words for the model; empty for the message.
+    """
+
+    problem: str = ""
 
 
 class OutputTruncatedError(OutputError):
@@ -246,3 +253,10 @@ class OutputTruncatedError(OutputError):
 
 class RefusalError(OutputError):
     """The model, or a content filter, refused to answer."""
+
+
+class ValidatorError(OutputError):
+    """A validator raised something other than a `ValueError`: it has a bug.
+
+    The value may be an answer, the output of a function or an input row. It is not asked for again.
+    """

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import re
+import sysconfig
+import traceback
 import types
 from collections.abc import Collection, Iterator, Mapping
 from functools import wraps
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Union, get_args, get_origin
 
+import pydantic
 from pydantic import (
     BaseModel,
     ConfigDict,
@@ -18,7 +22,7 @@ from pydantic import (
 )
 from typing_extensions import is_typeddict
 
-from chainette.errors import ConfigError
+from chainette.errors import ConfigError, ValidatorError
 from chainette.text import ClassT, did_you_mean
 
 if TYPE_CHECKING:
@@ -26,6 +30,8 @@ if TYPE_CHECKING:
 else:
     ModelMetaclass = type(BaseModel)
 
+_OURS = (str(Path(__file__).parent), str(Path(pydantic.__file__).parent))
+_OTHERS = tuple({sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")})
 _MEMBER = re.compile(r"(str|int|float|bool|none)|(constrained-|(list|dict|tuple|literal)\[).*")
 """Pydantic's names of the types that one value can have, at the end of a location."""
 UNKNOWN = ("extra_forbidden", "unexpected_keyword_argument")
@@ -175,6 +181,57 @@ def _plain_number(value: Any) -> Any:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
+def validator_error(name: str, error: Exception) -> ValidatorError:
+    """The error of a row for what a validator has raised, other than a value that is not valid.
+
+    Args:
+        name: The type that was validated.
+        error: What Pydantic has passed on.
+    """
+    place = _place(error)
+    return ValidatorError(
+        f"a validator of {name} failed: {type(error).__name__}: {error}{place}; "
+        "the bug is in the validator: of a value that is not valid, it must raise ValueError"
+    )
+
+
+def _place(error: Exception) -> str:
+    """The line of the user's code that raised an error; empty where it is not in Python."""
+    lines = [
+        (frame.f_code, line)
+        for frame, line in traceback.walk_tb(error.__traceback__)
+        if not frame.f_code.co_filename.startswith((*_OURS, "<string>", "<frozen"))
+    ]
+    own = [each for each in lines if not each[0].co_filename.startswith(_OTHERS)]
+    if not lines:
+        return ""
+    code, line = own[-1] if own else lines[0]
+    return f" ({code.co_filename}:{line}, in {code.co_name})"
+
+
+def reads_context(adapter: TypeAdapter[Any]) -> bool:
+    """Whether a validator of a type may look at `info.context`."""
+    return any(_names_context(function) for function in _with_info(adapter.core_schema))
+
+
+def _with_info(schema: Any) -> Iterator[Any]:
+    """The functions in a core schema that take `info`."""
+    if isinstance(schema, Mapping):
+        if schema.get("type") == "with-info" and "function" in schema:
+            yield schema["function"]
+            return
+        schema = schema.values()
+    elif not isinstance(schema, list | tuple):
+        return
+    for part in schema:
+        yield from _with_info(part)
+
+
+def _names_context(function: Any) -> bool:
+    code = getattr(getattr(function, "__func__", function), "__code__", None)
+    return code is None or "context" in code.co_names
+
+
 def problems(error: ValidationError, known: Collection[str] = ()) -> list[tuple[str, str]]:
     """List the problems as pairs of location and message; values are never shown.
 
@@ -197,7 +254,8 @@ def problems(error: ValidationError, known: Collection[str] = ()) -> list[tuple[
         elif item["type"] == "missing":
             pairs.append((location, f"{location!r} is missing"))
         else:
-            message = in_words(item) if known else item["msg"].removeprefix("Value error, ")
+            message = item["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
+            message = in_words(item) if known else message or "it is not valid"
             pairs.append((location, f"{location}: {message}" if location else message))
     return pairs
 

@@ -7,15 +7,16 @@ from functools import cached_property
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
 from chainette.json_bytes import decode, encode
+from chainette.pipeline.nodes.naming import type_name
 from chainette.pipeline.nodes.step import Step
 from chainette.pipeline.pipeline import Pipeline
 from chainette.reports.plain import Check, plain_check
 from chainette.reports.result import Many
 from chainette.reports.snapshot import LOST, SnapshotError, Snapshots
-from chainette.validation import is_valid_already, type_adapter
+from chainette.validation import is_valid_already, type_adapter, validator_error
 
 
 class OutputCodec:
@@ -47,15 +48,25 @@ class OutputCodec:
         check = self._plain_check
         return check is not None and (is_validated or check(value))
 
-    def check(self, value: Any) -> Any:
+    def check(self, value: Any, context: Mapping[str, Any] | None = None) -> Any:
         """The value as an output of the node's type.
+
+        Args:
+            value: The value.
+            context: What validators see as `info.context`.
 
         Raises:
             pydantic.ValidationError: It does not fit.
+            ValidatorError: A validator failed for a reason of its own.
         """
         if not self._is_typed or is_valid_already(value, self._model):
             return value
-        return self._adapter.validate_python(value)
+        try:
+            return self._adapter.validate_python(value, context=context)
+        except ValidationError:
+            raise
+        except Exception as error:
+            raise validator_error(type_name(self._model), error) from error
 
     def dump(self, value: Any) -> Any:
         """The JSON value of an output, as its own serializers write it."""
@@ -143,8 +154,12 @@ class OutputCodec:
         snapshot = self.snapshot(value, is_validated=is_validated)
         return fields if snapshot is None else fields | {"snapshot": snapshot}
 
-    def read(self, fields: Mapping[str, Any]) -> Any:
+    def read(self, fields: Mapping[str, Any], context: Mapping[str, Any] | None = None) -> Any:
         """The output of a line.
+
+        Args:
+            fields: The line.
+            context: What validators see as `info.context`, where the line has no snapshot.
 
         Raises:
             Exception: The line is not one of this node's outputs.
@@ -152,18 +167,22 @@ class OutputCodec:
         if fields.get("snapshot") is not None:
             return self.restore(fields["snapshot"])
         if fields.get("text") is not None:
-            return self._adapter.validate_json(fields["text"])
-        return self.load(fields["output"])
+            return self._adapter.validate_json(fields["text"], context=context)
+        return self.load(fields["output"], context)
 
-    def load(self, value: Any) -> Any:
+    def load(self, value: Any, context: Mapping[str, Any] | None = None) -> Any:
         """The output of a JSON value from `dump`.
+
+        Args:
+            value: The JSON value.
+            context: What validators see as `info.context`.
 
         Raises:
             Exception: The value does not fit the type.
         """
         if not self._is_typed:
             return value
-        return self._adapter.validate_python(value, by_name=True, by_alias=False)
+        return self._adapter.validate_python(value, context=context, by_name=True, by_alias=False)
 
     def restore(self, snapshot: Any) -> Any:
         """The output of a snapshot.

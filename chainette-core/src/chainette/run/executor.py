@@ -12,7 +12,7 @@ import anyio
 from anyio.streams.memory import MemoryObjectSendStream
 
 from chainette.engine.client.base import BaseClient
-from chainette.engine.client.cache import ResponseCache
+from chainette.engine.client.cache import ResponseCache, RunCache
 from chainette.engine.config import EngineConfig
 from chainette.errors import OutputDirError
 from chainette.events import Listener, RunClosed, RunStarted
@@ -83,6 +83,7 @@ class Executor:
         self._configs = [get_engine_config(name) for name in pipeline.engine_names]
         self._clients = _clients(self._configs, settings.max_cost)
         self._cache = ResponseCache(settings.cache) if settings.cache is not None else None
+        self._answers = RunCache(self._cache) if self._cache is not None else None
         self.control: RunControl = RunControl()
         self._complete: Run | None = None
         self.resumed_from: str | None = None
@@ -98,7 +99,7 @@ class Executor:
             self._leases,
             self.control,
             self._emit,
-            self._cache,
+            self._answers,
             settings.max_prompt_chars,
         )
 
@@ -155,9 +156,15 @@ class Executor:
             nodes,
             retry_errors=options.retry_errors,
             reports=True,
-            on_line=self._ledger.add_line,
+            on_line=self._count,
         )
         return folder, index
+
+    def _count(self, node_id: str, line: dict[str, Any]) -> None:
+        """Count what a line of the run that is resumed cost, and its request."""
+        self._ledger.add_line(node_id, line)
+        if self._answers is not None:
+            self._answers.count(line)
 
     async def run(self) -> Run:
         """Run every row; see `Chain.arun`."""
@@ -231,9 +238,10 @@ class Executor:
         end: dict[str, Any] = {"status": status, "ended": now()}
         if self.control.stop_reason is not None:
             end["stopped"] = str(self.control.stop_reason)
-        if self._cache is not None:
+        if self._cache is not None and self._answers is not None:
             end["cache"] = {"hits": self._cache.hits, "misses": self._cache.misses}
             self._cache.close()
+            self._answers.close()
         self._recorder.close(self._journal, end, self._ledger.costs)
         if self._options.fmt == "parquet" and self._recorder.path is not None:
             write_tables(self._recorder.path, self._pipeline.nodes)

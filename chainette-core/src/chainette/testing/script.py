@@ -78,9 +78,11 @@ class Script:
             return self._answers(messages)
         prompt = messages[-1]["content"]
         if isinstance(self._answers, Mapping):
-            for words, answer in self._answers.items():
-                if words in prompt:
-                    return answer
+            asked = [message["content"] for message in messages if message["role"] == "user"]
+            for text in reversed(asked):  # the last one may be about an invalid answer
+                for words, answer in self._answers.items():
+                    if words in text:
+                        return answer
             raise LookupError(f"the script has no answer to: {prompt[:200]}")
         for answer in self._turns:
             return answer

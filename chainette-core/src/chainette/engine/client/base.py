@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from abc import abstractmethod
+from collections.abc import Mapping
 from dataclasses import replace
 from decimal import Decimal
 from functools import cached_property
@@ -16,7 +17,12 @@ from typing_extensions import TypeVar
 from chainette.capabilities import Capabilities
 from chainette.engine.client.identity_cache import IdentityCache
 from chainette.engine.client.limits import Limits
-from chainette.engine.client.request import Request, supported, with_instruction
+from chainette.engine.client.request import (
+    Request,
+    supported,
+    with_correction,
+    with_instruction,
+)
 from chainette.engine.client.retry import OnRetry, Retry
 from chainette.engine.client.secrets import Secrets
 from chainette.engine.client.sync import timeout
@@ -44,7 +50,7 @@ from chainette.types import LLMOutput, Message, Prompt, SamplingParams
 from chainette.usage import FREE, Spending
 
 if TYPE_CHECKING:
-    from chainette.engine.client.cache import ResponseCache
+    from chainette.engine.client.cache import CacheTurn
 
 _logger = logging.getLogger(__name__)
 
@@ -154,7 +160,8 @@ class BaseClient(ServerOwner, Generation, Generic[ConfigT]):
         sampling_params: SamplingParams | None = None,
         *,
         output_model: Any = None,
-        cache: ResponseCache | None = None,
+        context: Mapping[str, Any] | None = None,
+        cache: CacheTurn | None = None,
         on_retry: OnRetry = lambda error, seconds: None,
     ) -> LLMOutput:
         """Complete one prompt; a failure is the output's `error` and is not raised.
@@ -163,23 +170,21 @@ class BaseClient(ServerOwner, Generation, Generic[ConfigT]):
             prompt: A text, or a list of messages.
             sampling_params: The sampling parameters.
             output_model: The type of the answer, any that Pydantic validates; `None` is text.
-            cache: Earlier answers.
+            context: What validators of the answer see as `info.context`.
+            cache: The request's turn at the cache of earlier answers.
             on_retry: Called with the reason and the delay in seconds when a request is sent again.
         """
         if requests_are_forbidden and not self.offline:
             raise RuntimeError(f"engine {self.config.name!r}: real requests are forbidden here")
-        request = self._request(prompt, sampling_params, output_model)
+        request = self._request(prompt, sampling_params, output_model, context)
         if cache is None:
             return await self._complete(request, on_retry)
-        key = cache.key(self.config, request)
-        output = cache.get(key)
-        if output is not None and request.output is not None:
-            output.error = self._parse(output, request)
-        if output is None or output.error is not None:
-            output = await self._complete(request, on_retry)
-            if output.error is None:
-                cache.put(key, output)
-        return output
+        return await cache.answer(
+            self.config,
+            request,
+            ask=lambda: self._complete(request, on_retry),
+            parse=lambda output: self._parse(output, request) if request.output else None,
+        )
 
     @cached_property
     def pricer(self) -> Pricer:
@@ -198,7 +203,7 @@ class BaseClient(ServerOwner, Generation, Generic[ConfigT]):
 
         try:
             output = await self._ask(request, spending, tell)
-            if isinstance(output.error, StructuredOutputError):
+            if request.output and isinstance(output.error, StructuredOutputError):
                 output = await self._ask_again(request, output, spending, tell)
         except ChainetteError as error:
             failure = error if isinstance(error, EngineError) else EngineError(str(error))
@@ -212,11 +217,12 @@ class BaseClient(ServerOwner, Generation, Generic[ConfigT]):
 
     async def _ask(self, request: Request, spending: Spending, on_retry: OnRetry) -> LLMOutput:
         """Ask in the first output mode that the server accepts, and validate the answer."""
-        failure: EngineError | None = None
+        failure: StructuredOutputError | None = None
         try:
             output = await self._retry(lambda: self._attempt(request, spending), on_retry)
         except StructuredOutputError as error:  # the server has validated the answer itself
-            failure, output = self._named(error), LLMOutput.failed(error)
+            self._named(error)
+            failure, output = error, LLMOutput.failed(error)
         except RequestError as refusal:
             mode = self._fallback.lower(request.output, request.mode, refusal)
             if mode is None:
@@ -227,19 +233,22 @@ class BaseClient(ServerOwner, Generation, Generic[ConfigT]):
                 raise error if error.final else refusal from None
         self._fallback.accepted(request.output, request.mode)
         problem = failure if request.output is None else self._parse(output, request)
-        output.error = problem and (failure or problem)
+        if failure is not None and isinstance(problem, StructuredOutputError):
+            failure.problem, problem = problem.problem, failure
+        output.error = problem
         return output
 
     async def _ask_again(
         self, request: Request, first: LLMOutput, spending: Spending, on_retry: OnRetry
     ) -> LLMOutput:
-        """Ask once more, with the schema and the problem of the first answer in words."""
+        """Ask once more, as a conversation: the schema in words, the first answer, its problem."""
         assert request.output is not None
-        assert first.error is not None
-        correction = f"{request.output.instruction}\nYour last answer was wrong: {first.error}"
+        assert isinstance(first.error, StructuredOutputError)
         on_retry(first.error, 0.0)
+        answer, problem = first.error.raw_text or "", first.error.problem or str(first.error)
         try:
-            messages = with_instruction(request.messages, correction)
+            messages = with_instruction(request.messages, request.output.instruction)
+            messages = with_correction(messages, answer, problem)
             return await self._ask(replace(request, messages=messages), spending, on_retry)
         except EngineError as error:
             if error.final:
@@ -296,7 +305,11 @@ class BaseClient(ServerOwner, Generation, Generic[ConfigT]):
         )
 
     def _request(
-        self, prompt: Prompt, sampling_params: SamplingParams | None, output_model: Any
+        self,
+        prompt: Prompt,
+        sampling_params: SamplingParams | None,
+        output_model: Any,
+        context: Mapping[str, Any] | None,
     ) -> Request:
         messages: list[Message] = (
             [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
@@ -304,7 +317,7 @@ class BaseClient(ServerOwner, Generation, Generic[ConfigT]):
         params = sampling_params or _DEFAULT
         sampling = self._sampling_params.get((params,), lambda: self._supported(params))
         output = output_schema(output_model) if output_model else None
-        return Request(messages, sampling, output, self._fallback.mode(output))
+        return Request(messages, sampling, output, self._fallback.mode(output), context)
 
     def _supported(self, sampling: SamplingParams) -> SamplingParams:
         """Drop the parameters that the backend does not know, with one warning for each."""
@@ -354,6 +367,7 @@ class BaseClient(ServerOwner, Generation, Generic[ConfigT]):
             request.output,
             strict=self.sends_strict(request),
             max_tokens=request.sampling.max_tokens,
+            context=request.context,
             scrub=self.scrub,
         )
         if error is not None:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Set
-from dataclasses import dataclass
+from collections.abc import Mapping, Set
+from dataclasses import dataclass, field
+from typing import Any
 
+from chainette.engine.structured.extract import after_thoughts
 from chainette.engine.structured.schema import OutputSchema
 from chainette.types import Message, SamplingParams
+
+LONGEST_ECHO = 8_000
+"""Characters of an answer that the model is shown again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,12 +24,14 @@ class Request:
         output: The type of the answer, or `None` for plain text.
         mode: The output mode of a typed answer: `json_schema` (send the schema), `json_object`
             (ask for any JSON) or `prompt` (ask in words); the last two need the instruction.
+        context: What validators of the answer see as `info.context`; not sent.
     """
 
     messages: list[Message]
     sampling: SamplingParams
     output: OutputSchema | None = None
     mode: str = "json_schema"
+    context: Mapping[str, Any] | None = field(default=None, repr=False)
 
 
 def with_instruction(messages: list[Message], instruction: str) -> list[Message]:
@@ -38,9 +45,37 @@ def with_instruction(messages: list[Message], instruction: str) -> list[Message]
         The new conversation, with a system message in front where there was none.
     """
     if messages and messages[0]["role"] == "system":
+        if messages[0]["content"].endswith(instruction):
+            return messages  # of a second try
         system = f"{messages[0]['content']}\n\n{instruction}"
         return [{"role": "system", "content": system}, *messages[1:]]
     return [{"role": "system", "content": instruction}, *messages]
+
+
+def with_correction(messages: list[Message], answer: str, problem: str) -> list[Message]:
+    """Add the model's own answer to a conversation, and what is wrong with it.
+
+    Args:
+        messages: The conversation; it is not changed.
+        answer: The answer, which may have thoughts in front; of a long one, both ends are shown.
+        problem: The problem.
+
+    Returns:
+        The new conversation. Where there is no answer, the last message has the problem, since
+        templates of models want turns to alternate.
+    """
+    answer = after_thoughts(answer).strip() or answer.strip()
+    if len(answer) > LONGEST_ECHO:
+        half = LONGEST_ECHO // 2
+        answer = f"{answer[:half]}\n[…]\n{answer[-half:]}"
+    if answer:
+        turns: list[Message] = [
+            {"role": "assistant", "content": answer},
+            {"role": "user", "content": problem},
+        ]
+        return [*messages, *turns]
+    last = messages[-1]
+    return [*messages[:-1], {"role": last["role"], "content": f"{last['content']}\n\n{problem}"}]
 
 
 def supported(sampling: SamplingParams, known: Set[str]) -> tuple[SamplingParams, set[str]]:

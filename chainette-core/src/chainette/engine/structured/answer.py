@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from pydantic import ValidationError
@@ -13,9 +14,10 @@ from chainette.errors import (
     OutputTruncatedError,
     RefusalError,
     StructuredOutputError,
+    ValidatorError,
 )
 from chainette.types import Completion
-from chainette.validation import is_valid_already, summary
+from chainette.validation import is_valid_already, summary, validator_error
 
 MOST = 10
 """Problems of an answer that are named to the model, and in the row's error."""
@@ -28,6 +30,7 @@ def parse_answer(
     strict: bool,
     max_tokens: int | None,
     scrub: Callable[[str], str],
+    context: Mapping[str, Any] | None = None,
 ) -> OutputError | None:
     """Set `parsed` of every completion, from a value of the backend's that fits or from the text.
 
@@ -37,73 +40,116 @@ def parse_answer(
         strict: Whether the texts follow the strict schema.
         max_tokens: The limit of the request.
         scrub: Removes the engine's secrets from a text.
+        context: What validators see as `info.context`.
 
     Returns:
         The reason why a completion cannot be used, or `None`.
     """
     for completion in completions:
-        text, value, completion.parsed = completion.text, completion.parsed, None
-        completion.json_text = None
-        if completion.finish_reason == "length":
-            limit = max_tokens or "the server's limit"
-            message = f"output cut at max_tokens={limit}: raise max_tokens"
-            return OutputTruncatedError(message, raw_text=text)
-        if completion.finish_reason in ("refusal", "content_filter"):
-            message = f"no answer ({completion.finish_reason}): {scrub(text)[:200]}"
-            return RefusalError(message, raw_text=text)
-        value = None if value is None else _accepted(value, output)
-        if value is not None:
-            completion.parsed = value
-        elif problem := _parse(completion, output, strict=strict):
-            return StructuredOutputError(problem, raw_text=completion.text)
+        value, completion.parsed, completion.json_text = completion.parsed, None, None
+        if (unusable := _unusable(completion, max_tokens, scrub)) is not None:
+            return unusable
+        answer = _Answer(completion, output, strict, context)
+        try:
+            problem = "" if value is not None and answer.accept(value) else answer.parse()
+        except ValidatorError as error:
+            error.raw_text = completion.text
+            return error
+        if problem:
+            invalid = StructuredOutputError(problem, raw_text=completion.text)
+            words = problem.replace(f"not a valid {output.name}:", "not valid:")
+            invalid.problem = scrub(words)
+            return invalid
     return None
 
 
-def _parse(completion: Completion, output: OutputSchema, *, strict: bool) -> str:
-    """Set `parsed` from the text, or from where the answer is if there is none.
+def _unusable(
+    completion: Completion, max_tokens: int | None, scrub: Callable[[str], str]
+) -> OutputError | None:
+    """The reason why a completion has no whole answer, or `None`."""
+    text = completion.text
+    if completion.finish_reason == "length":
+        limit = max_tokens or "the server's limit"
+        message = f"output cut at max_tokens={limit}: raise max_tokens"
+        return OutputTruncatedError(message, raw_text=text)
+    if completion.finish_reason in ("refusal", "content_filter"):
+        message = f"no answer ({completion.finish_reason}): {scrub(text)[:200]}"
+        return RefusalError(message, raw_text=text)
+    return None
 
-    Some servers leave the content empty and put the answer into the arguments of a tool call, or,
-    with a parser of reasoning that does not fit the model, into its reasoning (vLLM docs,
-    "Reasoning Outputs").
 
-    Returns:
-        The problem, or an empty text.
+@dataclass(slots=True)
+class _Answer:
+    """A completion that is read.
+
+    Attributes:
+        completion: The completion; its `parsed` is set.
+        output: The output type.
+        strict: Whether the text follows the strict schema.
+        context: What validators see as `info.context`.
     """
-    problem = _problem(completion, completion.text, output, strict=strict)
-    if not problem or completion.text.strip():
+
+    completion: Completion
+    output: OutputSchema
+    strict: bool
+    context: Mapping[str, Any] | None
+
+    def accept(self, value: Any) -> bool:
+        """Whether the output type accepts a value that the backend has parsed.
+
+        Raises:
+            ValidatorError: A validator failed for a reason of its own, and there is no text.
+        """
+        output = self.output
+        if not is_valid_already(value, output.type):
+            try:
+                value = output.adapter.validate_python(value, context=self.context)
+            except ValidationError:
+                return False
+            except Exception as error:
+                if self.completion.text.strip():  # it has the value, too
+                    return False
+                raise validator_error(output.name, error) from error
+        self.completion.parsed = value
+        return value is not None
+
+    def parse(self) -> str:
+        """Set `parsed` from the text, or from where the answer is if there is none.
+
+        Some servers leave the content empty and put the answer into the arguments of a tool call,
+        or, with a parser of reasoning that does not fit the model, into its reasoning (vLLM docs,
+        "Reasoning Outputs").
+
+        Returns:
+            The problem, or an empty text.
+
+        Raises:
+            ValidatorError: A validator failed for a reason of its own.
+        """
+        completion = self.completion
+        problem = self._problem(completion.text)
+        if not problem or completion.text.strip():
+            return problem
+        places = {
+            "the arguments of a tool call": completion.tool_arguments,
+            "the model's reasoning": completion.reasoning_content,
+        }
+        for place, text in places.items():
+            if text and text.strip():
+                elsewhere = self._problem(text)
+                if not elsewhere:
+                    completion.text = text
+                    return ""
+                problem = f"{problem}; the text is empty, and in {place}, {elsewhere}"
         return problem
-    places = {
-        "the arguments of a tool call": completion.tool_arguments,
-        "the model's reasoning": completion.reasoning_content,
-    }
-    for place, text in places.items():
-        if text and text.strip():
-            elsewhere = _problem(completion, text, output, strict=strict)
-            if not elsewhere:
-                completion.text = text
-                return ""
-            problem = f"{problem}; the text is empty, and in {place}, {elsewhere}"
-    return problem
 
-
-def _problem(completion: Completion, text: str, output: OutputSchema, *, strict: bool) -> str:
-    """Set `parsed` from a text; return the problem, or an empty text."""
-    try:
-        completion.parsed, completion.json_text = output.parse(text, strict=strict)
-    except ValidationError as error:
-        return f"the answer is not a valid {output.name}: {summary(error, MOST)}"
-    except AmbiguousAnswerError as error:
-        return f"the answer is ambiguous: {error}; it must have one"
-    except Exception as error:  # of a validator in the user's model
-        return f"a validator of {output.name} failed: {type(error).__name__}: {error}"
-    return ""
-
-
-def _accepted(value: Any, output: OutputSchema) -> Any:
-    """The value as an instance of the output type, or `None` where the type does not accept it."""
-    if is_valid_already(value, output.type):
-        return value
-    try:
-        return output.adapter.validate_python(value)
-    except Exception:  # also of a validator in the user's model; the text then has it, too
-        return None
+    def _problem(self, text: str) -> str:
+        """Set `parsed` from a text; return the problem, or an empty text."""
+        try:
+            answer = self.output.parse(text, strict=self.strict, context=self.context)
+        except ValidationError as error:
+            return f"the answer is not a valid {self.output.name}: {summary(error, MOST)}"
+        except AmbiguousAnswerError as error:
+            return f"the answer is ambiguous: {error}; it must have one"
+        self.completion.parsed, self.completion.json_text = answer
+        return ""

@@ -30,7 +30,7 @@ def embedded(text: str) -> Iterator[str]:
     Args:
         text: The model's text.
     """
-    answer = _answer(text)
+    answer = after_thoughts(text)
     for part in answer.split("```")[1::2]:
         word, line_break, rest = part.partition("\n")
         yield (rest if line_break and not word.strip().startswith(("{", "[")) else part).strip()
@@ -42,13 +42,13 @@ def embedded(text: str) -> Iterator[str]:
 
 def outermost(text: str) -> str:
     """The part of an answer from its first bracket to its last one; empty where it has none."""
-    answer = _answer(text)
+    answer = after_thoughts(text)
     starts = [start for start in map(answer.find, "{[") if start >= 0]
     end = max(map(answer.rfind, "}]"))
     return answer[min(starts) : end + 1] if starts else ""
 
 
-def _answer(text: str) -> str:
+def after_thoughts(text: str) -> str:
     """The text that follows a model's thoughts."""
     marks = list(_END_OF_THOUGHTS.finditer(text))
     return text[marks[-1].end() :] if marks else text

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from contextlib import suppress
 from functools import cached_property, lru_cache
 from typing import Any, NamedTuple
@@ -14,8 +15,10 @@ from chainette.engine.structured.extract import embedded, outermost
 from chainette.engine.structured.mend import mended, unwrapped
 from chainette.engine.structured.strict import StrictSchema, to_strict
 from chainette.engine.structured.words import ModelSchema, in_words
+from chainette.errors import ValidatorError
 from chainette.json_bytes import without_lone_surrogates
 from chainette.text import names_keywords
+from chainette.validation import validator_error
 
 
 class AmbiguousAnswerError(ValueError):
@@ -82,20 +85,25 @@ class OutputSchema:
         schema = json.dumps(self.schema, ensure_ascii=False, separators=(",", ":"))
         return f"Respond ONLY with JSON that is valid against this JSON schema:\n{schema}"
 
-    def parse(self, text: str, *, strict: bool = False) -> Answer:
+    def parse(
+        self, text: str, *, strict: bool = False, context: Mapping[str, Any] | None = None
+    ) -> Answer:
         """Validate a text, or the JSON inside it.
 
         Args:
             text: The model's text.
             strict: Whether the text follows the strict schema.
+            context: What validators see as `info.context`.
 
         Raises:
             pydantic.ValidationError: The text is not JSON, or does not fit.
             AmbiguousAnswerError: It has several values that fit, and they differ.
+            ValidatorError: A validator failed for a reason of its own.
         """
+        validate = _Validation(self, strict, context)
         try:
-            return self._parse(text, strict=strict)
-        except ValidationError as error:
+            return validate(text)
+        except (ValidationError, ValidatorError) as error:
             reason = error
         if _is_not_json(reason):
             text = without_lone_surrogates(text)
@@ -103,41 +111,68 @@ class OutputSchema:
             candidates = list(embedded(text)) if whole is None else [whole]
         else:
             candidates = [text]
-        fitting, reason = self._fitting(candidates, reason, strict=strict)
+        fitting, reason = validate.fitting(candidates, reason)
         if not fitting:
             inner = [
                 value for text in candidates for value in unwrapped(text, self.name, self._fields)
             ]
-            fitting, _ = self._fitting(inner, reason, strict=strict)
+            fitting, _ = validate.fitting(inner, reason)
         if len(fitting) > 1:
             raise AmbiguousAnswerError(f"it has {len(fitting)} different values of {self.name}")
         if not fitting:
             raise reason
         return fitting[0]
 
-    def _fitting(
-        self, candidates: list[str], reason: ValidationError, *, strict: bool
-    ) -> tuple[list[Answer], ValidationError]:
+
+class _Validation(NamedTuple):
+    """The validation of the texts that may be an answer.
+
+    Attributes:
+        output: The output type.
+        strict: Whether the texts follow the strict schema.
+        context: What validators see as `info.context`.
+    """
+
+    output: OutputSchema
+    strict: bool
+    context: Mapping[str, Any] | None
+
+    def __call__(self, text: str) -> Answer:
+        """The answer in a text, which is JSON."""
+        original, output = text, self.output
+        if self.strict and not output.strict.identity:
+            with suppress(ValueError, RecursionError):  # not JSON: the validation reports it
+                text = json.dumps(output.strict.restore(json.loads(text)))
+        try:
+            value = output.adapter.validate_json(text, context=self.context)
+        except ValidationError:
+            raise
+        except Exception as error:
+            raise validator_error(output.name, error) from error
+        _check_names(original)
+        return Answer(value, text)
+
+    def fitting(
+        self, candidates: list[str], reason: ValidationError | ValidatorError
+    ) -> tuple[list[Answer], ValidationError | ValidatorError]:
         """The different values among texts that fit, and the reason why others do not."""
         fitting: list[Answer] = []
         for candidate in candidates:
             try:
-                answer = self._parse(candidate, strict=strict)
-            except ValidationError as error:
+                answer = self(candidate)
+            except (ValidationError, ValidatorError) as error:
                 reason = reason if _is_not_json(error) else error
             else:
-                if not any(answer.value == other.value for other in fitting):
+                if not any(_is_same(answer.value, other.value) for other in fitting):
                     fitting.append(answer)
         return fitting, reason
 
-    def _parse(self, text: str, *, strict: bool) -> Answer:
-        original = text
-        if strict and not self.strict.identity:
-            with suppress(ValueError, RecursionError):  # not JSON: the validation reports it
-                text = json.dumps(self.strict.restore(json.loads(text)))
-        value = self.adapter.validate_json(text)
-        _check_names(original)
-        return Answer(value, text)
+
+def _is_same(value: Any, other: Any) -> bool:
+    try:
+        return bool(value == other)
+    except Exception:  # of the user's class
+        return False
 
 
 def _check_names(text: str) -> None:
@@ -165,7 +200,9 @@ def _one_value_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _is_not_json(error: ValidationError) -> bool:
+def _is_not_json(error: ValidationError | ValidatorError) -> bool:
+    if isinstance(error, ValidatorError):
+        return False
     return error.errors(include_url=False, include_context=False)[0]["type"] == "json_invalid"
 
 

@@ -135,8 +135,9 @@ class ApplyNode(Node[In, Out]):
             return getattr(self.fn, "__qualname__", type(self.fn).__qualname__)
 
     def needs(self, aliases: Any) -> set[str]:
-        """All joined branches if the function takes the names, else an empty set."""
-        return set(aliases) if self.takes_context else set()
+        """All joined branches if the function or a validator takes the names, else none."""
+        known = set(aliases)
+        return known if known and (self.takes_context or self.validates_in_context) else set()
 
     def __repr__(self) -> str:
         """The id and the types."""

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import cached_property
 from typing import Any
 
 from chainette.pipeline.nodes.flow import Flow, In, Out
 from chainette.pipeline.nodes.naming import check_name
+from chainette.validation import reads_context, type_adapter
 
 
 class Node(Flow[In, Out]):
@@ -43,6 +45,11 @@ class Node(Flow[In, Out]):
         self.output_model = output_model
         self.yield_output = yield_output
         self.emoji = emoji
+
+    @cached_property
+    def validates_in_context(self) -> bool:
+        """Whether validators of the output may look at the names, and so at joined branches."""
+        return reads_context(type_adapter(self.output_model))
 
     def needs(self, aliases: Iterable[str]) -> set[str]:
         """The joined branches that must be done before this node can run."""

@@ -127,8 +127,11 @@ class Step(Node[In, Out]):
         return f"{message}; use one{example}, or allow it with constant_prompt=True"
 
     def needs(self, aliases: Iterable[str]) -> set[str]:
-        """The joined branches that its prompts name."""
-        return set(aliases) & (self._system.names | self._user.names)
+        """The joined branches that its prompts name; all of them if its validators may do so."""
+        known = set(aliases)
+        if known and self.validates_in_context:
+            return known
+        return known & (self._system.names | self._user.names)
 
     def messages(
         self, values: Mapping[str, Any], direct_input: Any, max_chars: int = MAX_PROMPT

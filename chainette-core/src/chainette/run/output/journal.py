@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -73,8 +73,13 @@ class Journal:
         """The conversion of a node's outputs into JSON and back."""
         return self._codecs[node.id]
 
-    def find(self, node: Node, item: Item) -> Earlier | None:
+    def find(self, node: Node, item: Item, names: Mapping[str, Any]) -> Earlier | None:
         """The output that an earlier run left, or `None`.
+
+        Args:
+            node: The node.
+            item: The item.
+            names: The values that its validators see.
 
         Raises:
             FailedRowError: The item failed then, and is not to be tried again.
@@ -87,14 +92,23 @@ class Journal:
         if (error := failure(line)) is not None:
             raise error
         try:
-            return Earlier(_output(line, self._codecs[node.id]))
+            return Earlier(_output(line, self._codecs[node.id], names))
         except Exception as problem:  # an edited line, or a class that is gone
             reason = f"an output cannot be read back ({type(problem).__name__}: {problem})"
             self._warn_once(node, f"{reason}: its row runs again")
             return None
 
-    def step_done(self, step: Step, item: Item, output: LLMOutput) -> None:
-        """Count the tokens and the cost of an answer, and write a valid one down."""
+    def step_done(
+        self, step: Step, item: Item, output: LLMOutput, request: Mapping[str, Any]
+    ) -> None:
+        """Count the tokens and the cost of an answer, and write a valid one down.
+
+        Args:
+            step: The step.
+            item: The item.
+            output: The answer.
+            request: Further fields of its line, about the request.
+        """
         self.ledger.add(step.id, output.usage, output.cost)
         if self._folder is None or output.error is not None:
             return
@@ -108,6 +122,7 @@ class Journal:
             "cost": dollars(output.cost),
             "latency": round(output.latency, 6),
             "reasoning": completion.reasoning_content,
+            **request,
         }
         self._write(self._folder.steps[step.id], fields)
 
@@ -181,13 +196,13 @@ class Journal:
             self._control.fail(error)
 
 
-def _output(line: dict[str, Any], codec: OutputCodec) -> Any:
+def _output(line: dict[str, Any], codec: OutputCodec, names: Mapping[str, Any]) -> Any:
     """The output of a node, from its line."""
     if line.get("kind") == "split":
         snapshots = line.get("snapshot") or [None] * len(line["output"])
         parts = zip(_consumed(line["output"]), _consumed(snapshots), strict=True)
-        return [codec.read({"output": part, "snapshot": snapshot}) for part, snapshot in parts]
-    return None if line.get("kind") == "dropped" else codec.read(line)
+        return [codec.read({"output": it, "snapshot": snapshot}, names) for it, snapshot in parts]
+    return None if line.get("kind") == "dropped" else codec.read(line, names)
 
 
 def _consumed(items: list[Any]) -> Iterator[Any]:

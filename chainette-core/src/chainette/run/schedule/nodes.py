@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from pydantic import ValidationError
 
 from chainette.engine.client.base import BaseClient
-from chainette.engine.client.cache import ResponseCache
+from chainette.engine.client.cache import RunCache
 from chainette.engine.telemetry import hooks as telemetry
 from chainette.errors import ApplyError, ChainError, EngineError
 from chainette.events import (
@@ -83,7 +83,7 @@ class PromptedSteps:
         leases: Leases,
         control: RunControl,
         emit: Listener,
-        cache: ResponseCache | None,
+        cache: RunCache | None,
         max_chars: int,
     ) -> None:
         self._clients = clients
@@ -97,21 +97,24 @@ class PromptedSteps:
 
     async def run(self, step: Step, item: Item, names: Mapping[str, Any], value: Any) -> Any:
         """Prompt the step's engine; see `StepRunner.run`."""
-        earlier = self._journal.find(step, item)
+        context = _OwnNames(names)
+        earlier = self._journal.find(step, item, context)
         if earlier is not None:
             self._emit(NodeFinished(step.id, item.row_id, item.name, None, 0.0))
             return earlier.output
         messages = prompt(step, item, names, value, self._max_chars)
         await self._leases.settled()
+        turn = self._cache.turn() if self._cache is not None else None
         output = await self._clients[step.engine_name].complete(
             messages,
             step.sampling,
             output_model=step.output_model,
-            cache=self._cache,
+            context=context,
+            cache=turn,
             on_retry=partial(self._retried, step, item),
         )
         self._check_engine(step, output.error)
-        self._journal.step_done(step, item, output)
+        self._journal.step_done(step, item, output, turn.fields if turn is not None else {})
         if output.error is not None:
             output.error.usage, output.error.cost = output.usage, output.cost
             raise output.error
@@ -211,7 +214,7 @@ class NodeRunner:
         self, node: ApplyNode, item: Item, names: dict[str, Any], value: Any, activity: Activity
     ) -> Any:
         start = perf_counter()
-        earlier = self._journal.find(node, item)
+        earlier = self._journal.find(node, item, _OwnNames(names))
         if earlier is not None:
             output = earlier.output
         else:
@@ -220,7 +223,8 @@ class NodeRunner:
                 output = await call(node, own, context)
             else:
                 output = await self._batches.output(node, item, own, context, activity)
-            output = _validated(node, output, self._journal.codec(node).check)
+            check = self._journal.codec(node).check
+            output = _validated(node, output, partial(check, context=_OwnNames(names)))
             self._journal.function_done(node, item, output)
         seconds = perf_counter() - start
         self._emit(NodeFinished(node.id, item.row_id, item.name, None, seconds))

@@ -10,10 +10,11 @@ from anyio.abc import TaskGroup
 from pydantic import ValidationError
 
 from chainette.engine.telemetry import hooks as telemetry
-from chainette.errors import ChainetteError, InputError
+from chainette.errors import ChainetteError, InputError, ValidatorError
 from chainette.events import Listener, RowFinished, RowStarted
 from chainette.pipeline.nodes.apply import ApplyNode, SplitNode
 from chainette.pipeline.nodes.flow import Branch
+from chainette.pipeline.nodes.naming import type_name
 from chainette.pipeline.nodes.node import Node
 from chainette.pipeline.pipeline import Pipeline
 from chainette.reports.result import Leaf, Many
@@ -26,7 +27,7 @@ from chainette.run.schedule.items import ItemActivity, ItemRoom, Items
 from chainette.run.schedule.leases import Lease, Leases
 from chainette.run.schedule.nodes import DROPPED, STOPPED, NodeRunner, Split
 from chainette.run.schedule.parking import Activity, Gate, Parking, RowActivity
-from chainette.validation import is_valid_already
+from chainette.validation import is_valid_already, validator_error
 
 
 @dataclass(slots=True)
@@ -196,7 +197,7 @@ class RowRunner:
         item = Item(source.row_id)
         try:
             value = self._validated(source)
-        except InputError as error:
+        except (InputError, ValidatorError) as error:
             self._nodes.failed(None, item, error)
             lease.end()
             take(Leaf((), error=error))
@@ -214,6 +215,9 @@ class RowRunner:
             return self._validate(source.value)
         except ValidationError as error:
             raise InputError(f"{source.place}: {explained(error)}") from None
+        except Exception as error:
+            bug = validator_error(type_name(self._pipeline.input_model), error)
+            raise ValidatorError(f"{source.place}: {bug}") from error
 
     async def _flow(self, nodes: list[Any], state: FlowState, take: Take) -> None:
         """Lead a value through nodes, to the one or more ends it has."""

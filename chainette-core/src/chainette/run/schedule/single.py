@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import Any
 
 import anyio
 
 from chainette.engine.client.base import BaseClient
-from chainette.engine.client.cache import ResponseCache
+from chainette.engine.client.cache import ResponseCache, RunCache
 from chainette.errors import ChainError
 from chainette.events import NodeInfo, RunClosed, RunStarted
 from chainette.pipeline.nodes.apply import ApplyNode
@@ -71,11 +71,10 @@ class SingleRows:
         leases, clients = self._leases()
         emit = with_plugins()
         journal = Journal(self._pipeline, None, None, control, Ledger(self._engines, clients))
-        steps = PromptedSteps(
-            clients, journal, leases, control, emit, self._cache(cache), max_chars
-        )
+        answers = self._cache(cache)
+        steps = PromptedSteps(clients, journal, leases, control, emit, answers, max_chars)
         emit(RunStarted(self._pipeline.name, self._infos, 1))
-        with gc_tuning.relaxed():
+        with gc_tuning.relaxed(), closing(answers) if answers else nullcontext():
             async with anyio.create_task_group() if self._needs_tasks else nullcontext() as tasks:
                 parking, batches = Parking(control), Batches(self._batched, tasks, control)
                 if self._batched:
@@ -118,12 +117,13 @@ class SingleRows:
             leases.open()
         return leases, clients
 
-    def _cache(self, folder: str | Path | None) -> ResponseCache | None:
+    def _cache(self, folder: str | Path | None) -> RunCache | None:
+        """The cache in a folder, for one row."""
         if folder is None:
             return None
         if (key := str(folder)) not in self._caches:
             self._caches[key] = ResponseCache(folder)
-        return self._caches[key]
+        return RunCache(self._caches[key])
 
 
 class _End:
