@@ -36,7 +36,7 @@ from chainette.validation import summary
 DROPPED = object()
 """The output of a function that dropped its item."""
 STOPPED = object()
-"""The output of a step that was not prompted, as in a dry run; its item goes no further."""
+"""The output of a node that was not run, as in a dry run; its item goes no further."""
 
 
 class Split(list[Any]):
@@ -61,6 +61,9 @@ class StepRunner(Protocol):
         Raises:
             ChainetteError: The prompt cannot be rendered, or there is no usable answer.
         """
+
+    def may_call(self, node: ApplyNode) -> bool:
+        """Whether a function may be called; if not, its item goes no further."""
 
 
 class PromptedSteps:
@@ -116,6 +119,10 @@ class PromptedSteps:
             NodeFinished(step.id, item.row_id, item.name, output.usage, output.latency, output.cost)
         )
         return output.outputs[0].parsed
+
+    def may_call(self, node: ApplyNode) -> bool:
+        """Every function may be called; see `StepRunner.may_call`."""
+        return True
 
     def _check_engine(self, step: Step, error: EngineError | None) -> None:
         """End the run if the engine cannot be expected to answer any row."""
@@ -194,6 +201,8 @@ class NodeRunner:
             if isinstance(node, Step):
                 return await self._steps.run(node, item, names, value)
             assert isinstance(node, ApplyNode)
+            if not self._steps.may_call(node):
+                return STOPPED
             return await self._run_function(node, item, names, value, activity)
 
     def failed(self, node: Node | None, item: Item, error: Exception) -> None:
