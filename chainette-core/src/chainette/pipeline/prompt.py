@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache, cached_property
-from types import MappingProxyType
-from typing import Any
+from types import MappingProxyType, UnionType
+from typing import Any, Union, get_args, get_origin
 
 from jinja2 import Template, TemplateError, TemplateSyntaxError, meta, nodes
 from pydantic import BaseModel
@@ -100,25 +101,35 @@ class PromptTemplate:
                 raise ChainError(
                     f"{self.where}: unknown variable {name!r}{hint}; the variables are: {known}"
                 )
-        for name, field in self._fields():
-            model = types.get(name)
-            if isinstance(model, type) and issubclass(model, BaseModel):
-                self._check_field(name, field, model)
-
-    def _fields(self) -> Iterator[tuple[str, str]]:
-        """Pairs of name and field, for every `name.field` in the template."""
-        assigned = {
+        assigned = Counter(
             node.name for node in self._tree.find_all(nodes.Name) if node.ctx in ("store", "param")
-        }
+        )
+        seen = {name: model for name, model in types.items() if name not in assigned}
+        for name, model in self._items(seen):
+            if assigned[name] == 1:
+                seen[name] = model
         for node in self._tree.find_all(nodes.Getattr):
-            if isinstance(node.node, nodes.Name) and node.node.name not in assigned:
-                yield node.node.name, node.attr
+            if isinstance(node.node, nodes.Name) and node.node.name in seen:
+                self._check_field(node.node.name, node.attr, seen[node.node.name])
 
-    def _check_field(self, name: str, field: str, model: type[BaseModel]) -> None:
-        if field in model.model_fields or hasattr(model, field):
+    def _items(self, types: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+        """Names that loops give to the items of a list, and their types."""
+        for loop in self._tree.find_all(nodes.For):
+            if isinstance(loop.target, nodes.Name) and isinstance(loop.iter, nodes.Name):
+                model = types.get(loop.iter.name)
+                if get_origin(model) is list:
+                    yield loop.target.name, get_args(model)[0]
+
+    def _check_field(self, name: str, field: str, model: Any) -> None:
+        options = get_args(model) if get_origin(model) in (Union, UnionType) else (model,)
+        if any(_may_have(option, field) for option in options):
             return
-        if model.model_config.get("extra") == "allow":
-            return
+        model = options[0]
+        if (get_origin(model) or model) is list:
+            raise ChainError(
+                f"{self.where}: {name!r} is a list and has no field {field!r}; go through it: "
+                f"{{% for item in {name} %}}{{{{ item.{field} }}}}{{% endfor %}}"
+            )
         known = ", ".join(model.model_fields)
         raise ChainError(
             f"{self.where}: {name!r} has no field {field!r}"
@@ -159,3 +170,13 @@ class PromptTemplate:
             raise ChainError(
                 f"{self.where}: a value holds half a surrogate pair, which UTF-8 cannot encode"
             ) from None
+
+
+def _may_have(model: Any, field: str) -> bool:
+    """Whether a value of a type may have a field; of most types that is not known."""
+    if (get_origin(model) or model) is list:
+        return hasattr(list, field)
+    if not (isinstance(model, type) and issubclass(model, BaseModel)):
+        return True
+    has_more = model.model_config.get("extra") == "allow"
+    return has_more or field in model.model_fields or hasattr(model, field)

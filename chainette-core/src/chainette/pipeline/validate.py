@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any, Union, get_args, get_origin
 
 from chainette.errors import ChainError
+from chainette.pipeline.nodes.apply import ApplyNode
 from chainette.pipeline.nodes.flow import Branch
 from chainette.pipeline.nodes.naming import type_name
 from chainette.pipeline.nodes.node import Node
@@ -86,8 +87,7 @@ def _check_flow(
                 joined = f"its last output is {node.alias!r} here" if node.alias else "join it"
                 elsewhere[inner.id] = f" (a step of branch {node.name!r}: {joined})"
             if node.alias is not None:
-                splits = any(inner.kind == "apply" for inner in node.steps)
-                names[node.alias] = Any if splits else last
+                names[node.alias] = _joined(node, last)
             continue
         if not _fits(current, node.input_model):
             raise ChainError(
@@ -99,6 +99,14 @@ def _check_flow(
         names[node.id] = current = node.output_model
         previous = f"{node.kind} {node.id!r}"
     return current
+
+
+def _joined(branch: Branch, last: Any) -> Any:
+    """The type of a joined branch, from that of its last output."""
+    functions = [node for node in branch.steps if isinstance(node, ApplyNode)]
+    if any(node.types.splits for node in functions):
+        return list if last is Any else types.GenericAlias(list, last)
+    return last if all(node.types.splits is False for node in functions) else Any
 
 
 def _fits(source: Any, target: Any) -> bool:

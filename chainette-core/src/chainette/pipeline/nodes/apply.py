@@ -3,19 +3,7 @@
 from __future__ import annotations
 
 import inspect
-import types
-import typing
-from collections.abc import (
-    AsyncGenerator,
-    AsyncIterable,
-    AsyncIterator,
-    Awaitable,
-    Callable,
-    Generator,
-    Iterable,
-    Iterator,
-    Sequence,
-)
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from functools import partial
 from typing import (
     TYPE_CHECKING,
@@ -26,13 +14,11 @@ from typing import (
     TypeAlias,
     TypedDict,
     TypeVar,
-    Union,
-    get_args,
-    get_origin,
     overload,
 )
 
 from chainette.errors import ChainError
+from chainette.pipeline.nodes.annotations import FunctionTypes, types_of
 from chainette.pipeline.nodes.flow import I_, O_, In, Out, Split
 from chainette.pipeline.nodes.naming import type_name
 from chainette.pipeline.nodes.node import Node
@@ -46,7 +32,6 @@ Argument = TypeVar("Argument")
 Returned = TypeVar("Returned")
 Function: TypeAlias = Callable[Concatenate[Argument, ...], Returned]
 """A function of an item, and of names if it wants them."""
-_GENERATORS = (Iterator, Iterable, Generator, AsyncIterator, AsyncIterable, AsyncGenerator)
 
 
 @names_keywords
@@ -56,7 +41,9 @@ class ApplyNode(Node[In, Out]):
     The function takes the item, and the mapping of all visible names (`chain_input`, ids of
     earlier nodes, aliases of joined branches) if it has a second parameter without a default. It
     may be a coroutine function. It returns an item; a list, whose elements continue separately; or
-    `None`, which drops the item. A generator is a function that returns the list of what it yields.
+    `None`, which drops the item. What a generator yields is as good as a list; so is a tuple, set
+    or other collection if the return annotation says that it is one, such as `tuple[X, ...]`,
+    `set[X]` or `Sequence[X]`.
 
     Args:
         fn: The function. With `batch`, it takes a list of items and returns a list of the same
@@ -64,7 +51,8 @@ class ApplyNode(Node[In, Out]):
         id: Name in templates and files; the function's name by default.
         name: Title for people.
         input_model: Type of the input; by default the parameter's annotation.
-        output_model: Type of one output item; by default from the return annotation.
+        output_model: Type of one output item; by default from the return annotation. A collection
+            of this type is one item.
         batch: Number of items that it takes at a time; `all` waits for every row.
         threaded: Run it in a thread, for functions that block.
         yield_output: Whether the output belongs to the run's results.
@@ -96,18 +84,19 @@ class ApplyNode(Node[In, Out]):
             raise ChainError("apply: a lambda has no name; give it one with id=")
         if batch not in (None, "all") and (not isinstance(batch, int) or batch < 1):
             raise ChainError(f"apply {title!r}: batch is {batch!r}; give a number from 1, or 'all'")
-        input_type, output_type = _annotations(fn, batch is not None)
+        types = types_of(fn, title, batched=batch is not None, output_model=output_model)
         super().__init__(
             id=title,
             name=name,
-            input_model=input_type if input_model is None else input_model,
-            output_model=output_type if output_model is None else output_model,
+            input_model=types.input if input_model is None else input_model,
+            output_model=types.output if output_model is None else output_model,
             yield_output=yield_output,
             emoji=emoji,
         )
         self.fn = fn
         self.batch = batch
         self.threaded = threaded
+        self.types: FunctionTypes = types
         self.takes_context: bool = _takes_context(fn, self.id)
 
     @property
@@ -115,16 +104,6 @@ class ApplyNode(Node[In, Out]):
         """Whether the function is a coroutine function."""
         call = getattr(self.fn, "__call__", None)  # noqa: B004  an object with a coroutine call
         return inspect.iscoroutinefunction(self.fn) or inspect.iscoroutinefunction(call)
-
-    @property
-    def is_generator(self) -> bool:
-        """Whether the function is a generator."""
-        return inspect.isgeneratorfunction(self.fn)
-
-    @property
-    def is_async_generator(self) -> bool:
-        """Whether the function is an asynchronous generator."""
-        return inspect.isasyncgenfunction(self.fn)
 
     @property
     def source(self) -> str:
@@ -296,8 +275,8 @@ def apply(fn: Any = None, **options: Any) -> Any:
     """
     if fn is None:
         return partial(apply, **options)
-    node_class = SplitNode if _splits(fn, batched="batch" in options) else ApplyNode
-    return node_class(fn, **options)
+    node: ApplyNode = ApplyNode(fn, **options)
+    return SplitNode(fn, **options) if node.types.splits and node.batch is None else node
 
 
 def _takes_context(fn: Callable[..., Any], id: str) -> bool:
@@ -311,58 +290,3 @@ def _takes_context(fn: Callable[..., Any], id: str) -> bool:
         names = ", ".join(parameter.name for parameter in required)
         raise ChainError(f"apply {id!r}: the function needs {names}; it gets an item and the names")
     return len(required) == 2
-
-
-def _annotations(fn: Callable[..., Any], batched: bool) -> tuple[Any, Any]:
-    """Types of the input item and of an output item; `Any` without an annotation."""
-    try:
-        hints = typing.get_type_hints(fn, include_extras=True)
-        first = next(iter(inspect.signature(fn).parameters), None)
-    except (TypeError, ValueError, NameError):
-        return Any, Any
-    input_type = hints.get(first, Any) if first else Any
-    output_type = hints.get("return", Any)
-    if batched:
-        input_type, output_type = _element(input_type), _element(output_type)
-    return input_type, _item(output_type)
-
-
-def _element(annotation: Any) -> Any:
-    """Type of a list's elements."""
-    arguments = get_args(annotation)
-    return arguments[0] if get_origin(annotation) is not None and arguments else Any
-
-
-def _item(annotation: Any) -> Any:
-    """Type of one item, from an annotation of items, lists or iterators of them, and `None`."""
-    items = [
-        _element(option) if _is_several(option) else option
-        for option in _options(annotation)
-        if option is not type(None)
-    ]
-    return Union[tuple(items)] if items else Any  # noqa: UP007
-
-
-def _splits(fn: Any, *, batched: bool) -> bool:
-    """Whether a function splits its item, as far as its annotation or its code says so."""
-    if not callable(fn) or batched:
-        return False
-    if inspect.isgeneratorfunction(fn) or inspect.isasyncgenfunction(fn):
-        return True
-    try:
-        annotation = typing.get_type_hints(fn, include_extras=True).get("return", Any)
-    except (TypeError, ValueError, NameError):
-        return False
-    return any(_is_several(option) for option in _options(annotation))
-
-
-def _options(annotation: Any) -> tuple[Any, ...]:
-    """The members of a union, or the type itself."""
-    is_union = get_origin(annotation) in (Union, types.UnionType)
-    return get_args(annotation) if is_union else (annotation,)
-
-
-def _is_several(annotation: Any) -> bool:
-    """Whether a type is a list of items, or the iterator of a generator."""
-    origin = get_origin(annotation)
-    return origin is list or (origin is not str and origin in _GENERATORS)

@@ -190,7 +190,7 @@ class NodeRunner:
             activity: The activity of the row.
 
         Returns:
-            The output, a `Split`, `DROPPED` or `STOPPED`.
+            The output, a `Split` (which can be empty), `DROPPED` or `STOPPED`.
 
         Raises:
             ChainetteError: The node failed.
@@ -228,7 +228,7 @@ class NodeRunner:
             self._journal.function_done(node, item, output)
         seconds = perf_counter() - start
         self._emit(NodeFinished(node.id, item.row_id, item.name, None, seconds))
-        if output is None or output == []:
+        if output is None:
             return DROPPED
         return Split(output) if isinstance(output, list) else output
 
