@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence, Set
 from functools import partial
 from typing import (
     TYPE_CHECKING,
@@ -28,10 +28,22 @@ if TYPE_CHECKING:
     from typing_extensions import TypeForm, Unpack
 
 Batch = int | Literal["all"] | None
+_Pairs: TypeAlias = (
+    tuple[()]
+    | tuple[Any]
+    | tuple[Any, Any]
+    | tuple[Any, Any, Any]
+    | tuple[Any, Any, Any, Any]
+    | tuple[Any, Any, Any, Any, Any]
+)
+Several: TypeAlias = Sequence[O_] | Set[O_] | Iterator[O_]
+"""Several items; `Iterable` would be every model and dict as well."""
 Argument = TypeVar("Argument")
 Returned = TypeVar("Returned")
 Function: TypeAlias = Callable[Concatenate[Argument, ...], Returned]
 """A function of an item, and of names if it wants them."""
+One = TypeVar("One", bound=str | bytes | _Pairs)
+"""A type that a type checker would take for a collection of items, and that is one item."""
 
 
 @names_keywords
@@ -151,11 +163,13 @@ class ApplyDecorator(Protocol):
     @overload
     def __call__(self, fn: Callable[..., _Untyped]) -> ApplyNode[Any, Any]: ...
     @overload
-    def __call__(self, fn: Function[I_, Awaitable[list[O_] | None]]) -> SplitNode[I_, O_]: ...
+    def __call__(self, fn: Function[I_, Awaitable[One | None]]) -> ApplyNode[I_, One]: ...
     @overload
-    def __call__(self, fn: Function[I_, list[O_] | None]) -> SplitNode[I_, O_]: ...
+    def __call__(self, fn: Function[I_, One | None]) -> ApplyNode[I_, One]: ...
     @overload
-    def __call__(self, fn: Function[I_, Iterator[O_]]) -> SplitNode[I_, O_]: ...
+    def __call__(self, fn: Function[I_, Awaitable[Several[O_] | None]]) -> SplitNode[I_, O_]: ...
+    @overload
+    def __call__(self, fn: Function[I_, Several[O_] | None]) -> SplitNode[I_, O_]: ...
     @overload
     def __call__(self, fn: Function[I_, AsyncIterator[O_]]) -> SplitNode[I_, O_]: ...
     @overload
@@ -231,17 +245,22 @@ def apply(
 ) -> ApplyNode[Any, Any]: ...
 @overload
 def apply(
-    fn: Function[I_, Awaitable[list[O_] | None]],
+    fn: Function[I_, Awaitable[One | None]],
+    **options: Unpack[ApplyOptions],
+) -> ApplyNode[I_, One]: ...
+@overload
+def apply(
+    fn: Function[I_, One | None],
+    **options: Unpack[ApplyOptions],
+) -> ApplyNode[I_, One]: ...
+@overload
+def apply(
+    fn: Function[I_, Awaitable[Several[O_] | None]],
     **options: Unpack[ApplyOptions],
 ) -> SplitNode[I_, O_]: ...
 @overload
 def apply(
-    fn: Function[I_, list[O_] | None],
-    **options: Unpack[ApplyOptions],
-) -> SplitNode[I_, O_]: ...
-@overload
-def apply(
-    fn: Function[I_, Iterator[O_]],
+    fn: Function[I_, Several[O_] | None],
     **options: Unpack[ApplyOptions],
 ) -> SplitNode[I_, O_]: ...
 @overload
