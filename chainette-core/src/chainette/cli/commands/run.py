@@ -189,7 +189,7 @@ def _run(chain: Chain, inputs: str, options: dict[str, Any], json_logs: bool) ->
             typer.echo('{"event": "nothing_to_do"}', err=True)
         typer.echo(f"run: {finished.path}")
     else:
-        _report(finished, stats)
+        _report(finished, chain, stats)
     return finished
 
 
@@ -202,7 +202,7 @@ def _new_folder(name: str) -> Path:
     return Path("runs") / safe / f"{datetime.now():%Y%m%d-%H%M%S}"
 
 
-def _report(run: Run, stats: RunStats) -> None:
+def _report(run: Run, chain: Chain, stats: RunStats) -> None:
     """Show the first answers on stdout and the summary on stderr."""
     from rich.console import Console
 
@@ -215,7 +215,7 @@ def _report(run: Run, stats: RunStats) -> None:
         typer.echo(f"run: {run.path}")
         return
     if run.counts.ok:
-        Console().print(answers(run))
+        Console().print(answers(run, chain))
     if run.counts.failed:
         console.print(failures(run), highlight=False)
     console.print(summary(run, stats), highlight=False)
