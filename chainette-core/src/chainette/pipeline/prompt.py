@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache, cached_property
+from pathlib import PurePath
 from types import MappingProxyType, UnionType
 from typing import Any, Union, get_args, get_origin
 
@@ -20,7 +21,7 @@ from chainette.pipeline.sandbox import (
     joined,
     start_counting,
 )
-from chainette.text import did_you_mean
+from chainette.text import did_you_mean, with_article
 
 _BRACES = re.compile(
     r"(?<![{\w$])\$?\{\s*((?P<name>[A-Za-z_]\w*)[\w.]*)\s*(![rsa])?(:[^{}]*)?\}(?!\})"
@@ -45,8 +46,7 @@ class PromptTemplate:
     """
 
     def __init__(self, source: str, where: str) -> None:
-        if not isinstance(source, str):
-            raise ChainError(f"{where}: give a text, not {type(source).__name__}")
+        check_text(source, where)
         self.where = where
         self._source = source
         try:
@@ -170,6 +170,27 @@ class PromptTemplate:
             raise ChainError(
                 f"{self.where}: a value holds half a surrogate pair, which UTF-8 cannot encode"
             ) from None
+
+
+def check_text(source: object, where: str) -> None:
+    """Check that a prompt is a text.
+
+    Raises:
+        ChainError: It is something else.
+    """
+    if isinstance(source, str):
+        return
+    hint = ""
+    if isinstance(source, list | tuple) and where.endswith("_prompt"):
+        hint = (
+            "; a conversation cannot be given as a list of messages yet: put what the system says "
+            "into system_prompt, and all the rest into user_prompt, as one text"
+        )
+    elif isinstance(source, PurePath):
+        hint = "; read the file: path.read_text()"
+    elif source is None and not where.endswith("user_prompt"):
+        hint = "; for no text, leave it out"
+    raise ChainError(f"{where}: give a text, not {with_article(type(source).__name__)}{hint}")
 
 
 def _may_have(model: Any, field: str) -> bool:

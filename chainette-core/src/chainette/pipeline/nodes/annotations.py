@@ -84,11 +84,7 @@ def types_of(
     """
     generates = is_generator(fn) or is_async_generator(fn)
     hints = _hints(fn)
-    try:
-        first = next(iter(inspect.signature(fn).parameters), None)
-    except (TypeError, ValueError):  # of a builtin such as `str`
-        first = None
-    input_type = hints.get(first, Any) if first else Any
+    input_type = hints.get(_first_parameter(fn), Any)
     output_type = _awaited(hints.get("return", Any))
     if batched:
         input_type = _of_batch(input_type, f"apply {title!r}: with batch it is called with a list")
@@ -155,6 +151,13 @@ def _hints(fn: Any) -> dict[str, Any]:
         return typing.get_type_hints(fn, include_extras=True)
     except (TypeError, ValueError, NameError):
         return {}
+
+
+def _first_parameter(fn: Any) -> str:
+    try:
+        return next(iter(inspect.signature(fn).parameters), "")
+    except (TypeError, ValueError):  # of a builtin such as `str`
+        return ""
 
 
 def _awaited(annotation: Any) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import reprlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence, Set
 from functools import partial
 from typing import (
@@ -89,12 +90,12 @@ class ApplyNode(Node[In, Out]):
         yield_output: bool = True,
         emoji: str = "",
     ) -> None:
-        if not callable(fn):
-            raise ChainError(f"apply: {fn!r} is not a function")
+        _check_function(fn)
         title = id or str(getattr(fn, "__name__", type(fn).__name__))
         if title == "<lambda>":
             raise ChainError("apply: a lambda has no name; give it one with id=")
-        if batch not in (None, "all") and (not isinstance(batch, int) or batch < 1):
+        is_count = isinstance(batch, int) and not isinstance(batch, bool) and batch > 0
+        if not (is_count or batch in (None, "all")):
             raise ChainError(f"apply {title!r}: batch is {batch!r}; give a number from 1, or 'all'")
         types = types_of(fn, title, batched=batch is not None, output_model=output_model)
         super().__init__(
@@ -298,6 +299,20 @@ def apply(fn: Any = None, **options: Any) -> Any:
     return SplitNode(fn, **options) if node.types.splits and node.batch is None else node
 
 
+def _check_function(fn: Any) -> None:
+    """Check that a function is one.
+
+    Raises:
+        ChainError: It is a node already, its name, or what it returned.
+    """
+    if isinstance(fn, Node):
+        raise ChainError(f"apply: {fn!r} is a {fn.kind} already; put it into the chain as it is")
+    if not callable(fn):
+        hint = "its name" if isinstance(fn, str) else "what it returned"
+        shown = reprlib.repr(fn)
+        raise ChainError(f"apply: {shown} is not a function; give the function itself, not {hint}")
+
+
 def _takes_context(fn: Callable[..., Any], id: str) -> bool:
     try:
         parameters = inspect.signature(fn).parameters.values()
@@ -305,7 +320,10 @@ def _takes_context(fn: Callable[..., Any], id: str) -> bool:
         return False
     positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
     required = [p for p in parameters if p.kind in positional and p.default is p.empty]
-    if len(required) > 2:
-        names = ", ".join(parameter.name for parameter in required)
+    only = [p for p in parameters if p.kind is p.KEYWORD_ONLY and p.default is p.empty]
+    if len(required) > 2 or only:
+        names = ", ".join(parameter.name for parameter in [*required, *only])
         raise ChainError(f"apply {id!r}: the function needs {names}; it gets an item and the names")
+    if not any(p.kind in (*positional, p.VAR_POSITIONAL) for p in parameters):
+        raise ChainError(f"apply {id!r}: the function has no parameter; it gets an item")
     return len(required) == 2

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from chainette.pipeline.nodes.flow import Flow, In, Out
-from chainette.pipeline.nodes.naming import check_name
+from chainette.pipeline.nodes.naming import check_name, check_type
 
 
 class Node(Flow[In, Out]):
@@ -21,7 +21,7 @@ class Node(Flow[In, Out]):
         emoji: Shown in front of the name.
 
     Raises:
-        ChainError: The id is not a valid name.
+        ChainError: The id is not a valid name, or a type is something else.
     """
 
     kind = ""
@@ -37,6 +37,8 @@ class Node(Flow[In, Out]):
         emoji: str,
     ) -> None:
         check_name(id, f"{self.kind} id")
+        check_type(input_model, f"{self.kind} {id!r}: input_model")
+        check_type(output_model, f"{self.kind} {id!r}: output_model")
         self.id = id
         self.name: str = name or id
         self.input_model = input_model

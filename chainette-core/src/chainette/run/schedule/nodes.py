@@ -22,6 +22,7 @@ from chainette.events import (
     NodeStarted,
 )
 from chainette.pipeline.nodes.apply import ApplyNode
+from chainette.pipeline.nodes.naming import type_name
 from chainette.pipeline.nodes.node import Node
 from chainette.pipeline.nodes.step import Step
 from chainette.run.control import RunControl
@@ -30,6 +31,7 @@ from chainette.run.output.journal import Journal
 from chainette.run.schedule.batches import Batches, call
 from chainette.run.schedule.leases import Leases
 from chainette.run.schedule.parking import Activity
+from chainette.text import with_article
 from chainette.types import Message
 from chainette.validation import summary
 
@@ -235,15 +237,27 @@ class NodeRunner:
 
 def _validated(node: ApplyNode, output: Any, check: Callable[[Any], Any]) -> Any:
     """The output of a function, each of its items checked."""
-    try:
-        if isinstance(output, list):
-            return [check(part) for part in output]
-        return output if output is None else check(output)
-    except ValidationError as error:
-        raise ApplyError(
-            f"apply {node.id!r} returned something that is not a {node.output_model}: "
-            f"{summary(error)}"
-        ) from None
+    if output is None:
+        return None
+    parts = output if isinstance(output, list) else [output]
+    checked: list[Any] = []
+    for index, part in enumerate(parts):
+        try:
+            checked.append(check(part))
+        except ValidationError as error:
+            what = "returned" if part is output else f"returned a list whose item {index} is"
+            raise ApplyError(f"apply {node.id!r} {what} {_misfit(node, part, error)}") from None
+    return checked if parts is output else checked[0]
+
+
+def _misfit(node: ApplyNode, output: Any, error: ValidationError) -> str:
+    """What an output is, and why it is not of the node's type."""
+    kind, wanted = with_article(type(output).__name__), with_article(type_name(node.output_model))
+    of_kind = all(
+        not problem["loc"] and (problem["type"].endswith("_type") or "instance" in problem["type"])
+        for problem in error.errors(include_url=False, include_input=False, include_context=False)
+    )
+    return f"{kind}, not {wanted}" if of_kind else f"{kind} that is not {wanted}: {summary(error)}"
 
 
 def _own(value: Any) -> Any:
