@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from functools import cache, cached_property
 from pathlib import PurePath
 from types import MappingProxyType, UnionType
-from typing import Any, Union, get_args, get_origin
+from typing import Any, Literal, Union, get_args, get_origin
 
 from jinja2 import Template, TemplateError, TemplateSyntaxError, meta, nodes
 from pydantic import BaseModel
@@ -30,6 +30,7 @@ _BRACES = re.compile(
 _environment = cache(PromptEnvironment)
 
 
+_SCALARS = (str, int, float, bool, type(None))
 _GROWING = (nodes.For, nodes.Macro, nodes.CallBlock)
 _FROM_ELSEWHERE = (nodes.Include, nodes.Import, nodes.FromImport, nodes.Extends)
 
@@ -112,6 +113,36 @@ class PromptTemplate:
             if isinstance(node.node, nodes.Name) and node.node.name in seen:
                 self._check_field(node.node.name, node.attr, seen[node.node.name])
 
+    def check_meanings(self, own: Mapping[str, Any], types: Mapping[str, Any], source: str) -> None:
+        """Check that no name can be a field of the input as well as one of the chain's.
+
+        `label.label` is clear where only the chain's `label` can have a field: then it is that.
+
+        Args:
+            own: Types of the input's fields by name.
+            types: Types of the chain's values by name.
+            source: The one of the chain's names whose value is the input.
+
+        Raises:
+            ChainError: One can.
+        """
+        for name in sorted(self.names & own.keys() & types.keys()):
+            uses = sum(it.name == name for it in self._tree.find_all(nodes.Name))
+            fields = [
+                it.attr
+                for it in self._tree.find_all(nodes.Getattr)
+                if isinstance(it.node, nodes.Name) and it.node.name == name
+            ]
+            if len(fields) == uses and all(_cannot_have(own[name], field) for field in fields):
+                continue
+            is_clear = name != source or _cannot_have(own[name], name)
+            field = f"write {{{{ {source}.{name} }}}}" if is_clear else "give it another name"
+            other = "rename the field" if name == "chain_input" else "give that another id or alias"
+            raise ChainError(
+                f"{self.where}: {name!r} is a field of its input, and the chain has another "
+                f"{name!r}; for the field, {field}; for the chain's, {other}"
+            )
+
     def _items(self, types: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
         """Names that loops give to the items of a list, and their types."""
         for loop in self._tree.find_all(nodes.For):
@@ -191,6 +222,13 @@ def check_text(source: object, where: str) -> None:
     elif source is None and not where.endswith("user_prompt"):
         hint = "; for no text, leave it out"
     raise ChainError(f"{where}: give a text, not {with_article(type(source).__name__)}{hint}")
+
+
+def _cannot_have(model: Any, field: str) -> bool:
+    """Whether it is certain that no value of a type has a field."""
+    options = get_args(model) if get_origin(model) in (Union, UnionType, Literal) else (model,)
+    classes = [type(it) if get_origin(model) is Literal else it for it in options]
+    return all(it in _SCALARS and not hasattr(it, field) for it in classes)
 
 
 def _may_have(model: Any, field: str) -> bool:

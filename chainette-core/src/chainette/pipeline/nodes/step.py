@@ -113,6 +113,7 @@ class Step(Node[In, Out]):
         """
         own = dict(fields_of(self.input_model))
         for template in (self._system, self._user):
+            template.check_meanings(own, types, source)
             template.check(
                 {**own, **types},
                 more_names=_has_extra(self.input_model),
