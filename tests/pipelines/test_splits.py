@@ -171,7 +171,7 @@ SPLITTING: list[Any] = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("fn", SPLITTING, ids=lambda fn: getattr(fn, "__name__", str(type(fn))))
+@pytest.mark.parametrize("fn", SPLITTING, ids=lambda fn: getattr(fn, "__name__", type(fn).__name__))
 def test_everything_that_holds_several_items_splits(fn: Any) -> None:
     for options in ({}, {"threaded": True}):
         node = apply(fn, id="parts", **options)
