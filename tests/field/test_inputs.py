@@ -500,7 +500,7 @@ def test_an_engine_in_place_of_its_name_is_refused_with_the_name() -> None:
         pytest.raises(ChainError, match=r"not the .* itself: engine_name='small'"),
     ):
         Step(**STEP | {"engine_name": engine})
-    with pytest.raises(ChainError, match="not the int itself"):
+    with pytest.raises(ChainError, match="engine_name is 3; give the name of an engine"):
         Step(**STEP | {"engine_name": 3})
 
 

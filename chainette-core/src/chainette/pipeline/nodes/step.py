@@ -76,7 +76,7 @@ class Step(Node[In, Out]):
         self.sampling: SamplingParams = _checked_sampling(id, sampling)
         self.system_prompt = system_prompt
         self.user_prompt = user_prompt
-        self.output_format_instruction = _checked_text(id, output_format_instruction)
+        self.output_format_instruction: str | None = _checked_text(id, output_format_instruction)
         self.constant_prompt = constant_prompt
         self._system = PromptTemplate(system_prompt, f"step {id!r}, system_prompt")
         self._user = PromptTemplate(user_prompt, f"step {id!r}, user_prompt")
