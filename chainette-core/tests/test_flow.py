@@ -7,6 +7,7 @@ import itertools
 import json
 import random
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -570,11 +571,13 @@ def test_a_dry_run_renders_the_first_prompts_without_sending_them() -> None:
     ])  # fmt: skip
     source = [{"n": 1}, {"n": "x"}, {"n": 3}]
     with fake_engine("e", number) as engine:
-        *prompts, error = anyio.run(dry_run, chain, source)
+        call = partial(dry_run, chain, source, with_functions=True)
+        *prompts, unknown, error = anyio.run(call)
     assert engine.requests == []
     assert sorted((p.row_id, p.step_id, p.messages[0]["content"]) for p in prompts) == [
         (0, "first", "say 2"), (0, "side", "side 2"), (2, "first", "say 4"), (2, "side", "side 4"),
     ]  # fmt: skip
+    assert (unknown.step_id, unknown.after.id) == ("second", "first")
     assert isinstance(error, InputError)
 
 
@@ -701,7 +704,7 @@ def test_an_engine_is_released_when_rows_or_the_run_fail() -> None:
 def test_tokens_of_failed_rows_are_still_counted_after_a_resume(tmp_path: Path) -> None:
     def answer(messages: Any) -> Any:
         usage = Usage(10, 5)
-        fails = "9" in messages[-1]["content"]
+        fails = any("9" in message["content"] for message in messages)
         return LLMOutput(
             [Completion("no JSON" if fails else '{"n": 1}', finish_reason="stop")], usage
         )

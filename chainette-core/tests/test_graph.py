@@ -133,7 +133,7 @@ def test_types_of_functions_come_from_their_annotations() -> None:
             "unknown variable 'j'",
         ),
         (lambda: chain("text"), "is not a step"),
-        (lambda: chain(double), "wrap a function in apply"),
+        (lambda: chain(double), "is a function, not a step; wrap it: apply"),
         (lambda: apply(3), "is not a function"),
         (lambda: apply(lambda row: row), "a lambda has no name"),
         (lambda: apply(double, batch=0), "give a number from 1, or 'all'"),

@@ -928,9 +928,9 @@ def test_the_line_of_a_split_is_as_it_was(tmp_path: Path) -> None:
     def many(row: Row) -> list[Any]:
         return [1, "half \ud800 a pair", (2, 3), {"deep": [None, 1.5]}]
 
-    def last(part: Any) -> Any:
+    def last(part: Any) -> str:
         seen.append(part)
-        return part
+        return ascii(part)
 
     seen: list[Any] = []
     nodes = chain(apply(many), apply(last))

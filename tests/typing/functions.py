@@ -1,7 +1,7 @@
 """Types of functions in chains."""
 
-from collections.abc import AsyncIterator, Generator, Iterator, Mapping
-from typing import Any
+from collections.abc import AsyncIterator, Generator, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from chainette import ApplyNode, Branch, Chain, apply
 from chainette.pipeline.nodes.apply import SplitNode
@@ -54,6 +54,55 @@ async def batched_later(reviews: list[Review]) -> list[Sentiment | None]:
     return [None for _ in reviews]
 
 
+def in_a_tuple(review: Review) -> tuple[Review, ...]:
+    return (review,)
+
+
+def in_a_set(review: Review) -> set[str]:
+    return {review.text}
+
+
+def in_a_frozen_set(review: Review) -> frozenset[str] | None:
+    return None
+
+
+def in_a_sequence(review: Review) -> Sequence[Review]:
+    return [review]
+
+
+async def in_a_sequence_later(review: Review) -> Sequence[Review] | None:
+    return None
+
+
+class Place(NamedTuple):
+    x: int
+    y: int
+
+
+def pair(review: Review) -> tuple[int, str]:
+    return (1, review.text)
+
+
+def place(review: Review) -> Place | None:
+    return None
+
+
+def length(review: Review) -> int:
+    return len(review.text)
+
+
+def text(review: Review) -> str:
+    return review.text
+
+
+async def text_later(review: Review) -> str | None:
+    return None
+
+
+def counts(review: Review) -> dict[str, int]:
+    return {review.text: 1}
+
+
 def untyped(review: Any) -> Any:
     return review
 
@@ -71,6 +120,17 @@ assert_type(apply(several_later), SplitNode[Review, Review])
 assert_type(apply(generated), SplitNode[Review, Review])
 assert_type(apply(generator), SplitNode[Review, Review])
 assert_type(apply(generated_later), SplitNode[Review, Review])
+assert_type(apply(in_a_tuple), SplitNode[Review, Review])
+assert_type(apply(in_a_set), SplitNode[Review, str])
+assert_type(apply(in_a_frozen_set), SplitNode[Review, str])
+assert_type(apply(in_a_sequence), SplitNode[Review, Review])
+assert_type(apply(in_a_sequence_later), SplitNode[Review, Review])
+assert_type(apply(pair), ApplyNode[Review, tuple[int, str]])
+assert_type(apply(place), ApplyNode[Review, Place])
+assert_type(apply(length), ApplyNode[Review, int])
+assert_type(apply(text), ApplyNode[Review, str])
+assert_type(apply(text_later), ApplyNode[Review, str])
+assert_type(apply(counts), ApplyNode[Review, dict[str, int]])
 assert_type(apply(batched, batch=8), ApplyNode[Review, Sentiment])
 assert_type(apply(batched_later, batch="all"), ApplyNode[Review, Sentiment])
 assert_type(apply(one, output_model=Sentiment), ApplyNode[Review, Any])
@@ -100,6 +160,18 @@ def decorated_batch(reviews: list[Review]) -> list[Sentiment]:
     return []
 
 
+@apply(id="tuple")
+def decorated_tuple(review: Review) -> tuple[Reply, ...]:
+    return ()
+
+
+@apply(id="text")
+def decorated_text(review: Review) -> str:
+    return review.text
+
+
+assert_type(decorated_tuple, SplitNode[Review, Reply])
+assert_type(decorated_text, ApplyNode[Review, str])
 assert_type(decorated, ApplyNode[Review, Sentiment])
 assert_type(decorated_split, SplitNode[Review, Reply])
 assert_type(decorated_batch, ApplyNode[Review, Sentiment])

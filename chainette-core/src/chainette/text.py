@@ -22,6 +22,13 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     return f" (did you mean {by_lower[close[0]]!r}?)" if close else ""
 
 
+def with_article(noun: str) -> str:
+    """A noun with its article; `None` has none."""
+    if noun == "NoneType":
+        return "None"
+    return f"an {noun}" if noun[:1].lower() in tuple("aeio") else f"a {noun}"
+
+
 def printable(text: str) -> str:
     """The text on one line, without characters that control a terminal."""
     line = " ".join(text.split())

@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from chainette.cli.run_stats import RunStats, plural
+from chainette.pipeline.pipeline import Pipeline
 from chainette.reports.run import Run
 from chainette.text import escaped
 from chainette.usage import Usage
@@ -34,11 +35,20 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]], title: str = ""
     return grid
 
 
-def answers(run: Run) -> Table:
-    """The first rows that succeeded: one column for each step that yields."""
+def answers(run: Run, chain: Pipeline) -> Table:
+    """The first rows that succeeded: one column for each step of the chain that yields.
+
+    A cell is empty where its step gave no output, since the row was dropped before it.
+    """
     results = list(islice((result for result in run.results if result.ok), MAX_ROWS))
-    columns = list(results[0].outputs)
-    rows = [[str(it.row_id), *(_cell(it.outputs[id]) for id in columns)] for it in results]
+    columns = [id for id, node in chain.nodes.items() if node.yield_output]
+    rows = [
+        [
+            f"{it.row_id} (dropped)" if it.dropped else str(it.row_id),
+            *(_cell(it.outputs[id]) if id in it.outputs else "" for id in columns),
+        ]
+        for it in results
+    ]
     grid = table(["row", *columns], rows)
     grid.show_lines = True
     if left := run.counts.ok - len(results):

@@ -9,6 +9,7 @@ from typing import Any, Generic
 from pydantic import TypeAdapter
 
 from chainette.pipeline.nodes.flow import Flow, In, Out, Parallel, flattened
+from chainette.pipeline.nodes.naming import check_title
 from chainette.pipeline.nodes.node import Node
 from chainette.pipeline.nodes.step import Step
 from chainette.pipeline.validate import all_nodes, validate
@@ -30,6 +31,7 @@ class Pipeline(Generic[In, Out]):
     def __init__(
         self, *, name: str, steps: Flow | Parallel | Sequence[Any], emoji: str = ""
     ) -> None:
+        check_title(name, "chain: name")
         self.name = name
         self.steps: list[Any] = flattened(steps)
         self.emoji = emoji

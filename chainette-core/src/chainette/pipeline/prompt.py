@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache, cached_property
-from types import MappingProxyType
-from typing import Any
+from pathlib import PurePath
+from types import MappingProxyType, UnionType
+from typing import Any, Literal, Union, get_args, get_origin
 
 from jinja2 import Template, TemplateError, TemplateSyntaxError, meta, nodes
 from pydantic import BaseModel
@@ -14,7 +16,7 @@ from pydantic import BaseModel
 from chainette.errors import ChainError
 from chainette.pipeline.bounds import MAX_PROMPT
 from chainette.pipeline.sandbox import PromptEnvironment, bounded, bounds, check_size, joined
-from chainette.text import did_you_mean
+from chainette.text import did_you_mean, with_article
 
 _BRACES = re.compile(
     r"(?<![{\w$])\$?\{\s*((?P<name>[A-Za-z_]\w*)[\w.]*)\s*(![rsa])?(:[^{}]*)?\}(?!\})"
@@ -23,6 +25,7 @@ _BRACES = re.compile(
 _environment = cache(PromptEnvironment)
 
 
+_SCALARS = (str, int, float, bool, type(None))
 _GROWING = (nodes.For, nodes.Macro, nodes.CallBlock)
 _FROM_ELSEWHERE = (nodes.Include, nodes.Import, nodes.FromImport, nodes.Extends)
 
@@ -39,8 +42,7 @@ class PromptTemplate:
     """
 
     def __init__(self, source: str, where: str) -> None:
-        if not isinstance(source, str):
-            raise ChainError(f"{where}: give a text, not {type(source).__name__}")
+        check_text(source, where)
         self.where = where
         self._source = source
         try:
@@ -95,25 +97,65 @@ class PromptTemplate:
                 raise ChainError(
                     f"{self.where}: unknown variable {name!r}{hint}; the variables are: {known}"
                 )
-        for name, field in self._fields():
-            model = types.get(name)
-            if isinstance(model, type) and issubclass(model, BaseModel):
-                self._check_field(name, field, model)
-
-    def _fields(self) -> Iterator[tuple[str, str]]:
-        """Pairs of name and field, for every `name.field` in the template."""
-        assigned = {
+        assigned = Counter(
             node.name for node in self._tree.find_all(nodes.Name) if node.ctx in ("store", "param")
-        }
+        )
+        seen = {name: model for name, model in types.items() if name not in assigned}
+        for name, model in self._items(seen):
+            if assigned[name] == 1:
+                seen[name] = model
         for node in self._tree.find_all(nodes.Getattr):
-            if isinstance(node.node, nodes.Name) and node.node.name not in assigned:
-                yield node.node.name, node.attr
+            if isinstance(node.node, nodes.Name) and node.node.name in seen:
+                self._check_field(node.node.name, node.attr, seen[node.node.name])
 
-    def _check_field(self, name: str, field: str, model: type[BaseModel]) -> None:
-        if field in model.model_fields or hasattr(model, field):
+    def check_meanings(self, own: Mapping[str, Any], types: Mapping[str, Any], source: str) -> None:
+        """Check that no name can be a field of the input as well as one of the chain's.
+
+        `label.label` is clear where only the chain's `label` can have a field: then it is that.
+
+        Args:
+            own: Types of the input's fields by name.
+            types: Types of the chain's values by name.
+            source: The one of the chain's names whose value is the input.
+
+        Raises:
+            ChainError: One can.
+        """
+        for name in sorted(self.names & own.keys() & types.keys()):
+            uses = sum(it.name == name for it in self._tree.find_all(nodes.Name))
+            fields = [
+                it.attr
+                for it in self._tree.find_all(nodes.Getattr)
+                if isinstance(it.node, nodes.Name) and it.node.name == name
+            ]
+            if len(fields) == uses and all(_cannot_have(own[name], field) for field in fields):
+                continue
+            is_clear = name != source or _cannot_have(own[name], name)
+            field = f"write {{{{ {source}.{name} }}}}" if is_clear else "give it another name"
+            other = "rename the field" if name == "chain_input" else "give that another id or alias"
+            raise ChainError(
+                f"{self.where}: {name!r} is a field of its input, and the chain has another "
+                f"{name!r}; for the field, {field}; for the chain's, {other}"
+            )
+
+    def _items(self, types: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+        """Names that loops give to the items of a list, and their types."""
+        for loop in self._tree.find_all(nodes.For):
+            if isinstance(loop.target, nodes.Name) and isinstance(loop.iter, nodes.Name):
+                model = types.get(loop.iter.name)
+                if get_origin(model) is list:
+                    yield loop.target.name, get_args(model)[0]
+
+    def _check_field(self, name: str, field: str, model: Any) -> None:
+        options = get_args(model) if get_origin(model) in (Union, UnionType) else (model,)
+        if any(_may_have(option, field) for option in options):
             return
-        if model.model_config.get("extra") == "allow":
-            return
+        model = options[0]
+        if (get_origin(model) or model) is list:
+            raise ChainError(
+                f"{self.where}: {name!r} is a list and has no field {field!r}; go through it: "
+                f"{{% for item in {name} %}}{{{{ item.{field} }}}}{{% endfor %}}"
+            )
         known = ", ".join(model.model_fields)
         raise ChainError(
             f"{self.where}: {name!r} has no field {field!r}"
@@ -155,3 +197,41 @@ class PromptTemplate:
             raise ChainError(
                 f"{self.where}: a value holds half a surrogate pair, which UTF-8 cannot encode"
             ) from None
+
+
+def check_text(source: object, where: str) -> None:
+    """Check that a prompt is a text.
+
+    Raises:
+        ChainError: It is something else.
+    """
+    if isinstance(source, str):
+        return
+    hint = ""
+    if isinstance(source, list | tuple) and where.endswith("_prompt"):
+        hint = (
+            "; a conversation cannot be given as a list of messages yet: put what the system says "
+            "into system_prompt, and all the rest into user_prompt, as one text"
+        )
+    elif isinstance(source, PurePath):
+        hint = "; read the file: path.read_text()"
+    elif source is None and not where.endswith("user_prompt"):
+        hint = "; for no text, leave it out"
+    raise ChainError(f"{where}: give a text, not {with_article(type(source).__name__)}{hint}")
+
+
+def _cannot_have(model: Any, field: str) -> bool:
+    """Whether it is certain that no value of a type has a field."""
+    options = get_args(model) if get_origin(model) in (Union, UnionType, Literal) else (model,)
+    classes = [type(it) if get_origin(model) is Literal else it for it in options]
+    return all(it in _SCALARS and not hasattr(it, field) for it in classes)
+
+
+def _may_have(model: Any, field: str) -> bool:
+    """Whether a value of a type may have a field; of most types that is not known."""
+    if (get_origin(model) or model) is list:
+        return hasattr(list, field)
+    if not (isinstance(model, type) and issubclass(model, BaseModel)):
+        return True
+    has_more = model.model_config.get("extra") == "allow"
+    return has_more or field in model.model_fields or hasattr(model, field)

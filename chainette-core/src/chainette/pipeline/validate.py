@@ -6,7 +6,11 @@ import types
 from collections.abc import Iterable, Iterator
 from typing import Any, Union, get_args, get_origin
 
+from pydantic import BaseModel
+
 from chainette.errors import ChainError
+from chainette.pipeline.nodes.annotations import is_several
+from chainette.pipeline.nodes.apply import ApplyNode
 from chainette.pipeline.nodes.flow import Branch
 from chainette.pipeline.nodes.naming import type_name
 from chainette.pipeline.nodes.node import Node
@@ -29,10 +33,12 @@ def validate(name: str, nodes: list[Any], input_model: Any) -> None:
     where = f"chain {name!r}"
     if not nodes:
         raise ChainError(f"{where} has no steps")
+    _check_uses(where, nodes)
     _check_names(where, nodes)
+    _check_first(where, nodes)
     if not any(node.yield_output for node in all_nodes(nodes)):
         raise ChainError(f"{where}: no step has yield_output=True")
-    _check_flow(where, nodes, input_model, {"chain_input": input_model}, {})
+    _check_flow(where, nodes, input_model, {"chain_input": input_model}, {}, "chain_input")
 
 
 def all_nodes(nodes: Iterable[Any]) -> Iterator[Node]:
@@ -74,31 +80,98 @@ def _check_names(where: str, nodes: list[Any]) -> None:
             ids[branch.alias] = f"the alias of branch {branch.name!r}"
 
 
+def _check_uses(where: str, nodes: list[Any]) -> None:
+    """Check that no object is in the chain twice.
+
+    Raises:
+        ChainError: One is.
+    """
+    parts: list[Node | Branch] = [*all_branches(nodes), *all_nodes(nodes)]
+    for part in parts:
+        uses = sum(it is part for it in parts)
+        if uses > 1:
+            keyword = "name" if isinstance(part, Branch) else "id"
+            raise ChainError(
+                f"{where}: the same {part.kind} {getattr(part, keyword)!r} is in it {uses} times; "
+                f"make another one, with another {keyword}, for each place"
+            )
+
+
 def _check_flow(
-    where: str, nodes: list[Any], current: Any, names: dict[str, Any], elsewhere: dict[str, str]
+    where: str,
+    nodes: list[Any],
+    current: Any,
+    names: dict[str, Any],
+    elsewhere: dict[str, str],
+    source: str,
 ) -> Any:
-    """Check nodes one after another, and return the output type of the last one."""
+    """Check nodes one after another, and return the output type of the last one.
+
+    Args:
+        where: The chain, for messages.
+        nodes: The nodes.
+        current: Type of the first one's input.
+        names: Types of the visible values by name.
+        elsewhere: Hints for names that cannot be seen.
+        source: The name of the first one's input.
+    """
     previous = "the input"
     for node in nodes:
         if isinstance(node, Branch):
-            last = _check_flow(where, node.steps, current, dict(names), dict(elsewhere))
+            last = _check_flow(where, node.steps, current, {**names}, {**elsewhere}, source)
             for inner in all_nodes(node.steps):
                 joined = f"its last output is {node.alias!r} here" if node.alias else "join it"
                 elsewhere[inner.id] = f" (a step of branch {node.name!r}: {joined})"
             if node.alias is not None:
-                splits = any(inner.kind == "apply" for inner in node.steps)
-                names[node.alias] = Any if splits else last
+                names[node.alias] = _joined(node, last)
             continue
         if not _fits(current, node.input_model):
             raise ChainError(
                 f"{where}: {node.kind} {node.id!r} takes {type_name(node.input_model)}, "
-                f"but {previous} gives {type_name(current)}"
+                f"but {previous} gives {type_name(current)}{_about_batch(node)}"
             )
         if isinstance(node, Step):
-            node.check_prompts(names, elsewhere)
+            node.check_prompts(names, elsewhere, source=source)
         names[node.id] = current = node.output_model
+        source = node.id
         previous = f"{node.kind} {node.id!r}"
     return current
+
+
+def _check_first(where: str, nodes: list[Any]) -> None:
+    """Check that the first function does not take a list of what are probably rows.
+
+    Raises:
+        ChainError: Its annotation says that it does, and nothing says that each row is a list.
+    """
+    node = next((node for node in nodes if isinstance(node, Node)), None)
+    if not isinstance(node, ApplyNode) or node.input_model is not node.types.input:
+        return
+    element = next(iter(get_args(node.input_model)), None)
+    if isinstance(element, type) and issubclass(element, BaseModel) and _about_batch(node):
+        raise ChainError(
+            f"{where}: apply {node.id!r} takes {type_name(node.input_model)}{_about_batch(node)}; "
+            "if each row is a list, give it as input_model"
+        )
+
+
+def _about_batch(node: Node) -> str:
+    """A hint at batches, for a function that takes a list of what there is."""
+    takes_one = not isinstance(node, ApplyNode) or node.batch is not None
+    if takes_one or not is_several(node.input_model):
+        return ""
+    return (
+        "; items come one at a time: to take several, say how many with "
+        f'apply({node.id}, batch=8), or batch="all" for those of all rows'
+    )
+
+
+def _joined(branch: Branch, last: Any) -> Any:
+    """The type of a joined branch, from that of its last output."""
+    functions = [node for node in branch.steps if isinstance(node, ApplyNode)]
+    if any(node.types.splits for node in functions):
+        return list if last is Any else types.GenericAlias(list, last)
+    return last if all(node.types.splits is False for node in functions) else Any
 
 
 def _fits(source: Any, target: Any) -> bool:

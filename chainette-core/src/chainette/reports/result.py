@@ -111,10 +111,12 @@ class Leaf:
         path: Index among its siblings; empty for a row that was not split.
         outputs: Outputs of the nodes that it has passed and that yield, by id.
         value: Output of the last node.
-        dropped: Whether a function returned `None` for it.
-        stopped: Whether a step did not prompt its engine, as in a dry run.
+        dropped: Whether a function returned `None` for it, or split it into nothing.
+        stopped: Whether a node was not run, as in a dry run.
         error: The reason why it failed, or `None`.
         node: The node that it failed in, or `None`.
+        is_empty: Whether a function split it into nothing.
+        missed: Ids of the nodes that yield and have no output because it was dropped.
     """
 
     path: ItemPath
@@ -124,6 +126,8 @@ class Leaf:
     stopped: bool = False
     error: Exception | None = None
     node: Node | None = None
+    is_empty: bool = False
+    missed: Sequence[str] = ()
 
     @property
     def has_value(self) -> bool:

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from chainette.pipeline.bounds import MAX_PROMPT
+from chainette.pipeline.nodes.apply import ApplyNode
+from chainette.pipeline.nodes.flow import Branch
+from chainette.pipeline.nodes.node import Node
 from chainette.pipeline.nodes.step import Step
 from chainette.pipeline.pipeline import Pipeline
 from chainette.run.executor import Executor
@@ -32,17 +35,32 @@ class Rendered:
     messages: list[Message]
 
 
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """A step whose prompts are not known yet.
+
+    Attributes:
+        step_id: The step.
+        after: The function or step whose output must be there first.
+    """
+
+    step_id: str
+    after: Node
+
+
 class RenderedSteps:
     """Steps run by rendering their prompts and going no further.
 
     Args:
         max_chars: Maximum characters of a prompt.
+        with_functions: Whether functions are called, or stop their item as steps do.
 
     Attributes:
         prompts: The prompts so far.
     """
 
-    def __init__(self, max_chars: int) -> None:
+    def __init__(self, max_chars: int, *, with_functions: bool) -> None:
+        self._with_functions = with_functions
         self.prompts: list[Rendered] = []
         self._max_chars = max_chars
 
@@ -52,28 +70,68 @@ class RenderedSteps:
         self.prompts.append(Rendered(item.row_id, step.id, step.engine_name, messages))
         return STOPPED
 
+    def may_call(self, node: ApplyNode) -> bool:
+        """Whether functions are called; see `StepRunner.may_call`."""
+        return self._with_functions
+
 
 async def dry_run(
-    pipeline: Pipeline, inputs: Any, *, limit: int | None = None, **options: Any
-) -> list[Rendered | Exception]:
-    """Render the first prompts of the first rows; functions before them are called.
+    pipeline: Pipeline,
+    inputs: Any,
+    *,
+    with_functions: bool = False,
+    limit: int | None = None,
+    **options: Any,
+) -> list[Rendered | Unknown | Exception]:
+    """Render the first prompts of the first rows, and send nothing.
+
+    Functions can send something, so they are only called on request; what follows a function is not
+    known without its output.
 
     Args:
         pipeline: The chain.
         inputs: See `Chain.run`.
+        with_functions: Call the functions that are in front of the prompts.
         limit: Maximum number of input rows; 3 by default.
         **options: `sample`, `columns`, `encoding`, `delimiter` and `max_prompt_chars`, as in
             `RunOptions`.
 
     Returns:
-        The prompts in the order of the rows, then the errors of rows that failed.
+        The prompts in the order of the rows, then the steps whose prompts are not known, then the
+        errors of rows that failed.
 
     Raises:
         ChainetteError: Nothing could start; see `Chain.arun`.
     """
     if limit is None and options.get("sample") is None:
         limit = 3
-    steps = RenderedSteps(options.get("max_prompt_chars", MAX_PROMPT))
+    max_chars = options.get("max_prompt_chars", MAX_PROMPT)
+    steps = RenderedSteps(max_chars, with_functions=with_functions)
     run = await Executor(pipeline, inputs, steps=steps, limit=limit, **options).run()
     errors = [result.error for result in run.results if result.error is not None]
-    return [*sorted(steps.prompts, key=lambda prompt: prompt.row_id), *errors]
+    prompts = sorted(steps.prompts, key=lambda prompt: prompt.row_id)
+    return [*prompts, *unknown_steps(pipeline, with_functions=with_functions), *errors]
+
+
+def unknown_steps(pipeline: Pipeline, *, with_functions: bool) -> list[Unknown]:
+    """The steps whose prompts a dry run cannot know, each with the node that it stops at."""
+    unknown: list[Unknown] = []
+
+    def walk(nodes: list[Any], stop: Node | None, joined: dict[str, Node | None]) -> Node | None:
+        """Where a flow stops, when it begins behind a node that stops it, or `None`."""
+        for node in nodes:
+            if isinstance(node, Branch):
+                end = walk(node.steps, stop, {**joined})
+                if node.alias is not None:
+                    joined[node.alias] = end
+                continue
+            needed = (joined[alias] for alias in sorted(node.needs(joined)))
+            stop = stop or next((end for end in needed if end is not None), None)
+            if isinstance(node, Step) and stop is not None:
+                unknown.append(Unknown(node.id, stop))
+            elif isinstance(node, Step) or not with_functions:
+                stop = stop or node
+        return stop
+
+    walk(pipeline.steps, None, {})
+    return unknown

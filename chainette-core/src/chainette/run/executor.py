@@ -201,9 +201,9 @@ class Executor:
         return self._finished(perf_counter() - start)
 
     async def _start_engines(self) -> None:
-        """Start the engines that are not lazy."""
+        """Start the engines that are not lazy, if steps prompt them."""
         for config in self._configs:
-            if not config.lazy:
+            if not config.lazy and isinstance(self._steps, PromptedSteps):
                 await self._clients[config.name].start()
 
     async def _run_rows(self) -> None:

@@ -17,13 +17,20 @@ from chainette.cli.say import say
 from chainette.text import escaped
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from chainette.cli.run_stats import RunStats
+    from chainette.pipeline.nodes.node import Node
     from chainette.reports.run import Run
     from chainette.run.chain import Chain
+    from chainette.run.dry_run import Unknown
 
 _Inputs = run_option("inputs", flag="-i", help="JSON, JSONL, CSV, Parquet; - is stdin; hf:NAME.")
 _JsonLogs = run_option("json_logs", help="Write events as JSON lines to stderr.")
 _DryRun = run_option("dry_run", help="Show the first prompts and send nothing.")
+_WithFunctions = run_option(
+    "with_functions", help="Call the chain's functions in a dry run; they may send something."
+)
 _AllowErrors = run_option(
     "allow_errors",
     min=0,
@@ -44,6 +51,7 @@ def run(
     *,
     json_logs: Annotated[bool, _JsonLogs] = False,
     dry_run: Annotated[bool, _DryRun] = False,
+    with_functions: Annotated[bool, _WithFunctions] = False,
     allow_errors: Annotated[float | None, _AllowErrors] = None,
     **flags: Any,
 ) -> None:
@@ -64,7 +72,10 @@ def run(
     provide_engines(engines, chain.engine_names, as_json=json_logs)
     if dry_run:
         names = ("limit", "sample", "columns", "encoding", "delimiter", "max_prompt_chars")
-        _show_prompts(chain, source, {it: options[it] for it in names if it in options})
+        selection = {it: options[it] for it in names if it in options}
+        _show_prompts(chain, source, with_functions, selection)
+    if with_functions:
+        raise typer.BadParameter("--with-functions belongs to --dry-run")
     options.setdefault("output_dir", _new_folder(chain.name))
     if options.get("resume") and not json_logs:
         _say_if_new(Path(options["output_dir"]))
@@ -101,14 +112,20 @@ def _say_if_new(folder: Path) -> None:
         say(f"{folder}: holds no run yet; a new one begins", err=True)
 
 
-def _show_prompts(chain: Chain, inputs: str, selection: dict[str, Any]) -> None:
-    """Print the first prompts; exit code 1 if a row has none."""
+def _show_prompts(
+    chain: Chain, inputs: str, with_functions: bool, selection: dict[str, Any]
+) -> None:
+    """Print the first prompts, and where they stop; exit code 1 if a row failed."""
     import anyio
 
-    from chainette.run.dry_run import Rendered, dry_run
+    from chainette.run.dry_run import Rendered, Unknown, dry_run
 
-    failed = False
-    for prompt in anyio.run(partial(dry_run, chain, inputs, **selection)):
+    call = partial(dry_run, chain, inputs, with_functions=with_functions, **selection)
+    failed, unknown = False, []
+    for prompt in anyio.run(call):
+        if isinstance(prompt, Unknown):
+            unknown.append(prompt)
+            continue
         if not isinstance(prompt, Rendered):
             failed = True
             say(f"failed: {prompt}", err=True)
@@ -116,7 +133,27 @@ def _show_prompts(chain: Chain, inputs: str, selection: dict[str, Any]) -> None:
         say(f"--- row {prompt.row_id}, step {prompt.step_id}, engine {prompt.engine}")
         for message in prompt.messages:
             say(f"[{message['role']}]\n{message['content']}")
+    for line in _stops(unknown):
+        say(line, err=True)
+    if not chain.prompted:
+        say("the chain prompts no engine", err=True)
     raise typer.Exit(1 if failed else 0)
+
+
+def _stops(unknown: list[Unknown]) -> Iterator[str]:
+    """A line for each node that a dry run stopped at, with the steps that follow it."""
+    steps: dict[Node, list[str]] = {}
+    for it in unknown:
+        steps.setdefault(it.after, []).append(repr(it.step_id))
+    for node, ids in steps.items():
+        follows = f"{'step' if len(ids) == 1 else 'steps'} {', '.join(ids)}"
+        if node.kind == "step":
+            yield f"stopped at step {node.id!r}: the prompt of {follows} depends on its answer"
+        else:
+            yield (
+                f"stopped at function {node.id!r}, which was not called (it may send something): "
+                f"the prompt of {follows} depends on it; to call it, add --with-functions"
+            )
 
 
 def _run(chain: Chain, inputs: str, options: dict[str, Any], json_logs: bool) -> Run:
@@ -153,7 +190,7 @@ def _run(chain: Chain, inputs: str, options: dict[str, Any], json_logs: bool) ->
             say('{"event": "nothing_to_do"}', err=True)
         say(f"run: {finished.path}")
     else:
-        _report(finished, stats)
+        _report(finished, chain, stats)
     return finished
 
 
@@ -166,7 +203,7 @@ def _new_folder(name: str) -> Path:
     return Path("runs") / safe / f"{datetime.now():%Y%m%d-%H%M%S}"
 
 
-def _report(run: Run, stats: RunStats) -> None:
+def _report(run: Run, chain: Chain, stats: RunStats) -> None:
     """Show the first answers on stdout and the summary on stderr."""
     from rich.console import Console
 
@@ -179,7 +216,7 @@ def _report(run: Run, stats: RunStats) -> None:
         say(f"run: {run.path}")
         return
     if run.counts.ok:
-        Console().print(answers(run))
+        Console().print(answers(run, chain))
     if run.counts.failed:
         console.print(failures(run), highlight=False)
     console.print(summary(run, stats), highlight=False)

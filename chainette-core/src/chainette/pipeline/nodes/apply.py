@@ -3,19 +3,8 @@
 from __future__ import annotations
 
 import inspect
-import types
-import typing
-from collections.abc import (
-    AsyncGenerator,
-    AsyncIterable,
-    AsyncIterator,
-    Awaitable,
-    Callable,
-    Generator,
-    Iterable,
-    Iterator,
-    Sequence,
-)
+import reprlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence, Set
 from functools import cached_property, partial
 from typing import (
     TYPE_CHECKING,
@@ -26,13 +15,11 @@ from typing import (
     TypeAlias,
     TypedDict,
     TypeVar,
-    Union,
-    get_args,
-    get_origin,
     overload,
 )
 
 from chainette.errors import ChainError
+from chainette.pipeline.nodes.annotations import FunctionTypes, is_async_generator, types_of
 from chainette.pipeline.nodes.flow import I_, O_, In, Out, Split
 from chainette.pipeline.nodes.naming import type_name
 from chainette.pipeline.nodes.node import Node
@@ -42,11 +29,22 @@ if TYPE_CHECKING:
     from typing_extensions import TypeForm, Unpack
 
 Batch = int | Literal["all"] | None
+_Pairs: TypeAlias = (
+    tuple[()]
+    | tuple[Any]
+    | tuple[Any, Any]
+    | tuple[Any, Any, Any]
+    | tuple[Any, Any, Any, Any]
+    | tuple[Any, Any, Any, Any, Any]
+)
+Several: TypeAlias = Sequence[O_] | Set[O_] | Iterator[O_]
+"""Several items; `Iterable` would be every model and dict as well."""
 Argument = TypeVar("Argument")
 Returned = TypeVar("Returned")
 Function: TypeAlias = Callable[Concatenate[Argument, ...], Returned]
 """A function of an item, and of names if it wants them."""
-_GENERATORS = (Iterator, Iterable, Generator, AsyncIterator, AsyncIterable, AsyncGenerator)
+One = TypeVar("One", bound=str | bytes | _Pairs)
+"""A type that a type checker would take for a collection of items, and that is one item."""
 
 
 @names_keywords
@@ -56,7 +54,9 @@ class ApplyNode(Node[In, Out]):
     The function takes the item, and the mapping of all visible names (`chain_input`, ids of
     earlier nodes, aliases of joined branches) if it has a second parameter without a default. It
     may be a coroutine function. It returns an item; a list, whose elements continue separately; or
-    `None`, which drops the item. A generator is a function that returns the list of what it yields.
+    `None`, which drops the item. What a generator yields is as good as a list; so is a tuple, set
+    or other collection if the return annotation says that it is one, such as `tuple[X, ...]`,
+    `set[X]` or `Sequence[X]`.
 
     Args:
         fn: The function. With `batch`, it takes a list of items and returns a list of the same
@@ -64,7 +64,8 @@ class ApplyNode(Node[In, Out]):
         id: Name in templates and files; the function's name by default.
         name: Title for people.
         input_model: Type of the input; by default the parameter's annotation.
-        output_model: Type of one output item; by default from the return annotation.
+        output_model: Type of one output item; by default from the return annotation. A collection
+            of this type is one item.
         batch: Number of items that it takes at a time; `all` waits for every row.
         threaded: Run it in a thread, for functions that block.
         yield_output: Whether the output belongs to the run's results.
@@ -89,25 +90,26 @@ class ApplyNode(Node[In, Out]):
         yield_output: bool = True,
         emoji: str = "",
     ) -> None:
-        if not callable(fn):
-            raise ChainError(f"apply: {fn!r} is not a function")
+        _check_function(fn)
         title = id or str(getattr(fn, "__name__", type(fn).__name__))
         if title == "<lambda>":
             raise ChainError("apply: a lambda has no name; give it one with id=")
-        if batch not in (None, "all") and (not isinstance(batch, int) or batch < 1):
+        is_count = isinstance(batch, int) and not isinstance(batch, bool) and batch > 0
+        if not (is_count or batch in (None, "all")):
             raise ChainError(f"apply {title!r}: batch is {batch!r}; give a number from 1, or 'all'")
-        input_type, output_type = _annotations(fn, batch is not None)
+        types = types_of(fn, title, batched=batch is not None, output_model=output_model)
         super().__init__(
             id=title,
             name=name,
-            input_model=input_type if input_model is None else input_model,
-            output_model=output_type if output_model is None else output_model,
+            input_model=types.input if input_model is None else input_model,
+            output_model=types.output if output_model is None else output_model,
             yield_output=yield_output,
             emoji=emoji,
         )
         self.fn = fn
         self.batch = batch
         self.threaded = threaded
+        self.types: FunctionTypes = types
         self.takes_context: bool = _takes_context(fn, self.id)
 
     @cached_property
@@ -117,14 +119,9 @@ class ApplyNode(Node[In, Out]):
         return inspect.iscoroutinefunction(self.fn) or inspect.iscoroutinefunction(call)
 
     @cached_property
-    def is_generator(self) -> bool:
-        """Whether the function is a generator."""
-        return inspect.isgeneratorfunction(self.fn)
-
-    @cached_property
     def is_async_generator(self) -> bool:
         """Whether the function is an asynchronous generator."""
-        return inspect.isasyncgenfunction(self.fn)
+        return is_async_generator(self.fn)
 
     @property
     def source(self) -> str:
@@ -173,11 +170,13 @@ class ApplyDecorator(Protocol):
     @overload
     def __call__(self, fn: Callable[..., _Untyped]) -> ApplyNode[Any, Any]: ...
     @overload
-    def __call__(self, fn: Function[I_, Awaitable[list[O_] | None]]) -> SplitNode[I_, O_]: ...
+    def __call__(self, fn: Function[I_, Awaitable[One | None]]) -> ApplyNode[I_, One]: ...
     @overload
-    def __call__(self, fn: Function[I_, list[O_] | None]) -> SplitNode[I_, O_]: ...
+    def __call__(self, fn: Function[I_, One | None]) -> ApplyNode[I_, One]: ...
     @overload
-    def __call__(self, fn: Function[I_, Iterator[O_]]) -> SplitNode[I_, O_]: ...
+    def __call__(self, fn: Function[I_, Awaitable[Several[O_] | None]]) -> SplitNode[I_, O_]: ...
+    @overload
+    def __call__(self, fn: Function[I_, Several[O_] | None]) -> SplitNode[I_, O_]: ...
     @overload
     def __call__(self, fn: Function[I_, AsyncIterator[O_]]) -> SplitNode[I_, O_]: ...
     @overload
@@ -253,17 +252,22 @@ def apply(
 ) -> ApplyNode[Any, Any]: ...
 @overload
 def apply(
-    fn: Function[I_, Awaitable[list[O_] | None]],
+    fn: Function[I_, Awaitable[One | None]],
+    **options: Unpack[ApplyOptions],
+) -> ApplyNode[I_, One]: ...
+@overload
+def apply(
+    fn: Function[I_, One | None],
+    **options: Unpack[ApplyOptions],
+) -> ApplyNode[I_, One]: ...
+@overload
+def apply(
+    fn: Function[I_, Awaitable[Several[O_] | None]],
     **options: Unpack[ApplyOptions],
 ) -> SplitNode[I_, O_]: ...
 @overload
 def apply(
-    fn: Function[I_, list[O_] | None],
-    **options: Unpack[ApplyOptions],
-) -> SplitNode[I_, O_]: ...
-@overload
-def apply(
-    fn: Function[I_, Iterator[O_]],
+    fn: Function[I_, Several[O_] | None],
     **options: Unpack[ApplyOptions],
 ) -> SplitNode[I_, O_]: ...
 @overload
@@ -297,8 +301,22 @@ def apply(fn: Any = None, **options: Any) -> Any:
     """
     if fn is None:
         return partial(apply, **options)
-    node_class = SplitNode if _splits(fn, batched="batch" in options) else ApplyNode
-    return node_class(fn, **options)
+    node: ApplyNode = ApplyNode(fn, **options)
+    return SplitNode(fn, **options) if node.types.splits and node.batch is None else node
+
+
+def _check_function(fn: Any) -> None:
+    """Check that a function is one.
+
+    Raises:
+        ChainError: It is a node already, its name, or what it returned.
+    """
+    if isinstance(fn, Node):
+        raise ChainError(f"apply: {fn!r} is a {fn.kind} already; put it into the chain as it is")
+    if not callable(fn):
+        hint = "its name" if isinstance(fn, str) else "what it returned"
+        shown = reprlib.repr(fn)
+        raise ChainError(f"apply: {shown} is not a function; give the function itself, not {hint}")
 
 
 def _takes_context(fn: Callable[..., Any], id: str) -> bool:
@@ -308,62 +326,10 @@ def _takes_context(fn: Callable[..., Any], id: str) -> bool:
         return False
     positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
     required = [p for p in parameters if p.kind in positional and p.default is p.empty]
-    if len(required) > 2:
-        names = ", ".join(parameter.name for parameter in required)
+    only = [p for p in parameters if p.kind is p.KEYWORD_ONLY and p.default is p.empty]
+    if len(required) > 2 or only:
+        names = ", ".join(parameter.name for parameter in [*required, *only])
         raise ChainError(f"apply {id!r}: the function needs {names}; it gets an item and the names")
+    if not any(p.kind in (*positional, p.VAR_POSITIONAL) for p in parameters):
+        raise ChainError(f"apply {id!r}: the function has no parameter; it gets an item")
     return len(required) == 2
-
-
-def _annotations(fn: Callable[..., Any], batched: bool) -> tuple[Any, Any]:
-    """Types of the input item and of an output item; `Any` without an annotation."""
-    try:
-        hints = typing.get_type_hints(fn, include_extras=True)
-        first = next(iter(inspect.signature(fn).parameters), None)
-    except (TypeError, ValueError, NameError):
-        return Any, Any
-    input_type = hints.get(first, Any) if first else Any
-    output_type = hints.get("return", Any)
-    if batched:
-        input_type, output_type = _element(input_type), _element(output_type)
-    return input_type, _item(output_type)
-
-
-def _element(annotation: Any) -> Any:
-    """Type of a list's elements."""
-    arguments = get_args(annotation)
-    return arguments[0] if get_origin(annotation) is not None and arguments else Any
-
-
-def _item(annotation: Any) -> Any:
-    """Type of one item, from an annotation of items, lists or iterators of them, and `None`."""
-    items = [
-        _element(option) if _is_several(option) else option
-        for option in _options(annotation)
-        if option is not type(None)
-    ]
-    return Union[tuple(items)] if items else Any  # noqa: UP007
-
-
-def _splits(fn: Any, *, batched: bool) -> bool:
-    """Whether a function splits its item, as far as its annotation or its code says so."""
-    if not callable(fn) or batched:
-        return False
-    if inspect.isgeneratorfunction(fn) or inspect.isasyncgenfunction(fn):
-        return True
-    try:
-        annotation = typing.get_type_hints(fn, include_extras=True).get("return", Any)
-    except (TypeError, ValueError, NameError):
-        return False
-    return any(_is_several(option) for option in _options(annotation))
-
-
-def _options(annotation: Any) -> tuple[Any, ...]:
-    """The members of a union, or the type itself."""
-    is_union = get_origin(annotation) in (Union, types.UnionType)
-    return get_args(annotation) if is_union else (annotation,)
-
-
-def _is_several(annotation: Any) -> bool:
-    """Whether a type is a list of items, or the iterator of a generator."""
-    origin = get_origin(annotation)
-    return origin is list or (origin is not str and origin in _GENERATORS)

@@ -6,14 +6,16 @@ checkers refuse it where the two do not fit.
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from typing import Any, Generic, overload
 
 from typing_extensions import Self, TypeVar
 
 from chainette.errors import ChainError
-from chainette.pipeline.nodes.naming import check_name
-from chainette.text import names_keywords
+from chainette.pipeline.nodes.naming import check_name, check_title
+from chainette.text import names_keywords, with_article
 
 In = TypeVar("In", contravariant=True, default=Any)
 Out = TypeVar("Out", covariant=True, default=Any)
@@ -156,6 +158,7 @@ class Branch(Parallel[In], Generic[In, Out]):
         self: Branch[Any, Any], name: str, steps: Sequence[Any] | Part, *, emoji: str = ""
     ) -> None: ...
     def __init__(self, name: str, steps: Any, *, emoji: str = "") -> None:
+        check_title(name, "branch: name")
         self.name = name
         self.steps: list[Any] = flattened(steps)
         self.emoji = emoji
@@ -219,9 +222,29 @@ def flattened(parts: Any) -> list[Any]:
     steps = getattr(parts, "steps", None)
     if isinstance(steps, list):
         return flattened(steps)
-    raise ChainError(
-        f"{parts!r} is not a step, a branch or an apply(…); wrap a function in apply(…)"
-    )
+    raise ChainError(_about(parts))
+
+
+def _about(part: Any) -> str:
+    """What to give in the place of something that is not a part of a chain."""
+    message = f"{reprlib.repr(part)} is not a step, a branch or an apply(…)"
+    if part is None:
+        return f"{message}; what was to make it may have returned nothing"
+    if isinstance(part, str):
+        return f"{message}; give the step itself, not its id"
+    if isinstance(part, type) and issubclass(part, Part):
+        return f"{part.__name__} is the class; give a {part.__name__}(…)"
+    if isinstance(part, type):
+        return f"{message}; only steps and functions can be in a chain"
+    if callable(part):
+        name = getattr(part, "__name__", "")
+        lambda_hint = ", id=…" if name == "<lambda>" else ""
+        shown = name if name.isidentifier() else "function"
+        return f"{shown!r} is a function, not a step; wrap it: apply({shown}{lambda_hint})"
+    if isinstance(part, Iterator | dict | AbstractSet):
+        kind = type(part).__name__
+        return f"the steps are {with_article(kind)}, not a list; give [a, b] in their order"
+    return f"{message}; only steps and functions can be in a chain"
 
 
 def _joined(first: Any, second: Any) -> Part:

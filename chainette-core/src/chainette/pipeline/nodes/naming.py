@@ -17,16 +17,47 @@ RESERVED = frozenset({"chain_input", "row_id", "item", "error", "dropped"})
 """Names that templates or output files use themselves."""
 
 
+def check_title(name: object, what: str) -> None:
+    """Check that a name is a text.
+
+    Raises:
+        ChainError: It is not.
+    """
+    if not isinstance(name, str):
+        raise ChainError(f"{what} is {name!r}; give a text")
+
+
 def check_name(name: str, what: str) -> None:
     """Check that a name can be used in templates and files.
 
     Raises:
         ChainError: It cannot.
     """
+    check_title(name, what)
     if not _ID.fullmatch(name) or name in RESERVED:
         raise ChainError(
             f"{what} {name!r}: use letters, digits and underscores, "
             f"but not {', '.join(sorted(RESERVED))}"
+        )
+
+
+def check_type(model: Any, what: str) -> None:
+    """Check that the type of an input or output is a type.
+
+    Raises:
+        ChainError: It is the name of one, an instance, or a list or dict that stands for one.
+    """
+    if isinstance(model, str):
+        raise ChainError(f"{what} is the text {model!r}; give the type itself")
+    if isinstance(model, list | tuple | set) and len(model) == 1:
+        kind, (element,) = type(model).__name__, model
+        raise ChainError(f"{what} is a {kind}, not a type; give {kind}[{type_name(element)}]")
+    if isinstance(model, BaseModel):
+        name = type(model).__name__
+        raise ChainError(f"{what} is one {name}, not a type; give its class: {name}")
+    if isinstance(model, dict | list | tuple | set | int | float | bytes):
+        raise ChainError(
+            f"{what} is a {type(model).__name__}, not a type; give a class of Pydantic"
         )
 
 

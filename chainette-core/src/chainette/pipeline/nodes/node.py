@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import Any
 
 from chainette.pipeline.nodes.flow import Flow, In, Out
-from chainette.pipeline.nodes.naming import check_name
+from chainette.pipeline.nodes.naming import check_name, check_type
 from chainette.validation import reads_context, type_adapter
 
 
@@ -23,7 +23,7 @@ class Node(Flow[In, Out]):
         emoji: Shown in front of the name.
 
     Raises:
-        ChainError: The id is not a valid name.
+        ChainError: The id is not a valid name, or a type is something else.
     """
 
     kind = ""
@@ -39,6 +39,8 @@ class Node(Flow[In, Out]):
         emoji: str,
     ) -> None:
         check_name(id, f"{self.kind} id")
+        check_type(input_model, f"{self.kind} {id!r}: input_model")
+        check_type(output_model, f"{self.kind} {id!r}: output_model")
         self.id = id
         self.name: str = name or id
         self.input_model = input_model

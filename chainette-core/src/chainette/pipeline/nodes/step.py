@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, PydanticUserError
 
 from chainette.engine.structured.schema import output_schema
-from chainette.errors import ChainError
+from chainette.errors import ChainError, ConfigError
 from chainette.pipeline.bounds import MAX_PROMPT
 from chainette.pipeline.nodes.flow import I_, O_, In, Out
 from chainette.pipeline.nodes.naming import fields_of, type_name
 from chainette.pipeline.nodes.node import Node
-from chainette.pipeline.prompt import PromptTemplate
+from chainette.pipeline.prompt import PromptTemplate, check_text
 from chainette.text import names_keywords
 from chainette.types import Message, SamplingParams
 
@@ -35,7 +35,7 @@ class Step(Node[In, Out]):
         input_model: Type of the input: the row, or the previous step's output.
         output_model: Type of the answer.
         engine_name: Name of the engine.
-        sampling: The sampling parameters.
+        sampling: The sampling parameters, or a mapping of them.
         system_prompt: Template of the system message; empty for no system message.
         user_prompt: Template of the user message.
         output_format_instruction: Text at the end of the system message; not a template.
@@ -57,7 +57,7 @@ class Step(Node[In, Out]):
         input_model: TypeForm[I_],
         output_model: TypeForm[O_],
         engine_name: str,
-        sampling: SamplingParams | None = None,
+        sampling: SamplingParams | Mapping[str, Any] | None = None,
         system_prompt: str = "",
         user_prompt: str,
         output_format_instruction: str | None = None,
@@ -77,7 +77,7 @@ class Step(Node[In, Out]):
         self.sampling: SamplingParams = _checked_sampling(id, sampling)
         self.system_prompt = system_prompt
         self.user_prompt = user_prompt
-        self.output_format_instruction = output_format_instruction
+        self.output_format_instruction: str | None = _checked_text(id, output_format_instruction)
         self.constant_prompt = constant_prompt
         self._system = PromptTemplate(system_prompt, f"step {id!r}, system_prompt")
         self._user = PromptTemplate(user_prompt, f"step {id!r}, user_prompt")
@@ -96,19 +96,25 @@ class Step(Node[In, Out]):
             raise ChainError(message) from None
 
     def check_prompts(
-        self, types: Mapping[str, Any], elsewhere: Mapping[str, str] = MappingProxyType({})
+        self,
+        types: Mapping[str, Any],
+        elsewhere: Mapping[str, str] = MappingProxyType({}),
+        *,
+        source: str = "chain_input",
     ) -> None:
         """Check the templates' names against those that earlier steps provide.
 
         Args:
             types: Types of the visible values by name.
             elsewhere: Hints for names that exist where this step cannot see them.
+            source: The one of these names whose value is the step's input.
 
         Raises:
-            ChainError: A name or a field does not exist.
+            ChainError: A name or a field does not exist, or a name has two meanings.
         """
         own = dict(fields_of(self.input_model))
         for template in (self._system, self._user):
+            template.check_meanings(own, types, source)
             template.check(
                 {**own, **types},
                 more_names=_has_extra(self.input_model),
@@ -168,9 +174,22 @@ def _checked_name(id: str, engine_name: Any) -> str:
     if isinstance(engine_name, str):
         return engine_name
     name = getattr(getattr(engine_name, "config", engine_name), "name", None)
-    hint = f": engine_name={name!r}" if isinstance(name, str) else ""
+    if not isinstance(name, str):
+        raise ChainError(f"step {id!r}: engine_name is {engine_name!r}; give the name of an engine")
+    hint = f": engine_name={name!r}"
     kind = type(engine_name).__name__
     raise ChainError(f"step {id!r}: give the name of the engine, not the {kind} itself{hint}")
+
+
+def _checked_text(id: str, instruction: str | None) -> str | None:
+    """The text at the end of the system message.
+
+    Raises:
+        ChainError: It is something else.
+    """
+    if instruction is not None:
+        check_text(instruction, f"step {id!r}, output_format_instruction")
+    return instruction
 
 
 def _checked_sampling(id: str, sampling: Any) -> SamplingParams:
@@ -181,9 +200,17 @@ def _checked_sampling(id: str, sampling: Any) -> SamplingParams:
     """
     if sampling is None:
         return SamplingParams()
+    if isinstance(sampling, Mapping):
+        try:
+            sampling = SamplingParams(**{str(name): value for name, value in sampling.items()})
+        except ConfigError as error:
+            raise ChainError(f"step {id!r}, sampling: {error}") from None
     if not isinstance(sampling, SamplingParams):
-        kind = type(sampling).__name__
-        raise ChainError(f"step {id!r}: sampling is a {kind}; give SamplingParams(…)")
+        kind = "class" if isinstance(sampling, type) else type(sampling).__name__
+        example = '{"temperature": 0}'
+        raise ChainError(
+            f"step {id!r}: sampling is a {kind}; give SamplingParams(temperature=0) or {example}"
+        )
     if sampling.n > 1:
         raise ChainError(
             f"step {id!r}: n={sampling.n} would pay for {sampling.n} completions and keep one; "

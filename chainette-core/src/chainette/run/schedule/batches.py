@@ -1,19 +1,24 @@
-"""Functions that take several items at a time."""
+"""Functions of a chain: calling them, with one item or with several at a time."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Iterator, Mapping, Set
 from dataclasses import dataclass
 from typing import Any
 
 import anyio.to_thread
 from anyio.abc import TaskGroup
+from pydantic import BaseModel
 
 from chainette.errors import ApplyError
+from chainette.pipeline.nodes.annotations import is_collection
 from chainette.pipeline.nodes.apply import ApplyNode
 from chainette.run.control import RunControl
 from chainette.run.item import Item
 from chainette.run.schedule.parking import Activity, Gate
+
+_PLAIN = (BaseModel, str, int, float, dict, type(None))
+"""Types whose values are one item for certain, or none."""
 
 
 @dataclass(slots=True)
@@ -127,24 +132,61 @@ class Batches:
 async def call(node: ApplyNode, value: Any, context: Any) -> Any:
     """Call a node's function.
 
+    Returns:
+        One item, a list of several, or `None`; with a batch, the list of these for its items, or
+        whatever else the function returned.
+
     Raises:
-        ApplyError: It failed.
+        ApplyError: It failed, or it is not certain how many items it returned.
     """
     arguments = (value, context) if node.takes_context else (value,)
     try:
-        if node.is_async_generator:
-            return [part async for part in node.fn(*arguments)]
-        if node.is_async:
-            return await node.fn(*arguments)
-        fn = _collected(node.fn) if node.is_generator else node.fn
-        if node.threaded:
-            return await anyio.to_thread.run_sync(fn, *arguments)
-        return fn(*arguments)
+        if node.threaded and not node.is_async:
+            output = await anyio.to_thread.run_sync(_called, node, *arguments)
+        else:
+            output = _called(node, *arguments)
+        if isinstance(output, _PLAIN):
+            return output
+        if isinstance(output, Awaitable):
+            output = await output
+        if isinstance(output, AsyncIterator):
+            output = [part async for part in output]
+        if node.batch is None:
+            return _items(node, output)
+        if isinstance(output, Iterator) or (is_collection(output) and not isinstance(output, Set)):
+            output = list(output)
+        return [_items(node, part) for part in output] if isinstance(output, list) else output
+    except ApplyError:
+        raise
     except Exception as error:
         message = f"apply {node.id!r} failed: {type(error).__name__}: {error}"
         raise ApplyError(message) from error
 
 
-def _collected(generator: Callable[..., Iterator[Any]]) -> Callable[..., list[Any]]:
-    """A generator function as one that returns the list of what it yields."""
-    return lambda *arguments: list(generator(*arguments))
+def _called(node: ApplyNode, *arguments: Any) -> Any:
+    """What a node's function returns; of an iterator, all items, in the same thread."""
+    output = node.fn(*arguments)
+    if isinstance(output, Iterator) and node.types.splits is not False:
+        return list(output)
+    return output
+
+
+def _items(node: ApplyNode, output: Any) -> Any:
+    """The output of a function for one item: one item, or a list of several.
+
+    Raises:
+        ApplyError: It is not certain which.
+    """
+    if isinstance(output, _PLAIN) or node.types.is_one(output):
+        return output
+    if isinstance(output, Iterator):
+        return list(output)
+    if not is_collection(output):
+        return output
+    if node.types.is_open:
+        kind = type(output).__name__
+        raise ApplyError(
+            f"apply {node.id!r} returned a {kind}, which can be one value or several items: return "
+            "a list for several; for one, say so with a return annotation or output_model="
+        )
+    return list(output)

@@ -22,6 +22,7 @@ from chainette.events import (
     NodeStarted,
 )
 from chainette.pipeline.nodes.apply import ApplyNode
+from chainette.pipeline.nodes.naming import type_name
 from chainette.pipeline.nodes.node import Node
 from chainette.pipeline.nodes.step import Step
 from chainette.run.control import RunControl
@@ -30,13 +31,14 @@ from chainette.run.output.journal import Journal
 from chainette.run.schedule.batches import Batches, call
 from chainette.run.schedule.leases import Leases
 from chainette.run.schedule.parking import Activity
+from chainette.text import with_article
 from chainette.types import Message
 from chainette.validation import summary
 
 DROPPED = object()
 """The output of a function that dropped its item."""
 STOPPED = object()
-"""The output of a step that was not prompted, as in a dry run; its item goes no further."""
+"""The output of a node that was not run, as in a dry run; its item goes no further."""
 
 
 class Split(list[Any]):
@@ -61,6 +63,9 @@ class StepRunner(Protocol):
         Raises:
             ChainetteError: The prompt cannot be rendered, or there is no usable answer.
         """
+
+    def may_call(self, node: ApplyNode) -> bool:
+        """Whether a function may be called; if not, its item goes no further."""
 
 
 class PromptedSteps:
@@ -122,6 +127,10 @@ class PromptedSteps:
             NodeFinished(step.id, item.row_id, item.name, output.usage, output.latency, output.cost)
         )
         return output.outputs[0].parsed
+
+    def may_call(self, node: ApplyNode) -> bool:
+        """Every function may be called; see `StepRunner.may_call`."""
+        return True
 
     def _check_engine(self, step: Step, error: EngineError | None) -> None:
         """End the run if the engine cannot be expected to answer any row."""
@@ -191,7 +200,7 @@ class NodeRunner:
             activity: The activity of the row.
 
         Returns:
-            The output, a `Split`, `DROPPED` or `STOPPED`.
+            The output, a `Split` (which can be empty), `DROPPED` or `STOPPED`.
 
         Raises:
             ChainetteError: The node failed.
@@ -202,6 +211,8 @@ class NodeRunner:
             if isinstance(node, Step):
                 return await self._steps.run(node, item, names, value)
             assert isinstance(node, ApplyNode)
+            if not self._steps.may_call(node):
+                return STOPPED
             return await self._run_function(node, item, names, value, activity)
 
     def failed(self, node: Node | None, item: Item, error: Exception) -> None:
@@ -228,22 +239,34 @@ class NodeRunner:
             self._journal.function_done(node, item, output)
         seconds = perf_counter() - start
         self._emit(NodeFinished(node.id, item.row_id, item.name, None, seconds))
-        if output is None or output == []:
+        if output is None:
             return DROPPED
         return Split(output) if isinstance(output, list) else output
 
 
 def _validated(node: ApplyNode, output: Any, check: Callable[[Any], Any]) -> Any:
     """The output of a function, each of its items checked."""
-    try:
-        if isinstance(output, list):
-            return [check(part) for part in output]
-        return output if output is None else check(output)
-    except ValidationError as error:
-        raise ApplyError(
-            f"apply {node.id!r} returned something that is not a {node.output_model}: "
-            f"{summary(error)}"
-        ) from None
+    if output is None:
+        return None
+    parts = output if isinstance(output, list) else [output]
+    checked: list[Any] = []
+    for index, part in enumerate(parts):
+        try:
+            checked.append(check(part))
+        except ValidationError as error:
+            what = "returned" if part is output else f"returned a list whose item {index} is"
+            raise ApplyError(f"apply {node.id!r} {what} {_misfit(node, part, error)}") from None
+    return checked if parts is output else checked[0]
+
+
+def _misfit(node: ApplyNode, output: Any, error: ValidationError) -> str:
+    """What an output is, and why it is not of the node's type."""
+    kind, wanted = with_article(type(output).__name__), with_article(type_name(node.output_model))
+    of_kind = all(
+        not problem["loc"] and (problem["type"].endswith("_type") or "instance" in problem["type"])
+        for problem in error.errors(include_url=False, include_input=False, include_context=False)
+    )
+    return f"{kind}, not {wanted}" if of_kind else f"{kind} that is not {wanted}: {summary(error)}"
 
 
 def _own(value: Any) -> Any:

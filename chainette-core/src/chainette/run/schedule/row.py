@@ -17,6 +17,7 @@ from chainette.pipeline.nodes.flow import Branch
 from chainette.pipeline.nodes.naming import type_name
 from chainette.pipeline.nodes.node import Node
 from chainette.pipeline.pipeline import Pipeline
+from chainette.pipeline.validate import all_nodes
 from chainette.reports.result import Leaf, Many
 from chainette.run.control import RunControl
 from chainette.run.inputs.columns import explained
@@ -52,7 +53,7 @@ class Subflow:
     @property
     def is_whole(self) -> bool:
         """Whether its item was not split."""
-        return all(leaf.path == self.item.path for leaf in self.leaves)
+        return all(leaf.path == self.item.path and not leaf.is_empty for leaf in self.leaves)
 
     def output(self) -> Any:
         """The last output, or those of all items that it was split into."""
@@ -65,7 +66,7 @@ class Subflow:
         """Outputs of its nodes by id."""
         if self.is_whole:
             return self.leaves[0].outputs if self.leaves else {}
-        merged: dict[str, Any] = {}
+        merged: dict[str, Any] = {id: Many() for leaf in self.leaves for id in leaf.missed}
         for leaf in self.leaves:
             for id, value in leaf.outputs.items():
                 # A branch in a branch that split as well gives one list, not a list of lists.
@@ -233,9 +234,14 @@ class RowRunner:
                 self._nodes.failed(node, state.item, error)
                 return await self._end(state, Leaf((), error=error, node=node), take)
             except _BranchError as error:
-                return await self._end(state, error.leaf, take)
-            if output is DROPPED or output is STOPPED:
-                end = Leaf((), dropped=output is DROPPED, stopped=output is STOPPED)
+                leaf = error.leaf
+                end = Leaf((), stopped=leaf.stopped, error=leaf.error, node=leaf.node)
+                return await self._end(state, end, take)
+            if output is STOPPED:
+                return await self._end(state, Leaf((), stopped=True), take)
+            if output is DROPPED or (isinstance(output, Split) and not output):
+                missed = [it.id for it in all_nodes(nodes[index:]) if it.yield_output]
+                end = Leaf((), dropped=True, is_empty=output is not DROPPED, missed=missed)
                 return await self._end(state, end, take)
             if isinstance(output, Split):
                 return await self._split(node, nodes[index + 1 :], output, state, take)
@@ -327,24 +333,16 @@ class RowRunner:
                 raise _BranchError(leaf)
             state.names[alias] = subflow.output()
 
-    async def _end(self, state: FlowState, end: Leaf, take: Take) -> None:
+    async def _end(self, state: FlowState, leaf: Leaf, take: Take) -> None:
         """End a flow, once the branches beside it have ended.
 
         Args:
             state: The state of the flow.
-            end: How it ended: its `error`, `node`, `dropped` and `stopped`.
+            leaf: How it ended; its path, value and outputs are set here.
             take: Receives its end.
         """
         state.lease.end()
-        leaf = Leaf(
-            state.item.path,
-            state.outputs,
-            state.value,
-            end.dropped,
-            end.stopped,
-            end.error,
-            end.node,
-        )
+        leaf.path, leaf.outputs, leaf.value = state.item.path, state.outputs, state.value
         for subflow in state.beside:
             await subflow.gate.wait(state.activity)
             leaf.outputs = {**subflow.outputs(), **leaf.outputs}
