@@ -21,7 +21,8 @@ def item_name(path: ItemPath) -> str:
     return ".".join(map(str, path)) if path else ""
 
 
-def _line(value: Any) -> bytes:
+def encoded(value: Any) -> bytes:
+    """A JSON value as a line of a file."""
     try:
         return encode(value) + b"\n"
     except ValueError:  # half a surrogate pair, which files in UTF-8 cannot hold
@@ -67,7 +68,7 @@ class LineFile:
             OutputDirError: The lines cannot be written; `flush` and `close` raise it, too.
         """
         try:
-            self._room_for(len(values)).write(b"".join(map(_line, values)))
+            self._room_for(len(values)).write(b"".join(map(encoded, values)))
         except OSError as error:
             raise unwritable(self._path, error) from None
 
@@ -167,7 +168,7 @@ def read_file(
     """
     with path.open("rb") as file:
         for number, line in enumerate(file, 1):
-            value = _value_or_none(line)
+            value = value_or_none(line)
             if isinstance(value, dict) and isinstance(value.get("row_id"), int):
                 yield value
             elif on_broken is not None:
@@ -179,7 +180,8 @@ def read_file(
                 )
 
 
-def _value_or_none(line: bytes) -> Any:
+def value_or_none(line: bytes) -> Any:
+    """The JSON value of a line, or `None` if it is broken."""
     try:
         return _value(line)
     except (ValueError, RecursionError):

@@ -16,9 +16,10 @@ from chainette.engine.client.cache import ResponseCache
 from chainette.engine.config import EngineConfig
 from chainette.errors import OutputDirError
 from chainette.events import Listener, RunClosed, RunStarted
-from chainette.folder.files import RunFolder, check_apart, check_place
+from chainette.folder.files import MANIFEST, RunFolder, check_apart, check_place
 from chainette.folder.lock import locked
 from chainette.folder.manifest import check_resumable, continued, manifest, now
+from chainette.folder.redo import Redo, set_aside
 from chainette.folder.resume_index import ResumeIndex
 from chainette.pipeline.pipeline import Pipeline
 from chainette.registry.engines import client_for, get_engine_config
@@ -35,6 +36,7 @@ from chainette.run.output.earlier import complete_run, selection
 from chainette.run.output.journal import Journal
 from chainette.run.output.parquet import write_tables
 from chainette.run.output.recorder import Recorder
+from chainette.run.output.revalidation import revalidation
 from chainette.run.schedule import gc_tuning
 from chainette.run.schedule.batches import Batches
 from chainette.run.schedule.leases import Leases
@@ -86,6 +88,7 @@ class Executor:
         self.control: RunControl = RunControl()
         self._complete: Run | None = None
         self.resumed_from: str | None = None
+        self._uncached: Sequence[str] = ()
         with ExitStack() as locks:  # released if nothing can start
             self._open(results, in_order, locks)
             self._locks = locks.pop_all()
@@ -93,7 +96,13 @@ class Executor:
         budget = Budget(settings.max_cost, settings.max_errors, self._ledger, self.control)
         self._emit = with_plugins(*listeners, budget)
         self._steps = steps or PromptedSteps(
-            self._clients, self._journal, self._leases, self.control, self._emit, self._cache
+            self._clients,
+            self._journal,
+            self._leases,
+            self.control,
+            self._emit,
+            self._cache,
+            self._uncached,
         )
 
     def _open(
@@ -126,8 +135,8 @@ class Executor:
         check_place(path)
         check_apart(path, self._source.paths)
         locks.enter_context(locked(path))
-        check_resumable(path, fields, resume=options.resumes, force=options.force)
-        if not is_stream:
+        redo = self._redo(path, fields) if options.resumes else Redo()
+        if not (is_stream or redo):
             self._complete = complete_run(path, self._pipeline, fields, options)
             if self._complete is not None:
                 return None, None
@@ -141,9 +150,11 @@ class Executor:
         )
         if folder.earlier is None:
             return folder, None
-        fields |= continued(folder.earlier)
+        fields |= continued(folder.earlier, redo)
+        self._uncached = fields.get("uncached", ())
         self.resumed_from = folder.earlier.get("status")
         self._ledger.add_retried(path)
+        self._ledger.add_redone(path)
         index = ResumeIndex(
             path,
             nodes,
@@ -152,6 +163,17 @@ class Executor:
             on_line=self._ledger.add_line,
         )
         return folder, index
+
+    def _redo(self, path: Path, fields: dict[str, Any]) -> Redo:
+        """Set the lines of an earlier run aside that are to be made again."""
+        options, chain = self._options, self._pipeline
+        if not (path / MANIFEST).exists():
+            if options.redo:
+                raise OutputDirError(f"{path}: holds no run, so there is nothing to redo")
+            return Redo()
+        redo = check_resumable(path, chain, fields, force=options.force, redo=options.redo)
+        set_aside(path, chain, redo, revalidation(chain))
+        return redo
 
     async def run(self) -> Run:
         """Run every row; see `Chain.arun`."""

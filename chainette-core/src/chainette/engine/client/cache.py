@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from copy import copy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -48,6 +49,13 @@ class ResponseCache:
             raise ConfigError(f"{folder}: not usable as a cache: {error}") from None
         self.hits: int = 0
         self.misses: int = 0
+        self._is_read = True
+
+    def unread(self) -> ResponseCache:
+        """The same cache for requests that are to be sent: it only takes their answers."""
+        other = copy(self)
+        other._is_read = False
+        return other
 
     @staticmethod
     def key(config: EngineConfig, request: Request) -> str:
@@ -63,7 +71,7 @@ class ResponseCache:
 
     def get(self, key: str) -> LLMOutput | None:
         """The answer to a request, not yet validated; reading it again takes no tokens."""
-        entry: Any = self._cache.get(key)
+        entry: Any = self._cache.get(key) if self._is_read else None
         if entry is None:
             self.misses += 1
             return None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from copy import deepcopy
 from functools import partial
 from time import perf_counter
@@ -73,6 +73,7 @@ class PromptedSteps:
         control: Told when no engine can answer, and when there may be room for another row.
         emit: Receives events.
         cache: Earlier answers.
+        uncached: Steps that are done again, and take no earlier answers.
     """
 
     def __init__(
@@ -83,6 +84,7 @@ class PromptedSteps:
         control: RunControl,
         emit: Listener,
         cache: ResponseCache | None,
+        uncached: Collection[str] = (),
     ) -> None:
         self._clients = clients
         self._journal = journal
@@ -90,6 +92,7 @@ class PromptedSteps:
         self._control = control
         self._emit = emit
         self._cache = cache
+        self._caches = {id: cache.unread() for id in uncached} if cache is not None else {}
         self._answered: set[str] = set()
 
     async def run(self, step: Step, item: Item, names: Mapping[str, Any], value: Any) -> Any:
@@ -104,7 +107,7 @@ class PromptedSteps:
             messages,
             step.sampling,
             output_model=step.output_model,
-            cache=self._cache,
+            cache=self._caches.get(step.id, self._cache),
             on_retry=partial(self._retried, step, item),
         )
         self._check_engine(step, output.error)
