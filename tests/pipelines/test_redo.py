@@ -256,6 +256,15 @@ def test_what_changes_no_answer_does_not_refuse_a_resume(
     assert not project.prompts
 
 
+def test_a_node_that_yields_no_output_anymore_leaves_the_table(project: Project) -> None:
+    project("run")
+    line = next(it for it in CHAIN.splitlines(keepends=True) if "apply(parts)" in it)
+    project.edit(CODE, line, line.replace("parts)", "parts, yield_output=False)"))
+    project("run", "--resume")
+    assert not project.prompts
+    assert "parts.number" not in table(project.folder / "run")[0]
+
+
 def test_inputs_that_changed_cannot_be_redone(project: Project) -> None:
     project("run")
     (project.folder / "rows.jsonl").write_text('{"number": 5}\n')
@@ -445,11 +454,11 @@ class Death:
         self.left = moment
         self.came = False
 
-    def set_aside(self, *arguments: Any) -> None:
+    def set_aside(self, *arguments: Any) -> bool:
         with pytest.MonkeyPatch.context() as patch:
             for change in (Path.replace, Path.rename, Path.unlink, Path.mkdir):
                 patch.setattr(Path, change.__name__, self.dying(change))
-            set_aside(*arguments)
+            return set_aside(*arguments)
 
     def dying(self, change: Callable[..., Any]) -> Callable[..., Any]:
         def call(*arguments: Any, **options: Any) -> Any:

@@ -45,7 +45,7 @@ class Redo:
         return bool(self.nodes or self.revalidated)
 
 
-def set_aside(path: Path, chain: Pipeline, redo: Redo, revalidate: Revalidate) -> None:
+def set_aside(path: Path, chain: Pipeline, redo: Redo, revalidate: Revalidate) -> bool:
     """Set the lines aside that a redo replaces; what was killed in doing so is done to its end.
 
     `run.json` says what is being set aside, until the resumed run writes its own. All that is here
@@ -57,13 +57,16 @@ def set_aside(path: Path, chain: Pipeline, redo: Redo, revalidate: Revalidate) -
         redo: What to redo.
         revalidate: Validates an answer again.
 
+    Returns:
+        Whether anything was to be set aside.
+
     Raises:
         OutputDirError: The folder cannot be written.
     """
     manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
     pending = manifest.get("redo")
     if not redo and pending is None:
-        return
+        return False
     number = len([*(path / REDONE).glob("*")]) if pending is None else pending["number"]
     before = pending or {}
     nodes = [*dict.fromkeys([*before.get("nodes", []), *redo.nodes])]
@@ -77,6 +80,7 @@ def set_aside(path: Path, chain: Pipeline, redo: Redo, revalidate: Revalidate) -
         _Aside(path, path / REDONE / f"{number:06}", chain).run(nodes, steps, revalidate)
     except OSError as error:
         raise unwritable(path, error) from None
+    return True
 
 
 class _Aside:

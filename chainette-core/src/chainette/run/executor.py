@@ -135,8 +135,8 @@ class Executor:
         check_place(path)
         check_apart(path, self._source.paths)
         locks.enter_context(locked(path))
-        redo = self._redo(path, fields) if options.resumes else Redo()
-        if not (is_stream or redo):
+        redo, is_set_aside = self._redo(path, fields) if options.resumes else (Redo(), False)
+        if not (is_stream or is_set_aside):
             self._complete = complete_run(path, self._pipeline, fields, options)
             if self._complete is not None:
                 return None, None
@@ -164,16 +164,15 @@ class Executor:
         )
         return folder, index
 
-    def _redo(self, path: Path, fields: dict[str, Any]) -> Redo:
-        """Set the lines of an earlier run aside that are to be made again."""
+    def _redo(self, path: Path, fields: dict[str, Any]) -> tuple[Redo, bool]:
+        """Set the lines of an earlier run aside that are to be made again, if there are any."""
         options, chain = self._options, self._pipeline
         if not (path / MANIFEST).exists():
             if options.redo:
                 raise OutputDirError(f"{path}: holds no run, so there is nothing to redo")
-            return Redo()
+            return Redo(), False
         redo = check_resumable(path, chain, fields, force=options.force, redo=options.redo)
-        set_aside(path, chain, redo, revalidation(chain))
-        return redo
+        return redo, set_aside(path, chain, redo, revalidation(chain))
 
     async def run(self) -> Run:
         """Run every row; see `Chain.arun`."""

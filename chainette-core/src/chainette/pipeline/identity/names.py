@@ -7,6 +7,7 @@ import builtins
 import dis
 import inspect
 import linecache
+import sys
 import textwrap
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
@@ -85,7 +86,7 @@ def source_of(fn: FunctionType) -> str | None:
         return None
 
 
-def as_written(fn: FunctionType, name: str, *, is_global: bool) -> str | None:
+def as_written(fn: FunctionType, name: str, module: str, *, is_global: bool) -> str | None:
     """The assignments of a variable of the module or of the function around, as they are written.
 
     A list or dict changes while a run goes on. Where its text gives the value that it starts with,
@@ -94,12 +95,17 @@ def as_written(fn: FunctionType, name: str, *, is_global: bool) -> str | None:
     Args:
         fn: The function that reads the variable.
         name: The variable.
+        module: The module that has the variable, where it is not the function's.
         is_global: Whether it is one of the module.
 
     Returns:
         The text, or `None` where more than the text decides on the value.
     """
-    tree: ast.AST | None = _tree(fn.__code__.co_filename)
+    found, file = fn.__globals__, fn.__code__.co_filename
+    if module not in ("", fn.__module__):
+        found = vars(sys.modules[module])
+        file = found.get("__file__") or ""
+    tree: ast.AST | None = _tree(file)
     scopes = [] if is_global else fn.__qualname__.split(".")[:-1]
     for scope in (it for it in scopes if it != "<locals>"):
         inner = ast.walk(tree) if tree is not None else ()
@@ -107,7 +113,7 @@ def as_written(fn: FunctionType, name: str, *, is_global: bool) -> str | None:
     values = list(_assigned(tree, name)) if tree is not None else []
     if tree is None or name in _parameters(tree):
         return None
-    if not values or not all(it and _is_written(it, fn.__globals__) for it in values):
+    if not values or not all(it and _is_written(it, found) for it in values):
         return None
     return "; ".join(ast.unparse(it) for it in values if it)
 

@@ -42,18 +42,24 @@ class Uses:
         self._home = ""
         self._seen: set[int] = set()
         self._inside: set[int] = set()
+        self._texts: dict[int, tuple[Any, str]] = {}
 
     def text(self, value: Any) -> str:
         """A value as a text that is the same in every process; what it uses becomes a part."""
+        if id(value) in self._texts:
+            return self._texts[id(value)][1]
         if id(value) in self._inside:
             return "…"
         self._inside.add(id(value))
         try:
-            return self._text(value)
+            text = self._text(value)
         except Exception:  # of a class of the user's
-            return self._kind(value)
+            text = self._kind(value)
         finally:
             self._inside.discard(id(value))
+        if type(value) not in _PLAIN:
+            self._texts[id(value)] = value, text
+        return text
 
     def function(self, fn: FunctionType) -> None:
         """Find what a function uses, but not its own text."""
@@ -219,14 +225,12 @@ class Uses:
         """Find what a variable depends on that a function reads."""
         if _SECRET.search(name) and isinstance(value, str | bytes):
             return
+        text = self.text(value)
         kind = "global" if is_global else "closure"
-        if _is_code(value):
-            self.text(value)
-        elif isinstance(value, _CONSTANT) or module not in ("", fn.__module__):
-            self._put(kind, module, name, self.text(value))
-        else:
-            written = names.as_written(fn, name, is_global=is_global)
-            self._put(kind, module, name, self.text(value) if written is None else written)
+        if not _is_code(type(value)) and not hasattr(type(value), "__wrapped__"):
+            is_fixed = issubclass(type(value), _CONSTANT)
+            written = None if is_fixed else names.as_written(fn, name, module, is_global=is_global)
+            self._put(kind, module, name, text if written is None else written)
 
     def _import(self, fn: FunctionType, level: int, name: str) -> None:
         relative = "." * level + name
@@ -244,9 +248,8 @@ _UNSTABLE = frozenset({"metadata", "cls"})
 """Keys of core schemas: hooks of Pydantic's own, and classes, which are looked at apart."""
 
 
-def _is_code(value: Any) -> bool:
-    kinds = (FunctionType, MethodType, BuiltinFunctionType, type, ModuleType)
-    return isinstance(value, kinds) or callable(getattr(value, "__wrapped__", None))
+def _is_code(cls: type) -> bool:
+    return issubclass(cls, (FunctionType, MethodType, BuiltinFunctionType, type, ModuleType))
 
 
 def _functions(value: Any) -> list[FunctionType]:
