@@ -54,7 +54,7 @@ class Uses:
         try:
             text = self._text(value)
         except Exception:  # of a class of the user's
-            text = self._kind(value)
+            text = f"{type(value).__module__}.{type(value).__qualname__}"
         finally:
             self._inside.discard(id(value))
         if type(value) not in _PLAIN:
@@ -70,14 +70,15 @@ class Uses:
         state = names.stored(fn.__code__)
         defaults = (*(fn.__defaults__ or ()), *(fn.__kwdefaults__ or {}).values())
         if defaults:
-            self.parts[f"defaults of {fn.__name__}"] = self.text(defaults)
+            self._put("defaults of", "", fn.__name__, self.text(defaults))
         for name, cell in zip(fn.__code__.co_freevars, fn.__closure__ or (), strict=False):
             with suppress(ValueError):  # it is not set yet
                 if name not in state:
                     self._variable(fn, name, cell.cell_contents, is_global=False)
         for path in names.loaded(fn.__code__):
             if path[0] in fn.__globals__ and path[0] not in state:
-                self._global(fn, path)
+                with suppress(Exception):  # of a module that imports what is asked for
+                    self._global(fn, path)
         for level, module in names.imported(fn.__code__):
             self._import(fn, level, module)
 
@@ -206,7 +207,9 @@ class Uses:
 
     def _put(self, kind: str, module: str, name: str, text: str) -> None:
         here = "" if module in ("", self._home) else f"{module}."
-        self.parts[f"{kind} {here}{name}"] = text
+        label = f"{kind} {here}{name}"
+        texts = {text, *self.parts.get(label, text).split("\0")}  # of several of that name
+        self.parts[label] = "\0".join(sorted(texts))
 
     def _global(self, fn: FunctionType, path: tuple[str, ...]) -> None:
         value = fn.__globals__[path[0]]
@@ -231,6 +234,8 @@ class Uses:
             is_fixed = issubclass(type(value), _CONSTANT)
             written = None if is_fixed else names.as_written(fn, name, module, is_global=is_global)
             self._put(kind, module, name, text if written is None else written)
+        elif not _has_part(value):
+            self._put(kind, module, name, text)
 
     def _import(self, fn: FunctionType, level: int, name: str) -> None:
         relative = "." * level + name
@@ -250,6 +255,11 @@ _UNSTABLE = frozenset({"metadata", "cls"})
 
 def _is_code(cls: type) -> bool:
     return issubclass(cls, (FunctionType, MethodType, BuiltinFunctionType, type, ModuleType))
+
+
+def _has_part(value: Any) -> bool:
+    """Whether a function or a class is a part of its own, being the user's."""
+    return isinstance(value, FunctionType | type) and origins.is_own(value.__module__)
 
 
 def _functions(value: Any) -> list[FunctionType]:
