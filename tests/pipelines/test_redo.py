@@ -21,7 +21,7 @@ from chainette.folder.redo import set_aside
 from chainette.testing import fake_engine, faults
 from chainette.testing.script import Reply
 from chainette.testing.servers import FakeOpenAI
-from pydantic import BaseModel
+from pydantic import BaseModel, field_validator
 
 Chainette = Callable[..., subprocess.CompletedProcess[str]]
 CHAIN = '''
@@ -471,28 +471,64 @@ class Death:
         return call
 
 
-@pytest.mark.parametrize("redo", ["times", "draft"])
+LIMIT = 100
+
+
+class Small(BaseModel):
+    n: int
+
+    @field_validator("n")
+    @classmethod
+    def small(cls, n: int) -> int:
+        if n > LIMIT:
+            raise ValueError("too large")
+        return n if LIMIT > 50 or n != 2 else 20
+
+
+def smaller(rate: int) -> Chain[Any, Any]:
+    def ask(id: str, takes: Any) -> Step[Any, Any]:
+        prompt = f"{id} {{{{ n }}}}"
+        return Step(
+            id=id, input_model=takes, output_model=Small, engine_name="e", user_prompt=prompt
+        )
+
+    def times(number: Any) -> Number:
+        return Number(n=number.n * rate)
+
+    return Chain(name="c", steps=[ask("draft", Number), apply(times), ask("say", Number)])
+
+
+@pytest.mark.parametrize("redo", [["times"], ["draft"], ["say"], []])
 def test_a_kill_at_any_moment_of_setting_aside_loses_and_doubles_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, redo: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, redo: list[str]
 ) -> None:
-    rows, moments = [{"n": n} for n in range(6)], 0
+    rows, moments = [{"n": n} for n in range(8)], 0
+    rate = 2 if redo in (["times"], ["draft"]) else 1
+
+    def run(name: str, *, again: bool) -> Any:
+        # Without a redo, only the validators change.
+        monkeypatch.setattr(sys.modules[__name__], "LIMIT", 5 if again and not redo else 100)
+        options: dict[str, Any] = {"resume": again, "redo": redo if again else []}
+        build = smaller if not redo else numbers
+        return build(rate if again else 1).run(rows, output_dir=tmp_path / name, **options)
+
     with fake_engine("e", last_number, price={"input": 1, "output": 1}):
-        numbers(1).run(rows, output_dir=tmp_path / "whole")
-        whole = numbers(2).run(rows, output_dir=tmp_path / "whole", redo=[redo])
+        run("whole", again=False)
+        whole = run("whole", again=True)
         while True:
-            death, path = Death(moments), tmp_path / f"run{moments}"
-            numbers(1).run(rows, output_dir=path)
+            death, name = Death(moments), f"run{moments}"
+            run(name, again=False)
             monkeypatch.setattr("chainette.run.executor.set_aside", death.set_aside)
             with suppress(Killed):
-                numbers(2).run(rows, output_dir=path, redo=[redo])
+                run(name, again=True)
             monkeypatch.setattr("chainette.run.executor.set_aside", set_aside)
             if not death.came:
                 break
             moments += 1
-            run = numbers(2).run(rows, output_dir=path, redo=[redo])
-            assert table(path) == table(tmp_path / "whole")
-            assert journal(path) == journal(tmp_path / "whole")
-            assert run.cost == whole.cost
+            resumed = run(name, again=True)
+            assert table(tmp_path / name) == table(tmp_path / "whole")
+            assert journal(tmp_path / name) == journal(tmp_path / "whole")
+            assert resumed.cost == whole.cost
     assert moments > 3
 
 
