@@ -20,7 +20,6 @@ from functools import partial
 from typing import (
     TYPE_CHECKING,
     Any,
-    Concatenate,
     Literal,
     Protocol,
     TypeAlias,
@@ -31,6 +30,8 @@ from typing import (
     get_origin,
     overload,
 )
+
+from typing_extensions import Concatenate  # noqa: UP035  that of Python 3.10 takes no `...`
 
 from chainette.errors import ChainError
 from chainette.pipeline.nodes.flow import I_, O_, In, Out, Split
