@@ -439,6 +439,18 @@ def test_a_redo_reads_no_cache_for_its_node_and_fills_it(tmp_path: Path) -> None
         assert len([it for it in engine.requests if it[-1]["content"][0] == "d"]) == 3
 
 
+def test_a_redo_that_is_continued_still_reads_no_cache(tmp_path: Path) -> None:
+    pytest.importorskip("diskcache")
+    rows = [{"n": n} for n in range(3)]
+    options: dict[str, Any] = {"output_dir": tmp_path / "run", "cache": tmp_path / "cache"}
+    with fake_engine("e", lambda messages: Number(n=1)):
+        numbers(1).run(rows, **options)
+    with fake_engine("e", lambda messages: Number(n=2)):
+        numbers(1).run(rows, redo=["draft", "say"], limit=1, **options)
+        run = numbers(1).run(rows, resume=True, **options)
+    assert [result.value.n for result in run.results] == [2, 2, 2]
+
+
 class Killed(BaseException):
     """The end of a process."""
 

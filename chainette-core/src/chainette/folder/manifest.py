@@ -58,8 +58,11 @@ def manifest(
 
 def continued(earlier: dict[str, Any], redo: Redo) -> dict[str, Any]:
     """The fields of a resumed run's manifest that come from the earlier one."""
-    left = earlier.get("uncached", []) if earlier.get("status") != "finished" else []
-    uncached = sorted({*left, *redo.named})
+    taken = earlier.get("selection") or {}
+    is_done = earlier.get("status") == "finished" and not (
+        taken.get("limit") or taken.get("sample")
+    )
+    uncached = sorted({*redo.named, *([] if is_done else earlier.get("uncached", []))})
     return {
         "started": earlier.get("started"),
         "resumed": [*earlier.get("resumed", []), now()],
