@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import sys
 import types
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin
 
@@ -143,8 +143,9 @@ def _type(annotation: Any) -> str:
         return " or ".join(_type(it) for it in inner if it is not type(None))
     if origin is Literal:
         return ", ".join(f"`{it}`" for it in inner)
-    if origin in (list, dict, Mapping):
-        return f"{'list' if origin is list else 'mapping'} of {_type(inner[-1])}"
+    if origin in (list, dict, Mapping, Sequence):
+        kind = "list" if origin in (list, Sequence) else "mapping"
+        return f"{kind} of {_type(inner[-1])}"
     names = {str: "text", SecretStr: "text", Path: "path", float: "number", int: "integer"}
     names[bool] = "true or false"
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
@@ -159,7 +160,7 @@ def _default(field: FieldInfo) -> str:
 
 
 def _value(value: Any) -> str:
-    if value is None or value in ([], {}):
+    if value is None or value in ([], {}, ()):
         return ""
     if isinstance(value, bool):
         return str(value).lower()

@@ -479,7 +479,13 @@ def test_a_run_whose_definition_changed_is_not_resumed(changed: str, tmp_path: P
         Changed if changed == "model" else Row,
         apply(tens_of_one, id="f") if changed == "function" else add(1, "f"),
     )
-    message = {"engine": "engine 'e'", "inputs": "the inputs"}.get(changed, "the chain")
+    message = {
+        "chain": r"step 'a' \(user_prompt\); --redo a",
+        "model": r"step 'a' \(output type\); --redo a",
+        "engine": r"engine 'e' \(model\), which 'a' uses; --redo a",
+        "inputs": "the inputs; choose another folder",
+        "function": r"apply 'f' \(its code, closure amount\); --redo f",
+    }[changed]
     with fake_engine("e", number, model="other" if changed == "engine" else "m"):
         with pytest.raises(OutputDirError, match=rf"changed since: {message}.*--force"):
             other.run(source, resume=True, **options)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias, get_args, get_origin
@@ -55,7 +55,7 @@ def with_run_options(command: Callable[..., None]) -> Callable[..., None]:
 
 def chosen(flags: Mapping[str, Any]) -> dict[str, Any]:
     """The options whose flags have a value, as `RunOptions` takes them."""
-    options = {name: value for name, value in flags.items() if value is not None}
+    options = {name: value for name, value in flags.items() if value not in (None, [])}
     for option in options_of():
         if option.name in options and get_origin(option.type) is Literal:
             options[option.name] = options[option.name].value
@@ -68,7 +68,7 @@ def _flag(option: Option) -> Any:
     help = option.help
     dashed = f"--{option.name.replace('_', '-')}"
     is_bool = option.type is bool
-    default = "" if is_bool or option.default is None else f"  [default: {option.default}]"
+    default = "" if is_bool or option.default in (None, ()) else f"  [default: {option.default}]"
     return run_option(
         option.name,
         flag=help.flag,
@@ -88,6 +88,8 @@ def _kind(option: Option) -> Any:
         return Enum(option.name, {value: value for value in get_args(option.type)})
     if _is_mapping(option):
         return str
+    if get_origin(option.type) is Sequence:  # the flag is repeated
+        return list[str]
     return next((it for it in get_args(option.type) if it is not type(None)), option.type)
 
 

@@ -21,10 +21,12 @@ ERRORS = "errors.jsonl"
 FLATTENED = "flattened"
 STEPS = "steps"
 VALUES = "values"
+REDONE = "redone"
+"""Folder of lines that a redo has replaced; what they cost was spent, too."""
 RETRIED = "retried"
 """Folder of the errors that were tried again; what they cost was spent."""
-_NAMES = (STEPS, FLATTENED, VALUES, RETRIED, ERRORS, GRAPH, MANIFEST, f"{FLATTENED}.parquet", LOCK)
-_OWN = {(name,) for name in _NAMES}
+_NAMES = (STEPS, FLATTENED, VALUES, RETRIED, REDONE, ERRORS, GRAPH, MANIFEST, "flattened.parquet")
+_OWN = {(name,) for name in (*_NAMES, LOCK)}
 """Everything in the folder that a run writes, and an overwritten one loses."""
 
 
@@ -165,7 +167,7 @@ def _make_room(path: Path, overwrite: bool) -> None:
             f"{path}: already holds a run{_state(path)}; choose another folder, overwrite the run "
             "(--overwrite) or resume it (--resume)"
         )
-    for folder in ("steps", FLATTENED, VALUES, RETRIED):
+    for folder in ("steps", FLATTENED, VALUES, RETRIED, REDONE):
         shutil.rmtree(path / folder, ignore_errors=True)
     for name in (ERRORS, GRAPH, MANIFEST, "flattened.parquet"):
         (path / name).unlink(missing_ok=True)

@@ -254,7 +254,7 @@ def read_file(
     """
     with path.open("rb") as file:
         for number, line in enumerate(file, 1):
-            value = _value_or_none(line)
+            value = value_or_none(line)
             if isinstance(value, dict) and isinstance(value.get("row_id"), int):
                 yield value
             elif on_broken is not None:
@@ -266,7 +266,8 @@ def read_file(
                 )
 
 
-def _value_or_none(line: bytes) -> Any:
+def value_or_none(line: bytes) -> Any:
+    """The JSON value of a line, or `None` if it is broken."""
     try:
         return _value(line)
     except (ValueError, RecursionError):

@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 import importlib_metadata
-from pydantic import PydanticUserError, TypeAdapter
 
 from chainette.engine.config import EngineConfig
-from chainette.errors import OutputDirError
+from chainette.errors import ConfigError, OutputDirError
+from chainette.folder.changes import Changes, compare
 from chainette.folder.files import MANIFEST
-from chainette.pipeline.graph import graph
-from chainette.pipeline.nodes.apply import ApplyNode
-from chainette.pipeline.nodes.naming import type_name
-from chainette.pipeline.nodes.node import Node
+from chainette.folder.redo import Redo
+from chainette.pipeline.graph import dependents, graph
+from chainette.pipeline.identity.parts import digest, parts
 from chainette.pipeline.pipeline import Pipeline
 from chainette.plugins.discovery import installed
+from chainette.text import did_you_mean
 
 _logger = logging.getLogger(__name__)
 
@@ -36,6 +35,7 @@ def manifest(
         configs: Its engines.
         inputs: The `path` and the `sha256` of the inputs, as far as they have them.
     """
+    nodes = parts(chain)
     return {
         "chainette": importlib_metadata.version("chainette"),
         "plugins": _plugins({config.backend for config in configs}),
@@ -43,8 +43,12 @@ def manifest(
         "engines": [config.public() for config in configs],
         "inputs": dict(inputs),
         "fingerprint": {
-            "chain": _digest([graph(chain), *map(_types, chain.nodes.values())]),
-            "engines": {config.name: _digest(config.answering()) for config in configs},
+            "chain": digest([graph(chain), nodes]),
+            "nodes": nodes,
+            "engines": {
+                config.name: {name: digest(it) for name, it in config.answering().items()}
+                for config in configs
+            },
         },
         "status": "running",
         "started": now(),
@@ -52,70 +56,112 @@ def manifest(
     }
 
 
-def continued(earlier: dict[str, Any]) -> dict[str, Any]:
+def continued(earlier: dict[str, Any], redo: Redo) -> dict[str, Any]:
     """The fields of a resumed run's manifest that come from the earlier one."""
+    taken = earlier.get("selection") or {}
+    is_done = earlier.get("status") == "finished" and not (
+        taken.get("limit") or taken.get("sample")
+    )
+    uncached = sorted({*redo.named, *([] if is_done else earlier.get("uncached", []))})
     return {
         "started": earlier.get("started"),
         "resumed": [*earlier.get("resumed", []), now()],
         "resumed_from": earlier.get("status"),
+        **({"uncached": uncached} if uncached else {}),
     }
 
 
-def check_resumable(path: Path, current: dict[str, Any], *, resume: bool, force: bool) -> None:
+def read_manifest(path: Path) -> dict[str, Any]:
+    """The manifest of the run in a folder.
+
+    Raises:
+        OutputDirError: It cannot be read.
+    """
+    try:
+        found = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise OutputDirError(f"{path / MANIFEST}: cannot be read: {error}") from None
+    if not isinstance(found, dict):
+        raise OutputDirError(f"{path / MANIFEST}: cannot be read: it is not the record of a run")
+    return found
+
+
+def check_resumable(
+    path: Path,
+    chain: Pipeline,
+    current: dict[str, Any],
+    *,
+    force: bool,
+    redo: Sequence[str] = (),
+) -> Redo:
     """Refuse to resume a run of another chain, or on other inputs.
+
+    Args:
+        path: The run's folder.
+        chain: The chain.
+        current: The manifest of the run that would resume it.
+        force: Resume whatever has changed.
+        redo: Nodes to run again.
+
+    Returns:
+        The nodes whose lines have to go first.
 
     Raises:
         OutputDirError: The chain, an engine or the inputs have changed.
+        ConfigError: A node to run again does not exist.
     """
-    if not resume or force or not (path / MANIFEST).exists():
-        return
-    try:
-        earlier = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise OutputDirError(f"{path / MANIFEST}: cannot be read: {error}") from None
-    if not isinstance(earlier, dict):
-        raise OutputDirError(f"{path / MANIFEST}: cannot be read: it is not the record of a run")
-    before, after = earlier.get("fingerprint", {}), current["fingerprint"]
-    changed = []
-    if before.get("chain") != after["chain"]:
-        changed.append("the chain (steps, prompts, models, sampling or functions)")
-    engines = before.get("engines", {})
-    changed += [
-        f"engine {name!r}"
-        for name, digest in after["engines"].items()
-        if engines.get(name) != digest
-    ]
-    if earlier.get("inputs", {}).get("sha256") != current["inputs"]["sha256"]:
-        changed.append("the inputs")
-    elif current["inputs"]["sha256"] is None:
+    earlier = read_manifest(path)
+    changes = compare(chain, earlier, current)
+    _check_ids(redo, [*chain.nodes, *changes.gone])
+    redone = dependents(chain, redo)
+    if not force:
+        _check(path, chain, changes, redone, is_redo=bool(redo))
+    if not changes.inputs and current["inputs"]["sha256"] is None:
         _logger.warning(
             "%s: these inputs can be read only once, so they are not compared with those of the "
             "earlier run: make sure that they are the same",
             path,
         )
-    if changed:
-        raise OutputDirError(
-            f"{path}: cannot resume this run: changed since: {', '.join(changed)}; "
-            "choose another folder, --overwrite it, or --force to resume it all the same"
+    gone = changes.gone if redo else []
+    again = [id for id in changes.revalidated if id not in redone]
+    return Redo([*redo], [*redone, *gone], again)
+
+
+def _check_ids(ids: Sequence[str], known: list[str]) -> None:
+    """Refuse ids that no node has.
+
+    Raises:
+        ConfigError: There is one.
+    """
+    for id in ids:
+        if id not in known:
+            hint = did_you_mean(id, known)
+            raise ConfigError(f"redo: no node has the id {id!r}{hint}; nodes: {', '.join(known)}")
+
+
+def _check(
+    path: Path, chain: Pipeline, changes: Changes, redone: list[str], *, is_redo: bool
+) -> None:
+    """Refuse changes after which old and new outputs would be mixed.
+
+    Raises:
+        OutputDirError: There are such changes.
+    """
+    missing = changes.offer(chain, redone)
+    is_same = not (missing or changes.inputs or changes.is_unknown)
+    if is_same and (is_redo or not changes.gone):
+        return
+    offered = [] if changes.inputs or changes.is_unknown else missing or changes.gone[:1]
+    ways = "choose another folder, --overwrite it, or --force to resume it all the same"
+    if offered:
+        flags = " ".join(f"--redo {id}" for id in offered)
+        ways = (
+            f"{flags} (redo={json.dumps(offered)}) runs what changed and all that depends on it "
+            f"again, and keeps the rest; or {ways}"
         )
-
-
-def _types(node: Node) -> Any:
-    """The parts of a node that the graph does not show."""
-    code = node.source if isinstance(node, ApplyNode) else ""
-    return [node.id, code, _schema(node.input_model), _schema(node.output_model)]
-
-
-def _schema(model: Any) -> Any:
-    try:
-        return TypeAdapter(model).json_schema()
-    except PydanticUserError:  # a type without a schema
-        return type_name(model)
-
-
-def _digest(value: Any) -> str:
-    text = json.dumps(value, sort_keys=True, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    raise OutputDirError(
+        f"{path}: cannot resume this run: changed since: {changes.described(chain)}; {ways}"
+    )
 
 
 def _plugins(backends: set[str]) -> dict[str, str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import Any
 
 from chainette.pipeline.nodes.apply import ApplyNode
@@ -70,6 +70,63 @@ def _edges(nodes: list[Any], source: str) -> tuple[list[Edge], str]:
         edges += [{"from": end, "to": node.id, "join": alias} for end, alias in joined]
         joined, source = [], node.id
     return edges, source
+
+
+def places(chain: Pipeline) -> dict[str, dict[str, str]]:
+    """For each node, the nodes that it takes values from, by the name that it has for them.
+
+    `` is its direct input, the others are the joined branches that it uses.
+    """
+    found: dict[str, dict[str, str]] = {}
+    _place(chain.steps, "chain_input", {}, found)
+    return found
+
+
+def _place(
+    nodes: list[Any], source: str, joined: dict[str, str], found: dict[str, dict[str, str]]
+) -> str:
+    """Find the places of a flow's nodes, and return the node at its end."""
+    joined = {**joined}
+    for node in nodes:
+        if isinstance(node, Branch):
+            end = _place(node.steps, source, joined, found)
+            if node.alias:
+                joined[node.alias] = end
+            continue
+        used = {alias: joined[alias] for alias in node.needs(joined)}
+        found[node.id], source = {"": source, **used}, node.id
+    return source
+
+
+def dependents(chain: Pipeline, ids: Iterable[str]) -> list[str]:
+    """These nodes and all that depend on them, in the chain's order.
+
+    What follows a node in its flow depends on it, even where it uses no value of it: it only runs
+    if the node has an output. A branch that it joins depends on the branch's last node.
+
+    Args:
+        chain: The chain.
+        ids: The nodes; other names are passed over.
+    """
+    found: list[str] = []
+    _depend(chain.steps, {*ids}, False, set(), found)
+    return found
+
+
+def _depend(
+    nodes: list[Any], ids: Collection[str], does: bool, joined: set[str], found: list[str]
+) -> bool:
+    """Find the dependent nodes of a flow, and say whether its end is one."""
+    joined = {*joined}
+    for node in nodes:
+        if isinstance(node, Branch):
+            if _depend(node.steps, ids, does, joined, found) and node.alias:
+                joined.add(node.alias)
+            continue
+        does = does or node.id in ids or bool(node.needs(joined))
+        if does:
+            found.append(node.id)
+    return does
 
 
 def mermaid(chain: Pipeline) -> str:

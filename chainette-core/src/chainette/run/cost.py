@@ -9,8 +9,8 @@ from typing import Any
 
 from chainette.engine.client.base import BaseClient
 from chainette.errors import ConfigError
-from chainette.folder.files import RETRIED
-from chainette.folder.lines import read_lines
+from chainette.folder.files import ERRORS, REDONE, RETRIED
+from chainette.folder.lines import read_file, read_lines
 from chainette.usage import FREE, Spending, Usage
 
 
@@ -56,8 +56,28 @@ class Ledger:
         for line in read_lines(path / RETRIED, lambda place: None):
             self.add_line(line.get("step_id") or "", line)
 
+    def add_redone(self, path: Path) -> None:
+        """Add what answers and errors have cost that a redo has replaced.
+
+        Args:
+            path: The run's folder.
+        """
+        for folder in sorted((path / REDONE).glob("*")):
+            for file in sorted(folder.glob("*/*.jsonl")):
+                for line in read_file(file, lambda place: None):
+                    self._add_replaced(file.parent.name, line)
+            if (folder / ERRORS).exists():
+                for line in read_file(folder / ERRORS, lambda place: None):
+                    self._add_replaced(line.get("step_id") or "", line)
+
+    def _add_replaced(self, step_id: str, line: Mapping[str, Any]) -> None:
+        """Add a line, also of a step that the chain does not have anymore."""
+        if line.get("usage") or "cost" in line:
+            self._steps.setdefault(step_id, Spending())
+            self.add_line(step_id, line)
+
     def _priced_now(self, step_id: str, usage: Usage | None) -> Decimal | None:
-        client = self._clients.get(self._engines[step_id])
+        client = self._clients.get(self._engines.get(step_id, ""))
         if client is None or usage is None:
             return None
         price = client.config.price
@@ -82,7 +102,7 @@ class Ledger:
 
     def problem(self, step_id: str) -> str:
         """The reason why the cost of a step is unknown, and what to do about it."""
-        name = self._engines[step_id]
+        name = self._engines.get(step_id, "")
         client = self._clients.get(name)
         reason = client.pricer.problem if client is not None else ""
         reason = reason or "an earlier run did not know the price of its model"

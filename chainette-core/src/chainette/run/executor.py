@@ -16,9 +16,10 @@ from chainette.engine.client.cache import ResponseCache, RunCache
 from chainette.engine.config import EngineConfig
 from chainette.errors import OutputDirError
 from chainette.events import Listener, RunClosed, RunStarted
-from chainette.folder.files import RunFolder, check_apart, check_place
+from chainette.folder.files import MANIFEST, RunFolder, check_apart, check_place
 from chainette.folder.lock import locked
 from chainette.folder.manifest import check_resumable, continued, manifest, now
+from chainette.folder.redo import Redo, set_aside
 from chainette.folder.resume_index import ResumeIndex
 from chainette.pipeline.pipeline import Pipeline
 from chainette.registry.engines import client_for, get_engine_config
@@ -35,6 +36,7 @@ from chainette.run.output.earlier import complete_run, selection
 from chainette.run.output.journal import Journal
 from chainette.run.output.parquet import write_tables
 from chainette.run.output.recorder import Recorder
+from chainette.run.output.revalidation import revalidation
 from chainette.run.schedule import gc_tuning
 from chainette.run.schedule.batches import Batches
 from chainette.run.schedule.leases import Leases
@@ -87,6 +89,7 @@ class Executor:
         self.control: RunControl = RunControl()
         self._complete: Run | None = None
         self.resumed_from: str | None = None
+        self._uncached: Sequence[str] = ()
         with ExitStack() as locks:  # released if nothing can start
             self._open(results, in_order, locks)
             self._locks = locks.pop_all()
@@ -101,6 +104,7 @@ class Executor:
             self._emit,
             self._answers,
             settings.max_prompt_chars,
+            self._uncached,
         )
 
     def _open(
@@ -133,8 +137,8 @@ class Executor:
         check_place(path)
         check_apart(path, self._source.paths)
         locks.enter_context(locked(path))
-        check_resumable(path, fields, resume=options.resumes, force=options.force)
-        if not is_stream:
+        redo, is_set_aside = self._redo(path, fields) if options.resumes else (Redo(), False)
+        if not (is_stream or is_set_aside):
             self._complete = complete_run(path, self._pipeline, fields, options)
             if self._complete is not None:
                 return None, None
@@ -148,9 +152,11 @@ class Executor:
         )
         if folder.earlier is None:
             return folder, None
-        fields |= continued(folder.earlier)
+        fields |= continued(folder.earlier, redo)
+        self._uncached = fields.get("uncached", ())
         self.resumed_from = folder.earlier.get("status")
         self._ledger.add_retried(path)
+        self._ledger.add_redone(path)
         index = ResumeIndex(
             path,
             nodes,
@@ -165,6 +171,16 @@ class Executor:
         self._ledger.add_line(node_id, line)
         if self._answers is not None:
             self._answers.count(line)
+
+    def _redo(self, path: Path, fields: dict[str, Any]) -> tuple[Redo, bool]:
+        """Set the lines of an earlier run aside that are to be made again, if there are any."""
+        options, chain = self._options, self._pipeline
+        if not (path / MANIFEST).exists():
+            if options.redo:
+                raise OutputDirError(f"{path}: holds no run, so there is nothing to redo")
+            return Redo(), False
+        redo = check_resumable(path, chain, fields, force=options.force, redo=options.redo)
+        return redo, set_aside(path, chain, redo, revalidation(chain))
 
     async def run(self) -> Run:
         """Run every row; see `Chain.arun`."""

@@ -100,6 +100,14 @@ class RunOptions:
         Help("Resume the run in the folder, if there is one.", "Finished rows are not run again."),
     ] = False
     retry_errors: Annotated[bool, Help("Resume, and run failed rows again.")] = False
+    redo: Annotated[
+        Sequence[str],
+        Help(
+            "Resume, and run these nodes and all that depends on them again.",
+            "Other outputs are kept.",
+            metavar="NODE",
+        ),
+    ] = ()
     force: Annotated[bool, Help("Resume although chain, engines or inputs changed.")] = False
     max_lines_per_file: Annotated[
         int, Help("Number of lines in a file before a new one begins.", minimum=1)
@@ -143,7 +151,7 @@ class RunOptions:
     @property
     def resumes(self) -> bool:
         """Whether an earlier run is resumed, if there is one."""
-        return self.resume or self.retry_errors
+        return self.resume or self.retry_errors or bool(self.redo)
 
 
 class Option(NamedTuple):
@@ -200,6 +208,8 @@ def _wrong(option: Option, value: Any) -> ConfigError:
         expected = " or ".join(map(repr, kinds))
     elif option.name == "columns":
         expected = "a dict of columns by field, such as {'text': 'body'}"
+    elif option.name == "redo":
+        expected = "a list of node ids, such as ['summary']"
     elif option.help.minimum is not None:
         smallest = _smallest(option)
         bound = f"of at least {smallest:g}" if smallest else "that is not negative"

@@ -97,7 +97,7 @@ def _load(target: str) -> tuple[Chain, str | None, dict[str, Any]]:
 
 def _check(options: dict[str, Any]) -> None:
     """Refuse options that do not fit together."""
-    resumes = options.get("resume") or options.get("retry_errors")
+    resumes = any(options.get(name) for name in ("resume", "retry_errors", "redo"))
     if resumes and options.get("overwrite"):
         raise typer.BadParameter("--overwrite and --resume exclude each other")
     if resumes and "output_dir" not in options:

@@ -115,23 +115,28 @@ class RunCache:
         if line.get("request") is not None and line.get("ordinal") is not None:
             self._ordinals.add(line["request"], line["ordinal"])
 
-    def turn(self) -> CacheTurn:
-        """The turn of one more request."""
-        return CacheTurn(self)
+    def turn(self, *, reads: bool = True) -> CacheTurn:
+        """The turn of one more request.
+
+        Args:
+            reads: Whether an earlier answer will do, or the cache only takes the new one.
+        """
+        return CacheTurn(self, reads)
 
     def next_ordinal(self, request: str) -> int:
         """How many equal requests came before; see `_Ordinals.take`."""
         return self._ordinals.take(request)
 
-    async def answer(self, key: str, ask: Ask, parse: Parse) -> LLMOutput:
+    async def answer(self, key: str, ask: Ask, parse: Parse, *, reads: bool) -> LLMOutput:
         """The answer under a key; it is asked for and stored where there is none that can be used.
 
         Args:
             key: The key.
             ask: Sends the request.
             parse: Validates an answer from the cache.
+            reads: Whether an earlier answer will do.
         """
-        output = self._cache.get(key)
+        output = self._cache.get(key) if reads else None
         if output is not None:
             output.error = parse(output)
         if output is None or output.error is not None:
@@ -140,14 +145,14 @@ class RunCache:
                 self._cache.put(key, output)
         return output
 
-    async def answer_all(self, key: str, ask: Ask, parse: Parse) -> LLMOutput:
+    async def answer_all(self, key: str, ask: Ask, parse: Parse, *, reads: bool) -> LLMOutput:
         """The one answer to equal requests; those that come while it is asked for wait for it."""
         if (asked := self._asked.get(key)) is not None:
             await asked.wait()
-            return await self.answer(key, ask, parse)
+            return await self.answer(key, ask, parse, reads=True)
         asked = self._asked[key] = asyncio.Event()
         try:
-            return await self.answer(key, ask, parse)
+            return await self.answer(key, ask, parse, reads=reads)
         finally:
             del self._asked[key]
             asked.set()
@@ -162,14 +167,16 @@ class CacheTurn:
 
     Args:
         cache: The cache of the run.
+        reads: Whether an earlier answer will do.
 
     Attributes:
         fields: What a step's line says about it: a digest of the request, and its ordinal, the
             number of equal requests before it; empty where one answer serves all.
     """
 
-    def __init__(self, cache: RunCache) -> None:
+    def __init__(self, cache: RunCache, reads: bool) -> None:
         self._cache = cache
+        self._reads = reads
         self.fields: dict[str, Any] = {}
 
     async def answer(
@@ -178,10 +185,11 @@ class CacheTurn:
         """The answer to the request, from the cache or asked for."""
         digest = ResponseCache.key(config, request)
         if not _is_sampled(config, request.sampling):
-            return await self._cache.answer_all(digest, ask, parse)
+            return await self._cache.answer_all(digest, ask, parse, reads=self._reads)
         ordinal = self._cache.next_ordinal(digest)
         self.fields = {"request": digest, "ordinal": ordinal}
-        return await self._cache.answer(f"{digest}:{ordinal}" if ordinal else digest, ask, parse)
+        key = f"{digest}:{ordinal}" if ordinal else digest
+        return await self._cache.answer(key, ask, parse, reads=self._reads)
 
 
 def _is_sampled(config: EngineConfig, sampling: SamplingParams) -> bool:

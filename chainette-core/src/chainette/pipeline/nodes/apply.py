@@ -9,7 +9,6 @@ from functools import cached_property, partial
 from typing import (
     TYPE_CHECKING,
     Any,
-    Concatenate,
     Literal,
     Protocol,
     TypeAlias,
@@ -17,6 +16,8 @@ from typing import (
     TypeVar,
     overload,
 )
+
+from typing_extensions import Concatenate  # noqa: UP035  that of Python 3.10 takes no `...`
 
 from chainette.errors import ChainError
 from chainette.pipeline.nodes.annotations import FunctionTypes, is_async_generator, types_of

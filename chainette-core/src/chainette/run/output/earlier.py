@@ -40,13 +40,17 @@ def complete_run(
     if fields["inputs"]["sha256"] is None or not (path / MANIFEST).exists():
         return None
     try:
-        return _complete_run(path, pipeline, options)
+        return _complete_run(path, pipeline, fields, options)
     except (OSError, LookupError, TypeError, ValueError):  # files that something has changed
         return None
 
 
-def _complete_run(path: Path, pipeline: Pipeline, options: RunOptions) -> Run | None:
+def _complete_run(
+    path: Path, pipeline: Pipeline, fields: Mapping[str, Any], options: RunOptions
+) -> Run | None:
     earlier = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
+    if earlier["fingerprint"]["chain"] != fields["fingerprint"]["chain"]:
+        return None  # the tables may show other outputs
     if not (_is_complete(earlier, selection(options)) and _is_whole(path, earlier)):
         return None
     if options.fmt == "parquet" and not (path / "flattened.parquet").exists():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from copy import deepcopy
 from functools import partial
 from time import perf_counter
@@ -79,6 +79,7 @@ class PromptedSteps:
         emit: Receives events.
         cache: Earlier answers.
         max_chars: Maximum characters of a prompt.
+        uncached: Steps that are done again, and take no earlier answers.
     """
 
     def __init__(
@@ -90,6 +91,7 @@ class PromptedSteps:
         emit: Listener,
         cache: RunCache | None,
         max_chars: int,
+        uncached: Collection[str] = (),
     ) -> None:
         self._clients = clients
         self._journal = journal
@@ -98,6 +100,7 @@ class PromptedSteps:
         self._emit = emit
         self._cache = cache
         self._max_chars = max_chars
+        self._uncached = uncached
         self._answered: set[str] = set()
 
     async def run(self, step: Step, item: Item, names: Mapping[str, Any], value: Any) -> Any:
@@ -109,7 +112,8 @@ class PromptedSteps:
             return earlier.output
         messages = prompt(step, item, names, value, self._max_chars)
         await self._leases.settled()
-        turn = self._cache.turn() if self._cache is not None else None
+        reads = step.id not in self._uncached
+        turn = self._cache.turn(reads=reads) if self._cache is not None else None
         output = await self._clients[step.engine_name].complete(
             messages,
             step.sampling,

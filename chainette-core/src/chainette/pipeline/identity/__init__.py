@@ -1,0 +1,1 @@
+"""What the outputs of nodes depend on, as digests that two processes can compare."""

@@ -1,0 +1,132 @@
+"""The parts of a chain's nodes that decide on their outputs."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from types import FunctionType
+from typing import Any
+
+from pydantic import BaseModel, PydanticUserError, TypeAdapter
+
+from chainette.pipeline.graph import places
+from chainette.pipeline.identity import origins
+from chainette.pipeline.identity.uses import Uses
+from chainette.pipeline.nodes.apply import ApplyNode
+from chainette.pipeline.nodes.naming import type_name
+from chainette.pipeline.nodes.node import Node
+from chainette.pipeline.nodes.step import Step
+from chainette.pipeline.pipeline import Pipeline
+from chainette.validation import type_adapter
+
+VALIDATORS = "validators"
+"""The part of a step that decides which answers are valid, not what it is asked."""
+METHODS = "methods of its output type"
+"""The part of a step that only what follows can use."""
+
+
+def parts(chain: Pipeline) -> dict[str, dict[str, str]]:
+    """The digests of every node's parts, by the node's id and by words for people."""
+    found = places(chain)
+    input_type = _type(chain.input_model)
+    return {
+        id: {
+            name: digest(value)
+            for name, value in _parts(node, found[id], input_type).items()
+            if value not in (None, "")
+        }
+        for id, node in chain.nodes.items()
+    }
+
+
+def digest(value: Any) -> str:
+    """A short digest of a JSON value."""
+    text = json.dumps(value, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:16]
+
+
+def _parts(node: Node, place: Mapping[str, str], input_type: Any) -> dict[str, Any]:
+    is_first = place[""] == "chain_input"
+    common: dict[str, Any] = {
+        "kind": node.kind,
+        "place": dict(place),
+        "input type": [_schema(node.input_model), input_type if is_first else None],
+    }
+    if isinstance(node, Step):
+        return common | _step(node)
+    assert isinstance(node, ApplyNode)
+    return common | _function(node)
+
+
+def _step(step: Step) -> dict[str, Any]:
+    validators, methods = _answer(step.output_model)
+    return {
+        "engine_name": step.engine_name,
+        "sampling": step.sampling.model_dump(mode="json", exclude_none=True),
+        "system_prompt": step.system_prompt,
+        "user_prompt": step.user_prompt,
+        "output_format_instruction": step.output_format_instruction,
+        "output type": _schema(step.output_model),
+        VALIDATORS: validators,
+        METHODS: methods,
+    }
+
+
+def _function(node: ApplyNode) -> dict[str, Any]:
+    uses, fn = Uses(), node.fn
+    if isinstance(fn, FunctionType) and origins.is_own_file(fn.__code__.co_filename):
+        text = uses.source(fn)
+        uses.function(fn)
+    else:
+        text = uses.text(fn)
+    return {
+        "function": text,
+        "batch": node.batch,
+        "output type": _type(node.output_model),
+        **uses.parts,
+    }
+
+
+def _type(model: Any) -> Any:
+    """All of a type that decides on its values and on what they can do."""
+    return [_schema(model), *_answer(model)]
+
+
+def _answer(model: Any) -> tuple[Any, Any]:
+    """The validators of a type, and what its values can do besides."""
+    schema = type_adapter(model).core_schema
+    uses, more = Uses(), Uses()
+    rules = uses.schema(schema)
+    methods = sorted(more.classes(cls, skip=_validators(cls)) for cls in {*_classes(schema)})
+    return [rules, uses.parts], [*filter(None, methods), more.parts]
+
+
+def _classes(schema: Any) -> Iterator[type]:
+    """The user's classes in a schema of Pydantic's core."""
+    if isinstance(schema, dict):
+        cls = schema.get("cls")
+        if isinstance(cls, type) and origins.is_own(cls.__module__):
+            yield cls
+        for key, value in schema.items():
+            if key != "metadata":
+                yield from _classes(value)
+    elif isinstance(schema, list | tuple):
+        for value in schema:
+            yield from _classes(value)
+
+
+def _validators(cls: type) -> set[str]:
+    """Names of the validators of a class, which its schema has."""
+    if not issubclass(cls, BaseModel):
+        return set()
+    found = cls.__pydantic_decorators__
+    kinds = (found.validators, found.field_validators, found.root_validators)
+    return {*found.model_validators}.union(*kinds)
+
+
+def _schema(model: Any) -> Any:
+    try:
+        return TypeAdapter(model).json_schema()
+    except PydanticUserError:  # a type without a schema
+        return type_name(model)
