@@ -185,7 +185,7 @@ def test_events_are_written_as_json_lines(folder: Path, in_process: Chainette) -
 def test_a_dry_run_shows_prompts_without_sending_them(folder: Path, in_process: Chainette) -> None:
     with FakeOpenAI(answer) as server:
         engines(folder, server)
-        result = in_process(*command("run")[1:], "--dry-run", "--limit", "1")
+        result = in_process(*command("run")[1:], "--dry-run", "--with-functions", "--limit", "1")
         assert server.requests == []
     assert result.returncode == 0, result.stderr
     assert "--- row 0, step aside, engine e\n[user]\naside 0\n" in result.stdout

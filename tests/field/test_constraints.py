@@ -127,7 +127,7 @@ def test_a_rule_that_llama_cpp_does_not_enforce_is_in_the_description_and_in_the
     assert description in json.dumps(schema, ensure_ascii=False).replace("\\\\", "\\")
     if not isinstance(bad, list | dict):
         assert schema["description"].startswith("What it is. ")
-    assert correction in second.messages[0]["content"]
+    assert correction in second.messages[-1]["content"]
     assert correction in str(result.error)
     assert "errors.pydantic.dev" not in str(result.error)
 
@@ -177,5 +177,5 @@ def test_the_second_try_names_every_rule_that_failed(make_engine: Any) -> None:
     with FakeOpenAI(lambda _: bad) as server:
         client = make_engine(endpoint=server.endpoint, backend="llamacpp")
         client.generate(["hi"], output_model=create_model("Answer", **fields))
-        correction = server.requests[1].messages[0]["content"]
+        correction = server.requests[1].messages[-1]["content"]
     assert re.findall(r"(f\d): Input should be greater than or equal to 0", correction) == names

@@ -433,10 +433,11 @@ def test_a_run_that_was_stopped_is_not_stopped_by_the_failures_of_before(tmp_pat
     first = chain.run(rows, output_dir=tmp_path / "run")
     assert first.stopped is not None
     broken = False
-    second = chain.run(rows, output_dir=tmp_path / "run", resume=True)
+    options: Any = {"output_dir": tmp_path / "run", "force": True}  # a closure has changed
+    second = chain.run(rows, resume=True, **options)
     assert second.stopped is None
     assert second.counts.failed == first.counts.failed
-    assert chain.run(rows, output_dir=tmp_path / "run", retry_errors=True).counts.ok == 400
+    assert chain.run(rows, retry_errors=True, **options).counts.ok == 400
 
 
 def test_the_command_says_that_all_rows_fail_and_ends_with_3(

@@ -65,6 +65,10 @@ def reads(value: Any) -> Callable[[Row], Row]:
     return fn
 
 
+def scaled(rate: float, row: Row) -> Row:
+    return Row(n=int(row.n * rate))
+
+
 def changed(before: Any, after: Any) -> set[str]:
     one, other = uses(before), uses(after)
     return {name for name in {**one, **other} if one.get(name) != other.get(name)}
@@ -103,7 +107,7 @@ def test_another_value_is_a_change(before: Any, after: Any) -> None:
     [
         (Rates(1), Rates(2)),
         (Rates(1).method, Rates(2).method),
-        (functools.partial(reads, 1), functools.partial(reads, 2)),
+        (functools.partial(scaled, 1), functools.partial(scaled, 2)),
     ],
 )
 def test_an_object_with_a_state_is_code_too(before: Any, after: Any) -> None:

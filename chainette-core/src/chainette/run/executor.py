@@ -96,14 +96,17 @@ class Executor:
         self._leases = Leases(pipeline, self._clients)
         budget = Budget(settings.max_cost, settings.max_errors, self._ledger, self.control)
         self._emit = with_plugins(*listeners, budget)
-        self._steps = steps or PromptedSteps(
+        self._steps = steps or self._prompted_steps()
+
+    def _prompted_steps(self) -> PromptedSteps:
+        return PromptedSteps(
             self._clients,
             self._journal,
             self._leases,
             self.control,
             self._emit,
             self._answers,
-            settings.max_prompt_chars,
+            self._options.max_prompt_chars,
             self._uncached,
         )
 

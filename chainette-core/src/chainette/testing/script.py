@@ -81,8 +81,10 @@ class Script:
             asked = [message["content"] for message in messages if message["role"] == "user"]
             for text in reversed(asked):  # the last one may be about an invalid answer
                 for words, answer in self._answers.items():
-                    if words in text:
+                    if words and words in text:
                         return answer
+            if "" in self._answers:
+                return self._answers[""]
             raise LookupError(f"the script has no answer to: {prompt[:200]}")
         for answer in self._turns:
             return answer
