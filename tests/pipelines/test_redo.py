@@ -171,7 +171,12 @@ def journal(folder: Path) -> list[tuple[Any, ...]]:
 
 
 @pytest.fixture
-def project(tmp_path: Path, in_process: Chainette) -> Iterator[Project]:
+def project(
+    tmp_path: Path, in_process: Chainette, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Project]:
+    # Compiled files know their source by its second and its size, which quick edits leave as is.
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
     with FakeOpenAI(answer) as server:
         yield Project(tmp_path, in_process, server)
 
