@@ -31,14 +31,14 @@ _PLAIN = (
         "-+0123456789.",
     ),
 )
-"""What is no text, although without quotes, in YAML 1.2: its kind, form and first characters."""
+"""Values without quotes that are not texts in YAML 1.2: kind, form and first characters."""
 _OLD = re.compile(
     r"yes|no|on|off|[-+]?0[0-9_]+|[-+]?[0-9]+(?:_[0-9_]*)+|[0-9]+(?::[0-5]?[0-9])+", re.IGNORECASE
 )
-"""What YAML 1.1 reads as true, false or a number."""
+"""Texts that YAML 1.1 reads as true, false or a number."""
 _VARIABLE = re.compile(r"\$(?:\$|\{(?P<name>[A-Za-z_]\w*)(?::-(?P<default>[^}]*))?\})")
 _MISSPELT = re.compile(r"\$\{.*|\A\$[A-Z][A-Z0-9_]*\Z", re.DOTALL)
-"""What is meant as a variable but is not one."""
+"""Texts that are meant as variables but are not."""
 
 
 class _Loader(yaml.SafeLoader):

@@ -52,6 +52,6 @@ def _bare(name: str) -> str:
 
 
 def _likeness(name: str, listed: str) -> float:
-    """How alike two names are, with and without the makers' names: from 0 to 1."""
+    """The likeness of two names, with or without the makers' names: from 0 to 1."""
     pairs = ((name, listed), (name.rpartition("/")[2], listed.rpartition("/")[2]))
     return max(SequenceMatcher(None, one, other).ratio() for one, other in pairs)

@@ -124,7 +124,7 @@ class RunCache:
         return CacheTurn(self, reads)
 
     def next_ordinal(self, request: str) -> int:
-        """How many equal requests came before; see `_Ordinals.take`."""
+        """The number of equal requests before this one; see `_Ordinals.take`."""
         return self._ordinals.take(request)
 
     async def answer(self, key: str, ask: Ask, parse: Parse, *, reads: bool) -> LLMOutput:

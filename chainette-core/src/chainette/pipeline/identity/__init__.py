@@ -1,1 +1,1 @@
-"""What the outputs of nodes depend on, as digests that two processes can compare."""
+"""Digests of all that a node's outputs depend on, which two processes can compare."""

@@ -21,7 +21,7 @@ _WRITTEN = (
     ast.Constant, ast.List, ast.Tuple, ast.Set, ast.Dict, ast.UnaryOp, ast.unaryop, ast.BinOp,
     ast.operator, ast.expr_context, ast.Call, ast.keyword,
 )  # fmt: skip
-"""What an expression may consist of whose value its text gives."""
+"""The parts of an expression whose text says its value."""
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
 
 

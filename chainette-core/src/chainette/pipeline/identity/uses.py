@@ -1,4 +1,4 @@
-"""What code depends on: its own text, and the functions, classes and values that it uses."""
+"""The dependencies of code: its text, and the functions, classes and values that it uses."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _CONSTANT = (*_PLAIN, *_EXACT, re.Pattern, tuple, frozenset, Enum)
 
 
 class Uses:
-    """What functions, classes and values depend on.
+    """The dependencies of functions, classes and values.
 
     Attributes:
         parts: The text of everything that was found, by words for people such as `global RATE`.

@@ -226,7 +226,7 @@ def flattened(parts: Any) -> list[Any]:
 
 
 def _about(part: Any) -> str:
-    """What to give in the place of something that is not a part of a chain."""
+    """The advice about something that is not a part of a chain."""
     message = f"{reprlib.repr(part)} is not a step, a branch or an apply(…)"
     if part is None:
         return f"{message}; what was to make it may have returned nothing"

@@ -154,7 +154,7 @@ class PromptedSteps:
 def prompt(
     step: Step, item: Item, names: Mapping[str, Any], value: Any, max_chars: int
 ) -> list[Message]:
-    """The prompt of a step for an item, of at most so many characters.
+    """The prompt of a step for an item, of at most `max_chars` characters.
 
     Raises:
         ChainError: It cannot be rendered.
