@@ -41,13 +41,7 @@ def _described(nodes: list[Any], branch: str | None) -> Iterator[dict[str, Any]]
 
 def _details(node: Node) -> dict[str, Any]:
     if isinstance(node, Step):
-        return {
-            "engine": node.engine_name,
-            "sampling": node.sampling.model_dump(mode="json", exclude_none=True),
-            "system_prompt": node.system_prompt,
-            "user_prompt": node.user_prompt,
-            "output_format_instruction": node.output_format_instruction,
-        }
+        return {"engine": node.engine_name, **node.request_fields()}
     assert isinstance(node, ApplyNode)
     return {
         "function": getattr(node.fn, "__qualname__", type(node.fn).__qualname__),

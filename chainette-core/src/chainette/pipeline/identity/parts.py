@@ -63,10 +63,7 @@ def _step(step: Step) -> dict[str, Any]:
     validators, methods = _answer(step.output_model)
     return {
         "engine_name": step.engine_name,
-        "sampling": step.sampling.model_dump(mode="json", exclude_none=True),
-        "system_prompt": step.system_prompt,
-        "user_prompt": step.user_prompt,
-        "output_format_instruction": step.output_format_instruction,
+        **step.request_fields(),
         "output type": _schema(step.output_model),
         VALIDATORS: validators,
         METHODS: methods,

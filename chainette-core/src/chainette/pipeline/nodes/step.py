@@ -82,6 +82,15 @@ class Step(Node[In, Out]):
         self._system = PromptTemplate(system_prompt, f"step {id!r}, system_prompt")
         self._user = PromptTemplate(user_prompt, f"step {id!r}, user_prompt")
 
+    def request_fields(self) -> dict[str, Any]:
+        """The fields that shape its requests beside the row, as JSON values."""
+        return {
+            "sampling": self.sampling.model_dump(mode="json", exclude_none=True),
+            "system_prompt": self.system_prompt,
+            "user_prompt": self.user_prompt,
+            "output_format_instruction": self.output_format_instruction,
+        }
+
     def check_output(self) -> None:
         """Check that the output type has a JSON schema.
 
