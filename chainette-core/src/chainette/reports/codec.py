@@ -123,17 +123,20 @@ class OutputCodec:
         if self._is_typed and self._plain_check is None:
             return False
         try:
-            written = decode(encode(self.dump(value)))
-            return encode(self._snapshots.take(self.load(written))) == encode(taken)
+            return encode(self._snapshots.take(self._again(value))) == encode(taken)
         except Exception:  # it was not validated, so anything can be wrong
             return False
 
     def _comes_back(self, value: Any) -> bool:
         """Whether `load` makes of an output's JSON value what the class calls equal."""
         try:
-            return self._is_typed and bool(self.load(decode(encode(self.dump(value)))) == value)
+            return self._is_typed and bool(self._again(value) == value)
         except Exception:  # of the class or its validators
             return False
+
+    def _again(self, value: Any) -> Any:
+        """The output that `load` makes of an output's JSON value, once it was written to a file."""
+        return self.load(decode(encode(self.dump(value))))
 
     def snapshot_or_lost(self, value: Any) -> Any:
         """The snapshot of an output, `None` where it needs none, or `LOST`."""
