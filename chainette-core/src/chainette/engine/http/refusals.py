@@ -154,9 +154,7 @@ class Refusal:
     @property
     def sounds_like_quota(self) -> bool:
         """Whether the message says so, and does not say when to return."""
-        short = self.message[: LONGEST_QUOTE + 1]
-        is_quote = len(short) > LONGEST_QUOTE
-        return not is_quote and bool(_QUOTA_WORDS.search(short)) and not self.wait
+        return self._says_without_wait(_QUOTA_WORDS)
 
     @property
     def is_filter(self) -> bool:
@@ -181,9 +179,13 @@ class Refusal:
     @property
     def is_long_limit(self) -> bool:
         """Whether a limit per day or month is reached, and the body does not say until when."""
+        return self._says_without_wait(_LONG_LIMIT)
+
+    def _says_without_wait(self, words: re.Pattern[str]) -> bool:
+        """Whether the message, if it is not a long quote, has these words and no time to return."""
         short = self.message[: LONGEST_QUOTE + 1]
         is_quote = len(short) > LONGEST_QUOTE
-        return not is_quote and bool(_LONG_LIMIT.search(short)) and not self.wait
+        return not is_quote and bool(words.search(short)) and not self.wait
 
     @property
     def is_loading(self) -> bool:
