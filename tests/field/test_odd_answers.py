@@ -8,34 +8,8 @@ from typing import Any
 import pytest
 from chainette.errors import RateLimitError, RefusalError, ServerError, StructuredOutputError
 from chainette.testing.script import Reply
-from chainette.types import LLMOutput
 from pydantic import BaseModel
-
-
-class City(BaseModel):
-    name: str
-    inhabitants: int
-
-
-OSLO = City(name="Oslo", inhabitants=700000)
-TEXT = OSLO.model_dump_json()
-BERGEN = City(name="Bergen", inhabitants=290000).model_dump_json()
-
-
-def body(message: Any, finish_reason: Any = "stop", **fields: Any) -> dict[str, Any]:
-    return {"choices": [{"message": message, "finish_reason": finish_reason}], **fields}
-
-
-def replied(content: Any, **headers: str) -> Reply:
-    data = content if isinstance(content, bytes) else json.dumps(content).encode()
-    return Reply(
-        body=data, headers={name.replace("_", "-"): each for name, each in headers.items()}
-    )
-
-
-def ask(engine: Any, model: Any = City) -> LLMOutput:
-    return engine.generate(["hi"], output_model=model)[0]
-
+from replies import BERGEN, OSLO, TEXT, City, ask, body, replied
 
 # --- bodies
 
