@@ -13,6 +13,8 @@ _CONTROLS = r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udff
 
 
 ClassT = TypeVar("ClassT", bound=type)
+CO_VARKEYWORDS = 8
+"""The flag of functions that take any keywords (`inspect.CO_VARKEYWORDS`)."""
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
@@ -54,9 +56,12 @@ def escaped(text: str) -> str:
 def names_keywords(cls: ClassT) -> ClassT:
     """Let a class name the nearest keyword that it has in the place of an unknown one."""
     construct: Any = cls.__init__  # type: ignore[misc]
+    takes_any = bool(construct.__code__.co_flags & CO_VARKEYWORDS)
 
     @wraps(construct)
     def initialize(self: Any, *args: Any, **keywords: Any) -> None:
+        if takes_any:
+            _check_keywords(cls.__name__, construct, keywords)
         try:
             construct(self, *args, **keywords)
         except TypeError:
@@ -73,12 +78,24 @@ def _check_keywords(name: str, function: Any, keywords: Iterable[str]) -> None:
     Raises:
         TypeError: It does not; the message has the nearest one.
     """
-    import inspect
-
-    known = [*inspect.signature(function).parameters][1:]
+    known = _keywords(function)
     for keyword in keywords:
         if keyword not in known:
             hint = did_you_mean(keyword, known)
             raise TypeError(
                 f"{name}: unknown keyword {keyword!r}{hint}; keywords: {', '.join(known)}"
             ) from None
+
+
+def _keywords(function: Any) -> list[str]:
+    """The names of the parameters of a method, those of `**options: Unpack[Options]` included."""
+    import inspect
+
+    names: list[str] = []
+    for parameter in [*inspect.signature(function).parameters.values()][1:]:
+        if parameter.kind is parameter.VAR_KEYWORD:
+            options = re.sub(r"^Unpack\[(\w+)\]$", r"\1", str(parameter.annotation))
+            names += function.__globals__[options].__annotations__
+        else:
+            names.append(parameter.name)
+    return names

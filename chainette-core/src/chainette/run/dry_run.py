@@ -14,7 +14,7 @@ from chainette.pipeline.nodes.step import Step
 from chainette.pipeline.pipeline import Pipeline
 from chainette.run.executor import Executor
 from chainette.run.item import Item
-from chainette.run.schedule.nodes import STOPPED, prompt
+from chainette.run.schedule.flow.nodes import STOPPED, prompt
 from chainette.types import Message
 
 

@@ -39,10 +39,10 @@ from chainette.run.output.recorder import Recorder
 from chainette.run.output.revalidation import revalidation
 from chainette.run.schedule import gc_tuning
 from chainette.run.schedule.batches import Batches
+from chainette.run.schedule.flow.nodes import NodeRunner, PromptedSteps, StepRunner
+from chainette.run.schedule.flow.row import RowRunner
 from chainette.run.schedule.leases import Leases
-from chainette.run.schedule.nodes import NodeRunner, PromptedSteps, StepRunner
 from chainette.run.schedule.parking import Parking
-from chainette.run.schedule.row import RowRunner
 from chainette.run.schedule.single import batched_nodes, node_infos
 from chainette.run.schedule.workers import Room, Workers
 

@@ -12,7 +12,6 @@ from typing import (
     Literal,
     Protocol,
     TypeAlias,
-    TypedDict,
     TypeVar,
     overload,
 )
@@ -24,6 +23,7 @@ from chainette.pipeline.nodes.annotations import FunctionTypes, is_async_generat
 from chainette.pipeline.nodes.flow import I_, O_, In, Out, Split
 from chainette.pipeline.nodes.naming import type_name
 from chainette.pipeline.nodes.node import Node
+from chainette.pipeline.nodes.options import ApplyOptions
 from chainette.text import names_keywords
 
 if TYPE_CHECKING:
@@ -82,16 +82,13 @@ class ApplyNode(Node[In, Out]):
         self,
         fn: Callable[..., Any],
         *,
-        id: str | None = None,
-        name: str = "",
         input_model: Any = None,
         output_model: Any = None,
         batch: Batch = None,
-        threaded: bool = False,
-        yield_output: bool = True,
-        emoji: str = "",
+        **options: Unpack[ApplyOptions],
     ) -> None:
         _check_function(fn)
+        id = options.get("id")
         title = id or str(getattr(fn, "__name__", type(fn).__name__))
         if title == "<lambda>":
             raise ChainError("apply: a lambda has no name; give it one with id=")
@@ -101,15 +98,13 @@ class ApplyNode(Node[In, Out]):
         types = types_of(fn, title, batched=batch is not None, output_model=output_model)
         super().__init__(
             id=title,
-            name=name,
             input_model=types.input if input_model is None else input_model,
             output_model=types.output if output_model is None else output_model,
-            yield_output=yield_output,
-            emoji=emoji,
+            options=options,
         )
         self.fn = fn
         self.batch = batch
-        self.threaded = threaded
+        self.threaded: bool = options.get("threaded", False)
         self.types: FunctionTypes = types
         self.takes_context: bool = _takes_context(fn, self.id)
 
@@ -153,16 +148,6 @@ class SplitNode(ApplyNode[In, Out], Split[In, Out]):
 
 class _Untyped:
     """A type that no function returns: only one that says nothing of its output fits it."""
-
-
-class ApplyOptions(TypedDict, total=False):
-    """The keywords that every form of `apply` takes; see `ApplyNode`."""
-
-    id: str
-    name: str
-    threaded: bool
-    yield_output: bool
-    emoji: str
 
 
 class ApplyDecorator(Protocol):

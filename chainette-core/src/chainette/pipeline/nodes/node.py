@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from chainette.pipeline.nodes.flow import Flow, In, Out
 from chainette.pipeline.nodes.naming import check_name, check_type
 from chainette.validation import reads_context, type_adapter
+
+if TYPE_CHECKING:
+    from chainette.pipeline.nodes.options import NodeOptions
 
 
 class Node(Flow[In, Out]):
@@ -16,11 +19,10 @@ class Node(Flow[In, Out]):
 
     Args:
         id: Name in templates and files; letters, digits and underscores.
-        name: Title for people; the id by default.
         input_model: Type of the input.
         output_model: Type of the output.
-        yield_output: Whether the output belongs to the run's results.
-        emoji: Shown in front of the name.
+        options: `name`, the title for people; `yield_output`, whether the output belongs to the
+            run's results; `emoji`, shown in front of the name.
 
     Raises:
         ChainError: The id is not a valid name, or a type is something else.
@@ -32,21 +34,19 @@ class Node(Flow[In, Out]):
         self,
         *,
         id: str,
-        name: str,
         input_model: Any,
         output_model: Any,
-        yield_output: bool,
-        emoji: str,
+        options: NodeOptions,
     ) -> None:
         check_name(id, f"{self.kind} id")
         check_type(input_model, f"{self.kind} {id!r}: input_model")
         check_type(output_model, f"{self.kind} {id!r}: output_model")
         self.id = id
-        self.name: str = name or id
+        self.name: str = options.get("name") or id
         self.input_model = input_model
         self.output_model = output_model
-        self.yield_output = yield_output
-        self.emoji = emoji
+        self.yield_output: bool = options.get("yield_output", True)
+        self.emoji: str = options.get("emoji", "")
 
     @cached_property
     def validates_in_context(self) -> bool:

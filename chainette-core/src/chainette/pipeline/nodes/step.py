@@ -14,12 +14,13 @@ from chainette.pipeline.bounds import MAX_PROMPT
 from chainette.pipeline.nodes.flow import I_, O_, In, Out
 from chainette.pipeline.nodes.naming import fields_of, type_name
 from chainette.pipeline.nodes.node import Node
+from chainette.pipeline.nodes.options import StepOptions
 from chainette.pipeline.prompt import PromptTemplate, check_text
 from chainette.text import names_keywords
 from chainette.types import Message, SamplingParams
 
 if TYPE_CHECKING:
-    from typing_extensions import TypeForm
+    from typing_extensions import TypeForm, Unpack
 
 
 @names_keywords
@@ -53,33 +54,21 @@ class Step(Node[In, Out]):
         self: Step[I_, O_],
         *,
         id: str,
-        name: str = "",
         input_model: TypeForm[I_],
         output_model: TypeForm[O_],
         engine_name: str,
-        sampling: SamplingParams | Mapping[str, Any] | None = None,
-        system_prompt: str = "",
         user_prompt: str,
-        output_format_instruction: str | None = None,
-        constant_prompt: bool = False,
-        yield_output: bool = True,
-        emoji: str = "",
+        **options: Unpack[StepOptions],
     ) -> None:
-        super().__init__(
-            id=id,
-            name=name,
-            input_model=input_model,
-            output_model=output_model,
-            yield_output=yield_output,
-            emoji=emoji,
-        )
+        super().__init__(id=id, input_model=input_model, output_model=output_model, options=options)
+        instruction = options.get("output_format_instruction")
         self.engine_name: str = _checked_name(id, engine_name)
-        self.sampling: SamplingParams = _checked_sampling(id, sampling)
-        self.system_prompt = system_prompt
+        self.sampling: SamplingParams = _checked_sampling(id, options.get("sampling"))
+        self.system_prompt: str = options.get("system_prompt", "")
         self.user_prompt = user_prompt
-        self.output_format_instruction: str | None = _checked_text(id, output_format_instruction)
-        self.constant_prompt = constant_prompt
-        self._system = PromptTemplate(system_prompt, f"step {id!r}, system_prompt")
+        self.output_format_instruction: str | None = _checked_text(id, instruction)
+        self.constant_prompt: bool = options.get("constant_prompt", False)
+        self._system = PromptTemplate(self.system_prompt, f"step {id!r}, system_prompt")
         self._user = PromptTemplate(user_prompt, f"step {id!r}, user_prompt")
 
     def request_fields(self) -> dict[str, Any]:

@@ -26,10 +26,10 @@ from chainette.run.inputs.files import InputRow
 from chainette.run.output.journal import Journal
 from chainette.run.schedule import gc_tuning
 from chainette.run.schedule.batches import Batches
+from chainette.run.schedule.flow.nodes import NodeRunner, PromptedSteps
+from chainette.run.schedule.flow.row import RowRunner
 from chainette.run.schedule.leases import Leases
-from chainette.run.schedule.nodes import NodeRunner, PromptedSteps
 from chainette.run.schedule.parking import Parking
-from chainette.run.schedule.row import RowRunner
 
 
 class SingleRows:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import anyio
 
-from chainette.run.schedule.ends import Backlog, RowRecorder
+from chainette.run.schedule.flow.ends import Backlog, RowRecorder
 from chainette.run.schedule.parking import Activity, Gate
 
 

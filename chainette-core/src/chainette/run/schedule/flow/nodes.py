@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
-from copy import deepcopy
+from collections.abc import Collection, Mapping
 from functools import partial
-from time import perf_counter
 from typing import Any, Protocol
-
-from pydantic import ValidationError
 
 from chainette.engine.client.base import BaseClient
 from chainette.engine.client.cache import RunCache
 from chainette.engine.telemetry import hooks as telemetry
-from chainette.errors import ApplyError, ChainError, EngineError
+from chainette.errors import ChainError, EngineError
 from chainette.events import (
     Listener,
     NodeFailed,
@@ -22,27 +18,19 @@ from chainette.events import (
     NodeStarted,
 )
 from chainette.pipeline.nodes.apply import ApplyNode
-from chainette.pipeline.nodes.naming import type_name
 from chainette.pipeline.nodes.node import Node
 from chainette.pipeline.nodes.step import Step
 from chainette.run.control import RunControl
 from chainette.run.item import Item
 from chainette.run.output.journal import Journal
-from chainette.run.schedule.batches import Batches, call
+from chainette.run.schedule.batches import Batches
+from chainette.run.schedule.flow.functions import Functions, OwnNames
 from chainette.run.schedule.leases import Leases
 from chainette.run.schedule.parking import Activity
-from chainette.text import with_article
 from chainette.types import Message
-from chainette.validation import summary
 
-DROPPED = object()
-"""The output of a function that dropped its item."""
 STOPPED = object()
 """The output of a node that was not run, as in a dry run; its item goes no further."""
-
-
-class Split(list[Any]):
-    """The output of a function that split its item."""
 
 
 class StepRunner(Protocol):
@@ -105,7 +93,7 @@ class PromptedSteps:
 
     async def run(self, step: Step, item: Item, names: Mapping[str, Any], value: Any) -> Any:
         """Prompt the step's engine; see `StepRunner.run`."""
-        context = _OwnNames(names)
+        context = OwnNames(names)
         earlier = self._journal.find(step, item, context)
         if earlier is not None:
             self._emit(NodeFinished(step.id, item.row_id, item.name, None, 0.0))
@@ -186,7 +174,7 @@ class NodeRunner:
         emit: Listener,
     ) -> None:
         self._steps = steps
-        self._batches = batches
+        self._functions = Functions(batches, journal, emit)
         self._journal = journal
         self._control = control
         self._emit = emit
@@ -217,91 +205,10 @@ class NodeRunner:
             assert isinstance(node, ApplyNode)
             if not self._steps.may_call(node):
                 return STOPPED
-            return await self._run_function(node, item, names, value, activity)
+            return await self._functions.run(node, item, names, value, activity)
 
     def failed(self, node: Node | None, item: Item, error: Exception) -> None:
         """Record that an item failed in a node, or could not be read, unless the run is over."""
         if not self._control.is_over:
             self._journal.failed(node, item, error)
             self._emit(NodeFailed(node.id if node else "", item.row_id, item.name, error))
-
-    async def _run_function(
-        self, node: ApplyNode, item: Item, names: dict[str, Any], value: Any, activity: Activity
-    ) -> Any:
-        start = perf_counter()
-        earlier = self._journal.find(node, item, _OwnNames(names))
-        if earlier is not None:
-            output = earlier.output
-        else:
-            own, context = _own(value), _OwnNames(names)
-            if node.batch is None:
-                output = await call(node, own, context)
-            else:
-                output = await self._batches.output(node, item, own, context, activity)
-            check = self._journal.codec(node).check
-            output = _validated(node, output, partial(check, context=_OwnNames(names)))
-            self._journal.function_done(node, item, output)
-        seconds = perf_counter() - start
-        self._emit(NodeFinished(node.id, item.row_id, item.name, None, seconds))
-        if output is None:
-            return DROPPED
-        return Split(output) if isinstance(output, list) else output
-
-
-def _validated(node: ApplyNode, output: Any, check: Callable[[Any], Any]) -> Any:
-    """The output of a function, each of its items checked."""
-    if output is None:
-        return None
-    parts = output if isinstance(output, list) else [output]
-    checked: list[Any] = []
-    for index, part in enumerate(parts):
-        try:
-            checked.append(check(part))
-        except ValidationError as error:
-            what = "returned" if part is output else f"returned a list whose item {index} is"
-            raise ApplyError(f"apply {node.id!r} {what} {_misfit(node, part, error)}") from None
-    return checked if parts is output else checked[0]
-
-
-def _misfit(node: ApplyNode, output: Any, error: ValidationError) -> str:
-    """What an output is, and why it is not of the node's type."""
-    kind, wanted = with_article(type(output).__name__), with_article(type_name(node.output_model))
-    of_kind = all(
-        not problem["loc"] and (problem["type"].endswith("_type") or "instance" in problem["type"])
-        for problem in error.errors(include_url=False, include_input=False, include_context=False)
-    )
-    return f"{kind}, not {wanted}" if of_kind else f"{kind} that is not {wanted}: {summary(error)}"
-
-
-def _own(value: Any) -> Any:
-    """A copy that a function can change: others may see the value, too, and files hold it."""
-    try:
-        return deepcopy(value)
-    except Exception:  # of an object that cannot be copied
-        return value
-
-
-class _OwnNames(Mapping[str, Any]):
-    """The names that a function may see, with copies of their values.
-
-    Args:
-        names: The values by name.
-    """
-
-    def __init__(self, names: Mapping[str, Any]) -> None:
-        self._names = names
-        self._copies: dict[str, Any] = {}
-
-    def __getitem__(self, name: str) -> Any:
-        """The value of a name, the same object each time."""
-        if name not in self._copies:
-            self._copies[name] = _own(self._names[name])
-        return self._copies[name]
-
-    def __iter__(self) -> Iterator[str]:
-        """The names."""
-        return iter(self._names)
-
-    def __len__(self) -> int:
-        """Their number."""
-        return len(self._names)

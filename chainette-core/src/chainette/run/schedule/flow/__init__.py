@@ -1,0 +1,1 @@
+"""Rows and their items on their way through the nodes of a chain."""

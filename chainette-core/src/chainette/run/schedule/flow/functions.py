@@ -1,0 +1,126 @@
+"""Functions of a chain, run on one item each: copies in, checked outputs out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from copy import deepcopy
+from functools import partial
+from time import perf_counter
+from typing import Any
+
+from pydantic import ValidationError
+
+from chainette.errors import ApplyError
+from chainette.events import Listener, NodeFinished
+from chainette.pipeline.nodes.apply import ApplyNode
+from chainette.pipeline.nodes.naming import type_name
+from chainette.run.item import Item
+from chainette.run.output.journal import Journal
+from chainette.run.schedule.batches import Batches, call
+from chainette.run.schedule.parking import Activity
+from chainette.text import with_article
+from chainette.validation import summary
+
+DROPPED = object()
+"""The output of a function that dropped its item."""
+
+
+class Split(list[Any]):
+    """The output of a function that split its item."""
+
+
+class Functions:
+    """Runs functions, unless an earlier run has done so already.
+
+    Args:
+        batches: The batches of functions that take several items.
+        journal: The outputs so far.
+        emit: Receives events.
+    """
+
+    def __init__(self, batches: Batches, journal: Journal, emit: Listener) -> None:
+        self._batches = batches
+        self._journal = journal
+        self._emit = emit
+
+    async def run(
+        self, node: ApplyNode, item: Item, names: dict[str, Any], value: Any, activity: Activity
+    ) -> Any:
+        """Call a function with an item; see `NodeRunner.run`."""
+        start = perf_counter()
+        earlier = self._journal.find(node, item, OwnNames(names))
+        if earlier is not None:
+            output = earlier.output
+        else:
+            own, context = _own(value), OwnNames(names)
+            if node.batch is None:
+                output = await call(node, own, context)
+            else:
+                output = await self._batches.output(node, item, own, context, activity)
+            check = self._journal.codec(node).check
+            output = _validated(node, output, partial(check, context=OwnNames(names)))
+            self._journal.function_done(node, item, output)
+        seconds = perf_counter() - start
+        self._emit(NodeFinished(node.id, item.row_id, item.name, None, seconds))
+        if output is None:
+            return DROPPED
+        return Split(output) if isinstance(output, list) else output
+
+
+def _validated(node: ApplyNode, output: Any, check: Callable[[Any], Any]) -> Any:
+    """The output of a function, each of its items checked."""
+    if output is None:
+        return None
+    parts = output if isinstance(output, list) else [output]
+    checked: list[Any] = []
+    for index, part in enumerate(parts):
+        try:
+            checked.append(check(part))
+        except ValidationError as error:
+            what = "returned" if part is output else f"returned a list whose item {index} is"
+            raise ApplyError(f"apply {node.id!r} {what} {_misfit(node, part, error)}") from None
+    return checked if parts is output else checked[0]
+
+
+def _misfit(node: ApplyNode, output: Any, error: ValidationError) -> str:
+    """What an output is, and why it is not of the node's type."""
+    kind, wanted = with_article(type(output).__name__), with_article(type_name(node.output_model))
+    of_kind = all(
+        not problem["loc"] and (problem["type"].endswith("_type") or "instance" in problem["type"])
+        for problem in error.errors(include_url=False, include_input=False, include_context=False)
+    )
+    return f"{kind}, not {wanted}" if of_kind else f"{kind} that is not {wanted}: {summary(error)}"
+
+
+def _own(value: Any) -> Any:
+    """A copy that a function can change: others may see the value, too, and files hold it."""
+    try:
+        return deepcopy(value)
+    except Exception:  # of an object that cannot be copied
+        return value
+
+
+class OwnNames(Mapping[str, Any]):
+    """The names that a function may see, with copies of their values.
+
+    Args:
+        names: The values by name.
+    """
+
+    def __init__(self, names: Mapping[str, Any]) -> None:
+        self._names = names
+        self._copies: dict[str, Any] = {}
+
+    def __getitem__(self, name: str) -> Any:
+        """The value of a name, the same object each time."""
+        if name not in self._copies:
+            self._copies[name] = _own(self._names[name])
+        return self._copies[name]
+
+    def __iter__(self) -> Iterator[str]:
+        """The names."""
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        """Their number."""
+        return len(self._names)
