@@ -114,9 +114,10 @@ def test_a_run_that_is_killed_repeatedly_ends_with_the_results_of_a_clean_one(fo
     assert set(requests) == prompts
     errors = (folder / "killed/errors.jsonl").read_text().splitlines()
     assert len(errors) == 1
-    assert json.loads(errors[0])["step_id"] == "say"
+    assert json.loads(errors[0])["node_id"] == "say"
     manifest = json.loads((folder / "killed/run.json").read_text())
-    assert manifest["counts"] == {"rows": ROWS, "ok": ROWS - 1, "failed": 1}
+    counts = manifest["counts"]
+    assert (counts["rows"], counts["ok"], counts["partial"]) == (ROWS, ROWS - 1, 1)
     assert len(manifest["resumed"]) == kills
 
 
@@ -172,7 +173,7 @@ def test_events_are_written_as_json_lines(folder: Path, in_process: Chainette) -
     assert events[0]["event"] == "run_started"
     assert events[0]["rows"] == ROWS
     (failed,) = [event for event in events if event["event"] == "failed"]
-    assert (failed["row_id"], failed["item"], failed["step_id"]) == (13, "0", "say")
+    assert (failed["row_id"], failed["item"], failed["node_id"]) == (13, "0", "say")
     assert events[-1]["event"] == "run_closed"
     assert events[-1]["nodes"]["halves"] == {
         "in_flight": 0,

@@ -112,7 +112,7 @@ def test_a_run_on_disk_has_the_documented_files(scripted: Make, tmp_path: Path) 
     out = tmp_path / "out"
     assert run.path == out
     assert {path.relative_to(out).as_posix() for path in out.rglob("*.json*")} == {
-        "run.json", "graph.json", "errors.jsonl", "flattened/000000.jsonl",
+        "run.json", "graph.json", "errors.jsonl", "dropped.jsonl", "flattened/000000.jsonl",
         "steps/s0/000000.jsonl", "steps/s1/000000.jsonl",
     }  # fmt: skip
     journal = lines(tmp_path / "out/steps/s0")
@@ -121,20 +121,22 @@ def test_a_run_on_disk_has_the_documented_files(scripted: Make, tmp_path: Path) 
     assert lines(tmp_path / "out/flattened") == [
         {"row_id": 0, "s0.number": 0, "s1.number": 0},
         {
-            "row_id": 1, "s0.number": 1, "error.step_id": "s1", "error.engine": "e",
+            "row_id": 1, "s0.number": 1, "error.node_id": "s1", "error.engine": "e",
             "error.type": "ServerError", "error.message": "engine 'e': boom",
         },
         {"row_id": 2, "s0.number": 2, "s1.number": 2},
     ]  # fmt: skip
     assert [json.loads(x) for x in (tmp_path / "out/errors.jsonl").read_text().splitlines()] == [
         {
-            "row_id": 1, "step_id": "s1", "engine": "e", "type": "ServerError",
+            "row_id": 1, "node_id": "s1", "engine": "e", "type": "ServerError",
             "message": "engine 'e': boom", "raw_text": "half an answer",
         }
     ]  # fmt: skip
     manifest = json.loads((tmp_path / "out/run.json").read_text())
     assert manifest["status"] == "finished"
-    assert manifest["counts"] == {"rows": 3, "ok": 2, "failed": 1}
+    assert manifest["counts"] == {
+        "rows": 3, "ok": 2, "partial": 0, "dropped": 0, "failed": 1, "tolerated": 0,
+    }  # fmt: skip
     assert manifest["plugins"] == {"chainette-scripted": "1.2"}
     assert manifest["usage_by_step"]["s1"]["completion_tokens"] == 10
     assert "secret-header" not in (tmp_path / "out/run.json").read_text()

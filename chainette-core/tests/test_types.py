@@ -20,8 +20,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 EXPORTED = [
-    "ApplyNode", "Branch", "Chain", "Completion", "EngineConfig", "GuidedDecodingParams",
-    "LLMOutput", "Result", "Run", "SamplingParams", "Step", "Usage", "apply", "get_engine",
+    "ApplyNode", "Branch", "Chain", "Completion", "Drop", "EngineConfig",
+    "GuidedDecodingParams", "LLMOutput", "Result", "Run", "SamplingParams", "Step", "Usage", "apply", "get_engine",
     "get_engine_config", "hookimpl", "instrument", "load_chain", "load_engines", "pipe",
     "register_backend", "register_engine",
 ]  # fmt: skip

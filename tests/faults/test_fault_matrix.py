@@ -260,7 +260,7 @@ def check(done: Run | ChainetteError, fault: Fault, place: str, folder: Path) ->
     assert {line["row_id"] for line in failed} == bad
     assert answered == set(range(ROWS)) - bad
     assert {line["type"] for line in failed} == {fault.error}
-    assert all(line["engine"] == "e" and line["step_id"] == "a" for line in failed)
+    assert all(line["engine"] == "e" and line["node_id"] == "a" for line in failed)
     flat = lines(folder / "flattened")
     assert [line["row_id"] for line in flat] == list(range(ROWS))
     assert (done.counts.ok, done.counts.failed) == (ROWS - len(bad), len(bad))

@@ -166,7 +166,7 @@ def journal(folder: Path) -> list[tuple[Any, ...]]:
         for line in map(json.loads, file.read_text().splitlines())
     ]
     errors = map(json.loads, (folder / "errors.jsonl").read_text().splitlines())
-    lines += [(it["step_id"], it["row_id"], it.get("item"), it["message"]) for it in errors]
+    lines += [(it["node_id"], it["row_id"], it.get("item"), it["message"]) for it in errors]
     return sorted(lines, key=str)
 
 

@@ -102,7 +102,7 @@ def journal(folder: Path) -> list[str]:
     ]
     errors = map(json.loads, (folder / "errors.jsonl").read_text().splitlines())
     return sorted(
-        [*found, *(f"{it['step_id']} {it['row_id']} {it.get('item')} failed" for it in errors)]
+        [*found, *(f"{it['node_id']} {it['row_id']} {it.get('item')} failed" for it in errors)]
     )
 
 

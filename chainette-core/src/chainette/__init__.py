@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from chainette.engine.config import EngineConfig
     from chainette.engine.telemetry.otel import instrument
+    from chainette.errors import Drop
     from chainette.loading.target import load_chain
     from chainette.pipeline.nodes.apply import ApplyNode, apply
     from chainette.pipeline.nodes.flow import Branch, pipe
@@ -34,6 +35,7 @@ __all__ = [
     "Branch",
     "Chain",
     "Completion",
+    "Drop",
     "EngineConfig",
     "GuidedDecodingParams",
     "LLMOutput",
@@ -59,6 +61,7 @@ _HOMES = {
     "Branch": "pipeline.nodes.flow",
     "Chain": "run.chain",
     "Completion": "types",
+    "Drop": "errors",
     "EngineConfig": "registry.engines",  # which hands down the function that makes clients
     "GuidedDecodingParams": "types",
     "LLMOutput": "types",

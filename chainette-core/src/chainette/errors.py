@@ -97,6 +97,18 @@ class DroppedRowError(ChainetteError):
     """A row has no value, because a function dropped it."""
 
 
+class Drop(Exception):  # noqa: N818  it is not an error
+    """Raised, or returned, by a function of a chain to drop its item and say why.
+
+    Args:
+        reason: The reason, as `dropped.jsonl` has it.
+    """
+
+    def __init__(self, reason: str = "") -> None:
+        super().__init__(reason)
+        self.reason: str = str(reason)
+
+
 class FailedRowError(ChainetteError):
     """A row that failed in a run whose results are read back from disk.
 
@@ -105,12 +117,20 @@ class FailedRowError(ChainetteError):
         type: Name of the original exception class.
         engine: Name of the engine that failed, if one did.
         raw_text: The model's text, if there was one.
+        is_tolerated: Whether the chain went on without it.
     """
 
     def __init__(
-        self, message: str, *, type: str, engine: str | None = None, raw_text: str | None = None
+        self,
+        message: str,
+        *,
+        type: str,
+        engine: str | None = None,
+        raw_text: str | None = None,
+        is_tolerated: bool = False,
     ) -> None:
         super().__init__(message)
+        self.is_tolerated = is_tolerated
         self.type: str = type
         self.engine: str | None = engine
         self.raw_text: str | None = raw_text

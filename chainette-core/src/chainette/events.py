@@ -8,12 +8,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from chainette.usage import FREE, Usage
 
 if TYPE_CHECKING:  # Pydantic is not needed to list engines
     from chainette.types import Message, SamplingParams
+
+RowState: TypeAlias = Literal["ok", "partial", "dropped", "failed"]
+"""The state of a row at its end; see `Result`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,12 +128,14 @@ class NodeFailed:
         row_id: The input row.
         item: Path of the item among its siblings.
         error: Why.
+        is_tolerated: Whether the item goes on without the node's output.
     """
 
     node_id: str
     row_id: int
     item: str
     error: Exception
+    is_tolerated: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,13 +144,18 @@ class RowFinished:
 
     Attributes:
         row_id: The input row.
-        ok: Whether nothing in it failed.
+        state: `ok`, `partial`, `dropped` or `failed`; see `Result`.
         error: The reason why all of it failed, or `None`.
     """
 
     row_id: int
-    ok: bool
+    state: RowState
     error: Exception | None = None
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing in it failed, other than what the chain tolerates."""
+        return self.state in ("ok", "dropped")
 
 
 @dataclass(frozen=True, slots=True)

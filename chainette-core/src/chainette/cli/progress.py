@@ -160,7 +160,7 @@ def _print_error(kind: str, event: NodeRetried | NodeFailed, **more: Any) -> Non
     error = event.error
     _print_json(
         kind,
-        step_id=event.node_id or None,
+        node_id=event.node_id or None,
         row_id=event.row_id,
         item=event.item or None,
         engine=getattr(error, "engine", None),

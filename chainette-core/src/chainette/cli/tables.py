@@ -15,7 +15,7 @@ from rich.text import Text
 
 from chainette.cli.run_stats import RunStats, plural
 from chainette.pipeline.pipeline import Pipeline
-from chainette.reports.run import Run
+from chainette.reports.run import Counts, Run
 from chainette.text import escaped
 from chainette.usage import Usage
 
@@ -36,22 +36,24 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]], title: str = ""
 
 
 def answers(run: Run, chain: Pipeline) -> Table:
-    """The first rows that succeeded: one column for each step of the chain that yields.
+    """The first rows that did not fail: one column for each step of the chain that yields.
 
-    A cell is empty where its step gave no output, since the row was dropped before it.
+    A cell is empty where its step gave no output, as in a row that was dropped before it.
     """
-    results = list(islice((result for result in run.results if result.ok), MAX_ROWS))
+    found = (result for result in run.results if result.state != "failed")
+    results = list(islice(found, MAX_ROWS))
     columns = [id for id, node in chain.nodes.items() if node.yield_output]
     rows = [
         [
-            f"{it.row_id} (dropped)" if it.dropped else str(it.row_id),
+            str(it.row_id) if it.ok else f"{it.row_id} ({it.state})",
             *(_cell(it.outputs[id]) if id in it.outputs else "" for id in columns),
         ]
         for it in results
     ]
     grid = table(["row", *columns], rows)
     grid.show_lines = True
-    if left := run.counts.ok - len(results):
+    counts = run.counts
+    if left := counts.rows - counts.failed - len(results):
         grid.caption = f"and {plural(left, 'more row')} in the run's files"
     return grid
 
@@ -60,7 +62,7 @@ def failures(run: Run) -> Table:
     """The first failed rows with their errors."""
     results = list(islice(run.errors, MAX_FAILURES))
     rows = [[str(it.row_id), str(it.error)] for it in results]
-    left = run.counts.failed - len(results)
+    left = run.counts.unfinished - len(results)
     title = f"failed rows (and {left} more)" if left else "failed rows"
     return table(["row", "error"], rows, title)
 
@@ -70,7 +72,7 @@ def summary(run: Run, stats: RunStats) -> str:
     counts, usage = run.counts, sum(run.usage.values(), Usage())
     rows = f"{plural(counts.rows, 'row')} in {run.seconds:.1f} s"
     tokens = f"{usage.prompt_tokens} prompt and {usage.completion_tokens} completion tokens"
-    lines = [f"{rows}: {counts.ok} ok, {counts.failed} failed; {tokens}, {_cost(run)}"]
+    lines = [f"{rows}: {_counted(counts)}; {tokens}, {_cost(run)}"]
     by_time = sorted(stats.nodes.items(), key=lambda item: -item[1].average)[:3]
     slowest = [f"{id} {node.average:.2f} s" for id, node in by_time if node.average > 0]
     if len(stats.nodes) > 1 and slowest:
@@ -79,6 +81,14 @@ def summary(run: Run, stats: RunStats) -> str:
         message, count = stats.errors.most_common(1)[0]
         lines.append(f"most frequent error ({count} of {stats.errors.total()}): {message}")
     return "\n".join(escape(escaped(line)) for line in lines)
+
+
+def _counted(counts: Counts) -> str:
+    """The numbers of rows by state; partial and dropped ones only if there are any."""
+    states = {"partial": counts.partial, "dropped": counts.dropped}
+    more = "".join(f", {count} {state}" for state, count in states.items() if count)
+    tolerated = f" ({plural(counts.tolerated, 'failure')} tolerated)" if counts.tolerated else ""
+    return f"{counts.ok} ok{more}, {counts.failed} failed{tolerated}"
 
 
 def _cost(run: Run) -> str:

@@ -18,6 +18,8 @@ from chainette.folder.lock import LOCK
 MANIFEST = "run.json"
 GRAPH = "graph.json"
 ERRORS = "errors.jsonl"
+DROPPED = "dropped.jsonl"
+"""File of the items that functions dropped; every run writes it from the journals."""
 FLATTENED = "flattened"
 STEPS = "steps"
 VALUES = "values"
@@ -25,7 +27,8 @@ REDONE = "redone"
 """Folder of lines that a redo has replaced; what they cost was spent, too."""
 RETRIED = "retried"
 """Folder of the errors that were tried again; what they cost was spent."""
-_NAMES = (STEPS, FLATTENED, VALUES, RETRIED, REDONE, ERRORS, GRAPH, MANIFEST, "flattened.parquet")
+_FOLDERS = (STEPS, FLATTENED, VALUES, RETRIED, REDONE)
+_NAMES = (*_FOLDERS, ERRORS, DROPPED, GRAPH, MANIFEST, "flattened.parquet")
 _OWN = {(name,) for name in (*_NAMES, LOCK)}
 """Everything in the folder that a run writes, and an overwritten one loses."""
 
@@ -72,6 +75,7 @@ class RunFolder:
             }
             self.flattened: LineFiles = LineFiles(path / FLATTENED, max_lines)
             self.errors: LineFile = LineFile(path / ERRORS)
+            self.dropped: LineFile = LineFile(path / DROPPED)
         except OSError as error:
             raise OutputDirError(f"{path}: cannot be written: {error.strerror}") from None
         except ValueError as error:
@@ -89,7 +93,7 @@ class RunFolder:
 
     @property
     def _files(self) -> tuple[LineFile, ...]:
-        return *self.steps.values(), *self.tables, self.errors
+        return *self.steps.values(), *self.tables, self.errors, self.dropped
 
     def check(self) -> None:
         """Notice that the folder is gone, where open files would still take lines.
@@ -167,9 +171,9 @@ def _make_room(path: Path, overwrite: bool) -> None:
             f"{path}: already holds a run{_state(path)}; choose another folder, overwrite the run "
             "(--overwrite) or resume it (--resume)"
         )
-    for folder in ("steps", FLATTENED, VALUES, RETRIED, REDONE):
+    for folder in _FOLDERS:
         shutil.rmtree(path / folder, ignore_errors=True)
-    for name in (ERRORS, GRAPH, MANIFEST, "flattened.parquet"):
+    for name in (ERRORS, DROPPED, GRAPH, MANIFEST, "flattened.parquet"):
         (path / name).unlink(missing_ok=True)
 
 
@@ -192,6 +196,7 @@ def _rewind(path: Path, retry_errors: bool) -> None:
     """Remove the files that are rebuilt from the journals, and repair the journals."""
     for folder in (FLATTENED, VALUES):
         shutil.rmtree(path / folder, ignore_errors=True)
+    (path / DROPPED).unlink(missing_ok=True)
     errors = path / ERRORS
     if retry_errors:
         _set_aside(errors)

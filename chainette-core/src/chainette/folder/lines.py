@@ -282,7 +282,7 @@ def error_fields(node_id: str | None, error: Exception) -> dict[str, Any]:
         error: The error.
     """
     return {
-        "step_id": node_id,
+        "node_id": node_id,
         "engine": getattr(error, "engine", None),
         "type": error.type if isinstance(error, FailedRowError) else type(error).__name__,
         "message": str(error),

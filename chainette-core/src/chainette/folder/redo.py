@@ -149,7 +149,7 @@ class _Aside:
         reads_inputs = any(found[id][""] == "chain_input" for id in whole if id in found)
 
         def keep(line: dict[str, Any]) -> dict[str, Any] | None:
-            id = line.get("step_id")
+            id = line.get("node_id")
             goes = (
                 id in whole
                 or line["row_id"] in partly.get(id or "", ())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import chain as chained
 from pathlib import Path
 from typing import Any
@@ -15,8 +15,6 @@ from chainette.folder.files import ERRORS
 from chainette.folder.lines import read_file, read_lines
 
 OnLine = Callable[[str, dict[str, Any]], object]
-Key = tuple[str, int, str]
-"""Node, row and item."""
 _logger = logging.getLogger(__name__)
 
 
@@ -45,23 +43,28 @@ class ResumeIndex:
         self._db = sqlite3.connect("", check_same_thread=False)  # a temporary file
         self._db.execute("PRAGMA journal_mode=OFF")
         self._db.execute(
-            "CREATE TABLE lines (node TEXT, row INTEGER, item TEXT, line TEXT, "
-            "PRIMARY KEY (node, row, item)) WITHOUT ROWID"
+            "CREATE TABLE lines (node TEXT, row INTEGER, item TEXT, round TEXT, line TEXT, "
+            "PRIMARY KEY (node, row, item, round)) WITHOUT ROWID"
         )
         broken: list[str] = []
         errors = () if retry_errors else _errors(path, broken.append)
         lines = chained(_finished(path, node_ids, broken.append), errors)
         records = (_record(id, line, on_line) for id, line in lines)
-        self._db.executemany("INSERT OR REPLACE INTO lines VALUES (?, ?, ?, ?)", records)
+        self._db.executemany("INSERT OR REPLACE INTO lines VALUES (?, ?, ?, ?, ?)", records)
         if broken and reports:
             others = f" (and {len(broken) - 1} more)" if len(broken) > 1 else ""
             _logger.warning("%s: broken line%s: its row runs again", broken[0], others)
 
-    def find(self, node_id: str, row_id: int, item: str) -> dict[str, Any] | None:
-        """The line of a node's output, or of its error."""
+    def find(self, node_id: str, key: Mapping[str, Any]) -> dict[str, Any] | None:
+        """The line of a node's output, or of its error.
+
+        Args:
+            node_id: The node.
+            key: The fields by which the line names the item.
+        """
         record = self._db.execute(
-            "SELECT line FROM lines WHERE node = ? AND row = ? AND item = ?",
-            (node_id, row_id, item),
+            "SELECT line FROM lines WHERE node = ? AND row = ? AND item = ? AND round = ?",
+            (node_id, *_place(key)),
         ).fetchone()
         return json.loads(record[0]) if record else None
 
@@ -75,13 +78,22 @@ def failure(line: dict[str, Any]) -> FailedRowError | None:
     if "message" not in line:
         return None
     return FailedRowError(
-        line["message"], type=line["type"], engine=line["engine"], raw_text=line["raw_text"]
+        line["message"],
+        type=line["type"],
+        engine=line["engine"],
+        raw_text=line["raw_text"],
+        is_tolerated=line.get("tolerated", False),
     )
 
 
-def _record(node_id: str, line: dict[str, Any], on_line: OnLine) -> tuple[str, int, str, str]:
+def _record(node_id: str, line: dict[str, Any], on_line: OnLine) -> tuple[str, int, str, str, str]:
     on_line(node_id, line)
-    return node_id, line["row_id"], line.get("item", ""), json.dumps(line)
+    return node_id, *_place(line), json.dumps(line)
+
+
+def _place(key: Mapping[str, Any]) -> tuple[int, str, str]:
+    """The row, the item and the round that a line is about."""
+    return key["row_id"], key.get("item", ""), str(key.get("round", ""))
 
 
 def _finished(
@@ -97,4 +109,4 @@ def _errors(path: Path, on_broken: Callable[[str], object]) -> Iterator[tuple[st
         return
     for line in read_file(path / ERRORS, on_broken):
         # A row that could not be read does not have a node.
-        yield line.get("step_id") or "", line
+        yield line.get("node_id") or "", line

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +31,8 @@ from chainette.text import did_you_mean
 from chainette.yaml_source import Location, YamlSource, expand, read_yaml
 
 Models: TypeAlias = dict[str, type[BaseModel]]
+FUNCTION = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
+"""The name of a function, which is not an expression."""
 EXPANDED = ("inputs", "output_dir", "run")
 """Keys of the file whose values may contain `${VAR}`; engines are expanded apart."""
 
@@ -143,7 +146,10 @@ def _nodes(source: YamlSource, specs: list[Any], models: Models, location: Locat
             inner = _nodes(source, spec.steps, models, (*here, "steps"))
         try:
             if isinstance(spec, BranchSpec):
-                branch = Branch(name=spec.branch, steps=inner, emoji=spec.emoji)
+                options = _given(spec)
+                for key in ("branch", "steps", "join"):
+                    options.pop(key, None)
+                branch = Branch(name=spec.branch, steps=inner, **options)
                 nodes.append(branch.join(spec.join) if spec.join else branch)
             elif isinstance(spec, UseSpec):
                 nodes += flattened(load_symbol(spec.use))
@@ -154,10 +160,19 @@ def _nodes(source: YamlSource, specs: list[Any], models: Models, location: Locat
     return nodes
 
 
+def _given(spec: BaseModel) -> dict[str, Any]:
+    """The arguments that a node has in the file; a function that is a condition is loaded."""
+    arguments = {key: getattr(spec, key) for key in spec.model_fields_set}
+    when = arguments.get("when")
+    if when is not None and FUNCTION.fullmatch(when):
+        arguments["when"] = load_symbol(when)
+    return arguments
+
+
 def _node(spec: StepSpec | ApplySpec, models: Models) -> Step | ApplyNode:
-    arguments = {key: getattr(spec, key) for key in type(spec).model_fields}
+    arguments = _given(spec)
     for key in ("input_model", "output_model"):
-        if arguments[key] is not None:
+        if arguments.get(key) is not None:
             arguments[key] = _model(arguments[key], models)
     if isinstance(spec, ApplySpec):
         return ApplyNode(load_symbol(arguments.pop("apply")), **arguments)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import (
     BaseModel,
@@ -24,11 +24,22 @@ class _Spec(BaseModel):
     model_config: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
 
-class StepSpec(_Spec):
+class _NodeSpec(_Spec):
+    """The options of steps and functions."""
+
+    name: str = ""
+    yield_output: bool = True
+    emoji: str = ""
+    when: str | None = None
+    otherwise: Any = None
+    on_error: Literal["fail", "none"] = "fail"
+    default: Any = None
+
+
+class StepSpec(_NodeSpec):
     """A prompt: the arguments of `Step`, with types by name."""
 
     id: str
-    name: str = ""
     input_model: str
     output_model: str
     engine_name: str
@@ -37,8 +48,6 @@ class StepSpec(_Spec):
     user_prompt: str
     output_format_instruction: str | None = None
     constant_prompt: bool = False
-    yield_output: bool = True
-    emoji: str = ""
 
 
 Batch = Annotated[
@@ -47,18 +56,15 @@ Batch = Annotated[
 ]
 
 
-class ApplySpec(_Spec):
+class ApplySpec(_NodeSpec):
     """A function: the arguments of `apply`; the function is `module:name`."""
 
     apply: str
     id: str | None = None
-    name: str = ""
     input_model: str | None = None
     output_model: str | None = None
     batch: Batch = None
     threaded: bool = False
-    yield_output: bool = True
-    emoji: str = ""
 
 
 class BranchSpec(_Spec):
@@ -68,6 +74,9 @@ class BranchSpec(_Spec):
     steps: list[NodeSpec] = Field(min_length=1)
     join: str | None = None
     emoji: str = ""
+    when: str | None = None
+    on_error: Literal["fail", "none"] = "fail"
+    default: Any = None
 
 
 class UseSpec(_Spec):

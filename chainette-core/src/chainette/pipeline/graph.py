@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable, Iterator
 from typing import Any
 
 from chainette.pipeline.nodes.apply import ApplyNode
+from chainette.pipeline.nodes.conditions import condition_fields
 from chainette.pipeline.nodes.flow import Branch
 from chainette.pipeline.nodes.naming import type_name
 from chainette.pipeline.nodes.node import Node
@@ -41,11 +42,16 @@ def _described(nodes: list[Any], branch: str | None) -> Iterator[dict[str, Any]]
 
 def _details(node: Node) -> dict[str, Any]:
     if isinstance(node, Step):
-        return {"engine": node.engine_name, **node.request_fields()}
+        return {
+            "engine": node.engine_name,
+            **node.request_fields(),
+            **condition_fields(node.condition, node.tolerance, node.skipped),
+        }
     assert isinstance(node, ApplyNode)
     return {
         "function": getattr(node.fn, "__qualname__", type(node.fn).__qualname__),
         "batch": node.batch,
+        **condition_fields(node.condition, node.tolerance, node.skipped),
     }
 
 

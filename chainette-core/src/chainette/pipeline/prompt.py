@@ -22,7 +22,8 @@ _BRACES = re.compile(
     r"(?<![{\w$])\$?\{\s*((?P<name>[A-Za-z_]\w*)[\w.]*)\s*(![rsa])?(:[^{}]*)?\}(?!\})"
 )
 """A name in single braces, as in an f-string."""
-_environment = cache(PromptEnvironment)
+environment = cache(PromptEnvironment)
+"""The one environment of all templates, made when it is first used."""
 
 
 _SCALARS = (str, int, float, bool, type(None))
@@ -47,13 +48,13 @@ class PromptTemplate:
         self._source = source
         try:
             self._constant = source if "{" not in source else None
-            environment = _environment()
-            self._tree = environment.parse(source)
+            jinja = environment()
+            self._tree = jinja.parse(source)
             if (other := next(self._tree.find_all(_FROM_ELSEWHERE), None)) is not None:
                 raise TemplateSyntaxError("a prompt cannot include other templates", other.lineno)
-            code = environment.compile(bounded(environment.parse(source)))
+            code = jinja.compile(bounded(jinja.parse(source)))
             # Every rendering copies the globals; Jinja's own chain of mappings is slow to copy.
-            self._template = Template.from_code(environment, code, dict(environment.globals))
+            self._template = Template.from_code(jinja, code, dict(jinja.globals))
             self._grows = any(True for _ in self._tree.find_all(_GROWING))
         except TemplateSyntaxError as error:
             raise ChainError(f"{where}, line {error.lineno}: {error.message}") from None

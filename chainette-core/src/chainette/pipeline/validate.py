@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import types
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Union, get_args, get_origin
 
 from pydantic import BaseModel
@@ -115,27 +115,82 @@ def _check_flow(
         elsewhere: Hints for names that cannot be seen.
         source: The name of the first one's input.
     """
-    previous = "the input"
+    previous, before = "the input", None
     for node in nodes:
         if isinstance(node, Branch):
-            last = _check_flow(where, node.steps, current, {**names}, {**elsewhere}, source)
-            for inner in all_nodes(node.steps):
-                joined = f"its last output is {node.alias!r} here" if node.alias else "join it"
-                elsewhere[inner.id] = f" (a step of branch {node.name!r}: {joined})"
-            if node.alias is not None:
-                names[node.alias] = _joined(node, last)
+            _check_branch(where, node, current, names, elsewhere, source)
             continue
         if not _fits(current, node.input_model):
             raise ChainError(
                 f"{where}: {node.kind} {node.id!r} takes {type_name(node.input_model)}, "
                 f"but {previous} gives {type_name(current)}{_about_batch(node)}"
             )
+        _check_options(where, node, names, elsewhere, source, before)
         if isinstance(node, Step):
             node.check_prompts(names, elsewhere, source=source)
-        names[node.id] = current = node.output_model
-        source = node.id
+        current = names[node.id] = _given(node)
+        source, before = node.id, node
         previous = f"{node.kind} {node.id!r}"
     return current
+
+
+def _check_branch(
+    where: str,
+    branch: Branch,
+    current: Any,
+    names: dict[str, Any],
+    elsewhere: dict[str, str],
+    source: str,
+) -> None:
+    """Check a branch, and note what later nodes see of it; the arguments are as in `_check_flow`.
+
+    Raises:
+        ChainError: Its nodes do not fit together.
+    """
+    if branch.condition is not None:
+        branch.condition.check(current, names, elsewhere, source)
+    last = _check_flow(where, branch.steps, current, {**names}, {**elsewhere}, source)
+    for inner in all_nodes(branch.steps):
+        joined = f"its last output is {branch.alias!r} here" if branch.alias else "join it"
+        elsewhere[inner.id] = f" (a step of branch {branch.name!r}: {joined})"
+    if branch.alias is not None:
+        names[branch.alias] = _joined(branch, last)
+
+
+def _check_options(
+    where: str,
+    node: Node,
+    names: Mapping[str, Any],
+    elsewhere: Mapping[str, str],
+    source: str,
+    before: Node | None,
+) -> None:
+    """Check that a node's condition can be asked, and that what goes on without it fits.
+
+    Raises:
+        ChainError: It cannot, or does not.
+    """
+    title = f"{where}: {node.kind} {node.id!r}"
+    if before is not None and before.gives_none and not _fits(type(None), node.input_model):
+        raise ChainError(
+            f"{title} takes {type_name(node.input_model)}, but {before.kind} {before.id!r} may "
+            "give None; give it default=… or otherwise=… with a value, or let it run in a branch"
+        )
+    if node.condition is None:
+        return
+    node.condition.check(node.input_model, names, elsewhere, source)
+    if node.skipped is None and not _fits(node.input_model, node.output_model):
+        raise ChainError(
+            f"{title} gives {type_name(node.output_model)}, but where `when` is false, its input "
+            f"goes on, which is {type_name(node.input_model)}; give otherwise=… with a value in "
+            "its place, or put it into a branch that has the condition"
+        )
+
+
+def _given(node: Node) -> Any:
+    """The type of what a node gives, `None` included where it may have no output."""
+    model = node.output_model
+    return Union[model, None] if node.gives_none and model is not Any else model  # noqa: UP007
 
 
 def _check_first(where: str, nodes: list[Any]) -> None:
@@ -170,8 +225,11 @@ def _joined(branch: Branch, last: Any) -> Any:
     """The type of a joined branch, from that of its last output."""
     functions = [node for node in branch.steps if isinstance(node, ApplyNode)]
     if any(node.types.splits for node in functions):
-        return list if last is Any else types.GenericAlias(list, last)
-    return last if all(node.types.splits is False for node in functions) else Any
+        joined: Any = list if last is Any else types.GenericAlias(list, last)
+    else:
+        joined = last if all(node.types.splits is False for node in functions) else Any
+    may_be_none = branch.condition is not None or branch.tolerance is not None
+    return Union[joined, None] if may_be_none and joined is not Any else joined  # noqa: UP007
 
 
 def _fits(source: Any, target: Any) -> bool:

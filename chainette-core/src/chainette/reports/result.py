@@ -2,20 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import reduce
+from operator import or_
 from typing import Any, Generic, overload
 
 from typing_extensions import TypeVar
 
 from chainette.errors import DroppedRowError
-from chainette.folder.lines import ItemPath
+from chainette.events import RowState
+from chainette.folder.lines import ItemPath, item_name
 from chainette.pipeline.nodes.flow import Branch, Out
 from chainette.pipeline.nodes.node import Node
 from chainette.pipeline.pipeline import Pipeline
 from chainette.text import names_keywords
 
 Output = TypeVar("Output")
+
+
+@dataclass(frozen=True, slots=True)
+class ItemResult:
+    """The result of one item that a row was split into, or of a row that was not.
+
+    Attributes:
+        path: Index among its siblings for every split, as in the run's files: `3.1`; empty for a
+            row that was not split.
+        state: As in `Result`.
+        value: Output of the chain's last step, or `None`.
+        error: The reason why it, or a branch of it, failed, or `None`.
+        outputs: Outputs of the steps that yield one and succeeded, by step id.
+    """
+
+    path: str
+    state: RowState
+    value: Any
+    error: Exception | None
+    outputs: Mapping[str, Any]
 
 
 @names_keywords
@@ -27,36 +50,57 @@ class Result(Generic[Out]):
 
     Attributes:
         row_id: 0-based index of the input row.
-        value: Output of the chain's last step, or `None` if the row failed or was dropped.
-        error: The reason why the row failed, or `None`.
+        value: Output of the chain's last step, or `None` if the row failed or was dropped. Of a row
+            that was split, a list of those of the items that have one.
+        error: The reason why the row failed, or the first part of it that did, or `None`.
         outputs: Outputs of the steps that yield one and succeeded, by step id.
-        dropped: Whether a function dropped the row.
+        state: `ok`; `partial`, if it has a value and an item or a branch failed; `dropped`, if
+            functions dropped all of it; or `failed`.
         is_split: Whether a function split the row; `value` and the outputs are lists then.
+        ends: The ends of its items.
     """
 
     row_id: int
     value: Out | None = None
     error: Exception | None = None
     outputs: Mapping[str, Any] = field(default_factory=dict)
-    dropped: bool = False
+    state: RowState = "ok"
     is_split: bool = False
+    ends: Sequence[Leaf] = field(default=(), repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Give a result with an error the state that goes with it."""
+        if self.error is not None and self.state == "ok":
+            object.__setattr__(self, "state", "failed")
 
     @property
     def ok(self) -> bool:
-        """Whether the row succeeded."""
-        return self.error is None
+        """Whether the state is `ok`."""
+        return self.state == "ok"
+
+    @property
+    def dropped(self) -> bool:
+        """Whether functions dropped all of the row."""
+        return self.state == "dropped"
+
+    @property
+    def items(self) -> tuple[ItemResult, ...]:
+        """The results of the items that it was split into, in their order."""
+        return tuple(leaf.result() for leaf in self.ends)
 
     def unwrap(self) -> Out:
         """Return the value.
 
         Raises:
-            Exception: The row's error, if it failed.
+            Exception: The error of the row, or of a part of it.
             DroppedRowError: A function dropped the row.
         """
         if self.error is not None:
             raise self.error
         if self.dropped:
-            raise DroppedRowError(f"row {self.row_id} has no value: a function dropped it")
+            reason = next((f": {leaf.reason}" for leaf in self.ends if leaf.reason), "")
+            message = f"row {self.row_id} has no value: a function dropped it{reason}"
+            raise DroppedRowError(message)
         return self.value  # type: ignore[return-value]
 
     @overload
@@ -111,11 +155,14 @@ class Leaf:
         path: Index among its siblings; empty for a row that was not split.
         outputs: Outputs of the nodes that it has passed and that yield, by id.
         value: Output of the last node.
-        dropped: Whether a function returned `None` for it, or split it into nothing.
+        dropped: Whether a function dropped it, or split it into nothing.
         stopped: Whether a node was not run, as in a dry run.
-        error: The reason why it failed, or `None`.
-        node: The node that it failed in, or `None`.
+        error: The reason why it failed, or a branch beside it, or `None`.
+        node: The node that it failed in, or that dropped it, or `None`.
+        is_partial: Whether only a branch failed, and the flow itself has a value.
+        is_tolerated: Whether it failed, in a branch whose failures are tolerated.
         is_empty: Whether a function split it into nothing.
+        reason: The reason why it was dropped, if the function gave one.
         missed: Ids of the nodes that yield and have no output because it was dropped.
     """
 
@@ -126,13 +173,42 @@ class Leaf:
     stopped: bool = False
     error: Exception | None = None
     node: Node | None = None
+    is_partial: bool = False
+    is_tolerated: bool = False
     is_empty: bool = False
+    reason: str | None = None
     missed: Sequence[str] = ()
 
     @property
     def has_value(self) -> bool:
         """Whether it reached the end of the chain."""
-        return not (self.dropped or self.stopped or self.error)
+        return not (self.dropped or self.stopped or self.is_tolerated) and (
+            self.error is None or self.is_partial
+        )
+
+    @property
+    def state(self) -> RowState:
+        """The state of this end alone."""
+        return state_of([self])
+
+    def result(self) -> ItemResult:
+        """The end, for people."""
+        value = self.value if self.has_value else None
+        return ItemResult(item_name(self.path), self.state, value, self.error, self.outputs)
+
+
+def state_of(leaves: Iterable[Leaf]) -> RowState:
+    """The state of a row, from its one or more ends."""
+    return STATES[reduce(or_, map(state_bits, leaves), 0)]
+
+
+STATES: tuple[RowState, ...] = ("dropped", "ok", "failed", "partial")
+"""The states of rows by the sum of what their ends have; see `state_bits`."""
+
+
+def state_bits(leaf: Leaf) -> int:
+    """1 if an end has a value, or would have one but for a dry run; and 2 if it has an error."""
+    return (leaf.has_value or (leaf.stopped and leaf.error is None)) + 2 * (leaf.error is not None)
 
 
 def result_of(chain: Pipeline, row_id: int, leaves: Sequence[Leaf]) -> Result[Any]:
@@ -141,18 +217,20 @@ def result_of(chain: Pipeline, row_id: int, leaves: Sequence[Leaf]) -> Result[An
     If the row was split, `value` and the outputs are lists with one element for each item.
     """
     error = next((leaf.error for leaf in leaves if leaf.error is not None), None)
+    state = state_of(leaves)
     has_main_flow = bool(chain.main_ids)
     ends = [{id: leaf.outputs[id] for id in chain.nodes if id in leaf.outputs} for leaf in leaves]
     if len(leaves) == 1 and not leaves[0].path:
         (leaf,) = leaves
         value = leaf.value if leaf.has_value and has_main_flow else None
-        return Result(row_id, value, error, ends[0], dropped=leaf.dropped)
+        return Result(row_id, value, error, ends[0], state, ends=leaves)
     values = [leaf.value for leaf in leaves if leaf.has_value and has_main_flow]
     merged: dict[str, list[Any]] = {}
     for outputs in ends:
         for id, output in outputs.items():
             merged.setdefault(id, []).append(output)
-    return Result(row_id, None if error else values, error, merged, is_split=True)
+    value = None if state == "failed" else values
+    return Result(row_id, value, error, merged, state, is_split=True, ends=leaves)
 
 
 def _node_of(key: Any) -> Any:

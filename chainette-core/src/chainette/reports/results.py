@@ -61,7 +61,7 @@ class StoredResults(Sequence[Result[Out]]):
         """One end of a row, from its lines in the table and among the values."""
         del line["row_id"]
         path = tuple(int(part) for part in line.pop("item", "").split(".") if part)
-        dropped = line.pop("dropped", False)
+        dropped, is_partial = line.pop("dropped", False), line.pop("partial", False)
         values = unflatten(line)
         failure = values.pop("error", None)
         snapshots = more.get("outputs", {})
@@ -72,7 +72,7 @@ class StoredResults(Sequence[Result[Out]]):
             for name, value in values.items()
         }
         error = FailedRowError(failure["message"], type=failure["type"]) if failure else None
-        leaf = Leaf(path, outputs, dropped=dropped, error=error)
+        leaf = Leaf(path, outputs, dropped=dropped, error=error, is_partial=is_partial)
         if leaf.has_value and self._last is not None:
             record = more.get("value", {})
             leaf.value = self._read(self._last, **record) if record else outputs.get(self._last)

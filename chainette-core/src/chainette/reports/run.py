@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Generic
 
+from chainette.events import RowState
 from chainette.pipeline.nodes.flow import Out
 from chainette.reports.frames import chunks, require_pyarrow
 from chainette.reports.result import Result
@@ -28,12 +29,27 @@ class Counts:
     Attributes:
         rows: Input rows that were taken.
         ok: Rows that went through all steps.
-        failed: Rows that did not.
+        partial: Rows that have a value, and of which an item or a branch failed.
+        dropped: Rows that functions dropped.
+        failed: Rows without a value, because something failed.
+        tolerated: Failures that the chain tolerates; their rows go on.
     """
 
     rows: int = 0
     ok: int = 0
+    partial: int = 0
+    dropped: int = 0
     failed: int = 0
+    tolerated: int = 0
+
+    @property
+    def unfinished(self) -> int:
+        """Rows of which something failed: the failed and the partial ones."""
+        return self.failed + self.partial
+
+    def with_row(self, state: RowState) -> Counts:
+        """The numbers with one more row."""
+        return replace(self, rows=self.rows + 1, **{state: getattr(self, state) + 1})
 
 
 @names_keywords
@@ -90,5 +106,5 @@ class Run(Generic[Out]):
 
     @property
     def errors(self) -> Iterator[Result[Out]]:
-        """The rows that failed."""
-        return (result for result in self.results if not result.ok)
+        """The rows that failed, or a part of which did."""
+        return (result for result in self.results if result.error is not None)

@@ -54,7 +54,7 @@ class Ledger:
             path: The run's folder.
         """
         for line in read_lines(path / RETRIED, lambda place: None):
-            self.add_line(line.get("step_id") or "", line)
+            self.add_line(line.get("node_id") or "", line)
 
     def add_redone(self, path: Path) -> None:
         """Add what answers and errors have cost that a redo has replaced.
@@ -68,7 +68,7 @@ class Ledger:
                     self._add_replaced(file.parent.name, line)
             if (folder / ERRORS).exists():
                 for line in read_file(folder / ERRORS, lambda place: None):
-                    self._add_replaced(line.get("step_id") or "", line)
+                    self._add_replaced(line.get("node_id") or "", line)
 
     def _add_replaced(self, step_id: str, line: Mapping[str, Any]) -> None:
         """Add a line, also of a step that the chain does not have anymore."""

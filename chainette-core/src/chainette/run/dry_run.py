@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from chainette.pipeline.bounds import MAX_PROMPT
-from chainette.pipeline.nodes.apply import ApplyNode
 from chainette.pipeline.nodes.flow import Branch
 from chainette.pipeline.nodes.node import Node
 from chainette.pipeline.nodes.step import Step
@@ -70,7 +69,7 @@ class RenderedSteps:
         self.prompts.append(Rendered(item.row_id, step.id, step.engine_name, messages))
         return STOPPED
 
-    def may_call(self, node: ApplyNode) -> bool:
+    def may_call(self, node: Node) -> bool:
         """Whether functions are called; see `StepRunner.may_call`."""
         return self._with_functions
 

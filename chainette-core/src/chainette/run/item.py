@@ -15,10 +15,12 @@ class Item:
     Attributes:
         row_id: 0-based index of the input row.
         path: Index among its siblings for every split that it went through; empty for a row.
+        round: 1-based round of every repeat that it is in, from the outermost on.
     """
 
     row_id: int
     path: ItemPath = ()
+    round: ItemPath = ()
 
     @property
     def name(self) -> str:
@@ -28,8 +30,17 @@ class Item:
     @property
     def key(self) -> dict[str, Any]:
         """The fields by which a line in a file names the item."""
-        return {"row_id": self.row_id, "item": self.name} if self.path else {"row_id": self.row_id}
+        key: dict[str, Any] = {"row_id": self.row_id}
+        if self.path:
+            key["item"] = self.name
+        if self.round:
+            key["round"] = self.round[0] if len(self.round) == 1 else item_name(self.round)
+        return key
 
     def child(self, index: int) -> Item:
         """The item at an index of the list that this item was split into."""
-        return Item(self.row_id, (*self.path, index))
+        return Item(self.row_id, (*self.path, index), self.round)
+
+    def in_round(self, number: int) -> Item:
+        """The item in a round of a repeat."""
+        return Item(self.row_id, self.path, (*self.round, number))

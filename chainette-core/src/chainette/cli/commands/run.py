@@ -215,9 +215,9 @@ def _report(run: Run, chain: Chain, stats: RunStats) -> None:
         console.print(nothing, highlight=False)
         say(f"run: {run.path}")
         return
-    if run.counts.ok:
+    if run.counts.failed < run.counts.rows:
         Console().print(answers(run, chain))
-    if run.counts.failed:
+    if run.counts.unfinished:
         console.print(failures(run), highlight=False)
     console.print(summary(run, stats), highlight=False)
     if not run.counts.rows and not run.interrupted:
@@ -236,7 +236,7 @@ def _exit_code(run: Run, allowed: float) -> int:
     if run.stopped is not None:
         return STOPPED
     most = allowed * run.counts.rows if allowed < 1 else allowed
-    if run.counts.failed <= most:
+    if run.counts.unfinished <= most:
         return 0
     # When no row of the input could be read, nothing could start.
     is_unreadable = all(

@@ -14,10 +14,12 @@ from chainette.pipeline.graph import places
 from chainette.pipeline.identity import origins
 from chainette.pipeline.identity.uses import Uses
 from chainette.pipeline.nodes.apply import ApplyNode
+from chainette.pipeline.nodes.conditions import Condition, Fallback, condition_fields
 from chainette.pipeline.nodes.naming import type_name
 from chainette.pipeline.nodes.node import Node
 from chainette.pipeline.nodes.step import Step
 from chainette.pipeline.pipeline import Pipeline
+from chainette.pipeline.validate import all_branches
 from chainette.validation import type_adapter
 
 VALIDATORS = "validators"
@@ -28,12 +30,15 @@ METHODS = "methods of its output type"
 
 def parts(chain: Pipeline) -> dict[str, dict[str, str]]:
     """The digests of every node's parts, by the node's id and by words for people."""
-    found = places(chain)
+    found, branches = places(chain), _branches(chain)
     input_type = _type(chain.input_model)
     return {
         id: {
             name: digest(value)
-            for name, value in _parts(node, found[id], input_type).items()
+            for name, value in {
+                **_parts(node, found[id], input_type),
+                **branches.get(id, {}),
+            }.items()
             if value not in (None, "")
         }
         for id, node in chain.nodes.items()
@@ -53,10 +58,28 @@ def _parts(node: Node, place: Mapping[str, str], input_type: Any) -> dict[str, A
         "place": dict(place),
         "input type": [_schema(node.input_model), input_type if is_first else None],
     }
-    if isinstance(node, Step):
-        return common | _step(node)
-    assert isinstance(node, ApplyNode)
-    return common | _function(node)
+    own = _step(node) if isinstance(node, Step) else _function(node)
+    return common | own | _conditions(node.condition, node.tolerance, node.skipped)
+
+
+def _branches(chain: Pipeline) -> dict[str, dict[str, Any]]:
+    """The conditions of branches, by the id of the first node."""
+    found: dict[str, dict[str, Any]] = {}
+    for branch in all_branches(chain.steps):
+        fields = _conditions(branch.condition, branch.tolerance)
+        own = {f"{name} of branch {branch.name!r}": value for name, value in fields.items()}
+        found.setdefault(branch.first_node.id, {}).update(own)
+    return found
+
+
+def _conditions(
+    condition: Condition | None, tolerance: Fallback | None, skipped: Fallback | None = None
+) -> dict[str, Any]:
+    """The condition and the fallbacks of a node or a branch."""
+    uses, fields = Uses(), condition_fields(condition, tolerance, skipped)
+    if condition is not None and condition.function is not None:
+        fields["when"] = _code(condition.function, uses)
+    return fields | {f"{name}, used by when": value for name, value in uses.parts.items()}
 
 
 def _step(step: Step) -> dict[str, Any]:
@@ -70,19 +93,24 @@ def _step(step: Step) -> dict[str, Any]:
     }
 
 
-def _function(node: ApplyNode) -> dict[str, Any]:
-    uses, fn = Uses(), node.fn
-    if isinstance(fn, FunctionType) and origins.is_own_file(fn.__code__.co_filename):
-        text = uses.source(fn)
-        uses.function(fn)
-    else:
-        text = uses.text(fn)
+def _function(node: Node) -> dict[str, Any]:
+    assert isinstance(node, ApplyNode)
+    uses = Uses()
     return {
-        "function": text,
+        "function": _code(node.fn, uses),
         "batch": node.batch,
         "output type": _type(node.output_model),
         **uses.parts,
     }
+
+
+def _code(fn: Any, uses: Uses) -> str:
+    """The text of a function; what it uses is noted."""
+    if isinstance(fn, FunctionType) and origins.is_own_file(fn.__code__.co_filename):
+        text = uses.source(fn)
+        uses.function(fn)
+        return text
+    return uses.text(fn)
 
 
 def _type(model: Any) -> Any:

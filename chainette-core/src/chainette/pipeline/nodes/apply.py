@@ -20,6 +20,7 @@ from typing_extensions import Concatenate  # noqa: UP035  that of Python 3.10 ta
 
 from chainette.errors import ChainError
 from chainette.pipeline.nodes.annotations import FunctionTypes, is_async_generator, types_of
+from chainette.pipeline.nodes.conditions import NOT_GIVEN, OnError
 from chainette.pipeline.nodes.flow import I_, O_, In, Out, Split
 from chainette.pipeline.nodes.naming import type_name
 from chainette.pipeline.nodes.node import Node
@@ -71,6 +72,10 @@ class ApplyNode(Node[In, Out]):
         threaded: Run it in a thread, for functions that block.
         yield_output: Whether the output belongs to the run's results.
         emoji: Shown in front of the name.
+        when: The condition under which it runs, as in `Step`. Otherwise the input goes on.
+        otherwise: The output where the condition does not hold, in place of the input.
+        on_error: `none` to go on without an output where the function fails.
+        default: The output where it fails.
 
     Raises:
         ChainError: `fn` is not a function, or an argument is wrong.
@@ -85,6 +90,8 @@ class ApplyNode(Node[In, Out]):
         input_model: Any = None,
         output_model: Any = None,
         batch: Batch = None,
+        on_error: OnError = "fail",
+        otherwise: Any = NOT_GIVEN,
         **options: Unpack[ApplyOptions],
     ) -> None:
         _check_function(fn)
@@ -101,6 +108,8 @@ class ApplyNode(Node[In, Out]):
             input_model=types.input if input_model is None else input_model,
             output_model=types.output if output_model is None else output_model,
             options=options,
+            otherwise=otherwise,
+            on_error=on_error,
         )
         self.fn = fn
         self.batch = batch
@@ -127,10 +136,9 @@ class ApplyNode(Node[In, Out]):
         except (OSError, TypeError):
             return getattr(self.fn, "__qualname__", type(self.fn).__qualname__)
 
-    def needs(self, aliases: Any) -> set[str]:
+    def _uses(self, aliases: set[str]) -> set[str]:
         """All joined branches if the function or a validator takes the names, else none."""
-        known = set(aliases)
-        return known if known and (self.takes_context or self.validates_in_context) else set()
+        return aliases if self.takes_context or self.validates_in_context else set()
 
     def __repr__(self) -> str:
         """The id and the types."""

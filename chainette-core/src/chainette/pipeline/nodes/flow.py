@@ -9,13 +9,24 @@ from __future__ import annotations
 import reprlib
 from collections.abc import Iterable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
-from typing import Any, Generic, overload
+from typing import TYPE_CHECKING, Any, Generic, overload
 
 from typing_extensions import Self, TypeVar
 
 from chainette.errors import ChainError
+from chainette.pipeline.nodes.conditions import (
+    NOT_GIVEN,
+    Condition,
+    Fallback,
+    condition,
+    tolerance,
+)
 from chainette.pipeline.nodes.naming import check_name, check_title
+from chainette.pipeline.nodes.options import BranchOptions
 from chainette.text import names_keywords, with_article
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 In = TypeVar("In", contravariant=True, default=Any)
 Out = TypeVar("Out", covariant=True, default=Any)
@@ -138,31 +149,49 @@ class Branch(Parallel[In], Generic[In, Out]):
         name: Name of the branch.
         steps: Its nodes.
         emoji: Shown in front of the name.
+        when: The condition under which it runs, as in `Step`. Otherwise it joins as `None`.
+        on_error: `none` to join as `None` where it fails.
+        default: The value to join where it fails.
+
+    Attributes:
+        condition: The condition under which it runs, or `None`.
+        tolerance: The value to join where it fails; `None` if its failures fail the row.
 
     Raises:
-        ChainError: There are no steps.
+        ChainError: There are no steps, or an option is wrong.
     """
 
     kind = "branch"
 
     @overload
     def __init__(
-        self: Branch[I_, list[O_]], name: str, steps: Split[I_, O_], *, emoji: str = ""
+        self: Branch[I_, list[O_]],
+        name: str,
+        steps: Split[I_, O_],
+        **options: Unpack[BranchOptions],
     ) -> None: ...
     @overload
     def __init__(
-        self: Branch[I_, O_], name: str, steps: Flow[I_, O_], *, emoji: str = ""
+        self: Branch[I_, O_], name: str, steps: Flow[I_, O_], **options: Unpack[BranchOptions]
     ) -> None: ...
     @overload
     def __init__(
-        self: Branch[Any, Any], name: str, steps: Sequence[Any] | Part, *, emoji: str = ""
+        self: Branch[Any, Any],
+        name: str,
+        steps: Sequence[Any] | Part,
+        **options: Unpack[BranchOptions],
     ) -> None: ...
-    def __init__(self, name: str, steps: Any, *, emoji: str = "") -> None:
+    def __init__(self, name: str, steps: Any, **options: Unpack[BranchOptions]) -> None:
         check_title(name, "branch: name")
+        where, on_error = f"branch {name!r}", options.get("on_error", "fail")
         self.name = name
         self.steps: list[Any] = flattened(steps)
-        self.emoji = emoji
+        self.emoji: str = options.get("emoji", "")
         self.alias: str | None = None
+        self.condition: Condition | None = condition(options.get("when"), where)
+        self.tolerance: Fallback | None = tolerance(
+            on_error, options.get("default", NOT_GIVEN), Any, where
+        )
         if not self.steps:
             raise ChainError(f"branch {name!r} has no steps")
 
@@ -189,6 +218,12 @@ class Branch(Parallel[In], Generic[In, Out]):
     def input_model(self) -> Any:
         """Input type of its first node."""
         return self.steps[0].input_model
+
+    @property
+    def first_node(self) -> Any:
+        """The first node, of its first branch if it begins with one."""
+        first = self.steps[0]
+        return first.first_node if isinstance(first, Branch) else first
 
     def __repr__(self) -> str:
         """The name, and the alias if it is joined."""

@@ -13,7 +13,7 @@ from chainette.errors import ChainError
 _ID = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 """An object's address in memory, as in the text of a validator."""
-RESERVED = frozenset({"chain_input", "row_id", "item", "error", "dropped"})
+RESERVED = frozenset({"chain_input", "row_id", "item", "error", "dropped", "partial"})
 """Names that templates or output files use themselves."""
 
 
@@ -72,3 +72,17 @@ def type_name(model: Any) -> str:
     """The name of a type, for people; the same in every process."""
     text = model.__name__ if isinstance(model, type) else str(model).removeprefix("typing.")
     return _ADDRESS.sub("", text)
+
+
+def values_of(value: Any) -> dict[str, Any]:
+    """Values of a model's fields by name; empty for other objects."""
+    if not isinstance(value, BaseModel):
+        return {}
+    own = {name: getattr(value, name) for name in type(value).model_fields}
+    return own | (value.model_extra or {})
+
+
+def has_extra(model: Any) -> bool:
+    """Whether rows of a model may have fields that it does not declare."""
+    is_model = isinstance(model, type) and issubclass(model, BaseModel)
+    return is_model and model.model_config.get("extra") == "allow"

@@ -2,20 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from typing_extensions import TypedDict
 
+from chainette.pipeline.nodes.conditions import OnError
 from chainette.types import SamplingParams
 
 
 class NodeOptions(TypedDict, total=False):
-    """The options of every node; see `Node`."""
+    """The options of every node; see `Step`."""
 
     name: str
     yield_output: bool
     emoji: str
+    when: Callable[..., Any] | str | None
+    default: Any
+
+
+class BranchOptions(TypedDict, total=False):
+    """The options of a branch; see `Branch`."""
+
+    emoji: str
+    when: Callable[..., Any] | str | None
+    on_error: OnError
+    default: Any
 
 
 class StepOptions(NodeOptions, total=False):

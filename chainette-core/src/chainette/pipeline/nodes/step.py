@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, overload
 
-from pydantic import BaseModel, PydanticUserError
+from pydantic import PydanticUserError
 
 from chainette.engine.structured.schema import output_schema
 from chainette.errors import ChainError, ConfigError
 from chainette.pipeline.bounds import MAX_PROMPT
+from chainette.pipeline.nodes.conditions import NOT_GIVEN, OnError
 from chainette.pipeline.nodes.flow import I_, O_, In, Out
-from chainette.pipeline.nodes.naming import fields_of, type_name
+from chainette.pipeline.nodes.naming import fields_of, has_extra, type_name, values_of
 from chainette.pipeline.nodes.node import Node
 from chainette.pipeline.nodes.options import StepOptions
 from chainette.pipeline.prompt import PromptTemplate, check_text
@@ -41,6 +42,11 @@ class Step(Node[In, Out]):
         user_prompt: Template of the user message.
         output_format_instruction: Text at the end of the system message; not a template.
         constant_prompt: Allow prompts that use no value of the row, and are the same for all.
+        when: The condition under which it runs: a function of the item, or of the item and the
+            names; or a template expression such as `score > 3`. Otherwise the input goes on.
+        otherwise: The output where the condition does not hold, in place of the input.
+        on_error: `none` to go on without an output where the step fails.
+        default: The output where it fails.
         yield_output: Whether the output belongs to the run's results.
         emoji: Shown in front of the name.
 
@@ -50,6 +56,33 @@ class Step(Node[In, Out]):
 
     kind = "step"
 
+    @overload
+    def __init__(
+        self: Step[I_, O_ | None],
+        *,
+        id: str,
+        input_model: TypeForm[I_],
+        output_model: TypeForm[O_],
+        engine_name: str,
+        user_prompt: str,
+        on_error: Literal["none"],
+        otherwise: Any = ...,
+        **options: Unpack[StepOptions],
+    ) -> None: ...
+    @overload
+    def __init__(
+        self: Step[I_, O_ | None],
+        *,
+        id: str,
+        input_model: TypeForm[I_],
+        output_model: TypeForm[O_],
+        engine_name: str,
+        user_prompt: str,
+        on_error: Literal["fail"] = ...,
+        otherwise: None,
+        **options: Unpack[StepOptions],
+    ) -> None: ...
+    @overload
     def __init__(
         self: Step[I_, O_],
         *,
@@ -58,9 +91,30 @@ class Step(Node[In, Out]):
         output_model: TypeForm[O_],
         engine_name: str,
         user_prompt: str,
+        on_error: Literal["fail"] = ...,
+        otherwise: Any = ...,
+        **options: Unpack[StepOptions],
+    ) -> None: ...
+    def __init__(
+        self,
+        *,
+        id: str,
+        input_model: Any,
+        output_model: Any,
+        engine_name: str,
+        user_prompt: str,
+        on_error: OnError = "fail",
+        otherwise: Any = NOT_GIVEN,
         **options: Unpack[StepOptions],
     ) -> None:
-        super().__init__(id=id, input_model=input_model, output_model=output_model, options=options)
+        super().__init__(
+            id=id,
+            input_model=input_model,
+            output_model=output_model,
+            options=options,
+            otherwise=otherwise,
+            on_error=on_error,
+        )
         instruction = options.get("output_format_instruction")
         self.engine_name: str = _checked_name(id, engine_name)
         self.sampling: SamplingParams = _checked_sampling(id, options.get("sampling"))
@@ -115,7 +169,7 @@ class Step(Node[In, Out]):
             template.check_meanings(own, types, source)
             template.check(
                 {**own, **types},
-                more_names=_has_extra(self.input_model),
+                more_names=has_extra(self.input_model),
                 elsewhere=elsewhere,
             )
         if not (self.constant_prompt or self._system.names | self._user.names):
@@ -130,12 +184,11 @@ class Step(Node[In, Out]):
         example = f", as {{{{ {names[0]} }}}}" if names else ""
         return f"{message}; use one{example}, or allow it with constant_prompt=True"
 
-    def needs(self, aliases: Iterable[str]) -> set[str]:
+    def _uses(self, aliases: set[str]) -> set[str]:
         """The joined branches that its prompts name; all of them if its validators may do so."""
-        known = set(aliases)
-        if known and self.validates_in_context:
-            return known
-        return known & (self._system.names | self._user.names)
+        if self.validates_in_context:
+            return aliases
+        return aliases & (self._system.names | self._user.names)
 
     def messages(
         self, values: Mapping[str, Any], direct_input: Any, max_chars: int = MAX_PROMPT
@@ -150,7 +203,7 @@ class Step(Node[In, Out]):
         Raises:
             ChainError: A template fails on these values.
         """
-        names = {**_values_of(direct_input), **values}
+        names = {**values_of(direct_input), **values}
         system = self._system.render(names, max_chars)
         if self.output_format_instruction:
             system = f"{system}\n\n{self.output_format_instruction}".strip()
@@ -215,17 +268,3 @@ def _checked_sampling(id: str, sampling: Any) -> SamplingParams:
             "for several, call get_engine(name).generate(prompts, SamplingParams(n=…))"
         )
     return sampling
-
-
-def _values_of(value: Any) -> dict[str, Any]:
-    """Values of a model's fields by name; empty for other objects."""
-    if not isinstance(value, BaseModel):
-        return {}
-    own = {name: getattr(value, name) for name in type(value).model_fields}
-    return own | (value.model_extra or {})
-
-
-def _has_extra(model: Any) -> bool:
-    """Whether rows of a model may have fields that it does not declare."""
-    is_model = isinstance(model, type) and issubclass(model, BaseModel)
-    return is_model and model.model_config.get("extra") == "allow"

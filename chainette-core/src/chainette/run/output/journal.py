@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from chainette.errors import EngineError, OutputDirError
+from chainette.errors import Drop, EngineError, OutputDirError
 from chainette.folder.files import RunFolder
 from chainette.folder.lines import EncodedList, LineFile, error_fields
 from chainette.folder.resume_index import ResumeIndex, failure
@@ -32,7 +32,8 @@ class Earlier:
     """The end of a node for one item in an earlier run.
 
     Attributes:
-        output: The output: of a function, `None` if it dropped its item, a list if it split it.
+        output: The output: of a function, `None` or a `Drop` if it dropped its item, a list if it
+            split it.
     """
 
     output: Any
@@ -51,6 +52,7 @@ class Journal:
     Attributes:
         ledger: The tokens and costs so far.
         retries: Requests that were sent again, by step id.
+        tolerated: Failures after which their items went on.
     """
 
     def __init__(
@@ -68,6 +70,7 @@ class Journal:
         self._warned: set[str] = set()
         self.ledger = ledger
         self.retries: Counter[str] = Counter()
+        self.tolerated: int = 0
 
     def codec(self, node: Node) -> OutputCodec:
         """The conversion of a node's outputs into JSON and back."""
@@ -86,7 +89,7 @@ class Journal:
         """
         if self._earlier is None:
             return None
-        line = self._earlier.find(node.id, item.row_id, item.name)
+        line = self._earlier.find(node.id, item.key)
         if line is None:
             return None
         if (error := failure(line)) is not None:
@@ -135,10 +138,12 @@ class Journal:
         try:
             if isinstance(output, list):
                 fields = {**_together(map(codec.record, output)), "kind": "split"}
-            elif output is not None:
-                fields = {**codec.record(output), "kind": "one"}
-            else:
+            elif isinstance(output, Drop) and output.reason:
+                fields = {"output": None, "kind": "dropped", "reason": output.reason}
+            elif output is None or isinstance(output, Drop):
                 fields = {"output": None, "kind": "dropped"}
+            else:
+                fields = {**codec.record(output), "kind": "one"}
         except SnapshotError as error:
             self._warn_once(
                 node,
@@ -158,21 +163,45 @@ class Journal:
             self._warn_once(step, f"{_UNREADABLE} ({error}): run.results has them as JSON")
             return {"output": codec.dump(value)}
 
-    def failed(self, node: Node | None, item: Item, error: Exception) -> None:
+    def has_run(self, node: Node, item: Item) -> bool | None:
+        """Whether a node ran for an item in an earlier run; `None` if that is not known."""
+        if self._earlier is None:
+            return None
+        line = self._earlier.find(node.id, item.key)
+        return None if line is None else line.get("kind") != "skipped"
+
+    def skipped(self, node: Node, item: Item) -> None:
+        """Write down that a node was not run for an item, since its condition did not hold."""
+        if self._folder is not None:
+            fields = {**item.key, "output": None, "kind": "skipped"}
+            self._write(self._folder.steps[node.id], fields)
+
+    def failed(
+        self, node: Node | None, item: Item, error: Exception, *, is_tolerated: bool = False
+    ) -> None:
         """Write down an error of a node, or of a row that could not be read.
 
         An error that the earlier run has written down already is not written again.
         """
+        self.tolerated += is_tolerated
         if self._folder is None:
             return
         id = node.id if node else None
-        if self._earlier is not None and self._earlier.find(id or "", item.row_id, item.name):
+        if self._earlier is not None and self._earlier.find(id or "", item.key):
             return
         spent: dict[str, Any] = {}
         if isinstance(error, EngineError) and (error.usage or error.cost != FREE):
             usage = error.usage
             spent = {"usage": usage and usage.as_dict(), "cost": dollars(error.cost)}
+        if is_tolerated:
+            spent["tolerated"] = True
         self._write(self._folder.errors, {**item.key, **error_fields(id, error), **spent})
+
+    def dropped(self, node: Node, item: Item, reason: str | None) -> None:
+        """Write down that a function dropped an item."""
+        if self._folder is not None:
+            fields = {**item.key, "node_id": node.id, "reason": reason}
+            self._write(self._folder.dropped, fields)
 
     def close(self) -> None:
         """Forget the earlier run."""
@@ -202,7 +231,9 @@ def _output(line: dict[str, Any], codec: OutputCodec, names: Mapping[str, Any]) 
         snapshots = line.get("snapshot") or [None] * len(line["output"])
         parts = zip(_consumed(line["output"]), _consumed(snapshots), strict=True)
         return [codec.read({"output": it, "snapshot": snapshot}, names) for it, snapshot in parts]
-    return None if line.get("kind") == "dropped" else codec.read(line, names)
+    if line.get("kind") == "dropped":
+        return Drop(line["reason"]) if "reason" in line else None
+    return codec.read(line, names)
 
 
 def _consumed(items: list[Any]) -> Iterator[Any]:

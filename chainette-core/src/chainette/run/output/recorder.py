@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from chainette.folder.files import FLATTENED, GRAPH, MANIFEST, RunFolder
 from chainette.folder.lines import encodable, read_lines
 from chainette.pipeline.graph import graph
 from chainette.pipeline.pipeline import Pipeline
-from chainette.reports.result import Leaf, Result, result_of
+from chainette.reports.result import STATES, Leaf, Result, result_of, state_bits
 from chainette.reports.results import StoredResults
 from chainette.reports.run import Counts, total_cost
 from chainette.run.control import RunControl
@@ -69,7 +69,7 @@ class Recorder:
         self._ends: list[tuple[int, list[Leaf]]] = []
         self._held: dict[int, list[Leaf]] = {}
         self._done: set[int] = set()
-        self._failed: set[int] = set()
+        self._bits: dict[int, int] = {}
         self._order = order
         self._next_row = next(order, -1)
         self._is_direct = folder is not None and results is None
@@ -111,8 +111,7 @@ class Recorder:
 
     def add(self, row_id: int, leaf: Leaf) -> None:
         """Record the next end of a row; the ends of its items come in the order of the items."""
-        if leaf.error is not None:
-            self._failed.add(row_id)
+        self._bits[row_id] = self._bits.get(row_id, 0) | state_bits(leaf)
         if row_id == self._next_row and self._is_direct:
             self._write(row_id, [leaf])
         else:
@@ -139,6 +138,7 @@ class Recorder:
             end: The fields of the manifest that say how the run ended.
             costs: US dollars by step id; `None` where the price is unknown.
         """
+        self.counts = replace(self.counts, tolerated=journal.tolerated)
         try:
             if self._table is not None:
                 self._table.close()
@@ -195,11 +195,8 @@ class Recorder:
     def _deliver(self, row_id: int) -> None:
         """Hand a row over, in input order."""
         leaves = self._released(row_id)
-        ok = row_id not in self._failed
         self._done.remove(row_id)
-        self._failed.discard(row_id)
-        counts = self.counts
-        self.counts = Counts(counts.rows + 1, counts.ok + ok, counts.failed + (not ok))
+        self.counts = self.counts.with_row(STATES[self._bits.pop(row_id, 0)])
         if self._stream is not None:
             if self._in_order:
                 self._stream.send_nowait(result_of(self._pipeline, row_id, leaves))

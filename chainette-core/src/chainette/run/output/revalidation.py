@@ -16,6 +16,8 @@ def revalidation(chain: Pipeline) -> Revalidate:
 
     def revalidate(id: str, line: dict[str, Any]) -> dict[str, Any] | None:
         codec = found[id]
+        if line.get("kind") == "skipped":
+            return line
         if line.get("text") is None:
             return None
         try:

@@ -44,6 +44,8 @@ class TableLines:
         if leaf.error is not None:
             fields = error_fields(leaf.node.id if leaf.node else None, leaf.error)
             columns["error"] = {key: text for key, text in fields.items() if key != "raw_text"}
+            if leaf.is_partial:
+                columns["partial"] = True
         if leaf.dropped:
             columns["dropped"] = True
         return {**Item(row_id, leaf.path).key, **flatten(columns, many)}

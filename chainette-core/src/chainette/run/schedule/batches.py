@@ -10,14 +10,14 @@ import anyio.to_thread
 from anyio.abc import TaskGroup
 from pydantic import BaseModel
 
-from chainette.errors import ApplyError
+from chainette.errors import ApplyError, Drop
 from chainette.pipeline.nodes.annotations import is_collection
 from chainette.pipeline.nodes.apply import ApplyNode
 from chainette.run.control import RunControl
 from chainette.run.item import Item
 from chainette.run.schedule.parking import Activity, Gate
 
-_PLAIN = (BaseModel, str, int, float, dict, type(None))
+_PLAIN = (BaseModel, str, int, float, dict, type(None), Drop)
 """Types whose values are one item for certain, or none."""
 
 
@@ -133,8 +133,8 @@ async def call(node: ApplyNode, value: Any, context: Any) -> Any:
     """Call a node's function.
 
     Returns:
-        One item, a list of several, or `None`; with a batch, the list of these for its items, or
-        whatever else the function returned.
+        One item, a list of several, `None` or a `Drop`; with a batch, the list of these for its
+        items, or whatever else the function returned.
 
     Raises:
         ApplyError: It failed, or it is not certain how many items it returned.
@@ -158,6 +158,8 @@ async def call(node: ApplyNode, value: Any, context: Any) -> Any:
         return [_items(node, part) for part in output] if isinstance(output, list) else output
     except ApplyError:
         raise
+    except Drop as drop:
+        return drop if node.batch is None else [drop] * len(value)
     except Exception as error:
         message = f"apply {node.id!r} failed: {type(error).__name__}: {error}"
         raise ApplyError(message) from error

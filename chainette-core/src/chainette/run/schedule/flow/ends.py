@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol, TypeAlias
 
-from chainette.reports.result import Leaf
+from chainette.events import RowState
+from chainette.reports.result import STATES, Leaf, state_bits
 from chainette.run.control import RunControl
 
 Take: TypeAlias = Callable[[Leaf], None]
@@ -37,27 +38,31 @@ class RowEnds:
         control: Says whether what is still in flight counts for nothing.
 
     Attributes:
-        error: The error of its first end that failed, or `None`.
+        error: The error of its first end that has one, or `None`.
     """
 
     def __init__(self, row_id: int, recorder: RowRecorder, control: RunControl) -> None:
         self._row_id = row_id
         self._recorder = recorder
         self._control = control
-        self._has_success = False
+        self._bits = 0
         self.error: Exception | None = None
 
     @property
     def reason(self) -> Exception | None:
         """The reason why all of the row failed, or `None`."""
-        return None if self._has_success else self.error
+        return self.error if self.state == "failed" else None
+
+    @property
+    def state(self) -> RowState:
+        """The state of the row, once it has all its ends."""
+        return STATES[self._bits]
 
     def add(self, leaf: Leaf) -> None:
         """Record the next end, unless the run is over."""
         if self._control.is_over:
             return
-        if leaf.error is None:
-            self._has_success = True
+        self._bits |= state_bits(leaf)
         self.error = self.error or leaf.error
         self._recorder.add(self._row_id, leaf)
 

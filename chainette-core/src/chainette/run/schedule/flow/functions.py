@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from copy import deepcopy
+from dataclasses import dataclass
 from functools import partial
 from time import perf_counter
 from typing import Any
 
 from pydantic import ValidationError
 
-from chainette.errors import ApplyError
+from chainette.errors import ApplyError, Drop
 from chainette.events import Listener, NodeFinished
 from chainette.pipeline.nodes.apply import ApplyNode
 from chainette.pipeline.nodes.naming import type_name
@@ -21,8 +22,16 @@ from chainette.run.schedule.parking import Activity
 from chainette.text import with_article
 from chainette.validation import summary
 
-DROPPED = object()
-"""The output of a function that dropped its item."""
+
+@dataclass(frozen=True, slots=True)
+class Dropped:
+    """The output of a function that dropped its item.
+
+    Attributes:
+        reason: The reason, or `None` if it gave none.
+    """
+
+    reason: str | None = None
 
 
 class Split(list[Any]):
@@ -52,25 +61,25 @@ class Functions:
         if earlier is not None:
             output = earlier.output
         else:
-            own, context = _own(value), OwnNames(names)
+            argument, context = own(value), OwnNames(names)
             if node.batch is None:
-                output = await call(node, own, context)
+                output = await call(node, argument, context)
             else:
-                output = await self._batches.output(node, item, own, context, activity)
+                output = await self._batches.output(node, item, argument, context, activity)
             check = self._journal.codec(node).check
             output = _validated(node, output, partial(check, context=OwnNames(names)))
             self._journal.function_done(node, item, output)
         seconds = perf_counter() - start
         self._emit(NodeFinished(node.id, item.row_id, item.name, None, seconds))
-        if output is None:
-            return DROPPED
+        if output is None or isinstance(output, Drop):
+            return Dropped(output.reason or None if output else None)
         return Split(output) if isinstance(output, list) else output
 
 
 def _validated(node: ApplyNode, output: Any, check: Callable[[Any], Any]) -> Any:
     """The output of a function, each of its items checked."""
-    if output is None:
-        return None
+    if output is None or isinstance(output, Drop):
+        return output
     parts = output if isinstance(output, list) else [output]
     checked: list[Any] = []
     for index, part in enumerate(parts):
@@ -92,7 +101,7 @@ def _misfit(node: ApplyNode, output: Any, error: ValidationError) -> str:
     return f"{kind}, not {wanted}" if of_kind else f"{kind} that is not {wanted}: {summary(error)}"
 
 
-def _own(value: Any) -> Any:
+def own(value: Any) -> Any:
     """A copy that a function can change: others may see the value, too, and files hold it."""
     try:
         return deepcopy(value)
@@ -114,7 +123,7 @@ class OwnNames(Mapping[str, Any]):
     def __getitem__(self, name: str) -> Any:
         """The value of a name, the same object each time."""
         if name not in self._copies:
-            self._copies[name] = _own(self._names[name])
+            self._copies[name] = own(self._names[name])
         return self._copies[name]
 
     def __iter__(self) -> Iterator[str]:

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from chainette.engine.client.base import BaseClient
 from chainette.engine.client.cache import RunCache
 from chainette.engine.telemetry import hooks as telemetry
-from chainette.errors import ChainError, EngineError
+from chainette.errors import ChainError, ChainetteError, EngineError
 from chainette.events import (
     Listener,
     NodeFailed,
@@ -18,12 +18,14 @@ from chainette.events import (
     NodeStarted,
 )
 from chainette.pipeline.nodes.apply import ApplyNode
+from chainette.pipeline.nodes.conditions import Condition
 from chainette.pipeline.nodes.node import Node
 from chainette.pipeline.nodes.step import Step
 from chainette.run.control import RunControl
 from chainette.run.item import Item
 from chainette.run.output.journal import Journal
 from chainette.run.schedule.batches import Batches
+from chainette.run.schedule.flow.conditions import Conditions, is_tolerable
 from chainette.run.schedule.flow.functions import Functions, OwnNames
 from chainette.run.schedule.leases import Leases
 from chainette.run.schedule.parking import Activity
@@ -52,8 +54,8 @@ class StepRunner(Protocol):
             ChainetteError: The prompt cannot be rendered, or there is no usable answer.
         """
 
-    def may_call(self, node: ApplyNode) -> bool:
-        """Whether a function may be called; if not, its item goes no further."""
+    def may_call(self, node: Node) -> bool:
+        """Whether a function of a node may be called; if not, its item goes no further."""
 
 
 class PromptedSteps:
@@ -120,7 +122,7 @@ class PromptedSteps:
         )
         return output.outputs[0].parsed
 
-    def may_call(self, node: ApplyNode) -> bool:
+    def may_call(self, node: Node) -> bool:
         """Every function may be called; see `StepRunner.may_call`."""
         return True
 
@@ -175,6 +177,7 @@ class NodeRunner:
     ) -> None:
         self._steps = steps
         self._functions = Functions(batches, journal, emit)
+        self._conditions = Conditions(journal)
         self._journal = journal
         self._control = control
         self._emit = emit
@@ -192,7 +195,8 @@ class NodeRunner:
             activity: The activity of the row.
 
         Returns:
-            The output, a `Split` (which can be empty), `DROPPED` or `STOPPED`.
+            The output, a `Split` (which can be empty), `Dropped`, `STOPPED`, or a `Fallback` where
+            it failed and that is tolerated.
 
         Raises:
             ChainetteError: The node failed.
@@ -200,15 +204,37 @@ class NodeRunner:
         event = NodeStarted(node.id, item.row_id, item.name)
         self._emit(event)
         with telemetry.node(event):
-            if isinstance(node, Step):
-                return await self._steps.run(node, item, names, value)
-            assert isinstance(node, ApplyNode)
-            if not self._steps.may_call(node):
-                return STOPPED
-            return await self._functions.run(node, item, names, value, activity)
+            try:
+                if isinstance(node, Step):
+                    return await self._steps.run(node, item, names, value)
+                assert isinstance(node, ApplyNode)
+                if not self._steps.may_call(node):
+                    return STOPPED
+                return await self._functions.run(node, item, names, value, activity)
+            except ChainetteError as error:
+                if node.tolerance is None or not is_tolerable(error):
+                    raise
+                self.failed(node, item, error, is_tolerated=True)
+                return node.tolerance
 
-    def failed(self, node: Node | None, item: Item, error: Exception) -> None:
+    async def is_met(
+        self, condition: Condition, node: Node, item: Item, names: Mapping[str, Any], value: Any
+    ) -> bool | None:
+        """Whether a condition holds for an item; `None` where no function may be called."""
+        if condition.function is not None and not self._steps.may_call(node):
+            return None
+        return await self._conditions.hold(condition, node, item, names, value)
+
+    def failed(
+        self, node: Node | None, item: Item, error: Exception, *, is_tolerated: bool = False
+    ) -> None:
         """Record that an item failed in a node, or could not be read, unless the run is over."""
         if not self._control.is_over:
-            self._journal.failed(node, item, error)
-            self._emit(NodeFailed(node.id if node else "", item.row_id, item.name, error))
+            id = node.id if node else ""
+            self._journal.failed(node, item, error, is_tolerated=is_tolerated)
+            self._emit(NodeFailed(id, item.row_id, item.name, error, is_tolerated))
+
+    def dropped(self, node: Node, item: Item, reason: str | None) -> None:
+        """Record that a function dropped an item, unless the run is over."""
+        if not self._control.is_over:
+            self._journal.dropped(node, item, reason)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import partial
 from typing import Any
 
@@ -12,6 +13,7 @@ from chainette.engine.telemetry import hooks as telemetry
 from chainette.errors import ChainetteError, InputError, ValidatorError
 from chainette.events import Listener, RowFinished, RowStarted
 from chainette.pipeline.nodes.apply import ApplyNode, SplitNode
+from chainette.pipeline.nodes.conditions import Condition, Fallback
 from chainette.pipeline.nodes.flow import Branch
 from chainette.pipeline.nodes.naming import type_name
 from chainette.pipeline.nodes.node import Node
@@ -22,8 +24,9 @@ from chainette.run.control import RunControl
 from chainette.run.inputs.columns import explained
 from chainette.run.inputs.files import InputRow
 from chainette.run.item import Item
+from chainette.run.schedule.flow.conditions import SKIPPED, is_tolerable
 from chainette.run.schedule.flow.ends import ItemEnds, RowEnds, RowRecorder, Take
-from chainette.run.schedule.flow.functions import DROPPED, Split
+from chainette.run.schedule.flow.functions import Dropped, Split
 from chainette.run.schedule.flow.items import ItemActivity, ItemRoom, Items
 from chainette.run.schedule.flow.nodes import STOPPED, NodeRunner
 from chainette.run.schedule.flow.state import BranchError, FlowState, Subflow
@@ -88,7 +91,7 @@ class RowRunner:
             if not self._control.is_over:
                 self._recorder.row_done(source.row_id)
                 self._room.fill()  # the ends of other rows may have waited for this one
-                self._emit(RowFinished(source.row_id, ends.error is None, ends.reason))
+                self._emit(RowFinished(source.row_id, ends.state, ends.reason))
         except Exception as error:  # the disk, or a defect: no row can continue
             self._control.fail(error)
 
@@ -123,32 +126,56 @@ class RowRunner:
         """Lead a value through nodes, to the one or more ends it has."""
         for index, node in enumerate(nodes):
             state.lease.advance(node)
-            if isinstance(node, Branch):
-                self._branch(node, state)
-                continue
             try:
+                if isinstance(node, Branch):
+                    await self._branch(node, state)
+                    continue
                 await self._join(node, state)
                 output = await self._output(node, state)
             except ChainetteError as error:
-                self._nodes.failed(node, state.item, error)
-                return await self._end(state, Leaf((), error=error, node=node), take)
+                end = self._failed(node, state, error)
+                return await self._end(state, end, take)
             except BranchError as error:
-                leaf = error.leaf
-                end = Leaf((), stopped=leaf.stopped, error=leaf.error, node=leaf.node)
-                return await self._end(state, end, take)
-            if output is STOPPED:
-                return await self._end(state, Leaf((), stopped=True), take)
-            if output is DROPPED or (isinstance(output, Split) and not output):
-                missed = [it.id for it in all_nodes(nodes[index:]) if it.yield_output]
-                end = Leaf((), dropped=True, is_empty=output is not DROPPED, missed=missed)
-                return await self._end(state, end, take)
-            if isinstance(output, Split):
+                return await self._end(state, error.end, take)
+            if isinstance(output, Split) and output:
                 return await self._split(node, nodes[index + 1 :], output, state, take)
-            state.passed(node, output)
+            if (leaf := self._passed(node, output, state)) is not None:
+                leaf.missed = [it.id for it in all_nodes(nodes[index:]) if it.yield_output]
+                return await self._end(state, leaf, take)
         return await self._end(state, Leaf(()), take)
+
+    def _passed(self, node: Node, output: Any, state: FlowState) -> Leaf | None:
+        """Let a flow go on with the output of a node, or else return how it ends."""
+        if output is STOPPED:
+            return Leaf((), stopped=True)
+        if isinstance(output, Dropped | Split):
+            reason = output.reason if isinstance(output, Dropped) else "it returned no items"
+            self._nodes.dropped(node, state.item, reason)
+            is_empty = isinstance(output, Split)
+            return Leaf((), dropped=True, is_empty=is_empty, node=node, reason=reason)
+        if isinstance(output, Fallback):
+            state.fell_back(node, output)
+        elif output is SKIPPED:
+            state.names[node.id] = None
+        else:
+            state.passed(node, output)
+        return None
+
+    def _failed(self, part: Node | Branch, state: FlowState, error: ChainetteError) -> Leaf:
+        """Record a failure, and return how its flow ends."""
+        is_tolerated = state.is_tolerant and is_tolerable(error)
+        node = part.first_node if isinstance(part, Branch) else part
+        self._nodes.failed(node, state.item, error, is_tolerated=is_tolerated)
+        if is_tolerated:
+            return Leaf((), is_tolerated=True, node=node)
+        return Leaf((), error=error, node=node)
 
     async def _output(self, node: Node, state: FlowState) -> Any:
         """The output of a node; what may split a whole row waits for room for its items."""
+        if node.condition is not None:
+            is_met = await self._is_met(node.condition, node, state)
+            if not is_met:
+                return STOPPED if is_met is None else node.skipped or SKIPPED
         run = partial(self._nodes.run, node, state.item, state.names, state.value, state.activity)
         if (count := self._expected(node)) is None or not state.is_row:
             return await run()
@@ -199,20 +226,34 @@ class RowRunner:
         items = Items(len(outputs), start, self._room, state.activity)
         await items.done.wait(state.activity)
 
-    def _branch(self, branch: Branch, state: FlowState) -> None:
-        own = state.for_branch(self._leases.lease(branch.steps))
-        subflow = self._start(branch.steps, own)
+    async def _is_met(self, condition: Condition, node: Node, state: FlowState) -> bool | None:
+        return await self._nodes.is_met(condition, node, state.item, state.names, state.value)
+
+    async def _branch(self, branch: Branch, state: FlowState) -> None:
+        """Start a branch, if its condition holds."""
+        is_met: bool | None = True
+        if branch.condition is not None:
+            await self._join_names(branch.condition.needs(state.unjoined), state)
+            is_met = await self._is_met(branch.condition, branch.first_node, state)
+        if is_met:
+            own = state.for_branch(branch, self._leases.lease(branch.steps))
+            subflow = self._start(branch, own)
+        else:
+            subflow = Subflow(state.item, Gate(), branch, is_skipped=is_met is False)
+            subflow.gate.open()
+            if is_met is None:
+                subflow.leaves.append(Leaf(state.item.path, stopped=True))
         state.beside.append(subflow)
         if branch.alias is not None:
             state.joined = {**state.joined, branch.alias: subflow}
 
-    def _start(self, nodes: list[Any], state: FlowState) -> Subflow:
+    def _start(self, branch: Branch, state: FlowState) -> Subflow:
         """Start a flow beside another one."""
-        subflow = Subflow(state.item, Gate())
+        subflow = Subflow(state.item, Gate(), branch)
 
         async def work() -> None:
             try:
-                await self._flow(nodes, state, subflow.leaves.append)
+                await self._flow(branch.steps, state, subflow.leaves.append)
             except Exception as error:  # the disk, or a defect: no row can continue
                 self._control.fail(error)
             subflow.gate.open()
@@ -225,11 +266,14 @@ class RowRunner:
 
     async def _join(self, node: Node, state: FlowState) -> None:
         """Wait for the joined branches that a node needs."""
-        for alias in node.needs(state.joined.keys() - state.names.keys()):
+        await self._join_names(node.needs(state.unjoined), state)
+
+    async def _join_names(self, aliases: Iterable[str], state: FlowState) -> None:
+        for alias in aliases:
             subflow = state.joined[alias]
             await subflow.gate.wait(state.activity)
-            if (leaf := subflow.unfinished) is not None:
-                raise BranchError(leaf)
+            if (end := subflow.unfinished) is not None:
+                raise BranchError(end)
             state.names[alias] = subflow.output()
 
     async def _end(self, state: FlowState, leaf: Leaf, take: Take) -> None:
@@ -247,5 +291,7 @@ class RowRunner:
             leaf.outputs = {**subflow.outputs(), **leaf.outputs}
             blame = subflow.unfinished
             if leaf.error is None and blame is not None:
+                leaf.is_partial = blame.error is not None and leaf.has_value
                 leaf.error, leaf.node = blame.error, blame.node
+                leaf.is_tolerated = leaf.is_tolerated or blame.is_tolerated
         take(leaf)

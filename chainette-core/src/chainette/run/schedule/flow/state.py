@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from chainette.pipeline.nodes.conditions import Fallback
+from chainette.pipeline.nodes.flow import Branch
 from chainette.pipeline.nodes.node import Node
 from chainette.reports.result import Leaf, Many
 from chainette.run.item import Item
@@ -19,17 +21,27 @@ class Subflow:
     Attributes:
         item: The item that it started with.
         gate: Opens at its end.
+        branch: The branch.
+        is_skipped: Whether its condition does not hold.
         leaves: Its ends.
     """
 
     item: Item
     gate: Gate
+    branch: Branch
+    is_skipped: bool = False
     leaves: list[Leaf] = field(default_factory=list)
 
     @property
     def unfinished(self) -> Leaf | None:
-        """The first end that failed or was stopped."""
-        return next((leaf for leaf in self.leaves if leaf.error or leaf.stopped), None)
+        """The first end that failed or was stopped, other than failures that it tolerates."""
+        found = (leaf for leaf in self.leaves if leaf.error or leaf.stopped)
+        return next(found, None) or (self._lost if self.branch.tolerance is None else None)
+
+    @property
+    def _lost(self) -> Leaf | None:
+        """The first end whose failure is tolerated, by the branch or by one around it."""
+        return next((leaf for leaf in self.leaves if leaf.is_tolerated), None)
 
     @property
     def is_whole(self) -> bool:
@@ -38,6 +50,10 @@ class Subflow:
 
     def output(self) -> Any:
         """The last output, or those of all items that it was split into."""
+        if self.branch.tolerance is not None and self._lost is not None:
+            return self.branch.tolerance.value
+        if self.is_skipped:
+            return None
         values = [leaf.value for leaf in self.leaves if not leaf.dropped]
         if not self.is_whole:
             return values
@@ -69,6 +85,7 @@ class FlowState:
         beside: Branches that the end of the flow waits for.
         outputs: Outputs so far, of nodes that yield.
         is_row: Whether it is the main flow of a row that has not been split.
+        is_tolerant: Whether it is in a branch whose failures are tolerated.
     """
 
     item: Item
@@ -80,6 +97,19 @@ class FlowState:
     beside: list[Subflow] = field(default_factory=list)
     outputs: dict[str, Any] = field(default_factory=dict)
     is_row: bool = False
+    is_tolerant: bool = False
+
+    @property
+    def unjoined(self) -> set[str]:
+        """The aliases of joined branches that nothing has waited for."""
+        return self.joined.keys() - self.names.keys() if self.joined else set()
+
+    def fell_back(self, node: Node, output: Fallback) -> None:
+        """Keep the value in place of a node's output."""
+        if output.value is None:
+            self.names[node.id] = self.value = None
+        else:
+            self.passed(node, output.value)
 
     def passed(self, node: Node, output: Any) -> None:
         """Keep the output of a node."""
@@ -98,17 +128,38 @@ class FlowState:
             self.joined,
             self.beside[:],
             {**self.outputs},
+            is_tolerant=self.is_tolerant,
         )
 
-    def for_branch(self, lease: Lease) -> FlowState:
-        """The state of a flow that runs beside this one."""
-        names, joined = {**self.names}, {**self.joined}
-        return FlowState(self.item, lease, self.activity, names, self.value, joined)
+    def for_branch(self, branch: Branch, lease: Lease) -> FlowState:
+        """The state of a branch that runs beside this flow."""
+        return FlowState(
+            self.item,
+            lease,
+            self.activity,
+            {**self.names},
+            self.value,
+            {**self.joined},
+            is_tolerant=self.is_tolerant or branch.tolerance is not None,
+        )
 
 
 class BranchError(Exception):
-    """A joined branch that is needed has no output."""
+    """A joined branch that is needed has no output.
+
+    Args:
+        leaf: The end of the branch that has none.
+
+    Attributes:
+        end: The end of the flow that needs it.
+    """
 
     def __init__(self, leaf: Leaf) -> None:
         super().__init__()
-        self.leaf = leaf
+        self.end: Leaf = Leaf(
+            (),
+            stopped=leaf.stopped,
+            error=leaf.error,
+            node=leaf.node,
+            is_tolerated=leaf.is_tolerated,
+        )

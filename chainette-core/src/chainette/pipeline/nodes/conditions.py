@@ -1,0 +1,179 @@
+"""Conditions of nodes and branches, and what they give when they do not run or fail."""
+
+from __future__ import annotations
+
+import inspect
+import reprlib
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from pydantic import ValidationError
+from pydantic_core import to_jsonable_python
+
+from chainette.errors import ChainError
+from chainette.pipeline.expression import Expression
+from chainette.pipeline.nodes.naming import fields_of, has_extra, type_name
+from chainette.text import with_article
+from chainette.validation import is_valid_already, summary, type_adapter
+
+OnError = Literal["fail", "none"]
+NOT_GIVEN: Any = object()
+"""The default of options for which `None` is a value."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fallback:
+    """The value of a node that did not run, or failed.
+
+    Attributes:
+        value: The value.
+    """
+
+    value: Any
+
+
+class Condition:
+    """The condition under which a node or a branch runs.
+
+    Args:
+        when: A function of the item, or of the item and the names; or a template expression.
+        where: Its name in messages, such as `step 'a', when`.
+
+    Attributes:
+        where: Its name in messages.
+        function: The function, or `None`.
+        expression: The expression, or `None`.
+        takes_names: Whether the function takes the names, too.
+
+    Raises:
+        ChainError: It is something else, or not valid.
+    """
+
+    def __init__(self, when: Callable[..., Any] | str, where: str) -> None:
+        self.where = where
+        self.function: Callable[..., Any] | None = None
+        self.expression: Expression | None = None
+        self.takes_names: bool = False
+        if isinstance(when, str):
+            self.expression = Expression(when, where)
+        elif callable(when) and not isinstance(when, type):
+            self.function = when
+            self.takes_names = takes_names(when, where)
+        else:
+            raise ChainError(
+                f"{where} is {reprlib.repr(when)}; give a function of the item, or an expression "
+                'such as "score > 3"'
+            )
+
+    @property
+    def text(self) -> str:
+        """The expression, or the name of the function."""
+        if self.expression is not None:
+            return self.expression.source
+        return str(getattr(self.function, "__qualname__", type(self.function).__qualname__))
+
+    def needs(self, aliases: Iterable[str]) -> set[str]:
+        """The joined branches that it may look at."""
+        if self.expression is not None:
+            return set(aliases) & self.expression.names
+        return set(aliases) if self.takes_names else set()
+
+    def check(
+        self, model: Any, types: Mapping[str, Any], elsewhere: Mapping[str, str], source: str
+    ) -> None:
+        """Check the names of an expression.
+
+        Args:
+            model: Type of the item.
+            types: Types of the visible values by name.
+            elsewhere: Hints for names that cannot be seen.
+            source: The one of these names whose value is the item.
+
+        Raises:
+            ChainError: A name or a field does not exist, or has two meanings.
+        """
+        if self.expression is not None:
+            self.expression.check(
+                dict(fields_of(model)),
+                types,
+                source=source,
+                more_names=has_extra(model),
+                elsewhere=elsewhere,
+            )
+
+
+def takes_names(fn: Callable[..., Any], where: str) -> bool:
+    """Whether a function takes the names beside the item.
+
+    Raises:
+        ChainError: It takes something else.
+    """
+    try:
+        parameters = inspect.signature(fn).parameters.values()
+    except (TypeError, ValueError):  # of a builtin
+        return False
+    positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    required = [p for p in positional if p.default is p.empty]
+    only = [p for p in parameters if p.kind is p.KEYWORD_ONLY and p.default is p.empty]
+    has_any = bool(positional) or any(p.kind is p.VAR_POSITIONAL for p in parameters)
+    if len(required) > 2 or only or not has_any:
+        names = ", ".join(parameter.name for parameter in [*required, *only]) or "nothing"
+        raise ChainError(f"{where}: the function takes {names}; it gets an item and the names")
+    return len(required) == 2
+
+
+def condition(when: Any, where: str) -> Condition | None:
+    """The condition of an option; `None` without one."""
+    return None if when is None else Condition(when, f"{where}, when")
+
+
+def fallback(value: Any, model: Any, where: str) -> Fallback | None:
+    """The fallback of an option; `None` without one.
+
+    Args:
+        value: The value, or `NOT_GIVEN`.
+        model: The type that it must have; `None` is always allowed.
+        where: Its name in messages.
+
+    Raises:
+        ChainError: It does not fit the type.
+    """
+    if value is NOT_GIVEN:
+        return None
+    if value is None or is_valid_already(value, model):
+        return Fallback(value)
+    try:
+        return Fallback(type_adapter(model).validate_python(value))
+    except ValidationError as error:
+        kind = with_article(type(value).__name__)
+        wanted = with_article(type_name(model))
+        raise ChainError(f"{where}: {kind} that is not {wanted}: {summary(error)}") from None
+
+
+def tolerance(on_error: Any, default: Any, model: Any, where: str) -> Fallback | None:
+    """The value in the place of a failed output; `None` if the failure is not tolerated.
+
+    Raises:
+        ChainError: The options do not fit together.
+    """
+    if on_error not in ("fail", "none"):
+        raise ChainError(
+            f"{where}: on_error is {on_error!r}; give 'none' to go on without its output, or "
+            "default=… for a value in its place"
+        )
+    if default is not NOT_GIVEN:
+        return fallback(default, model, f"{where}, default")
+    return Fallback(None) if on_error == "none" else None
+
+
+def condition_fields(
+    condition: Condition | None, tolerance: Fallback | None, skipped: Fallback | None = None
+) -> dict[str, Any]:
+    """The condition and the fallbacks of a node or a branch, as JSON values."""
+    fields: dict[str, Any] = {"when": condition.text} if condition is not None else {}
+    for name, fallback in (("otherwise", skipped), ("on_error", tolerance)):
+        if fallback is not None:
+            value = to_jsonable_python(fallback.value, fallback=repr)
+            fields[name] = {"value": value}
+    return fields
