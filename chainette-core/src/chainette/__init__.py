@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from chainette.engine.config import EngineConfig
+    from chainette.engine.structured.code import Code
     from chainette.engine.telemetry.otel import instrument
     from chainette.loading.target import load_chain
     from chainette.pipeline.nodes.apply import ApplyNode, apply
@@ -33,6 +34,7 @@ __all__ = [
     "ApplyNode",
     "Branch",
     "Chain",
+    "Code",
     "Completion",
     "EngineConfig",
     "GuidedDecodingParams",
@@ -58,6 +60,7 @@ _HOMES = {
     "ApplyNode": "pipeline.nodes.apply",
     "Branch": "pipeline.nodes.flow",
     "Chain": "run.chain",
+    "Code": "engine.structured.code",
     "Completion": "types",
     "EngineConfig": "registry.engines",  # which hands down the function that makes clients
     "GuidedDecodingParams": "types",

@@ -30,13 +30,14 @@ class StepSpec(_Spec):
     id: str
     name: str = ""
     input_model: str
-    output_model: str
+    output_model: str | None = None
     engine_name: str
     sampling: SamplingParams | None = None
     system_prompt: str = ""
     user_prompt: str
     output_format_instruction: str | None = None
     constant_prompt: bool = False
+    accept_truncated: bool = False
     yield_output: bool = True
     emoji: str = ""
 

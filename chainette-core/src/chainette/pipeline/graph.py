@@ -41,7 +41,8 @@ def _described(nodes: list[Any], branch: str | None) -> Iterator[dict[str, Any]]
 
 def _details(node: Node) -> dict[str, Any]:
     if isinstance(node, Step):
-        return {"engine": node.engine_name, **node.request_fields()}
+        kept = {"accept_truncated": True} if node.accept_truncated else {}
+        return {"engine": node.engine_name, **node.request_fields(), **kept}
     assert isinstance(node, ApplyNode)
     return {
         "function": getattr(node.fn, "__qualname__", type(node.fn).__qualname__),

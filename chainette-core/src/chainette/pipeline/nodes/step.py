@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import cached_property
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 from pydantic import BaseModel, PydanticUserError
 
-from chainette.engine.structured.schema import output_schema
+from chainette.engine.structured.answer import answer_form
+from chainette.engine.structured.text import TextOutput, check_answer, is_text
 from chainette.errors import ChainError, ConfigError
 from chainette.pipeline.bounds import MAX_PROMPT
 from chainette.pipeline.nodes.flow import I_, O_, In, Out
@@ -34,13 +36,14 @@ class Step(Node[In, Out]):
         id: Name in templates and files; letters, digits and underscores.
         name: Title for people; the id by default.
         input_model: Type of the input: the row, or the previous step's output.
-        output_model: Type of the answer.
+        output_model: Type of the answer; by default `str`, the plain text.
         engine_name: Name of the engine.
         sampling: The sampling parameters, or a mapping of them.
         system_prompt: Template of the system message; empty for no system message.
         user_prompt: Template of the user message.
         output_format_instruction: Text at the end of the system message; not a template.
         constant_prompt: Allow prompts that use no value of the row, and are the same for all.
+        accept_truncated: Keep a text that was cut at `max_tokens` as the answer.
         yield_output: Whether the output belongs to the run's results.
         emoji: Shown in front of the name.
 
@@ -50,6 +53,18 @@ class Step(Node[In, Out]):
 
     kind = "step"
 
+    @overload
+    def __init__(
+        self: Step[I_, str],
+        *,
+        id: str,
+        input_model: TypeForm[I_],
+        output_model: None = None,
+        engine_name: str,
+        user_prompt: str,
+        **options: Unpack[StepOptions],
+    ) -> None: ...
+    @overload
     def __init__(
         self: Step[I_, O_],
         *,
@@ -59,8 +74,19 @@ class Step(Node[In, Out]):
         engine_name: str,
         user_prompt: str,
         **options: Unpack[StepOptions],
+    ) -> None: ...
+    def __init__(
+        self,
+        *,
+        id: str,
+        input_model: Any,
+        output_model: Any = None,
+        engine_name: str,
+        user_prompt: str,
+        **options: Unpack[StepOptions],
     ) -> None:
-        super().__init__(id=id, input_model=input_model, output_model=output_model, options=options)
+        output = str if output_model is None else output_model  # what is paid for is kept
+        super().__init__(id=id, input_model=input_model, output_model=output, options=options)
         instruction = options.get("output_format_instruction")
         self.engine_name: str = _checked_name(id, engine_name)
         self.sampling: SamplingParams = _checked_sampling(id, options.get("sampling"))
@@ -68,8 +94,22 @@ class Step(Node[In, Out]):
         self.user_prompt = user_prompt
         self.output_format_instruction: str | None = _checked_text(id, instruction)
         self.constant_prompt: bool = options.get("constant_prompt", False)
+        self.accept_truncated: bool = options.get("accept_truncated", False)
+        check_answer(output, f"step {id!r}", accept_truncated=self.accept_truncated)
         self._system = PromptTemplate(self.system_prompt, f"step {id!r}, system_prompt")
         self._user = PromptTemplate(user_prompt, f"step {id!r}, user_prompt")
+
+    @property
+    def is_text(self) -> bool:
+        """Whether its answers are plain text."""
+        return is_text(self.output_model)
+
+    @cached_property
+    def answer_type(self) -> Any:
+        """What its engine is asked for: the output model or, of a text, how it is read."""
+        if not self.accept_truncated:
+            return self.output_model
+        return TextOutput(self.output_model, accept_truncated=True)
 
     def request_fields(self) -> dict[str, Any]:
         """The fields that shape its requests beside the row, as JSON values."""
@@ -81,17 +121,17 @@ class Step(Node[In, Out]):
         }
 
     def check_output(self) -> None:
-        """Check that the output type has a JSON schema.
+        """Check that answers of the output type can be asked for: most have a JSON schema.
 
         Raises:
             ChainError: It does not.
         """
         try:
-            output_schema(self.output_model)
+            answer_form(self.output_model)
         except PydanticUserError as error:
             reason = str(error).partition("\n")[0]
-            message = f"step {self.id!r}: output_model has no JSON schema: {reason}"
-            raise ChainError(message) from None
+            what = "cannot be validated" if self.is_text else "has no JSON schema"
+            raise ChainError(f"step {self.id!r}: output_model {what}: {reason}") from None
 
     def check_prompts(
         self,
