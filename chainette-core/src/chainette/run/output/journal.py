@@ -118,7 +118,7 @@ class Journal:
             **item.key,
             **self._answer(step, completion.parsed, text),
             "text": text,
-            "truncated": completion.finish_reason == "length" or None,
+            **({"truncated": True} if completion.finish_reason == "length" else {}),
             "usage": output.usage.as_dict() if output.usage else None,
             "cost": dollars(output.cost),
             "latency": round(output.latency, 6),
