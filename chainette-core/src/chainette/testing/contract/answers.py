@@ -91,7 +91,7 @@ class AnswerChecks(Checks):
             assert len(warnings) == 1, "one warning names the parameter"
 
     def test_a_text_is_asked_for_without_a_schema(self, engine: BaseClient, server: Any) -> None:
-        """An answer of the type `str` is plain text: neither a schema nor a word of JSON is sent."""
+        """An answer of the type `str` is plain text: no schema is sent, and no word of JSON."""
         self.needs_script(server)
         server.set_answers(lambda _: " Plain text. ")
         output = engine.generate(["row 1"], output_model=str)[0]
