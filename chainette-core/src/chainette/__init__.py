@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from chainette.engine.config import EngineConfig
+    from chainette.engine.structured.code import Code
     from chainette.engine.telemetry.otel import instrument
     from chainette.errors import Drop
     from chainette.loading.target import load_chain
@@ -34,6 +35,7 @@ __all__ = [
     "ApplyNode",
     "Branch",
     "Chain",
+    "Code",
     "Completion",
     "Drop",
     "EngineConfig",
@@ -60,6 +62,7 @@ _HOMES = {
     "ApplyNode": "pipeline.nodes.apply",
     "Branch": "pipeline.nodes.flow",
     "Chain": "run.chain",
+    "Code": "engine.structured.code",
     "Completion": "types",
     "Drop": "errors",
     "EngineConfig": "registry.engines",  # which hands down the function that makes clients

@@ -112,7 +112,7 @@ class Completion(Generic[Parsed]):
         reasoning_content: The model's reasoning, if the backend reports it separately.
         finish_reason: `stop`, `length`, `content_filter`, `refusal`, or `error`.
         tool_arguments: The arguments of a tool call, where the text is empty and there is one.
-        json_text: The JSON in the text that `parsed` was validated from.
+        json_text: The part of the text that `parsed` was validated from: JSON, or plain text.
     """
 
     text: str

@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 
 from pydantic import BaseModel, ValidationError
 
+from chainette.engine.structured.code import Code
 from chainette.errors import ChainError
 from chainette.loading.importing import load_symbol
 from chainette.loading.inline_models import FieldSpec, build_models
@@ -33,6 +34,8 @@ from chainette.yaml_source import Location, YamlSource, expand, read_yaml
 Models: TypeAlias = dict[str, type[BaseModel]]
 FUNCTION = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
 """The name of a function, which is not an expression."""
+_CODE = re.compile(r"""Code\(\s*(?P<quote>["']?)(?P<language>[^\s"'()]*)(?P=quote)\s*\)""")
+"""The type of code, as in Python; the quotes may be left out."""
 EXPANDED = ("inputs", "output_dir", "run")
 """Keys of the file whose values may contain `${VAR}`; engines are expanded apart."""
 
@@ -184,8 +187,13 @@ def _model(name: str, models: Models) -> Any:
         return models[name]
     if ":" in name:
         return load_symbol(name)
+    if name == "str":
+        return str
+    if (code := _CODE.fullmatch(name)) is not None:
+        return Code(code["language"] or None)
     known = ", ".join(models) or "none"
-    hint = did_you_mean(name, models)
+    hint = did_you_mean(name, [*models, "str", "Code"])
     raise ChainError(
-        f"unknown model {name!r}{hint}; declared under models: {known} (or module:Class)"
+        f"unknown model {name!r}{hint}; declared under models: {known} "
+        "(or str, Code(python), module:Class)"
     )

@@ -41,13 +41,14 @@ class StepSpec(_NodeSpec):
 
     id: str
     input_model: str
-    output_model: str
+    output_model: str | None = None
     engine_name: str
     sampling: SamplingParams | None = None
     system_prompt: str = ""
     user_prompt: str
     output_format_instruction: str | None = None
     constant_prompt: bool = False
+    accept_truncated: bool = False
 
 
 Batch = Annotated[

@@ -8,6 +8,7 @@ from typing import Any, Union, get_args, get_origin
 
 from pydantic import BaseModel
 
+from chainette.engine.structured.text import base_of
 from chainette.errors import ChainError
 from chainette.pipeline.nodes.annotations import is_several
 from chainette.pipeline.nodes.apply import ApplyNode
@@ -234,6 +235,7 @@ def _joined(branch: Branch, last: Any) -> Any:
 
 def _fits(source: Any, target: Any) -> bool:
     """Whether a value of one type can be the input of a node that takes another."""
+    source, target = base_of(source), base_of(target)
     if source == target or Any in (source, target) or object in (source, target):
         return True
     if get_origin(target) in _UNIONS:

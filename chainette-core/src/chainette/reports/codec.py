@@ -24,14 +24,16 @@ class OutputCodec:
 
     Args:
         model: The node's output type. Outputs of `Any` are read as plain JSON.
-        is_validated: Whether every output comes from a validation of JSON, as those of a step do.
+        is_validated: Whether every output comes from a validation, as those of a step do.
+        is_text: Whether it comes from plain text, not from JSON.
     """
 
-    def __init__(self, model: Any, *, is_validated: bool = False) -> None:
+    def __init__(self, model: Any, *, is_validated: bool = False, is_text: bool = False) -> None:
         self._adapter: TypeAdapter[Any] = type_adapter(model)
         self._model = model
         self._is_typed = model is not Any
         self._is_validated = is_validated
+        self._is_text = is_text
         self._snapshots = Snapshots(model)
 
     @cached_property
@@ -170,7 +172,9 @@ class OutputCodec:
         if fields.get("snapshot") is not None:
             return self.restore(fields["snapshot"])
         if fields.get("text") is not None:
-            return self._adapter.validate_json(fields["text"], context=context)
+            validate = self._adapter
+            read = validate.validate_python if self._is_text else validate.validate_json
+            return read(fields["text"], context=context)
         return self.load(fields["output"], context)
 
     def load(self, value: Any, context: Mapping[str, Any] | None = None) -> Any:
@@ -203,7 +207,11 @@ def codecs(chain: Pipeline) -> dict[str, OutputCodec]:
     """The codecs of a chain's nodes by id, created once."""
     if chain not in _codecs:
         _codecs[chain] = {
-            id: OutputCodec(node.output_model, is_validated=isinstance(node, Step))
+            id: OutputCodec(
+                node.output_model,
+                is_validated=isinstance(node, Step),
+                is_text=isinstance(node, Step) and node.is_text,
+            )
             for id, node in chain.nodes.items()
         }
     return _codecs[chain]

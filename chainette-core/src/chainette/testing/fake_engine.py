@@ -13,6 +13,7 @@ from chainette.engine.client.request import Request
 from chainette.engine.config import EngineConfig
 from chainette.errors import EngineError
 from chainette.registry import engines as registry
+from chainette.testing.sample import sample
 from chainette.testing.script import Answers, Script, text_of
 from chainette.types import Completion, LLMOutput, Message, SamplingParams
 from chainette.usage import Usage
@@ -47,6 +48,8 @@ class FakeClient(BaseClient):
             raise answer
         if isinstance(answer, LLMOutput):
             return answer
+        if answer is None and request.text is not None:
+            answer = sample(request.text.schema)
         text = text_of(answer, request.output.schema if request.output else None)
         words = sum(len(message["content"].split()) for message in request.messages)
         completion = Completion(text, finish_reason="stop")

@@ -76,7 +76,7 @@ def _load_type(reference: str) -> Any:
     """
     from types import FunctionType
 
-    from chainette.engine.structured.schema import output_schema
+    from chainette.engine.structured.answer import answer_form
     from chainette.errors import ChainError
     from chainette.loading.importing import load_symbol
     from chainette.text import printable
@@ -85,7 +85,7 @@ def _load_type(reference: str) -> Any:
     if model is None or isinstance(model, FunctionType):  # Pydantic would call the function
         raise ChainError(f"{reference}: is not a type")
     try:
-        output_schema(model)
+        answer_form(model)
     except Exception as error:  # Pydantic raises several kinds, and a user's type any
         reason = printable(str(error).partition("\n")[0])
         raise ChainError(f"{reference}: has no JSON schema: {reason}") from None
@@ -132,15 +132,17 @@ def _problem(client: BaseClient, output: LLMOutput) -> EngineError | None:
 
 def _print(client: BaseClient, output: LLMOutput, model: Any) -> None:
     """Print the answer: readable on a terminal, as it is elsewhere."""
-    from chainette.engine.structured.schema import output_schema
+    from chainette.engine.structured.answer import answer_form
+    from chainette.engine.structured.text import is_text
     from chainette.text import escaped
 
     is_terminal = sys.stdout.isatty()
     text = output.outputs[0].text
     if model is not None:
-        adapter, indent = output_schema(model).adapter, 2 if is_terminal else None
+        adapter, indent = answer_form(model).adapter, 2 if is_terminal else None
         value = output.outputs[0].parsed
         text = adapter.dump_json(value, indent=indent, by_alias=False, round_trip=True).decode()
+        text = value if isinstance(value, str) and is_text(model) else text
     text = client.scrub(text)
     # Typer removes colours from a text that does not go to a terminal; it leaves bytes alone.
     typer.echo(escaped(text) if is_terminal else text.encode(errors="replace"))

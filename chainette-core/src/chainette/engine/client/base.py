@@ -31,9 +31,9 @@ from chainette.engine.generation import Generation
 from chainette.engine.pricing.pricer import Pricer
 from chainette.engine.pricing.reported import gateway_cost
 from chainette.engine.server.owner import ServerOwner
-from chainette.engine.structured.answer import parse_answer
+from chainette.engine.structured.answer import answer_form, parse_answer
 from chainette.engine.structured.fallback import OutputModeFallback
-from chainette.engine.structured.schema import output_schema
+from chainette.engine.structured.text import TextOutput
 from chainette.engine.telemetry import hooks as telemetry
 from chainette.errors import (
     ChainetteError,
@@ -183,7 +183,7 @@ class BaseClient(ServerOwner, Generation, Generic[ConfigT]):
             self.config,
             request,
             ask=lambda: self._complete(request, on_retry),
-            parse=lambda output: self._parse(output, request) if request.output else None,
+            parse=lambda output: self._parse(output, request) if request.form else None,
         )
 
     @cached_property
@@ -203,7 +203,7 @@ class BaseClient(ServerOwner, Generation, Generic[ConfigT]):
 
         try:
             output = await self._ask(request, spending, tell)
-            if request.output and isinstance(output.error, StructuredOutputError):
+            if request.form and isinstance(output.error, StructuredOutputError):
                 output = await self._ask_again(request, output, spending, tell)
         except ChainetteError as error:
             failure = error if isinstance(error, EngineError) else EngineError(str(error))
@@ -232,7 +232,7 @@ class BaseClient(ServerOwner, Generation, Generic[ConfigT]):
             except EngineError as error:
                 raise error if error.final else refusal from None
         self._fallback.accepted(request.output, request.mode)
-        problem = failure if request.output is None else self._parse(output, request)
+        problem = failure if request.form is None else self._parse(output, request)
         if failure is not None and isinstance(problem, StructuredOutputError):
             failure.problem, problem = problem.problem, failure
         output.error = problem
@@ -242,13 +242,14 @@ class BaseClient(ServerOwner, Generation, Generic[ConfigT]):
         self, request: Request, first: LLMOutput, spending: Spending, on_retry: OnRetry
     ) -> LLMOutput:
         """Ask once more, as a conversation: the schema in words, the first answer, its problem."""
-        assert request.output is not None
         assert isinstance(first.error, StructuredOutputError)
         on_retry(first.error, 0.0)
         answer, problem = first.error.raw_text or "", first.error.problem or str(first.error)
         try:
-            messages = with_instruction(request.messages, request.output.instruction)
-            messages = with_correction(messages, answer, problem)
+            instruction = request.output.instruction if request.output else ""
+            messages = with_instruction(request.messages, instruction)
+            said = request.text.spoken(answer) if request.text else answer
+            messages = with_correction(messages, said, problem)
             return await self._ask(replace(request, messages=messages), spending, on_retry)
         except EngineError as error:
             if error.final:
@@ -316,8 +317,9 @@ class BaseClient(ServerOwner, Generation, Generic[ConfigT]):
         )
         params = sampling_params or _DEFAULT
         sampling = self._sampling_params.get((params,), lambda: self._supported(params))
-        output = output_schema(output_model) if output_model else None
-        return Request(messages, sampling, output, self._fallback.mode(output), context)
+        form = answer_form(output_model) if output_model else None
+        text, output = (form, None) if isinstance(form, TextOutput) else (None, form)
+        return Request(messages, sampling, output, self._fallback.mode(output), context, text)
 
     def _supported(self, sampling: SamplingParams) -> SamplingParams:
         """Drop the parameters that the backend does not know, with one warning for each."""
@@ -361,10 +363,10 @@ class BaseClient(ServerOwner, Generation, Generic[ConfigT]):
 
     def _parse(self, output: LLMOutput, request: Request) -> OutputError | None:
         """Parse the completions into the output type; return the reason where one does not fit."""
-        assert request.output is not None
+        assert request.form is not None
         error = parse_answer(
             output.outputs,
-            request.output,
+            request.form,
             strict=self.sends_strict(request),
             max_tokens=request.sampling.max_tokens,
             context=request.context,

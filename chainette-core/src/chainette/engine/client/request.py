@@ -8,6 +8,7 @@ from typing import Any
 
 from chainette.engine.structured.extract import after_thoughts
 from chainette.engine.structured.schema import OutputSchema
+from chainette.engine.structured.text import TextOutput
 from chainette.types import Message, SamplingParams
 
 LONGEST_ECHO = 8_000
@@ -25,6 +26,7 @@ class Request:
         mode: The output mode of a typed answer: `json_schema` (send the schema), `json_object`
             (ask for any JSON) or `prompt` (ask in words); the last two need the instruction.
         context: What validators of the answer see as `info.context`; not sent.
+        text: How a plain text is read, for the core; `None` where it is taken as it is.
     """
 
     messages: list[Message]
@@ -32,6 +34,12 @@ class Request:
     output: OutputSchema | None = None
     mode: str = "json_schema"
     context: Mapping[str, Any] | None = field(default=None, repr=False)
+    text: TextOutput | None = field(default=None, repr=False)
+
+    @property
+    def form(self) -> OutputSchema | TextOutput | None:
+        """How the answer is read; `None` where it is taken as it is."""
+        return self.text or self.output
 
 
 def with_instruction(messages: list[Message], instruction: str) -> list[Message]:
@@ -39,11 +47,13 @@ def with_instruction(messages: list[Message], instruction: str) -> list[Message]
 
     Args:
         messages: The conversation; it is not changed.
-        instruction: The text, such as `request.output.instruction`.
+        instruction: The text, such as `request.output.instruction`; empty for none.
 
     Returns:
         The new conversation, with a system message in front where there was none.
     """
+    if not instruction:
+        return messages
     if messages and messages[0]["role"] == "system":
         if messages[0]["content"].endswith(instruction):
             return messages  # of a second try

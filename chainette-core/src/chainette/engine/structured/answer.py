@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from pydantic import ValidationError
 
-from chainette.engine.structured.schema import AmbiguousAnswerError, OutputSchema
+from chainette.engine.structured.schema import AmbiguousAnswerError, OutputSchema, output_schema
+from chainette.engine.structured.text import TextOutput, is_text
 from chainette.errors import (
     OutputError,
     OutputTruncatedError,
@@ -23,9 +25,21 @@ MOST = 10
 """Problems of an answer that are named to the model, and in the row's error."""
 
 
+@lru_cache(maxsize=256)
+def answer_form(output_type: Any) -> OutputSchema | TextOutput:
+    """How answers of a type are read, one for all engines.
+
+    Args:
+        output_type: The type, or a `TextOutput` as it is.
+    """
+    if isinstance(output_type, TextOutput):
+        return output_type
+    return TextOutput(output_type) if is_text(output_type) else output_schema(output_type)
+
+
 def parse_answer(
     completions: list[Completion],
-    output: OutputSchema,
+    output: OutputSchema | TextOutput,
     *,
     strict: bool,
     max_tokens: int | None,
@@ -47,11 +61,13 @@ def parse_answer(
     """
     for completion in completions:
         value, completion.parsed, completion.json_text = completion.parsed, None, None
-        if (unusable := _unusable(completion, max_tokens, scrub)) is not None:
+        if (unusable := _unusable(completion, output, max_tokens, scrub)) is not None:
             return unusable
-        answer = _Answer(completion, output, strict, context)
         try:
-            problem = "" if value is not None and answer.accept(value) else answer.parse()
+            if isinstance(output, TextOutput):
+                problem = output.read(completion, MOST, context)
+            else:
+                problem = _Answer(completion, output, strict, context).read(value)
         except ValidatorError as error:
             error.raw_text = completion.text
             return error
@@ -64,13 +80,21 @@ def parse_answer(
 
 
 def _unusable(
-    completion: Completion, max_tokens: int | None, scrub: Callable[[str], str]
+    completion: Completion,
+    output: OutputSchema | TextOutput,
+    max_tokens: int | None,
+    scrub: Callable[[str], str],
 ) -> OutputError | None:
     """The reason why a completion has no whole answer, or `None`."""
     text = completion.text
     if completion.finish_reason == "length":
-        limit = max_tokens or "the server's limit"
-        message = f"output cut at max_tokens={limit}: raise max_tokens"
+        limit, place, hint = max_tokens or "the server's limit", "", ""
+        if isinstance(output, TextOutput):
+            if output.keeps(text):
+                return None
+            place = " before the answer began" if output.accept_truncated else ""
+            hint = "" if place else ", or keep the text with accept_truncated=True in the step"
+        message = f"output cut at max_tokens={limit}{place}: raise max_tokens{hint}"
         return OutputTruncatedError(message, raw_text=text)
     if completion.finish_reason in ("refusal", "content_filter"):
         message = f"no answer ({completion.finish_reason}): {scrub(text)[:200]}"
@@ -93,6 +117,14 @@ class _Answer:
     output: OutputSchema
     strict: bool
     context: Mapping[str, Any] | None
+
+    def read(self, value: Any) -> str:
+        """Set `parsed`, from a value of the backend's that fits or from the text.
+
+        Returns:
+            The problem, or an empty text.
+        """
+        return "" if value is not None and self.accept(value) else self.parse()
 
     def accept(self, value: Any) -> bool:
         """Whether the output type accepts a value that the backend has parsed.

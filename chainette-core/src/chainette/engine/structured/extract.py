@@ -21,6 +21,15 @@ _END_OF_THOUGHTS = re.compile(
 )
 
 
+_START_OF_THOUGHTS = re.compile(
+    r"\s*(?:<(?:\w+:)?think(?:ing)?(?::\w+)?>|<reasoning>|<thoughts?>"
+    r"|\[THINK\]|◁think▷|<\|START_THINKING\|>|<\|begin_of_thought\|>"
+    r"|<\|channel>thought|<\|channel\|>analysis<\|message\|>)"
+)
+"""The marks at the start of a text whose ends are above, from the same sources."""
+_MARKS = re.compile(f"{_START_OF_THOUGHTS.pattern}|{_END_OF_THOUGHTS.pattern}")
+
+
 def embedded(text: str) -> Iterator[str]:
     """The JSON values in a text: fenced blocks, the whole text, and what is inside prose.
 
@@ -52,6 +61,26 @@ def after_thoughts(text: str) -> str:
     """The text that follows a model's thoughts."""
     marks = list(_END_OF_THOUGHTS.finditer(text))
     return text[marks[-1].end() :] if marks else text
+
+
+def split_thoughts(text: str) -> tuple[str, str]:
+    """The thoughts in front of a text, and the text.
+
+    Thoughts that have no end are all there is. Where the prompt's template has opened them, a text
+    has the mark of their end alone; inside quotes it is a word of the text. A text may speak of
+    later marks.
+    """
+    begin = 0
+    while start := _START_OF_THOUGHTS.match(text, begin):
+        end = _END_OF_THOUGHTS.search(text, start.end())
+        if end is None:
+            return text, ""
+        begin = end.end()
+    if not begin and (end := _END_OF_THOUGHTS.search(text)) is not None:
+        before = text[: end.start()]
+        is_said = before[-1:] in ("`", '"', "'") or _START_OF_THOUGHTS.search(before) is not None
+        begin = 0 if is_said else end.end()
+    return _MARKS.sub("", text[:begin]).strip(), text[begin:]
 
 
 def _values(text: str) -> Iterator[str]:

@@ -10,6 +10,7 @@ from typing import Any
 
 from pydantic import BaseModel, PydanticUserError, TypeAdapter
 
+from chainette.engine.structured.text import fence_of
 from chainette.pipeline.graph import places
 from chainette.pipeline.identity import origins
 from chainette.pipeline.identity.uses import Uses
@@ -87,10 +88,17 @@ def _step(step: Step) -> dict[str, Any]:
     return {
         "engine_name": step.engine_name,
         **step.request_fields(),
-        "output type": _schema(step.output_model),
+        "output type": _answer_type(step),
+        "accept_truncated": step.accept_truncated or None,
         VALIDATORS: validators,
         METHODS: methods,
     }
+
+
+def _answer_type(step: Step) -> Any:
+    """What the model is asked for: a value with a schema, text, or code in a language."""
+    schema = _schema(step.output_model)
+    return {"text": repr(fence_of(step.output_model)), **schema} if step.is_text else schema
 
 
 def _function(node: Node) -> dict[str, Any]:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import BaseModel
 
+from chainette.engine.structured.text import fence_of
 from chainette.errors import ChainError
 
 _ID = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
@@ -70,6 +71,8 @@ def fields_of(model: Any) -> Iterator[tuple[str, Any]]:
 
 def type_name(model: Any) -> str:
     """The name of a type, for people; the same in every process."""
+    if (fence := fence_of(model)) is not None and len(get_args(model)) == 2:
+        return repr(fence)
     text = model.__name__ if isinstance(model, type) else str(model).removeprefix("typing.")
     return _ADDRESS.sub("", text)
 

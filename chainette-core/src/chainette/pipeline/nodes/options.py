@@ -37,6 +37,7 @@ class StepOptions(NodeOptions, total=False):
     system_prompt: str
     output_format_instruction: str | None
     constant_prompt: bool
+    accept_truncated: bool
 
 
 class ApplyOptions(NodeOptions, total=False):

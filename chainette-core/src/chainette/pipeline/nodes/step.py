@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cached_property
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 from pydantic import PydanticUserError
 
-from chainette.engine.structured.schema import output_schema
+from chainette.engine.structured.answer import answer_form
+from chainette.engine.structured.text import TextOutput, check_answer, is_text
 from chainette.errors import ChainError, ConfigError
 from chainette.pipeline.bounds import MAX_PROMPT
 from chainette.pipeline.nodes.conditions import NOT_GIVEN, OnError
@@ -35,7 +37,7 @@ class Step(Node[In, Out]):
         id: Name in templates and files; letters, digits and underscores.
         name: Title for people; the id by default.
         input_model: Type of the input: the row, or the previous step's output.
-        output_model: Type of the answer.
+        output_model: Type of the answer; by default `str`, the plain text.
         engine_name: Name of the engine.
         sampling: The sampling parameters, or a mapping of them.
         system_prompt: Template of the system message; empty for no system message.
@@ -47,6 +49,7 @@ class Step(Node[In, Out]):
         otherwise: The output where the condition does not hold, in place of the input.
         on_error: `none` to go on without an output where the step fails.
         default: The output where it fails.
+        accept_truncated: Keep a text that was cut at `max_tokens` as the answer.
         yield_output: Whether the output belongs to the run's results.
         emoji: Shown in front of the name.
 
@@ -56,6 +59,45 @@ class Step(Node[In, Out]):
 
     kind = "step"
 
+    @overload
+    def __init__(
+        self: Step[I_, str | None],
+        *,
+        id: str,
+        input_model: TypeForm[I_],
+        output_model: None = None,
+        engine_name: str,
+        user_prompt: str,
+        on_error: Literal["none"],
+        otherwise: Any = ...,
+        **options: Unpack[StepOptions],
+    ) -> None: ...
+    @overload
+    def __init__(
+        self: Step[I_, str | None],
+        *,
+        id: str,
+        input_model: TypeForm[I_],
+        output_model: None = None,
+        engine_name: str,
+        user_prompt: str,
+        on_error: Literal["fail"] = ...,
+        otherwise: None,
+        **options: Unpack[StepOptions],
+    ) -> None: ...
+    @overload
+    def __init__(
+        self: Step[I_, str],
+        *,
+        id: str,
+        input_model: TypeForm[I_],
+        output_model: None = None,
+        engine_name: str,
+        user_prompt: str,
+        on_error: Literal["fail"] = ...,
+        otherwise: Any = ...,
+        **options: Unpack[StepOptions],
+    ) -> None: ...
     @overload
     def __init__(
         self: Step[I_, O_ | None],
@@ -100,7 +142,7 @@ class Step(Node[In, Out]):
         *,
         id: str,
         input_model: Any,
-        output_model: Any,
+        output_model: Any = None,
         engine_name: str,
         user_prompt: str,
         on_error: OnError = "fail",
@@ -110,7 +152,7 @@ class Step(Node[In, Out]):
         super().__init__(
             id=id,
             input_model=input_model,
-            output_model=output_model,
+            output_model=str if output_model is None else output_model,  # what is paid for is kept
             options=options,
             otherwise=otherwise,
             on_error=on_error,
@@ -122,8 +164,22 @@ class Step(Node[In, Out]):
         self.user_prompt = user_prompt
         self.output_format_instruction: str | None = _checked_text(id, instruction)
         self.constant_prompt: bool = options.get("constant_prompt", False)
+        self.accept_truncated: bool = options.get("accept_truncated", False)
+        check_answer(self.output_model, f"step {id!r}", accept_truncated=self.accept_truncated)
         self._system = PromptTemplate(self.system_prompt, f"step {id!r}, system_prompt")
         self._user = PromptTemplate(user_prompt, f"step {id!r}, user_prompt")
+
+    @property
+    def is_text(self) -> bool:
+        """Whether its answers are plain text."""
+        return is_text(self.output_model)
+
+    @cached_property
+    def answer_type(self) -> Any:
+        """What its engine is asked for: the output model or, of a text, how it is read."""
+        if not self.accept_truncated:
+            return self.output_model
+        return TextOutput(self.output_model, accept_truncated=True)
 
     def request_fields(self) -> dict[str, Any]:
         """The fields that shape its requests beside the row, as JSON values."""
@@ -135,17 +191,17 @@ class Step(Node[In, Out]):
         }
 
     def check_output(self) -> None:
-        """Check that the output type has a JSON schema.
+        """Check that answers of the output type can be asked for: most have a JSON schema.
 
         Raises:
             ChainError: It does not.
         """
         try:
-            output_schema(self.output_model)
+            answer_form(self.output_model)
         except PydanticUserError as error:
             reason = str(error).partition("\n")[0]
-            message = f"step {self.id!r}: output_model has no JSON schema: {reason}"
-            raise ChainError(message) from None
+            what = "cannot be validated" if self.is_text else "has no JSON schema"
+            raise ChainError(f"step {self.id!r}: output_model {what}: {reason}") from None
 
     def check_prompts(
         self,

@@ -121,6 +121,7 @@ class Journal:
             **item.key,
             **self._answer(step, completion.parsed, text),
             "text": text,
+            **({"truncated": True} if completion.finish_reason == "length" else {}),
             "usage": output.usage.as_dict() if output.usage else None,
             "cost": dollars(output.cost),
             "latency": round(output.latency, 6),

@@ -90,6 +90,17 @@ class AnswerChecks(Checks):
             warnings = [line for line in caplog.messages if re.search(rf"\b{name}\b", line)]
             assert len(warnings) == 1, "one warning names the parameter"
 
+    def test_a_text_is_asked_for_without_a_schema(self, engine: BaseClient, server: Any) -> None:
+        """An answer of the type `str` is plain text: no schema is sent, and no word of JSON."""
+        self.needs_script(server)
+        server.set_answers(lambda _: " Plain text. ")
+        output = engine.generate(["row 1"], output_model=str)[0]
+        assert output.error is None, str(output.error)
+        assert output.outputs[0].parsed == "Plain text."
+        request = server.requests[-1]
+        assert request.schema is None
+        assert "json" not in f"{request.body} {request.messages}".lower()
+
     def test_guided_decoding_arrives_or_is_warned_of(
         self, engine: BaseClient, server: Any, caplog: pytest.LogCaptureFixture
     ) -> None:

@@ -107,7 +107,7 @@ class PromptedSteps:
         output = await self._clients[step.engine_name].complete(
             messages,
             step.sampling,
-            output_model=step.output_model,
+            output_model=step.answer_type,
             context=context,
             cache=turn,
             on_retry=partial(self._retried, step, item),
