@@ -13,8 +13,8 @@ HEAD = "name: c\nmodels: {M: {text: str}}\n"
 STEP = "{id: a, input_model: M, output_model: M, engine_name: e, user_prompt: '{{ text }}'}"
 STEPS = f"steps:\n  - {STEP}\n"
 NODE = (
-    "a node is a step (id, input_model, output_model, engine_name, user_prompt, …), "
-    "or has one of the keys apply (a function), branch, use"
+    "a node is a step (id, input_model, engine_name, user_prompt, …), "
+    "or has one of the keys apply (a function), branch, route, repeat, use"
 )
 KEYS = "the keys of a chain are name, emoji, engines, inputs, output_dir, run, models, steps"
 FIELD = "the keys of a field are type, enum, items, description, default, ge"
@@ -110,7 +110,7 @@ def test_a_node_of_no_kind_is_one_mistake(
         (
             HEAD + "steps:\n  - {id: a}\n",
             "c.yaml:4: steps.0: a step needs 'input_model', "
-            "'output_model', 'engine_name' and 'user_prompt'; the keys of a step are id, name",
+            "'engine_name' and 'user_prompt'; the keys of a step are name, yield_output",
         ),
         (
             step(engine="e").replace("engine_name: e, ", ""),

@@ -7,6 +7,9 @@ from typing import Any
 from rich.text import Text
 from rich.tree import Tree
 
+from chainette.pipeline.composites.composite import Composite
+from chainette.pipeline.composites.repeat import Repeat
+from chainette.pipeline.composites.route import Route
 from chainette.pipeline.nodes.flow import Branch
 from chainette.pipeline.nodes.naming import type_name
 from chainette.pipeline.nodes.node import Node
@@ -14,7 +17,7 @@ from chainette.pipeline.nodes.step import Step
 from chainette.pipeline.pipeline import Pipeline
 from chainette.text import escaped
 
-ICONS = {"step": "💬", "apply": "⚙️", "branch": "🌿"}
+ICONS = {"step": "💬", "apply": "⚙️", "branch": "🌿", "route": "🔀", "repeat": "🔁"}
 """Emojis of nodes that do not have their own."""
 
 
@@ -35,7 +38,9 @@ def tree(chain: Pipeline, *, icons: bool = True, max_branches: int | None = None
 def _grow(parent: Tree, nodes: list[Any], icons: bool, max_branches: int | None) -> None:
     visible = hidden = 0
     for node in nodes:
-        if not isinstance(node, Branch):
+        if isinstance(node, Composite):
+            _grow_composite(parent.add(_line(node, icons)), node, icons, max_branches)
+        elif not isinstance(node, Branch):
             parent.add(_line(node, icons))
         elif max_branches is None or visible < max_branches:
             visible += 1
@@ -48,6 +53,25 @@ def _grow(parent: Tree, nodes: list[Any], icons: bool, max_branches: int | None)
         parent.add(Text(f"… {hidden} more branches", style="dim"))
 
 
+def _grow_composite(parent: Tree, node: Composite, icons: bool, most: int | None) -> None:
+    if isinstance(node, Route):
+        for arm in node.arms:
+            passes = "" if arm.nodes else "  passes its input on"
+            title = Text(escaped(node.label(arm))).append(passes, style="dim")
+            _grow(parent.add(title), arm.nodes, icons, most)
+    else:
+        _grow(parent, list(node.members()), icons, most)
+
+
+def _words(node: Composite) -> str:
+    """What a composite does, in a few words."""
+    if isinstance(node, Route):
+        return f"  by {node.by.text}"
+    assert isinstance(node, Repeat)
+    until = node.until.text if node.until is not None else getattr(node.judge, "id", "")
+    return f"  until {until}, at most {node.max_rounds} rounds"
+
+
 def _line(node: Node, icons: bool) -> Text:
     line = _titled(node, node.name, icons)
     if node.name != node.id:
@@ -56,6 +80,8 @@ def _line(node: Node, icons: bool) -> Text:
     line.append(f"  {escaped(types)}", style="dim")
     if isinstance(node, Step):
         line.append(f"  engine {escaped(node.engine_name)}", style="dim")
+    if isinstance(node, Composite):
+        line.append(escaped(_words(node)), style="dim")
     if getattr(node, "batch", None) is not None:
         line.append(f"  batch {node.batch}", style="dim")  # type: ignore[attr-defined]
     if not node.yield_output:

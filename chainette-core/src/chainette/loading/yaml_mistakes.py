@@ -9,10 +9,13 @@ from pydantic import ValidationError
 
 from chainette.loading.inline_models import FieldSpec
 from chainette.loading.yaml_spec import (
+    KINDS,
     RUN_SPEC,
     ApplySpec,
     BranchSpec,
     ChainSpec,
+    RepeatSpec,
+    RouteSpec,
     StepSpec,
     UseSpec,
 )
@@ -50,16 +53,17 @@ _SECTIONS = {
     "<step>": _section("a step", "in a step", StepSpec),
     "<apply>": _section("a function", "in a node with apply", ApplySpec),
     "<branch>": _section("a branch", "in a node with branch", BranchSpec),
+    "<route>": _section("a route", "in a node with route", RouteSpec),
+    "<repeat>": _section("a repeat", "in a node with repeat", RepeatSpec),
     "<use>": _section("a node with use", "in a node with use", UseSpec),
     "sampling": _section("sampling", "under sampling of a step", SamplingParams),
     "guided_decoding": _section("guided decoding", "under guided_decoding", GuidedDecodingParams),
     "<field>": _section("a field", "in a field of a model", FieldSpec),
 }
 """By the key, or the tag in Pydantic's locations, of each mapping below the file."""
-KINDS = ("apply", "branch", "use")
 _STEP = _SECTIONS["<step>"]
 _NODE = f"a node is a step ({', '.join(_STEP.required)}, …), or has one of the keys " + (
-    "apply (a function), branch, use"
+    "apply (a function), branch, route, repeat, use"
 )
 _EXPECTED = {
     "models": "a mapping of models by name, such as {Review: {text: str}}",

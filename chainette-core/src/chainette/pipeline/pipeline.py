@@ -8,6 +8,7 @@ from typing import Any, Generic
 
 from pydantic import TypeAdapter
 
+from chainette.pipeline.composites.repeat import value_node
 from chainette.pipeline.nodes.flow import Flow, In, Out, Parallel, flattened
 from chainette.pipeline.nodes.naming import check_title
 from chainette.pipeline.nodes.node import Node
@@ -51,13 +52,18 @@ class Pipeline(Generic[In, Out]):
 
     @cached_property
     def nodes(self) -> dict[str, Node]:
-        """Steps and functions by id, those of branches included."""
+        """Steps, functions, routes and repeats by id, those of branches and of others included."""
         return {node.id: node for node in all_nodes(self.steps)}
 
     @cached_property
     def main_ids(self) -> list[str]:
         """Ids of the nodes of the main flow, in order."""
         return [node.id for node in self.steps if isinstance(node, Node)]
+
+    @cached_property
+    def value_id(self) -> str | None:
+        """Id of the node whose output is the value of a row; `None` if there are only branches."""
+        return value_node(self.nodes[self.main_ids[-1]]).id if self.main_ids else None
 
     @property
     def prompted(self) -> list[Step]:

@@ -26,6 +26,8 @@ environment = cache(PromptEnvironment)
 """The one environment of all templates, made when it is first used."""
 
 
+_FIXED = ("chain_input", "previous", "feedback", "round")
+"""Names of the chain's that nothing else can have."""
 _SCALARS = (str, int, float, bool, type(None))
 _GROWING = (nodes.For, nodes.Macro, nodes.CallBlock)
 _FROM_ELSEWHERE = (nodes.Include, nodes.Import, nodes.FromImport, nodes.Extends)
@@ -133,7 +135,7 @@ class PromptTemplate:
                 continue
             is_clear = name != source or _cannot_have(own[name], name)
             field = f"write {{{{ {source}.{name} }}}}" if is_clear else "give it another name"
-            other = "rename the field" if name == "chain_input" else "give that another id or alias"
+            other = "rename the field" if name in _FIXED else "give that another id or alias"
             raise ChainError(
                 f"{self.where}: {name!r} is a field of its input, and the chain has another "
                 f"{name!r}; for the field, {field}; for the chain's, {other}"

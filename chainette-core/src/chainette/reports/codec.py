@@ -10,6 +10,7 @@ from weakref import WeakKeyDictionary
 from pydantic import TypeAdapter, ValidationError
 
 from chainette.json_bytes import decode, encode
+from chainette.pipeline.composites.repeat import Repeat
 from chainette.pipeline.nodes.naming import type_name
 from chainette.pipeline.nodes.step import Step
 from chainette.pipeline.pipeline import Pipeline
@@ -208,8 +209,8 @@ def codecs(chain: Pipeline) -> dict[str, OutputCodec]:
     if chain not in _codecs:
         _codecs[chain] = {
             id: OutputCodec(
-                node.output_model,
-                is_validated=isinstance(node, Step),
+                node.recorded_model,
+                is_validated=isinstance(node, Step | Repeat),
                 is_text=isinstance(node, Step) and node.is_text,
             )
             for id, node in chain.nodes.items()

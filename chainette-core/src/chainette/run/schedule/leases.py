@@ -16,9 +16,12 @@ import anyio.to_thread
 from anyio.abc import TaskGroup
 
 from chainette.engine.client.base import BaseClient
+from chainette.pipeline.composites.composite import Composite
+from chainette.pipeline.composites.repeat import Repeat
 from chainette.pipeline.nodes.flow import Branch
 from chainette.pipeline.nodes.step import Step
 from chainette.pipeline.pipeline import Pipeline
+from chainette.pipeline.validate import all_nodes
 
 ROWS = 64
 """Rows in flight in a chain without engines."""
@@ -121,15 +124,26 @@ class Leases:
             with anyio.CancelScope(shield=True):
                 await _remove_user(client)
 
-    def _note(self, nodes: Sequence[Any]) -> frozenset[str]:
-        engines: frozenset[str] = frozenset()
+    def _note(self, nodes: Sequence[Any], behind: frozenset[str] = frozenset()) -> frozenset[str]:
+        """Note the engines of nodes, and of those behind them; return the first one's."""
+        engines = behind
         for node in reversed(nodes):
             if isinstance(node, Branch):
                 engines |= self._note(node.steps)
+            elif isinstance(node, Composite):
+                engines = self._note_composite(node, engines)
             elif isinstance(node, Step):
                 engines |= {node.engine_name}
             self._ahead[id(node)] = engines
         return engines
+
+    def _note_composite(self, node: Composite, behind: frozenset[str]) -> frozenset[str]:
+        """As `_note`; each round of a repeat may be followed by another."""
+        if isinstance(node, Repeat):
+            steps = (it for it in all_nodes(node.members()) if isinstance(it, Step))
+            behind |= {step.engine_name for step in steps}
+        self._ahead[id(node.end)] = behind
+        return behind.union(*(self._note(flow, behind) for flow in node.flows))
 
 
 class Lease:

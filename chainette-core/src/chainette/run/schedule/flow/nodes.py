@@ -26,6 +26,7 @@ from chainette.run.item import Item
 from chainette.run.output.journal import Journal
 from chainette.run.schedule.batches import Batches
 from chainette.run.schedule.flow.conditions import Conditions, is_tolerable
+from chainette.run.schedule.flow.decisions import Decisions
 from chainette.run.schedule.flow.functions import Functions, OwnNames
 from chainette.run.schedule.leases import Leases
 from chainette.run.schedule.parking import Activity
@@ -96,6 +97,7 @@ class PromptedSteps:
     async def run(self, step: Step, item: Item, names: Mapping[str, Any], value: Any) -> Any:
         """Prompt the step's engine; see `StepRunner.run`."""
         context = OwnNames(names)
+        item.count(step.id)
         earlier = self._journal.find(step, item, context)
         if earlier is not None:
             self._emit(NodeFinished(step.id, item.row_id, item.name, None, 0.0))
@@ -165,6 +167,9 @@ class NodeRunner:
         journal: The outputs so far.
         control: Says whether the run is over.
         emit: Receives events.
+
+    Attributes:
+        decisions: Decides which way an item takes, and whether a round was good.
     """
 
     def __init__(
@@ -178,6 +183,7 @@ class NodeRunner:
         self._steps = steps
         self._functions = Functions(batches, journal, emit)
         self._conditions = Conditions(journal)
+        self.decisions: Decisions = Decisions(journal, steps.may_call)
         self._journal = journal
         self._control = control
         self._emit = emit

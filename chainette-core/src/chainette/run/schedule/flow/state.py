@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from chainette.pipeline.composites.composite import Composite
 from chainette.pipeline.nodes.conditions import Fallback
 from chainette.pipeline.nodes.flow import Branch
 from chainette.pipeline.nodes.node import Node
@@ -24,6 +25,8 @@ class Subflow:
         branch: The branch.
         is_skipped: Whether its condition does not hold.
         leaves: Its ends.
+        is_past: Whether it belongs to an earlier round of a repeat, and its outputs do not count.
+        is_excused: Whether the flow has gone on without it, where its failures are tolerated.
     """
 
     item: Item
@@ -31,15 +34,18 @@ class Subflow:
     branch: Branch
     is_skipped: bool = False
     leaves: list[Leaf] = field(default_factory=list)
+    is_past: bool = False
+    is_excused: bool = False
 
     @property
     def unfinished(self) -> Leaf | None:
         """The first end that failed or was stopped, other than failures that it tolerates."""
         found = (leaf for leaf in self.leaves if leaf.error or leaf.stopped)
-        return next(found, None) or (self._lost if self.branch.tolerance is None else None)
+        is_free = self.branch.tolerance is not None or self.is_excused
+        return next(found, None) or (None if is_free else self.lost)
 
     @property
-    def _lost(self) -> Leaf | None:
+    def lost(self) -> Leaf | None:
         """The first end whose failure is tolerated, by the branch or by one around it."""
         return next((leaf for leaf in self.leaves if leaf.is_tolerated), None)
 
@@ -50,7 +56,7 @@ class Subflow:
 
     def output(self) -> Any:
         """The last output, or those of all items that it was split into."""
-        if self.branch.tolerance is not None and self._lost is not None:
+        if self.branch.tolerance is not None and self.lost is not None:
             return self.branch.tolerance.value
         if self.is_skipped:
             return None
@@ -61,6 +67,8 @@ class Subflow:
 
     def outputs(self) -> dict[str, Any]:
         """Outputs of its nodes by id."""
+        if self.is_past:
+            return {}
         if self.is_whole:
             return self.leaves[0].outputs if self.leaves else {}
         merged: dict[str, Any] = {id: Many() for leaf in self.leaves for id in leaf.missed}
@@ -69,6 +77,35 @@ class Subflow:
                 # A branch in a branch that split as well gives one list, not a list of lists.
                 merged.setdefault(id, Many()).extend(value if isinstance(value, Many) else [value])
         return merged
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Frame:
+    """The state of a flow in front of a composite that it is in.
+
+    Attributes:
+        composite: The composite.
+        item: The item.
+        names: The values by name.
+        value: The value that came in.
+        joined: The joined branches.
+        outputs: The outputs.
+        branches: The number of branches beside the flow.
+        is_tolerant: Whether failures were tolerated already.
+        round: The round of a repeat.
+        feedback: What was wrong in the round before, if that is known.
+    """
+
+    composite: Composite
+    item: Item
+    names: dict[str, Any]
+    value: Any
+    joined: dict[str, Subflow]
+    outputs: dict[str, Any]
+    branches: int
+    is_tolerant: bool
+    round: int = 1
+    feedback: str | None = None
 
 
 @dataclass(slots=True)
@@ -85,7 +122,8 @@ class FlowState:
         beside: Branches that the end of the flow waits for.
         outputs: Outputs so far, of nodes that yield.
         is_row: Whether it is the main flow of a row that has not been split.
-        is_tolerant: Whether it is in a branch whose failures are tolerated.
+        is_tolerant: Whether it is in a branch or composite whose failures are tolerated.
+        frames: The composites that it is in, the innermost last.
     """
 
     item: Item
@@ -98,6 +136,7 @@ class FlowState:
     outputs: dict[str, Any] = field(default_factory=dict)
     is_row: bool = False
     is_tolerant: bool = False
+    frames: tuple[Frame, ...] = ()
 
     @property
     def unjoined(self) -> set[str]:
@@ -117,6 +156,31 @@ class FlowState:
         if node.yield_output:
             self.outputs[node.id] = output
 
+    def enter(self, composite: Composite) -> Frame:
+        """Go into a composite; what its nodes do to the state can be undone."""
+        frame = Frame(
+            composite,
+            self.item,
+            self.names,
+            self.value,
+            self.joined,
+            self.outputs,
+            len(self.beside),
+            self.is_tolerant,
+        )
+        self.frames = (*self.frames, frame)
+        self.names, self.outputs = {**self.names}, {**self.outputs}
+        self.is_tolerant = self.is_tolerant or composite.tolerance is not None
+        return frame
+
+    def leave(self, frame: Frame) -> None:
+        """Leave a composite, and all that are inside."""
+        depth = self.frames.index(frame)
+        for inner in reversed(self.frames[depth:]):
+            if inner.composite.repeats:
+                self.item = inner.item
+        self.frames, self.is_tolerant = self.frames[:depth], frame.is_tolerant
+
     def for_item(self, index: int, lease: Lease, activity: Activity) -> FlowState:
         """The state of a flow that continues with one item of a split."""
         return FlowState(
@@ -129,6 +193,7 @@ class FlowState:
             self.beside[:],
             {**self.outputs},
             is_tolerant=self.is_tolerant,
+            frames=self.frames,
         )
 
     def for_branch(self, branch: Branch, lease: Lease) -> FlowState:
@@ -144,11 +209,11 @@ class FlowState:
         )
 
 
-class BranchError(Exception):
-    """A joined branch that is needed has no output.
+class EndError(Exception):
+    """A flow ends, as a joined branch that it needs has ended, or one of its own nodes.
 
     Args:
-        leaf: The end of the branch that has none.
+        leaf: The end of the branch, or of the node.
 
     Attributes:
         end: The end of the flow that needs it.
