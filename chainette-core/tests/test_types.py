@@ -22,7 +22,8 @@ from pydantic import ValidationError
 EXPORTED = [
     "ApplyNode", "Branch", "Chain", "Code", "Completion", "Drop", "EngineConfig",
     "GuidedDecodingParams", "LLMOutput", "Result", "Run", "SamplingParams", "Step", "Usage",
-    "apply", "get_engine", "get_engine_config", "hookimpl", "instrument", "load_chain", "load_engines", "pipe",
+    "apply", "get_engine", "get_engine_config", "hookimpl", "instrument", "load_chain",
+    "load_engines", "pipe",
     "register_backend", "register_engine", "repeat", "route",
 ]  # fmt: skip
 usages = st.builds(Usage, *[st.integers(0, 10**9)] * 4)
