@@ -122,6 +122,19 @@ class Composites:
         return None
 
 
+def skip(composite: Composite, fallback: Any, state: FlowState) -> None:
+    """Go on behind a composite whose condition does not hold.
+
+    Args:
+        composite: The composite.
+        fallback: The `Fallback` in its place, or something else to pass the input on.
+        state: The state of the flow.
+    """
+    state.names |= dict.fromkeys([composite.id, *composite.visible()])
+    if isinstance(fallback, Fallback):
+        state.value = fallback.value
+
+
 def check_split(node: Node, state: FlowState) -> None:
     """Refuse what a function has split in a repeat.
 

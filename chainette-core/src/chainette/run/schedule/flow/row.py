@@ -25,7 +25,7 @@ from chainette.run.control import RunControl
 from chainette.run.inputs.columns import explained
 from chainette.run.inputs.files import InputRow
 from chainette.run.item import Item
-from chainette.run.schedule.flow.composites import Composites, check_split
+from chainette.run.schedule.flow.composites import Composites, check_split, skip
 from chainette.run.schedule.flow.conditions import SKIPPED, is_tolerable
 from chainette.run.schedule.flow.ends import ItemEnds, RowEnds, RowRecorder, Take
 from chainette.run.schedule.flow.functions import Dropped, Split
@@ -174,9 +174,7 @@ class RowRunner:
         elif skipped is STOPPED:
             turned = None
         else:
-            self._passed(node, skipped, state)
-            for name in node.visible():
-                state.names[name] = None
+            skip(node, skipped, state)
             return rest
         if turned is None:
             raise EndError(Leaf((), stopped=True))
