@@ -8,12 +8,13 @@ from typing import Any, Generic
 
 from pydantic import TypeAdapter
 
+from chainette.pipeline.composites.composite import Composite
 from chainette.pipeline.composites.repeat import value_node
 from chainette.pipeline.nodes.flow import Flow, In, Out, Parallel, flattened
 from chainette.pipeline.nodes.naming import check_title
 from chainette.pipeline.nodes.node import Node
 from chainette.pipeline.nodes.step import Step
-from chainette.pipeline.validate import all_nodes, validate
+from chainette.pipeline.validate import all_branches, all_nodes, validate
 from chainette.validation import type_adapter
 
 
@@ -69,6 +70,16 @@ class Pipeline(Generic[In, Out]):
     def prompted(self) -> list[Step]:
         """The steps that prompt an engine, those of branches included."""
         return [node for node in self.nodes.values() if isinstance(node, Step)]
+
+    @cached_property
+    def has_only_steps(self) -> bool:
+        """Whether it has no functions and no branches: its rows never split, and wait for engines.
+
+        Routes and repeats may be in it.
+        """
+        nodes = self.nodes.values()
+        is_plain = all(isinstance(node, Step | Composite) for node in nodes)
+        return is_plain and not any(all_branches(self.steps))
 
     @property
     def engine_names(self) -> list[str]:
