@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from chainette.reports.result import Result
     from chainette.reports.run import Run
     from chainette.run.chain import Chain
+    from chainette.run.inputs.generated import rows
     from chainette.types import Completion, GuidedDecodingParams, LLMOutput, SamplingParams
     from chainette.usage import Usage
 
@@ -56,6 +57,7 @@ __all__ = [
     "pipe",
     "register_backend",
     "register_engine",
+    "rows",
 ]
 
 _HOMES = {
@@ -83,6 +85,7 @@ _HOMES = {
     "pipe": "pipeline.nodes.flow",
     "register_backend": "plugins.discovery",
     "register_engine": "registry.engines",
+    "rows": "run.inputs.generated",
 }
 
 

@@ -15,10 +15,12 @@ from chainette.errors import ChainError
 from chainette.loading.importing import load_symbol
 from chainette.loading.inline_models import FieldSpec, build_models
 from chainette.loading.yaml_mistakes import mistakes_in, outline
+from chainette.loading.yaml_rows import YamlRows
 from chainette.loading.yaml_spec import (
     ApplySpec,
     BranchSpec,
     ChainSpec,
+    RowsSpec,
     StepSpec,
     UseSpec,
 )
@@ -27,6 +29,7 @@ from chainette.pipeline.nodes.flow import Branch, flattened
 from chainette.pipeline.nodes.step import Step
 from chainette.registry.config_file import check_engines, raise_mistakes, register_all
 from chainette.run.chain import Chain
+from chainette.run.inputs.hugging_face import PREFIX
 from chainette.run.options import options_of
 from chainette.text import did_you_mean
 from chainette.yaml_source import Location, YamlSource, expand, read_yaml
@@ -46,12 +49,12 @@ class YamlChain:
 
     Attributes:
         chain: The chain.
-        inputs: File of input rows.
+        inputs: File of input rows, or rows from nothing.
         options: The options of the run that the file sets.
     """
 
     chain: Chain
-    inputs: Path | None
+    inputs: Path | YamlRows | None
     options: dict[str, Any]
 
 
@@ -74,8 +77,15 @@ def load_yaml_chain(path: str | Path) -> YamlChain:
     assert spec is not None
     chain = _build(source, spec)
     register_all(engines)
-    inputs = _path(source, spec.inputs) if spec.inputs else None
+    inputs = _inputs(source, spec.inputs)
     return YamlChain(chain, inputs, _run_options(source, spec))
+
+
+def _inputs(source: YamlSource, spec: str | RowsSpec | None) -> Path | YamlRows | None:
+    path = spec.given if isinstance(spec, RowsSpec) else spec
+    is_named = path is not None and path.startswith(PREFIX)  # a dataset, which is no path
+    found = Path(path or "") if is_named else _path(source, path) if path else None
+    return YamlRows(source, spec, found) if isinstance(spec, RowsSpec) else found
 
 
 def _run_options(source: YamlSource, spec: ChainSpec) -> dict[str, Any]:

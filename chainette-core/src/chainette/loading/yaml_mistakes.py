@@ -13,6 +13,7 @@ from chainette.loading.yaml_spec import (
     ApplySpec,
     BranchSpec,
     ChainSpec,
+    RowsSpec,
     StepSpec,
     UseSpec,
 )
@@ -47,6 +48,7 @@ def _section(name: str, place: str, spec: Any) -> _Section:
 _FILE = _section("a chain", "at the top of the file", ChainSpec)
 _SECTIONS = {
     "run": _section("the options of a run", "under run", RUN_SPEC),
+    "<rows>": _section("a mapping of inputs", "under inputs", RowsSpec),
     "<step>": _section("a step", "in a step", StepSpec),
     "<apply>": _section("a function", "in a node with apply", ApplySpec),
     "<branch>": _section("a branch", "in a node with branch", BranchSpec),
@@ -64,6 +66,7 @@ _NODE = f"a node is a step ({', '.join(_STEP.required)}, …), or has one of the
 _EXPECTED = {
     "models": "a mapping of models by name, such as {Review: {text: str}}",
     "steps": "a list of nodes",
+    "inputs": "a text, the path of a file; or a mapping with the number of rows: {rows: 100, …}",
 }
 
 
@@ -148,6 +151,8 @@ def _described(item: Any, place: Location) -> str:
         return dotted + _about_node(item["input"])
     if place == ("engines",):
         return "expected a list of engines"
+    if place == ("inputs",) and isinstance(item["input"], list):
+        return f"inputs: expected {_EXPECTED['inputs']}"
     section = _section_of(item["loc"])
     if kind.endswith(("model_type", "dict_type", "dataclass_type")):
         return dotted + _about_mapping(place, section)
