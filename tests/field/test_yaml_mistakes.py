@@ -13,7 +13,7 @@ HEAD = "name: c\nmodels: {M: {text: str}}\n"
 STEP = "{id: a, input_model: M, output_model: M, engine_name: e, user_prompt: '{{ text }}'}"
 STEPS = f"steps:\n  - {STEP}\n"
 NODE = (
-    "a node is a step (id, input_model, output_model, engine_name, user_prompt, …), "
+    "a node is a step (id, input_model, engine_name, user_prompt, …), "
     "or has one of the keys apply (a function), branch, use"
 )
 KEYS = "the keys of a chain are name, emoji, engines, inputs, output_dir, run, models, steps"

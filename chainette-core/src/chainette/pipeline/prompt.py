@@ -22,8 +22,12 @@ _BRACES = re.compile(
     r"(?<![{\w$])\$?\{\s*((?P<name>[A-Za-z_]\w*)[\w.]*)\s*(![rsa])?(:[^{}]*)?\}(?!\})"
 )
 """A name in single braces, as in an f-string."""
-environment = cache(PromptEnvironment)
-"""The one environment of all templates, made when it is first used."""
+
+
+@cache
+def environment() -> PromptEnvironment:
+    """The one environment of all templates, made when it is first used."""
+    return PromptEnvironment()
 
 
 _SCALARS = (str, int, float, bool, type(None))
