@@ -42,8 +42,8 @@ class _Section(NamedTuple):
 def _section(name: str, place: str, spec: Any) -> _Section:
     fields = getattr(spec, "model_fields", None) or spec.__pydantic_fields__
     required = tuple(key for key, field in fields.items() if field.is_required())
-    keys = dict.fromkeys((*required, *fields))
-    return _Section(name, place, tuple(keys), required)
+    own = [key for key in fields if key in vars(spec).get("__annotations__", fields)]
+    return _Section(name, place, tuple(dict.fromkeys((*own, *fields))), required)
 
 
 _FILE = _section("a chain", "at the top of the file", ChainSpec)
