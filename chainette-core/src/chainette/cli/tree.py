@@ -12,10 +12,12 @@ from chainette.pipeline.nodes.naming import type_name
 from chainette.pipeline.nodes.node import Node
 from chainette.pipeline.nodes.step import Step
 from chainette.pipeline.pipeline import Pipeline
-from chainette.text import escaped
+from chainette.text import escaped, printable
 
 ICONS = {"step": "💬", "apply": "⚙️", "branch": "🌿"}
 """Emojis of nodes that do not have their own."""
+MAX_TURN = 100
+"""Characters of a turn that are shown."""
 
 
 def tree(chain: Pipeline, *, icons: bool = True, max_branches: int | None = None) -> Tree:
@@ -36,7 +38,7 @@ def _grow(parent: Tree, nodes: list[Any], icons: bool, max_branches: int | None)
     visible = hidden = 0
     for node in nodes:
         if not isinstance(node, Branch):
-            parent.add(_line(node, icons))
+            _add_turns(parent.add(_line(node, icons)), node)
         elif max_branches is None or visible < max_branches:
             visible += 1
             title = _titled(node, f"branch {node.name}", icons)
@@ -46,6 +48,14 @@ def _grow(parent: Tree, nodes: list[Any], icons: bool, max_branches: int | None)
             hidden += 1
     if hidden:
         parent.add(Text(f"… {hidden} more branches", style="dim"))
+
+
+def _add_turns(parent: Tree, node: Node) -> None:
+    """The turns of a step that is given a conversation."""
+    for role, text in node.outline() if isinstance(node, Step) else ():
+        line = printable(text)
+        shown = line if len(line) <= MAX_TURN else f"{line[: MAX_TURN - 1]}…"
+        parent.add(Text(f"[{role}] {shown}", style="dim"))
 
 
 def _line(node: Node, icons: bool) -> Text:

@@ -24,6 +24,7 @@ from chainette.loading.yaml_spec import (
     StepSpec,
     UseSpec,
 )
+from chainette.pipeline.examples import Example
 from chainette.pipeline.nodes.apply import ApplyNode
 from chainette.pipeline.nodes.flow import Branch, flattened
 from chainette.pipeline.nodes.step import Step
@@ -167,7 +168,7 @@ def _nodes(source: YamlSource, specs: list[Any], models: Models, location: Locat
             elif isinstance(spec, UseSpec):
                 nodes += flattened(load_symbol(spec.use))
             else:
-                nodes.append(_node(spec, models))
+                nodes.append(_node(source, spec, models, here))
         except ChainError as error:
             raise ChainError(f"{source.place(here)}: {error}") from None
     return nodes
@@ -182,14 +183,34 @@ def _given(spec: BaseModel) -> dict[str, Any]:
     return arguments
 
 
-def _node(spec: StepSpec | ApplySpec, models: Models) -> Step | ApplyNode:
+def _node(
+    source: YamlSource, spec: StepSpec | ApplySpec, models: Models, location: Location
+) -> Step | ApplyNode:
     arguments = _given(spec)
     for key in ("input_model", "output_model"):
         if arguments.get(key) is not None:
             arguments[key] = _model(arguments[key], models)
     if isinstance(spec, ApplySpec):
         return ApplyNode(load_symbol(arguments.pop("apply")), **arguments)
+    arguments["examples"] = _examples(source, spec, location)
+    if spec.messages is not None:
+        arguments["messages"] = [turn.model_dump(exclude_unset=True) for turn in spec.messages]
     return Step(**arguments)
+
+
+def _examples(source: YamlSource, spec: StepSpec, location: Location) -> Any:
+    """The examples of a step, each with its line, or the path of their file."""
+    if isinstance(spec.examples, str):
+        return _path(source, spec.examples)
+    return [
+        Example(
+            example.input,
+            example.output,
+            f"examples[{index}] ({source.place((*location, 'examples', index))})",
+            is_json=True,
+        )
+        for index, example in enumerate(spec.examples)
+    ]
 
 
 def _model(name: str, models: Models) -> Any:

@@ -13,8 +13,10 @@ from chainette.loading.yaml_spec import (
     ApplySpec,
     BranchSpec,
     ChainSpec,
+    ExampleSpec,
     RowsSpec,
     StepSpec,
+    TurnSpec,
     UseSpec,
 )
 from chainette.text import did_you_mean
@@ -54,6 +56,8 @@ _SECTIONS = {
     "<apply>": _section("a function", "in a node with apply", ApplySpec),
     "<branch>": _section("a branch", "in a node with branch", BranchSpec),
     "<use>": _section("a node with use", "in a node with use", UseSpec),
+    "messages": _section("a message", "under messages of a step", TurnSpec),
+    "<examples>": _section("an example", "under examples of a step", ExampleSpec),
     "sampling": _section("sampling", "under sampling of a step", SamplingParams),
     "guided_decoding": _section("guided decoding", "under guided_decoding", GuidedDecodingParams),
     "<field>": _section("a field", "in a field of a model", FieldSpec),
@@ -61,8 +65,9 @@ _SECTIONS = {
 """By the key, or the tag in Pydantic's locations, of each mapping below the file."""
 KINDS = ("apply", "branch", "use")
 _STEP = _SECTIONS["<step>"]
-_NODE = f"a node is a step ({', '.join(_STEP.required)}, …), or has one of the keys " + (
-    "apply (a function), branch, use"
+_NODE = (
+    "a node is a step (id, input_model, output_model, engine_name, user_prompt, …), or has one of "
+    "the keys apply (a function), branch, use"
 )
 _EXPECTED = {
     "models": "a mapping of models by name, such as {Review: {text: str}}",

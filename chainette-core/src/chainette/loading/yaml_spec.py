@@ -38,6 +38,28 @@ class _NodeSpec(_Spec):
     default: Any = None
 
 
+class TurnSpec(_Spec):
+    """A turn of a conversation: a role and a template, or the name of a list of messages."""
+
+    role: Literal["system", "user", "assistant"] | None = None
+    content: str | None = None
+    history: str | None = None
+
+
+class ExampleSpec(_Spec):
+    """An example: an input, or the names that the prompt uses, and the output."""
+
+    input: Any
+    output: Any
+
+
+Examples = Annotated[
+    Annotated[str, Tag("<path>")] | Annotated[list[ExampleSpec], Tag("<examples>")],
+    Discriminator(lambda value: "<path>" if isinstance(value, str) else "<examples>"),
+]
+"""Examples, or the path of their file, relative to the YAML file."""
+
+
 class StepSpec(_NodeSpec):
     """A prompt: the arguments of `Step`, with types by name."""
 
@@ -47,7 +69,10 @@ class StepSpec(_NodeSpec):
     engine_name: str
     sampling: SamplingParams | None = None
     system_prompt: str = ""
-    user_prompt: str
+    user_prompt: str | None = None
+    messages: list[TurnSpec] | None = None
+    examples: Examples = ()  # type: ignore[assignment]
+    prefill: str = ""
     output_format_instruction: str | None = None
     constant_prompt: bool = False
     accept_truncated: bool = False

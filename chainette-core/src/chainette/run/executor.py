@@ -41,7 +41,7 @@ from chainette.run.schedule import gc_tuning
 from chainette.run.schedule.batches import Batches
 from chainette.run.schedule.flow.nodes import NodeRunner, PromptedSteps, StepRunner
 from chainette.run.schedule.flow.row import RowRunner
-from chainette.run.schedule.leases import Leases
+from chainette.run.schedule.leases import Leases, check_prefills
 from chainette.run.schedule.parking import Parking
 from chainette.run.schedule.single import batched_nodes, node_infos
 from chainette.run.schedule.workers import Room, Workers
@@ -84,6 +84,7 @@ class Executor:
         self._pipeline = pipeline
         self._configs = [get_engine_config(name) for name in pipeline.engine_names]
         self._clients = _clients(self._configs, settings.max_cost)
+        check_prefills(pipeline, self._clients)
         self._cache = ResponseCache(settings.cache) if settings.cache is not None else None
         self._answers = RunCache(self._cache) if self._cache is not None else None
         self.control: RunControl = RunControl()

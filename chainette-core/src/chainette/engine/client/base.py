@@ -19,9 +19,11 @@ from chainette.engine.client.identity_cache import IdentityCache
 from chainette.engine.client.limits import Limits
 from chainette.engine.client.request import (
     Request,
+    prefill_of,
     supported,
     with_correction,
     with_instruction,
+    with_prefill,
 )
 from chainette.engine.client.retry import OnRetry, Retry
 from chainette.engine.client.secrets import Secrets
@@ -231,7 +233,7 @@ class BaseClient(ServerOwner, Generation, Generic[ConfigT]):
                 return await self._ask(replace(request, mode=mode), spending, on_retry)
             except EngineError as error:
                 raise error if error.final else refusal from None
-        self._fallback.accepted(request.output, request.mode)
+        self._fallback.accepted(None if request.prefill else request.output, request.mode)
         problem = failure if request.form is None else self._parse(output, request)
         if failure is not None and isinstance(problem, StructuredOutputError):
             failure.problem, problem = problem.problem, failure
@@ -265,7 +267,7 @@ class BaseClient(ServerOwner, Generation, Generic[ConfigT]):
             reserved = await limits.wait(request.messages, request.sampling.max_tokens)
             await self.start()
             start = perf_counter()
-            output = await self._send_one(request)
+            output = with_prefill(await self._send_one(request), request)
         except EngineError as error:
             limits.failed(error)
             spending.add(error.usage, error.cost)
@@ -319,7 +321,10 @@ class BaseClient(ServerOwner, Generation, Generic[ConfigT]):
         sampling = self._sampling_params.get((params,), lambda: self._supported(params))
         form = answer_form(output_model) if output_model else None
         text, output = (form, None) if isinstance(form, TextOutput) else (None, form)
-        return Request(messages, sampling, output, self._fallback.mode(output), context, text)
+        prefill = prefill_of(messages, self.capabilities)
+        # A decoder begins with the schema's first token, even behind the start of the answer.
+        mode = "prompt" if prefill else self._fallback.mode(output)
+        return Request(messages, sampling, output, mode, context, text, prefill)
 
     def _supported(self, sampling: SamplingParams) -> SamplingParams:
         """Drop the parameters that the backend does not know, with one warning for each."""

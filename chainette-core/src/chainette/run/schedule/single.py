@@ -28,7 +28,7 @@ from chainette.run.schedule import gc_tuning
 from chainette.run.schedule.batches import Batches
 from chainette.run.schedule.flow.nodes import NodeRunner, PromptedSteps
 from chainette.run.schedule.flow.row import RowRunner
-from chainette.run.schedule.leases import Leases
+from chainette.run.schedule.leases import Leases, check_prefills
 from chainette.run.schedule.parking import Parking
 
 
@@ -113,6 +113,7 @@ class SingleRows:
             for other in list(self._open):
                 if other is loop or other.is_closed():
                     self._open.pop(other).forget(other)
+            check_prefills(self._pipeline, clients)
             leases = self._open[loop] = Leases(self._pipeline, clients)
             leases.open()
         return leases, clients
