@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from rich.text import Text
 from rich.tree import Tree
 
+from chainette.pipeline.nodes.conditions import condition_fields
 from chainette.pipeline.nodes.flow import Branch
 from chainette.pipeline.nodes.naming import type_name
 from chainette.pipeline.nodes.node import Node
@@ -43,6 +45,7 @@ def _grow(parent: Tree, nodes: list[Any], icons: bool, max_branches: int | None)
             visible += 1
             title = _titled(node, f"branch {node.name}", icons)
             title.append(f"  joined as {node.alias}" if node.alias else "", style="dim")
+            title.append(_conditions(node), style="dim")
             _grow(parent.add(title), node.steps, icons, max_branches)
         else:
             hidden += 1
@@ -66,6 +69,7 @@ def _line(node: Node, icons: bool) -> Text:
     line.append(f"  {escaped(types)}", style="dim")
     if isinstance(node, Step):
         line.append(f"  engine {escaped(node.engine_name)}", style="dim")
+    line.append(_conditions(node), style="dim")
     if getattr(node, "batch", None) is not None:
         line.append(f"  batch {node.batch}", style="dim")  # type: ignore[attr-defined]
     if not node.yield_output:
@@ -76,3 +80,14 @@ def _line(node: Node, icons: bool) -> Text:
 def _titled(node: Node | Branch, title: str, icons: bool) -> Text:
     icon = node.emoji or ICONS[node.kind]
     return Text(escaped(f"{icon} {title}" if icons else title))
+
+
+def _conditions(node: Node | Branch) -> str:
+    """The condition of a node or a branch, and what follows where it does not hold or fails."""
+    skipped = node.skipped if isinstance(node, Node) else None
+    words = {"when": "if", "otherwise": "else", "on_error": "on error", "default": "on error"}
+    texts = {
+        name: value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+        for name, value in condition_fields(node.condition, node.tolerance, skipped).items()
+    }
+    return "".join(f"  {words[name]} {printable(text)[:60]}" for name, text in texts.items())
