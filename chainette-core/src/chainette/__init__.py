@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from chainette.engine.config import EngineConfig
     from chainette.engine.telemetry.otel import instrument
     from chainette.loading.target import load_chain
+    from chainette.pipeline.calls import Calls, SyncCalls
     from chainette.pipeline.nodes.apply import ApplyNode, apply
     from chainette.pipeline.nodes.flow import Branch, pipe
     from chainette.pipeline.nodes.step import Step
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ApplyNode",
     "Branch",
+    "Calls",
     "Chain",
     "Completion",
     "EngineConfig",
@@ -41,6 +43,7 @@ __all__ = [
     "Run",
     "SamplingParams",
     "Step",
+    "SyncCalls",
     "Usage",
     "apply",
     "get_engine",
@@ -57,6 +60,7 @@ __all__ = [
 _HOMES = {
     "ApplyNode": "pipeline.nodes.apply",
     "Branch": "pipeline.nodes.flow",
+    "Calls": "pipeline.calls",
     "Chain": "run.chain",
     "Completion": "types",
     "EngineConfig": "registry.engines",  # which hands down the function that makes clients
@@ -66,6 +70,7 @@ _HOMES = {
     "Run": "reports.run",
     "SamplingParams": "types",
     "Step": "pipeline.nodes.step",
+    "SyncCalls": "pipeline.calls",
     "Usage": "usage",
     "apply": "pipeline.nodes.apply",
     "get_engine": "registry.engines",

@@ -10,7 +10,6 @@ from rich.tree import Tree
 from chainette.pipeline.nodes.flow import Branch
 from chainette.pipeline.nodes.naming import type_name
 from chainette.pipeline.nodes.node import Node
-from chainette.pipeline.nodes.step import Step
 from chainette.pipeline.pipeline import Pipeline
 from chainette.text import escaped
 
@@ -54,8 +53,9 @@ def _line(node: Node, icons: bool) -> Text:
         line.append(f" ({node.id})", style="dim")
     types = f"{type_name(node.input_model)} → {type_name(node.output_model)}"
     line.append(f"  {escaped(types)}", style="dim")
-    if isinstance(node, Step):
-        line.append(f"  engine {escaped(node.engine_name)}", style="dim")
+    if node.engines:
+        noun = "engine" if len(node.engines) == 1 else "engines"
+        line.append(f"  {noun} {escaped(', '.join(node.engines))}", style="dim")
     if getattr(node, "batch", None) is not None:
         line.append(f"  batch {node.batch}", style="dim")  # type: ignore[attr-defined]
     if not node.yield_output:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, overload
+from collections.abc import Callable, Sequence
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any, TypeAlias, overload
 
 import anyio
 from typing_extensions import TypeVar
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
     from typing_extensions import TypeForm
 
 Parsed = TypeVar("Parsed")
+OnDirect: TypeAlias = Callable[[str], None]
+on_direct_request: ContextVar[OnDirect | None] = ContextVar("on_direct_request", default=None)
+"""Called with the engine's name before requests that do not come from a run."""
 
 
 class Generation(ABC):
@@ -35,6 +39,10 @@ class Generation(ABC):
         output_model: Any = None,
     ) -> LLMOutput[Any]:
         """Complete one prompt."""
+
+    @abstractmethod
+    def _notice(self) -> None:
+        """Tell of a request that does not come from a run; see `on_direct_request`."""
 
     async def aclose(self) -> None:
         """Release what the client holds in the running event loop; it can be used again."""
@@ -69,6 +77,7 @@ class Generation(ABC):
         Returns:
             One output for each prompt, in their order. A prompt that failed has `error` set.
         """
+        self._notice()
 
         async def call() -> list[LLMOutput[Any]]:
             try:

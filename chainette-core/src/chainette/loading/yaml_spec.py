@@ -57,6 +57,7 @@ class ApplySpec(_Spec):
     output_model: str | None = None
     batch: Batch = None
     threaded: bool = False
+    engines: list[str] | None = None
     yield_output: bool = True
     emoji: str = ""
 

@@ -133,26 +133,34 @@ def _show_prompts(
         say(f"--- row {prompt.row_id}, step {prompt.step_id}, engine {prompt.engine}")
         for message in prompt.messages:
             say(f"[{message['role']}]\n{message['content']}")
-    for line in _stops(unknown):
+    for line in _stops(unknown, with_functions=with_functions):
         say(line, err=True)
-    if not chain.prompted:
+    if not chain.engine_names:
         say("the chain prompts no engine", err=True)
     raise typer.Exit(1 if failed else 0)
 
 
-def _stops(unknown: list[Unknown]) -> Iterator[str]:
-    """A line for each node that a dry run stopped at, with the steps that follow it."""
-    steps: dict[Node, list[str]] = {}
+def _stops(unknown: list[Unknown], *, with_functions: bool) -> Iterator[str]:
+    """A line for each node that a dry run stopped at, with the nodes that follow it."""
+    followers: dict[Node, list[str]] = {}
     for it in unknown:
-        steps.setdefault(it.after, []).append(repr(it.step_id))
-    for node, ids in steps.items():
-        follows = f"{'step' if len(ids) == 1 else 'steps'} {', '.join(ids)}"
+        own = it.step_id == it.after.id
+        followers.setdefault(it.after, []).append("its own" if own else repr(it.step_id))
+    for node, ids in followers.items():
+        steps = [id for id in ids if id != "its own"]
+        noun = "step" if len(steps) == 1 else "steps"
+        prompts = [f"the prompt of {noun} {', '.join(steps)}"] if steps else []
+        prompts = ["its own prompts", *prompts] if len(steps) < len(ids) else prompts
+        follows = " and ".join(prompts)
+        verb = "depend on" if len(prompts) > 1 or len(steps) < len(ids) else "depends on"
         if node.kind == "step":
-            yield f"stopped at step {node.id!r}: the prompt of {follows} depends on its answer"
+            yield f"stopped at step {node.id!r}: {follows} {verb} its answer"
+        elif with_functions:
+            yield f"stopped at function {node.id!r}, which calls engines: {follows} {verb} it"
         else:
             yield (
                 f"stopped at function {node.id!r}, which was not called (it may send something): "
-                f"the prompt of {follows} depends on it; to call it, add --with-functions"
+                f"{follows} {verb} it; to call it, add --with-functions"
             )
 
 

@@ -27,7 +27,7 @@ from chainette.engine.client.retry import OnRetry, Retry
 from chainette.engine.client.secrets import Secrets
 from chainette.engine.client.sync import timeout
 from chainette.engine.config import EngineConfig
-from chainette.engine.generation import Generation
+from chainette.engine.generation import Generation, on_direct_request
 from chainette.engine.pricing.pricer import Pricer
 from chainette.engine.pricing.reported import gateway_cost
 from chainette.engine.server.owner import ServerOwner
@@ -55,6 +55,11 @@ if TYPE_CHECKING:
 _logger = logging.getLogger(__name__)
 
 _DEFAULT = SamplingParams()
+
+
+def _not_told(error: EngineError, seconds: float) -> None:
+    """Nothing is told of requests that are sent again."""
+
 
 requests_are_forbidden = False
 """Set by `chainette.testing.forbid_requests`."""
@@ -162,7 +167,7 @@ class BaseClient(ServerOwner, Generation, Generic[ConfigT]):
         output_model: Any = None,
         context: Mapping[str, Any] | None = None,
         cache: CacheTurn | None = None,
-        on_retry: OnRetry = lambda error, seconds: None,
+        on_retry: OnRetry | None = None,
     ) -> LLMOutput:
         """Complete one prompt; a failure is the output's `error` and is not raised.
 
@@ -172,8 +177,12 @@ class BaseClient(ServerOwner, Generation, Generic[ConfigT]):
             output_model: The type of the answer, any that Pydantic validates; `None` is text.
             context: What validators of the answer see as `info.context`.
             cache: The request's turn at the cache of earlier answers.
-            on_retry: Called with the reason and the delay in seconds when a request is sent again.
+            on_retry: Called with the reason and the delay in seconds when a request is sent again;
+                a run always gives one.
         """
+        if on_retry is None:
+            self._notice()
+            on_retry = _not_told
         if requests_are_forbidden and not self.offline:
             raise RuntimeError(f"engine {self.config.name!r}: real requests are forbidden here")
         request = self._request(prompt, sampling_params, output_model, context)
@@ -185,6 +194,10 @@ class BaseClient(ServerOwner, Generation, Generic[ConfigT]):
             ask=lambda: self._complete(request, on_retry),
             parse=lambda output: self._parse(output, request) if request.output else None,
         )
+
+    def _notice(self) -> None:
+        if (tell := on_direct_request.get()) is not None:
+            tell(self.config.name)
 
     @cached_property
     def pricer(self) -> Pricer:

@@ -80,6 +80,7 @@ def _function(node: ApplyNode) -> dict[str, Any]:
     return {
         "function": text,
         "batch": node.batch,
+        "engines": [*node.engines] or None,
         "output type": _type(node.output_model),
         **uses.parts,
     }

@@ -29,6 +29,8 @@ class Node(Flow[In, Out]):
     """
 
     kind = ""
+    engines: tuple[str, ...] = ()
+    """Names of the engines that it may ask."""
 
     def __init__(
         self,

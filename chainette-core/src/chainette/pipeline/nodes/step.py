@@ -63,6 +63,7 @@ class Step(Node[In, Out]):
         super().__init__(id=id, input_model=input_model, output_model=output_model, options=options)
         instruction = options.get("output_format_instruction")
         self.engine_name: str = _checked_name(id, engine_name)
+        self.engines = (self.engine_name,)
         self.sampling: SamplingParams = _checked_sampling(id, options.get("sampling"))
         self.system_prompt: str = options.get("system_prompt", "")
         self.user_prompt = user_prompt

@@ -24,13 +24,11 @@ from chainette.run.control import RunControl
 from chainette.run.item import Item
 from chainette.run.output.journal import Journal
 from chainette.run.schedule.batches import Batches
-from chainette.run.schedule.flow.functions import Functions, OwnNames
+from chainette.run.schedule.flow.calls import EngineCalls, EngineWatch, FunctionCalls
+from chainette.run.schedule.flow.functions import STOPPED, Functions, OwnNames
 from chainette.run.schedule.leases import Leases
 from chainette.run.schedule.parking import Activity
 from chainette.types import Message
-
-STOPPED = object()
-"""The output of a node that was not run, as in a dry run; its item goes no further."""
 
 
 class StepRunner(Protocol):
@@ -54,6 +52,9 @@ class StepRunner(Protocol):
 
     def may_call(self, node: ApplyNode) -> bool:
         """Whether a function may be called; if not, its item goes no further."""
+
+    def calls(self, node: ApplyNode, item: Item, names: Mapping[str, Any]) -> FunctionCalls:
+        """The calls that a function makes for an item; validators of answers see the names."""
 
 
 class PromptedSteps:
@@ -89,7 +90,10 @@ class PromptedSteps:
         self._cache = cache
         self._max_chars = max_chars
         self._uncached = uncached
-        self._answered: set[str] = set()
+        self._watch = EngineWatch(control)
+        self._calls = EngineCalls(
+            clients, journal, leases, control, emit, cache, max_chars, uncached, self._watch
+        )
 
     async def run(self, step: Step, item: Item, names: Mapping[str, Any], value: Any) -> Any:
         """Prompt the step's engine; see `StepRunner.run`."""
@@ -110,7 +114,7 @@ class PromptedSteps:
             cache=turn,
             on_retry=partial(self._retried, step, item),
         )
-        self._check_engine(step, output.error)
+        self._watch.check(step.engine_name, output.error)
         self._journal.step_done(step, item, output, turn.fields if turn is not None else {})
         if output.error is not None:
             output.error.usage, output.error.cost = output.usage, output.cost
@@ -124,14 +128,9 @@ class PromptedSteps:
         """Every function may be called; see `StepRunner.may_call`."""
         return True
 
-    def _check_engine(self, step: Step, error: EngineError | None) -> None:
-        """End the run if the engine cannot be expected to answer any row."""
-        if error is not None and error.unusable and step.engine_name not in self._answered:
-            self._control.fail(error)
-        elif error is not None and error.final:
-            self._control.stop(error)
-        else:
-            self._answered.add(step.engine_name)
+    def calls(self, node: ApplyNode, item: Item, names: Mapping[str, Any]) -> FunctionCalls:
+        """The calls of a function; see `StepRunner.calls`."""
+        return self._calls.of(node, item, OwnNames(names))
 
     def _retried(self, step: Step, item: Item, error: EngineError, seconds: float) -> None:
         self._journal.retries[step.id] += 1
@@ -205,7 +204,8 @@ class NodeRunner:
             assert isinstance(node, ApplyNode)
             if not self._steps.may_call(node):
                 return STOPPED
-            return await self._functions.run(node, item, names, value, activity)
+            calls = self._steps.calls(node, item, names) if node.engines else None
+            return await self._functions.run(node, item, names, value, activity, calls)
 
     def failed(self, node: Node | None, item: Item, error: Exception) -> None:
         """Record that an item failed in a node, or could not be read, unless the run is over."""

@@ -23,9 +23,9 @@ from chainette.run.inputs.columns import explained
 from chainette.run.inputs.files import InputRow
 from chainette.run.item import Item
 from chainette.run.schedule.flow.ends import ItemEnds, RowEnds, RowRecorder, Take
-from chainette.run.schedule.flow.functions import DROPPED, Split
+from chainette.run.schedule.flow.functions import DROPPED, STOPPED, Split
 from chainette.run.schedule.flow.items import ItemActivity, ItemRoom, Items
-from chainette.run.schedule.flow.nodes import STOPPED, NodeRunner
+from chainette.run.schedule.flow.nodes import NodeRunner
 from chainette.run.schedule.flow.state import BranchError, FlowState, Subflow
 from chainette.run.schedule.leases import Lease, Leases
 from chainette.run.schedule.parking import Gate, Parking, RowActivity
