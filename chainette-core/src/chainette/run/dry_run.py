@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -87,6 +88,7 @@ class RenderedSteps:
         async def show(calls: FunctionCalls, question: Question) -> Any:
             check_size(question, self._max_chars)
             self.prompts.append(Rendered(item.row_id, node.id, question.engine, question.messages))
+            await asyncio.sleep(0)  # further calls at the same time are shown, too
             await calls.stop()
 
         return FunctionCalls(node, show, self._threads)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
 from decimal import Decimal
 from functools import partial
 from typing import Any, NoReturn
@@ -16,6 +16,7 @@ from chainette.engine.client.cache import RunCache
 from chainette.errors import (
     ApplyError,
     ChainError,
+    ChainetteError,
     EngineError,
     OutputError,
     OutputTruncatedError,
@@ -87,7 +88,7 @@ class FunctionCalls:
         self._asking: set[asyncio.Task[Any]] = set()
         self._over, self._idle = anyio.Event(), anyio.Event()
         self._ordinals: Counter[str] = Counter()
-        self._errors: list[Exception] = []
+        self._errors: list[EngineError] = []
         where = f"apply {node.id!r}"
         self.given: Calls | SyncCalls = (
             Calls(where, node.engines, self._asked)
@@ -134,14 +135,14 @@ class FunctionCalls:
         self._errors.append(error)
         raise error
 
-    def reason(self, error: Exception) -> Exception:
+    def reason(self, error: ChainetteError) -> ChainetteError:
         """The error of the function's row: that of a call itself, where the function let it pass.
 
         Args:
             error: What calling the function has raised.
         """
-        cause = error.__cause__
-        found = cause if isinstance(cause, EngineError) and cause in self._errors else error
+        passed = {id(it) for it in _inside(error.__cause__)}
+        found = next((it for it in self._errors if id(it) in passed), error)
         if isinstance(found, EngineError | ApplyError):
             found.usage, found.cost = self.paid.usage, self.paid.cost
             found.calls = self.count
@@ -215,6 +216,14 @@ class FunctionCalls:
         self._over.set()
         for task in self._asking:
             task.cancel()
+
+
+def _inside(error: BaseException | None) -> Iterator[BaseException]:
+    """An error, or those in a group of them."""
+    if error is not None:
+        yield error
+    for part in getattr(error, "exceptions", ()):
+        yield from _inside(part)
 
 
 class EngineCalls:

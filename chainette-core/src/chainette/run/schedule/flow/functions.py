@@ -79,7 +79,9 @@ class Functions:
             try:
                 output = await calls.run(run)
             except ChainetteError as error:
-                raise calls.reason(error) from None
+                if (reason := calls.reason(error)) is error:
+                    raise
+                raise reason from None
             if calls.is_stopped:
                 return STOPPED
             self._journal.function_done(node, item, output, calls.fields)

@@ -27,7 +27,7 @@ from chainette.run.schedule.batches import Batches
 from chainette.run.schedule.flow.calls import EngineCalls, EngineWatch, FunctionCalls
 from chainette.run.schedule.flow.functions import STOPPED, Functions, OwnNames
 from chainette.run.schedule.leases import Leases
-from chainette.run.schedule.parking import Activity
+from chainette.run.schedule.parking import Activity, Gate
 from chainette.types import Message
 
 
@@ -205,7 +205,10 @@ class NodeRunner:
             if not self._steps.may_call(node):
                 return STOPPED
             calls = self._steps.calls(node, item, names) if node.engines else None
-            return await self._functions.run(node, item, names, value, activity, calls)
+            output = await self._functions.run(node, item, names, value, activity, calls)
+            if output is STOPPED and self._control.is_spent:
+                await Gate(is_batch=True).wait(activity)  # its row ends with the run
+            return output
 
     def failed(self, node: Node | None, item: Item, error: Exception) -> None:
         """Record that an item failed in a node, or could not be read, unless the run is over."""
