@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, TypeAlias, overload
+from typing import TYPE_CHECKING, Any, overload
 
 import anyio
 from typing_extensions import TypeVar
@@ -17,9 +17,16 @@ if TYPE_CHECKING:
     from typing_extensions import TypeForm
 
 Parsed = TypeVar("Parsed")
-OnDirect: TypeAlias = Callable[[str], None]
-on_direct_request: ContextVar[OnDirect | None] = ContextVar("on_direct_request", default=None)
-"""Called with the engine's name before requests that do not come from a run."""
+on_direct_request: ContextVar[Callable[[str], None] | None] = ContextVar(
+    "on_direct_request", default=None
+)
+"""Called with the engine's name before a request that does not come from a run."""
+
+
+def notice(engine: str) -> None:
+    """Tell of a request that does not come from a run."""
+    if (tell := on_direct_request.get()) is not None:
+        tell(engine)
 
 
 class Generation(ABC):
@@ -39,10 +46,6 @@ class Generation(ABC):
         output_model: Any = None,
     ) -> LLMOutput[Any]:
         """Complete one prompt."""
-
-    @abstractmethod
-    def _notice(self) -> None:
-        """Tell of a request that does not come from a run; see `on_direct_request`."""
 
     async def aclose(self) -> None:
         """Release what the client holds in the running event loop; it can be used again."""
@@ -77,9 +80,10 @@ class Generation(ABC):
         Returns:
             One output for each prompt, in their order. A prompt that failed has `error` set.
         """
-        self._notice()
+        tell = on_direct_request.get()
 
         async def call() -> list[LLMOutput[Any]]:
+            on_direct_request.set(tell)  # it may run in another thread
             try:
                 return await self.agenerate(prompts, sampling_params, output_model=output_model)
             finally:

@@ -148,7 +148,6 @@ def check_calls(
     Raises:
         ChainError: It cannot.
     """
-    where = f"apply {id!r}"
     if takes_calls and not engines:
         problem = "the function takes calls; name the engines, as in engines=['judge']"
     elif engines and not takes_calls:
@@ -166,7 +165,7 @@ def check_calls(
         problem = f"calls is annotated {annotation.__name__}; {kind} gets {other.__name__}"
     else:
         return
-    raise ChainError(f"{where}: {problem}")
+    raise ChainError(f"apply {id!r}: {problem}")
 
 
 def returns_awaitable(fn: Callable[..., Any], hints: Mapping[str, Any]) -> bool:

@@ -23,11 +23,11 @@ from chainette.engine.client.request import (
     with_correction,
     with_instruction,
 )
-from chainette.engine.client.retry import OnRetry, Retry
+from chainette.engine.client.retry import OnRetry, Retry, untold
 from chainette.engine.client.secrets import Secrets
 from chainette.engine.client.sync import timeout
 from chainette.engine.config import EngineConfig
-from chainette.engine.generation import Generation, on_direct_request
+from chainette.engine.generation import Generation, notice
 from chainette.engine.pricing.pricer import Pricer
 from chainette.engine.pricing.reported import gateway_cost
 from chainette.engine.server.owner import ServerOwner
@@ -55,11 +55,6 @@ if TYPE_CHECKING:
 _logger = logging.getLogger(__name__)
 
 _DEFAULT = SamplingParams()
-
-
-def _not_told(error: EngineError, seconds: float) -> None:
-    """Nothing is told of requests that are sent again."""
-
 
 requests_are_forbidden = False
 """Set by `chainette.testing.forbid_requests`."""
@@ -178,11 +173,10 @@ class BaseClient(ServerOwner, Generation, Generic[ConfigT]):
             context: What validators of the answer see as `info.context`.
             cache: The request's turn at the cache of earlier answers.
             on_retry: Called with the reason and the delay in seconds when a request is sent again;
-                a run always gives one.
+                what comes from a run has it.
         """
         if on_retry is None:
-            self._notice()
-            on_retry = _not_told
+            notice(self.config.name)
         if requests_are_forbidden and not self.offline:
             raise RuntimeError(f"engine {self.config.name!r}: real requests are forbidden here")
         request = self._request(prompt, sampling_params, output_model, context)
@@ -195,10 +189,6 @@ class BaseClient(ServerOwner, Generation, Generic[ConfigT]):
             parse=lambda output: self._parse(output, request) if request.output else None,
         )
 
-    def _notice(self) -> None:
-        if (tell := on_direct_request.get()) is not None:
-            tell(self.config.name)
-
     @cached_property
     def pricer(self) -> Pricer:
         """The price of the engine's answers."""
@@ -208,11 +198,11 @@ class BaseClient(ServerOwner, Generation, Generic[ConfigT]):
         """US dollars for one answer, or `None` if they are unknown."""
         return self.pricer.cost(output, self.base_url, self.model or "")
 
-    async def _complete(self, request: Request, on_retry: OnRetry) -> LLMOutput:
+    async def _complete(self, request: Request, on_retry: OnRetry | None) -> LLMOutput:
         start, spending = perf_counter(), Spending()
 
         def tell(error: EngineError, seconds: float) -> None:
-            on_retry(self._named(error), seconds)
+            (on_retry or untold)(self._named(error), seconds)
 
         try:
             output = await self._ask(request, spending, tell)

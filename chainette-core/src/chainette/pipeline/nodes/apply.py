@@ -121,10 +121,15 @@ class ApplyNode(Node[In, Out]):
         self.batch = batch
         self.threaded: bool = options.get("threaded", False)
         self.types: FunctionTypes = types
-        self.engines = engines_of(options.get("engines"), self.id)
-        self.parameters: Parameters = parameters_of(fn, self.id, has_calls=bool(self.engines))
+        self._engines = engines_of(options.get("engines"), self.id)
+        self.parameters: Parameters = parameters_of(fn, self.id, has_calls=bool(self._engines))
         self.takes_context: bool = self.parameters.takes("names")
         self._check_calls()
+
+    @property
+    def engines(self) -> tuple[str, ...]:
+        """Names of the engines that the function calls."""
+        return self._engines
 
     def _check_calls(self) -> None:
         hints = hints_of(self.fn)

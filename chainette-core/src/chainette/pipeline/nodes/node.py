@@ -29,8 +29,6 @@ class Node(Flow[In, Out]):
     """
 
     kind = ""
-    engines: tuple[str, ...] = ()
-    """Names of the engines that it may ask."""
 
     def __init__(
         self,
@@ -49,6 +47,11 @@ class Node(Flow[In, Out]):
         self.output_model = output_model
         self.yield_output: bool = options.get("yield_output", True)
         self.emoji: str = options.get("emoji", "")
+
+    @property
+    def engines(self) -> tuple[str, ...]:
+        """Names of the engines that it may ask."""
+        return ()
 
     @cached_property
     def validates_in_context(self) -> bool:

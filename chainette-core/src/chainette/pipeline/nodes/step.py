@@ -63,7 +63,6 @@ class Step(Node[In, Out]):
         super().__init__(id=id, input_model=input_model, output_model=output_model, options=options)
         instruction = options.get("output_format_instruction")
         self.engine_name: str = _checked_name(id, engine_name)
-        self.engines = (self.engine_name,)
         self.sampling: SamplingParams = _checked_sampling(id, options.get("sampling"))
         self.system_prompt: str = options.get("system_prompt", "")
         self.user_prompt = user_prompt
@@ -71,6 +70,11 @@ class Step(Node[In, Out]):
         self.constant_prompt: bool = options.get("constant_prompt", False)
         self._system = PromptTemplate(self.system_prompt, f"step {id!r}, system_prompt")
         self._user = PromptTemplate(user_prompt, f"step {id!r}, user_prompt")
+
+    @property
+    def engines(self) -> tuple[str, ...]:
+        """The name of its engine."""
+        return (self.engine_name,)
 
     def request_fields(self) -> dict[str, Any]:
         """The fields that shape its requests beside the row, as JSON values."""

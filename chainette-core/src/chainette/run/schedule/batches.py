@@ -155,15 +155,8 @@ async def call(
     Raises:
         ApplyError: It failed, or it is not certain how many items it returned.
     """
-    given = calls.given if calls is not None else None
-    arguments, keywords = node.parameters.arguments(value, context, row_id, given)
     try:
-        if node.threaded and not node.is_async:
-            work = partial(_called, node, arguments, keywords)
-            in_thread = anyio.to_thread.run_sync if calls is None else calls.in_thread
-            output = await in_thread(work)
-        else:
-            output = _called(node, arguments, keywords)
+        output = await _begun(node, value, context, row_id, calls)
         if isinstance(output, _PLAIN):
             return output
         if isinstance(output, Awaitable):
@@ -180,6 +173,18 @@ async def call(
     except Exception as error:
         message = f"apply {node.id!r} failed: {type(error).__name__}: {error}"
         raise ApplyError(message) from error
+
+
+async def _begun(
+    node: ApplyNode, value: Any, context: Any, row_id: Any, calls: FunctionCalls | None
+) -> Any:
+    """What a node's function returns, or what that has to be awaited or read for."""
+    given = calls.given if calls is not None else None
+    arguments, keywords = node.parameters.arguments(value, context, row_id, given)
+    if not node.threaded or node.is_async:
+        return _called(node, arguments, keywords)
+    in_thread = anyio.to_thread.run_sync if calls is None else calls.in_thread
+    return await in_thread(partial(_called, node, arguments, keywords))
 
 
 def _called(node: ApplyNode, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> Any:

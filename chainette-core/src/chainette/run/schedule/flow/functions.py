@@ -57,16 +57,7 @@ class Functions:
         activity: Activity,
         calls: FunctionCalls | None = None,
     ) -> Any:
-        """Call a function with an item; see `NodeRunner.run`.
-
-        Args:
-            node: The function.
-            item: The item.
-            names: The values that it may see, by name.
-            value: Its direct input.
-            activity: The activity of the row.
-            calls: The calls of engines that it makes, if it makes any.
-        """
+        """Call a function with an item, and with its calls of engines; see `NodeRunner.run`."""
         start = perf_counter()
         earlier = self._journal.find(node, item, OwnNames(names))
         if earlier is not None:
