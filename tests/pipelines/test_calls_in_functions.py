@@ -494,6 +494,28 @@ def test_max_cost_is_kept_within_a_function(
     assert 10 < run.cost == 2 * len(engine.requests) <= 16
 
 
+def test_max_cost_is_kept_by_calls_at_the_same_time_and_what_was_sent_is_counted(
+    tmp_path: Path,
+) -> None:
+    with FakeOpenAI() as server:
+        server.set_answers(lambda _: Reply('{"n": 3}', delay=0.01))
+        engine = {"backend": "openai", "model": "m", "endpoint": server.endpoint, "api_key": "k"}
+        register_engine(
+            "busy", **engine, max_concurrency=2, price=PRICE | {"output": 0, "request": 1}
+        )
+        run = chain_of(busy, engines=["busy"]).run([{"n": 1}], max_cost=5, output_dir=tmp_path)
+        assert "max_cost=5" in str(run.stopped)
+        assert run.counts.rows == 0
+        assert 5 < len(server.requests) <= 6 + 2 * 2
+        assert run.cost == len(server.requests) == len(lines_of(tmp_path, "steps/*.calls/*"))
+
+
+async def busy(row: Row, calls: Calls) -> Row:
+    asked = [calls["busy"].ask(f"{number}", output_model=Score) for number in range(50)]
+    await asyncio.gather(*asked, return_exceptions=True)
+    return Row(n=-1)
+
+
 # Building.
 
 

@@ -16,7 +16,8 @@ from chainette.pipeline.nodes.step import Step
 from chainette.pipeline.pipeline import Pipeline
 from chainette.run.executor import Executor
 from chainette.run.item import Item
-from chainette.run.schedule.flow.calls import FunctionCalls, check_size
+from chainette.run.schedule.flow.asking import check_size
+from chainette.run.schedule.flow.calls import FunctionCalls
 from chainette.run.schedule.flow.functions import STOPPED
 from chainette.run.schedule.flow.nodes import prompt
 from chainette.run.schedule.leases import ROWS

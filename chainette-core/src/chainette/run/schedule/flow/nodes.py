@@ -24,7 +24,8 @@ from chainette.run.control import RunControl
 from chainette.run.item import Item
 from chainette.run.output.journal import Journal
 from chainette.run.schedule.batches import Batches
-from chainette.run.schedule.flow.calls import EngineCalls, EngineWatch, FunctionCalls
+from chainette.run.schedule.flow.asking import EngineCalls
+from chainette.run.schedule.flow.calls import EngineWatch, FunctionCalls
 from chainette.run.schedule.flow.functions import STOPPED, Functions, OwnNames
 from chainette.run.schedule.leases import Leases
 from chainette.run.schedule.parking import Activity, Gate
