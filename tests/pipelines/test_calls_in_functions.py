@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from typing import Any
 
 import anyio
 import pytest
+import typer
 from chainette import (
     Calls,
     Chain,
@@ -31,6 +33,7 @@ from chainette import (
     get_engine,
     register_engine,
 )
+from chainette.cli.commands.run import _show_prompts
 from chainette.errors import (
     ApplyError,
     AuthenticationError,
@@ -74,6 +77,12 @@ class Scores(BaseModel):
 def chain_of(fn: Callable[..., Any], *more: Any, **options: Any) -> Chain[Any, Any]:
     options = {"engines": ["judge"], **options}
     return Chain(name="c", steps=[apply(fn, **options), *more])
+
+
+def judging(id: str) -> Step[Row, Row]:
+    return Step(
+        id=id, input_model=Row, output_model=Row, engine_name="judge", user_prompt="{{ n }}"
+    )
 
 
 def counted(start: int = 0) -> Callable[[list[Message]], dict[str, int]]:
@@ -176,23 +185,23 @@ def test_calls_are_counted_and_an_interrupted_function_asks_nothing_twice(
     chain = chain_of(fn, **options)
     (node,) = chain.nodes
     rows = [{"n": n} for n in range(3)]
+    whole, folder = tmp_path / "whole", tmp_path / "run"
     with fake_engine("judge", counted(), price=PRICE, max_concurrency=4) as engine:
-        first = chain.run(rows, output_dir=tmp_path)
+        first = chain.run(rows, output_dir=whole)
         assert sorted(itertools.chain(*map(values_of, first.results))) == list(range(12))
         assert (len(engine.requests), first.usage[node].completion_tokens) == (12, 24)
         assert first.cost == 24
-    for kept in (0, 5, 11, 12):
-        interrupted(tmp_path, kept, node)
+    for kept in (0, 5, 12):
+        shutil.rmtree(folder, ignore_errors=True)
+        shutil.copytree(whole, folder)
+        interrupted(folder, kept, node)
         with fake_engine("judge", counted(100), price=PRICE, max_concurrency=4) as engine:
-            resumed = chain.run(rows, output_dir=tmp_path, resume=True)
+            resumed = chain.run(rows, output_dir=folder, resume=True)
         values = sorted(itertools.chain(*map(values_of, resumed.results)))
         assert len([value for value in values if value < 100]) == kept
         assert values[kept:] == list(range(100, 112 - kept))
         assert len(engine.requests) == 12 - kept
         assert (resumed.cost, resumed.usage[node].completion_tokens) == (24, 24)
-        # For the next time, with the answers of the first.
-        with fake_engine("judge", counted(), price=PRICE, max_concurrency=4):
-            chain.run(rows, output_dir=tmp_path, overwrite=True)
 
 
 class Doubled(BaseModel):
@@ -361,9 +370,7 @@ def test_a_retry_forgets_the_calls_of_a_failed_function_and_keeps_their_cost(
 
 def test_a_redo_runs_the_calls_again_and_keeps_their_cost(tmp_path: Path) -> None:
     rows = [{"n": 1}, {"n": 3}]
-    step = Step(
-        id="after", input_model=Row, output_model=Row, engine_name="judge", user_prompt="{{ n }}"
-    )
+    step = judging("after")
     chain = chain_of(stubborn, step)
     with fake_engine("judge", counted(), price=PRICE) as engine:
         first = chain.run(rows, output_dir=tmp_path)
@@ -710,9 +717,7 @@ def forked_thread(row: Row, calls: SyncCalls) -> Row:
 
 
 def test_a_dry_run_stops_at_the_call_and_shows_its_prompts() -> None:
-    step = Step(
-        id="s", input_model=Row, output_model=Row, engine_name="judge", user_prompt="{{ n }}"
-    )
+    step = judging("s")
     with fake_engine("judge") as engine:
         for fn, prompts in ((forked, ["a 1", "b 1"]), (forked_thread, ["a 1"])):
             chain = chain_of(fn, step, threaded=fn is forked_thread)
@@ -728,6 +733,42 @@ def test_a_dry_run_stops_at_the_call_and_shows_its_prompts() -> None:
                 (fn.__name__, fn.__name__), ("s", fn.__name__),
             ]  # fmt: skip
     assert engine.requests == []
+
+
+STOPS: dict[str, tuple[bool, bool, str]] = {
+    # whether a step follows, whether functions are called, and what is said
+    "alone": (
+        False, False,
+        "stopped at function 'forked', which was not called (it may send something): it calls "
+        "judge itself; to call it, add --with-functions",
+    ),
+    "in front of a step": (
+        True, False,
+        "stopped at function 'forked', which was not called (it may send something): it calls "
+        "judge itself, and the prompt of step 's' depends on it; to call it, add --with-functions",
+    ),
+    "called": (
+        True, True,
+        "stopped at function 'forked', which calls an engine: the prompt of step 's' depends on "
+        "its output",
+    ),
+    "called alone": (False, True, ""),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", STOPS)
+def test_the_command_line_says_where_a_dry_run_stopped(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    is_followed, with_functions, line = STOPS[name]
+    step = judging("s")
+    chain = chain_of(forked, *[step] * is_followed)
+    (tmp_path / "rows.jsonl").write_text('{"n": 1}')
+    with fake_engine("judge"), pytest.raises(typer.Exit):
+        _show_prompts(chain, str(tmp_path / "rows.jsonl"), with_functions, {})
+    shown = capsys.readouterr()
+    assert shown.err.strip() == line
+    assert ("b 1" in shown.out) is with_functions
 
 
 YAML = """
@@ -805,9 +846,7 @@ def test_a_direct_request_gives_one_warning_that_names_the_way(
 def test_requests_of_the_run_and_outside_of_functions_give_no_warning(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    step = Step(
-        id="s", input_model=Row, output_model=Row, engine_name="judge", user_prompt="{{ n }}"
-    )
+    step = judging("s")
     inner = Chain(name="inner", steps=step)
 
     async def nested(row: Row, calls: Calls) -> Row:

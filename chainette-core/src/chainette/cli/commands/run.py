@@ -144,23 +144,22 @@ def _stops(unknown: list[Unknown], *, with_functions: bool) -> Iterator[str]:
     """A line for each node that a dry run stopped at, with the nodes that follow it."""
     followers: dict[Node, list[str]] = {}
     for it in unknown:
-        own = it.step_id == it.after.id
-        followers.setdefault(it.after, []).append("its own" if own else repr(it.step_id))
+        ids = followers.setdefault(it.after, [])
+        if it.step_id != it.after.id:
+            ids.append(repr(it.step_id))
     for node, ids in followers.items():
-        steps = [id for id in ids if id != "its own"]
-        noun = "step" if len(steps) == 1 else "steps"
-        prompts = [f"the prompt of {noun} {', '.join(steps)}"] if steps else []
-        prompts = ["its own prompts", *prompts] if len(steps) < len(ids) else prompts
-        follows = " and ".join(prompts)
-        verb = "depend on" if len(prompts) > 1 or len(steps) < len(ids) else "depends on"
+        noun = "step" if len(ids) == 1 else "steps"
+        follows = f"the prompt of {noun} {', '.join(ids)} depends on" if ids else ""
         if node.kind == "step":
-            yield f"stopped at step {node.id!r}: {follows} {verb} its answer"
+            yield f"stopped at step {node.id!r}: {follows} its answer"
         elif with_functions:
-            yield f"stopped at function {node.id!r}, which calls engines: {follows} {verb} it"
+            yield f"stopped at function {node.id!r}, which calls an engine: {follows} its output"
         else:
+            own = f"it calls {' and '.join(node.engines)} itself" if node.engines else ""
+            reasons = ", and ".join(filter(None, [own, f"{follows} it" if follows else ""]))
             yield (
                 f"stopped at function {node.id!r}, which was not called (it may send something): "
-                f"{follows} {verb} it; to call it, add --with-functions"
+                f"{reasons}; to call it, add --with-functions"
             )
 
 

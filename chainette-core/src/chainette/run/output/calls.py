@@ -6,10 +6,10 @@ import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any
 
 from chainette import errors
-from chainette.engine.client.identity_cache import IdentityCache
 from chainette.errors import EngineError, StructuredOutputError
 from chainette.folder.call_index import CallIndex
 from chainette.folder.files import CALLS
@@ -59,7 +59,6 @@ class CallJournal:
         self._files = files
         self._earlier = earlier
         self._write = write
-        self._codecs: IdentityCache[OutputCodec] = IdentityCache()
 
     def attempt(self, node_id: str, item: Item) -> int:
         """The number of failures of a function that were set aside; see `CallIndex.attempt`."""
@@ -94,7 +93,7 @@ class CallJournal:
             if "message" in line:
                 replay.error = _error(line)
             else:
-                replay.value = self._value(line, question.output_model, names)
+                replay.value = _value(line, question.output_model, names)
         except Exception as problem:  # an edited line, or a class that is gone
             reason = f"{type(problem).__name__}: {problem}"
             _logger.warning(
@@ -145,21 +144,23 @@ class CallJournal:
         more = {"reasoning": thoughts} if thoughts else {}
         value = answer_of(model, output)
         if type(value) is str:  # as it is: validators could change it a second time
-            return {"output": value, **more}
+            return {"kind": "text", "output": value, **more}
         text = completion.json_text
-        codec = self._codec(model)
+        codec = _codec(model)
         try:
             record = codec.record(value, is_validated=text is not None)
         except SnapshotError:
             record = {"output": codec.dump(value)}
         return {**record, **({"text": text} if text is not None else {}), **more}
 
-    def _value(self, line: Mapping[str, Any], model: Any, names: Mapping[str, Any]) -> Any:
-        is_plain = isinstance(line["output"], str) and not line.keys() & {"text", "snapshot"}
-        return line["output"] if is_plain else self._codec(model).read(line, names)
 
-    def _codec(self, model: Any) -> OutputCodec:
-        return self._codecs.get((model,), lambda: OutputCodec(model, is_validated=True))
+@lru_cache(maxsize=256)
+def _codec(model: Any) -> OutputCodec:
+    return OutputCodec(model, is_validated=True)
+
+
+def _value(line: Mapping[str, Any], model: Any, names: Mapping[str, Any]) -> Any:
+    return line["output"] if line.get("kind") == "text" else _codec(model).read(line, names)
 
 
 def answer_of(model: Any, output: LLMOutput) -> Any:
