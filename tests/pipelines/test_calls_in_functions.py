@@ -24,6 +24,7 @@ import anyio
 import pytest
 import typer
 from chainette import (
+    Branch,
     Calls,
     Chain,
     SamplingParams,
@@ -521,6 +522,78 @@ async def busy(row: Row, calls: Calls) -> Row:
     asked = [calls["busy"].ask(f"{number}", output_model=Score) for number in range(50)]
     await asyncio.gather(*asked, return_exceptions=True)
     return Row(n=-1)
+
+
+async def endless(row: Row, calls: Calls) -> Row:
+    while True:
+        try:
+            await calls["judge"].ask("?")
+            await asyncio.sleep(0)
+        except Exception:
+            continue
+
+
+def endless_thread(row: Row, calls: SyncCalls) -> Row:
+    while True:
+        try:
+            calls["judge"].ask("?")
+        except Exception:
+            continue
+
+
+@pytest.mark.parametrize("fn", [endless, endless_thread])
+def test_a_cancelled_run_ends_its_functions(fn: Callable[..., Any]) -> None:
+    chain = chain_of(fn, threaded=fn is endless_thread)
+
+    async def cancelled(engine: Any) -> None:
+        task = asyncio.ensure_future(chain.arun([{"n": 1}]))
+        while len(engine.requests) < 3:
+            await asyncio.sleep(0.001)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    with fake_engine("judge", {"": "text"}) as engine:
+        anyio.run(cancelled, engine)
+
+
+def test_a_call_that_is_left_running_is_paid_for_and_none_begins_after_the_end() -> None:
+    kept: list[Any] = []
+
+    async def hasty(row: Row, calls: Calls) -> Row:
+        kept[:] = [calls, asyncio.create_task(calls["judge"].ask("?"))]
+        await asyncio.sleep(0)
+        return row
+
+    async def run_and_ask() -> None:
+        run = await chain_of(hasty).arun([{"n": 1}])
+        assert run.usage["hasty"].completion_tokens == 1
+        with pytest.raises(RuntimeError, match="after it has ended"):
+            await kept[0]["judge"].ask("?")
+
+    with fake_engine("judge", {"": "text"}):
+        anyio.run(run_and_ask)
+
+
+def parts(row: Row) -> list[Row]:
+    return [Row(n=10 * row.n + part) for part in range(3)]
+
+
+async def echo(row: Row, calls: Calls) -> Row:
+    return await calls["judge"].ask(f"{row.n}", output_model=Row)
+
+
+def test_items_and_branches_have_calls_of_their_own(tmp_path: Path) -> None:
+    branch = Branch(name="b", steps=apply(echo, engines=["judge"])).join("other")
+    chain = Chain(name="c", steps=[apply(parts), branch, judging("s")])
+    with fake_engine("judge", echoed) as engine:
+        first = chain.run([{"n": 1}, {"n": 2}], output_dir=tmp_path)
+        assert len(engine.requests) == 12
+        interrupted(tmp_path, 4, "echo")
+        again = chain.run([{"n": 1}, {"n": 2}], output_dir=tmp_path, resume=True)
+    assert len(engine.requests) == 14
+    assert [it.unwrap() for it in again.results] == [it.unwrap() for it in first.results]
+    assert {line["item"] for line in lines_of(tmp_path, "steps/echo.calls/*")} == {"0", "1", "2"}
 
 
 # Building.

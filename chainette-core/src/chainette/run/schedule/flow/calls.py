@@ -77,6 +77,7 @@ class FunctionCalls:
         self._asking: set[asyncio.Task[Any]] = set()
         self._over, self._idle = anyio.Event(), anyio.Event()
         self._sending, self._unsent = 0, anyio.Event()
+        self._is_cancelled = False
         self._ordinals: Counter[str] = Counter()
         self._errors: list[EngineError] = []
         where = f"apply {node.id!r}"
@@ -186,6 +187,8 @@ class FunctionCalls:
                 self._unsent.set()
 
     async def _asked(self, question: Question) -> Any:
+        if self._is_cancelled:
+            raise asyncio.CancelledError
         if self._over.is_set():
             raise RuntimeError(f"apply {self._node.id!r}: calls are of no use after it has ended")
         task = asyncio.current_task()
@@ -218,6 +221,7 @@ class FunctionCalls:
             await self._idle.wait()
 
     def _cancel(self) -> None:
+        self._is_cancelled = True
         self._over.set()
         for task in self._asking:
             task.cancel()
