@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from chainette.engine.telemetry.otel import instrument
     from chainette.errors import Drop
     from chainette.loading.target import load_chain
+    from chainette.pipeline.functions.calls import Calls, SyncCalls
     from chainette.pipeline.nodes.apply import ApplyNode, apply
     from chainette.pipeline.nodes.flow import Branch, pipe
     from chainette.pipeline.nodes.step import Step
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ApplyNode",
     "Branch",
+    "Calls",
     "Chain",
     "Code",
     "Completion",
@@ -46,6 +48,7 @@ __all__ = [
     "Run",
     "SamplingParams",
     "Step",
+    "SyncCalls",
     "Usage",
     "apply",
     "get_engine",
@@ -63,6 +66,7 @@ __all__ = [
 _HOMES = {
     "ApplyNode": "pipeline.nodes.apply",
     "Branch": "pipeline.nodes.flow",
+    "Calls": "pipeline.functions.calls",
     "Chain": "run.chain",
     "Code": "engine.structured.code",
     "Completion": "types",
@@ -74,6 +78,7 @@ _HOMES = {
     "Run": "reports.run",
     "SamplingParams": "types",
     "Step": "pipeline.nodes.step",
+    "SyncCalls": "pipeline.functions.calls",
     "Usage": "usage",
     "apply": "pipeline.nodes.apply",
     "get_engine": "registry.engines",

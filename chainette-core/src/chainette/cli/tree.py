@@ -67,8 +67,9 @@ def _line(node: Node, icons: bool) -> Text:
         line.append(f" ({node.id})", style="dim")
     types = f"{type_name(node.input_model)} → {type_name(node.output_model)}"
     line.append(f"  {escaped(types)}", style="dim")
-    if isinstance(node, Step):
-        line.append(f"  engine {escaped(node.engine_name)}", style="dim")
+    if node.engines:
+        noun = "engine" if len(node.engines) == 1 else "engines"
+        line.append(f"  {noun} {escaped(', '.join(node.engines))}", style="dim")
     line.append(_conditions(node), style="dim")
     if getattr(node, "batch", None) is not None:
         line.append(f"  batch {node.batch}", style="dim")  # type: ignore[attr-defined]

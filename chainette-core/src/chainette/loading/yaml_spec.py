@@ -93,6 +93,7 @@ class ApplySpec(_NodeSpec):
     output_model: str | None = None
     batch: Batch = None
     threaded: bool = False
+    engines: list[str] | None = None
 
 
 class BranchSpec(_Spec):

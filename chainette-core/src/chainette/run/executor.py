@@ -16,7 +16,8 @@ from chainette.engine.client.cache import ResponseCache, RunCache
 from chainette.engine.config import EngineConfig
 from chainette.errors import OutputDirError
 from chainette.events import Listener, RunClosed, RunStarted
-from chainette.folder.files import MANIFEST, RunFolder, check_apart, check_place
+from chainette.folder.call_index import CallIndex
+from chainette.folder.files import CALLS, MANIFEST, RunFolder, check_apart, check_place
 from chainette.folder.lock import locked
 from chainette.folder.manifest import check_resumable, continued, manifest, now
 from chainette.folder.redo import Redo, set_aside
@@ -28,7 +29,7 @@ from chainette.reports.result import Result
 from chainette.reports.run import Run
 from chainette.run.budget import Budget
 from chainette.run.control import RunControl
-from chainette.run.cost import Ledger, check_prices
+from chainette.run.cost import Ledger, check_prices, engines_by_node
 from chainette.run.events import with_plugins
 from chainette.run.inputs.source import InputSource
 from chainette.run.options import RunOptions
@@ -43,7 +44,7 @@ from chainette.run.schedule.flow.nodes import NodeRunner, PromptedSteps, StepRun
 from chainette.run.schedule.flow.row import RowRunner
 from chainette.run.schedule.leases import Leases, check_prefills
 from chainette.run.schedule.parking import Parking
-from chainette.run.schedule.single import batched_nodes, node_infos
+from chainette.run.schedule.single import batched_nodes, calling, node_infos
 from chainette.run.schedule.workers import Room, Workers
 
 
@@ -119,16 +120,17 @@ class Executor:
     ) -> None:
         """Open the places that outputs go to."""
         pipeline, order = self._pipeline, self._source.order()
-        engines = {step.id: step.engine_name for step in pipeline.prompted}
-        self._ledger = Ledger(engines, self._clients)
+        self._ledger = Ledger(engines_by_node(pipeline), self._clients)
         fields: dict[str, Any] = {}
-        folder, earlier = None, None
+        folder, earlier, calls = None, None, None
         if self._options.output_dir is not None:
             fields = manifest(pipeline, self._configs, self._source.identity())
             fields["selection"] = selection(self._options)
             path = Path(self._options.output_dir)
             folder, earlier = self._open_folder(path, fields, locks, is_stream=results is not None)
-        self._journal = Journal(pipeline, folder, earlier, self.control, self._ledger)
+            if earlier is not None and (callers := calling(pipeline)):
+                calls = CallIndex(path, callers, on_line=self._count)
+        self._journal = Journal(pipeline, folder, earlier, self.control, self._ledger, calls)
         self._recorder = Recorder(
             pipeline, folder, fields, self.control, order=order, results=results, in_order=in_order
         )
@@ -148,7 +150,7 @@ class Executor:
                 return None, None
         folder = RunFolder(
             path,
-            nodes,
+            [*nodes, *(f"{id}{CALLS}" for id in calling(self._pipeline))],
             resume=options.resumes,
             retry_errors=options.retry_errors,
             overwrite=options.overwrite,

@@ -141,26 +141,33 @@ def _show_prompts(
         say(f"--- row {prompt.row_id}, step {prompt.step_id}, engine {prompt.engine}")
         for message in prompt.messages:
             say(f"[{message['role']}]\n{message['content']}")
-    for line in _stops(unknown):
+    for line in _stops(unknown, with_functions=with_functions):
         say(line, err=True)
-    if not chain.prompted:
+    if not chain.engine_names:
         say("the chain prompts no engine", err=True)
     raise typer.Exit(1 if failed else 0)
 
 
-def _stops(unknown: list[Unknown]) -> Iterator[str]:
-    """A line for each node that a dry run stopped at, with the steps that follow it."""
-    steps: dict[Node, list[str]] = {}
+def _stops(unknown: list[Unknown], *, with_functions: bool) -> Iterator[str]:
+    """A line for each node that a dry run stopped at, with the nodes that follow it."""
+    followers: dict[Node, list[str]] = {}
     for it in unknown:
-        steps.setdefault(it.after, []).append(repr(it.step_id))
-    for node, ids in steps.items():
-        follows = f"{'step' if len(ids) == 1 else 'steps'} {', '.join(ids)}"
+        ids = followers.setdefault(it.after, [])
+        if it.step_id != it.after.id:
+            ids.append(repr(it.step_id))
+    for node, ids in followers.items():
+        noun = "step" if len(ids) == 1 else "steps"
+        follows = f"the prompt of {noun} {', '.join(ids)} depends on" if ids else ""
         if node.kind == "step":
-            yield f"stopped at step {node.id!r}: the prompt of {follows} depends on its answer"
+            yield f"stopped at step {node.id!r}: {follows} its answer"
+        elif with_functions:
+            yield f"stopped at function {node.id!r}, which calls an engine: {follows} its output"
         else:
+            own = f"it calls {' and '.join(node.engines)} itself" if node.engines else ""
+            reasons = ", and ".join(filter(None, [own, f"{follows} it" if follows else ""]))
             yield (
                 f"stopped at function {node.id!r}, which was not called (it may send something): "
-                f"the prompt of {follows} depends on it; to call it, add --with-functions"
+                f"{reasons}; to call it, add --with-functions"
             )
 
 

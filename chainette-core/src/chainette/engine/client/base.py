@@ -25,11 +25,11 @@ from chainette.engine.client.request import (
     with_instruction,
     with_prefill,
 )
-from chainette.engine.client.retry import OnRetry, Retry
+from chainette.engine.client.retry import OnRetry, Retry, untold
 from chainette.engine.client.secrets import Secrets
 from chainette.engine.client.sync import timeout
 from chainette.engine.config import EngineConfig
-from chainette.engine.generation import Generation
+from chainette.engine.generation import Generation, notice
 from chainette.engine.pricing.pricer import Pricer
 from chainette.engine.pricing.reported import gateway_cost
 from chainette.engine.server.owner import ServerOwner
@@ -164,7 +164,7 @@ class BaseClient(ServerOwner, Generation, Generic[ConfigT]):
         output_model: Any = None,
         context: Mapping[str, Any] | None = None,
         cache: CacheTurn | None = None,
-        on_retry: OnRetry = lambda error, seconds: None,
+        on_retry: OnRetry | None = None,
     ) -> LLMOutput:
         """Complete one prompt; a failure is the output's `error` and is not raised.
 
@@ -174,8 +174,11 @@ class BaseClient(ServerOwner, Generation, Generic[ConfigT]):
             output_model: The type of the answer, any that Pydantic validates; `None` is text.
             context: What validators of the answer see as `info.context`.
             cache: The request's turn at the cache of earlier answers.
-            on_retry: Called with the reason and the delay in seconds when a request is sent again.
+            on_retry: Called with the reason and the delay in seconds when a request is sent again;
+                what comes from a run has it.
         """
+        if on_retry is None:
+            notice(self.config.name)
         if requests_are_forbidden and not self.offline:
             raise RuntimeError(f"engine {self.config.name!r}: real requests are forbidden here")
         request = self._request(prompt, sampling_params, output_model, context)
@@ -197,11 +200,11 @@ class BaseClient(ServerOwner, Generation, Generic[ConfigT]):
         """US dollars for one answer, or `None` if they are unknown."""
         return self.pricer.cost(output, self.base_url, self.model or "")
 
-    async def _complete(self, request: Request, on_retry: OnRetry) -> LLMOutput:
+    async def _complete(self, request: Request, on_retry: OnRetry | None) -> LLMOutput:
         start, spending = perf_counter(), Spending()
 
         def tell(error: EngineError, seconds: float) -> None:
-            on_retry(self._named(error), seconds)
+            (on_retry or untold)(self._named(error), seconds)
 
         try:
             output = await self._ask(request, spending, tell)

@@ -108,6 +108,7 @@ def _function(node: Node) -> dict[str, Any]:
     return {
         "function": _code(node.fn, uses),
         "batch": node.batch,
+        "engines": [*node.engines] or None,
         "output type": _type(node.output_model),
         **uses.parts,
     }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from typing_extensions import TypedDict
@@ -50,3 +50,4 @@ class ApplyOptions(NodeOptions, total=False):
 
     id: str
     threaded: bool
+    engines: Sequence[str] | None

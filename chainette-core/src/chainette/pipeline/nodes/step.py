@@ -206,6 +206,11 @@ class Step(Node[In, Out]):
             return self.output_model
         return TextOutput(self.output_model, accept_truncated=True)
 
+    @property
+    def engines(self) -> tuple[str, ...]:
+        """The name of its engine."""
+        return (self.engine_name,)
+
     def request_fields(self) -> dict[str, Any]:
         """The fields that shape its requests beside the row, as JSON values."""
         fields = {

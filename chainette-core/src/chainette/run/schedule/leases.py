@@ -18,7 +18,6 @@ from anyio.abc import TaskGroup
 from chainette.engine.client.base import BaseClient
 from chainette.errors import ConfigError
 from chainette.pipeline.nodes.flow import Branch
-from chainette.pipeline.nodes.step import Step
 from chainette.pipeline.pipeline import Pipeline
 
 ROWS = 64
@@ -127,8 +126,8 @@ class Leases:
         for node in reversed(nodes):
             if isinstance(node, Branch):
                 engines |= self._note(node.steps)
-            elif isinstance(node, Step):
-                engines |= {node.engine_name}
+            else:
+                engines = engines.union(node.engines)
             self._ahead[id(node)] = engines
         return engines
 
