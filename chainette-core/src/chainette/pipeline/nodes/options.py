@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 from typing_extensions import TypedDict
@@ -10,7 +10,7 @@ from typing_extensions import TypedDict
 from chainette.pipeline.conversation import Turns
 from chainette.pipeline.examples import Examples
 from chainette.pipeline.nodes.conditions import OnError
-from chainette.types import SamplingParams
+from chainette.pipeline.sampling import Sampling
 
 
 class NodeOptions(TypedDict, total=False):
@@ -35,7 +35,8 @@ class BranchOptions(TypedDict, total=False):
 class StepOptions(NodeOptions, total=False):
     """The options of a step; see `Step`."""
 
-    sampling: SamplingParams | Mapping[str, Any] | None
+    sampling: Sampling | None
+    reasks: int
     system_prompt: str
     messages: Turns | None
     examples: Examples

@@ -34,9 +34,11 @@ class Earlier:
     Attributes:
         output: The output: of a function, `None` or a `Drop` if it dropped its item, a list if it
             split it.
+        requests: Requests that the answer of a step took.
     """
 
     output: Any
+    requests: int = 1
 
 
 class Journal:
@@ -95,7 +97,10 @@ class Journal:
         if (error := failure(line)) is not None:
             raise error
         try:
-            return Earlier(_output(line, self._codecs[node.id], names))
+            return Earlier(
+                _output(line, self._codecs[node.id], names),
+                line.get("requests", 1),
+            )
         except Exception as problem:  # an edited line, or a class that is gone
             reason = f"an output cannot be read back ({type(problem).__name__}: {problem})"
             self._warn_once(node, f"{reason}: its row runs again")
@@ -128,6 +133,10 @@ class Journal:
             "reasoning": completion.reasoning_content,
             **request,
         }
+        if output.requests != 1:
+            fields["requests"] = output.requests
+        if output.cached:
+            fields["cached"] = True
         self._write(self._folder.steps[step.id], fields)
 
     def function_done(self, node: Node, item: Item, output: Any) -> None:
@@ -191,9 +200,11 @@ class Journal:
         if self._earlier is not None and self._earlier.find(id or "", item.key):
             return
         spent: dict[str, Any] = {}
-        if isinstance(error, EngineError) and (error.usage or error.cost != FREE):
+        if isinstance(error, EngineError) and (error.usage or error.cost != FREE or error.requests):
             usage = error.usage
             spent = {"usage": usage and usage.as_dict(), "cost": dollars(error.cost)}
+            if error.requests != 1:
+                spent["requests"] = error.requests
         if is_tolerated:
             spent["tolerated"] = True
         self._write(self._folder.errors, {**item.key, **error_fields(id, error), **spent})

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any, Protocol
 
+from chainette.engine.client.asking import Asks
 from chainette.engine.client.base import BaseClient
 from chainette.engine.client.cache import RunCache
 from chainette.engine.telemetry import hooks as telemetry
@@ -25,6 +27,7 @@ from chainette.run.control import RunControl
 from chainette.run.item import Item
 from chainette.run.output.journal import Journal
 from chainette.run.schedule.batches import Batches
+from chainette.run.schedule.flow.accounts import RowAccounts
 from chainette.run.schedule.flow.conditions import Conditions, is_tolerable
 from chainette.run.schedule.flow.functions import Functions, OwnNames
 from chainette.run.schedule.leases import Leases
@@ -70,6 +73,7 @@ class PromptedSteps:
         cache: Earlier answers.
         max_chars: Maximum characters of a prompt.
         uncached: Steps that are done again, and take no earlier answers.
+        accounts: The requests of each row, and their limits.
     """
 
     def __init__(
@@ -82,6 +86,7 @@ class PromptedSteps:
         cache: RunCache | None,
         max_chars: int,
         uncached: Collection[str] = (),
+        accounts: RowAccounts | None = None,
     ) -> None:
         self._clients = clients
         self._journal = journal
@@ -91,6 +96,7 @@ class PromptedSteps:
         self._cache = cache
         self._max_chars = max_chars
         self._uncached = uncached
+        self._accounts = accounts or RowAccounts()
         self._answered: set[str] = set()
 
     async def run(self, step: Step, item: Item, names: Mapping[str, Any], value: Any) -> Any:
@@ -99,28 +105,47 @@ class PromptedSteps:
         earlier = self._journal.find(step, item, context)
         if earlier is not None:
             self._emit(NodeFinished(step.id, item.row_id, item.name, None, 0.0))
+            if step.asks.sampling:
+                self._count(step, item, earlier.requests)
             return earlier.output
         messages = prompt(step, item, names, value, self._max_chars)
         await self._leases.settled()
         reads = step.id not in self._uncached
         turn = self._cache.turn(reads=reads) if self._cache is not None else None
+        asks, sampling = step.asks, step.sampling
+        if self._accounts.is_limited or asks.sampling:
+            asks = self._in_bounds(asks, step, item)
+            sampling = asks.at(0) or sampling
         output = await self._clients[step.engine_name].complete(
             messages,
-            step.sampling,
+            sampling,
             output_model=step.answer_type,
             context=context,
             cache=turn,
+            asks=asks,
             on_retry=partial(self._retried, step, item),
         )
         self._check_engine(step, output.error)
         self._journal.step_done(step, item, output, turn.fields if turn is not None else {})
+        if asks.sampling:
+            self._count(step, item, output.requests)
         if output.error is not None:
             output.error.usage, output.error.cost = output.usage, output.cost
+            output.error.requests = output.requests
             raise output.error
         self._emit(
             NodeFinished(step.id, item.row_id, item.name, output.usage, output.latency, output.cost)
         )
         return output.outputs[0].parsed
+
+    def _in_bounds(self, asks: Asks, step: Step, item: Item) -> Asks:
+        """The requests that an answer may take, in the bounds of its row."""
+        account = self._accounts.of(item.row_id)
+        return replace(asks, first=account.attempts[step.id, item.path], bound=account)
+
+    def _count(self, step: Step, item: Item, requests: int) -> None:
+        """Count the requests of an answer, on which the sampling of the item's next one depends."""
+        self._accounts.of(item.row_id).attempts[step.id, item.path] += requests
 
     def may_call(self, node: Node) -> bool:
         """Every function may be called; see `StepRunner.may_call`."""
