@@ -1,6 +1,6 @@
 """Types of steps, pipes, chains, runs and results, as a user's editor infers them."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Literal
@@ -66,6 +66,7 @@ often = Step(
     user_prompt="{{ text }}",
     sampling={"temperature": [0, 0.4, 0.8]},
     reasks=3,
+    keep_reasoning=True,
 )
 by_attempt = Step(
     id="by_attempt",
@@ -105,6 +106,7 @@ assert_type(run.cost, Decimal | None)
 
 result = run.results[0]
 assert_type(result.value, Reply | None)
+assert_type(result.reasoning, Mapping[str, Any])
 assert_type(result.unwrap(), Reply)
 assert_type(result[label], Sentiment)
 assert_type(result[french], Reply)

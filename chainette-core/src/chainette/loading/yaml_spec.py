@@ -18,8 +18,8 @@ from pydantic.config import JsonDict
 from pydantic.fields import FieldInfo
 
 from chainette import samplers
+from chainette.engine.sampling import BY_ATTEMPT
 from chainette.loading.inline_models import FieldSpec
-from chainette.pipeline.sampling import BY_ATTEMPT
 from chainette.run.options import Option, options_of
 from chainette.types import SamplingParams
 
@@ -109,6 +109,7 @@ class StepSpec(_NodeSpec):
     engine_name: str
     sampling: SamplingOfFile = None
     reasks: Annotated[int, Field(ge=0, strict=True)] = 1
+    keep_reasoning: bool = False
     system_prompt: str = ""
     user_prompt: str | None = None
     messages: list[TurnSpec] | None = None

@@ -7,10 +7,10 @@ from typing import Any
 
 from typing_extensions import TypedDict
 
+from chainette.engine.sampling import Sampling
 from chainette.pipeline.conversation import Turns
 from chainette.pipeline.examples import Examples
 from chainette.pipeline.nodes.conditions import OnError
-from chainette.pipeline.sampling import Sampling
 
 
 class NodeOptions(TypedDict, total=False):
@@ -37,6 +37,7 @@ class StepOptions(NodeOptions, total=False):
 
     sampling: Sampling | None
     reasks: int
+    keep_reasoning: bool
     system_prompt: str
     messages: Turns | None
     examples: Examples

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 from pydantic import PydanticUserError
 
 from chainette.engine.client.asking import Asks
+from chainette.engine.sampling import by_attempt
 from chainette.engine.structured.answer import answer_form
 from chainette.engine.structured.text import TextOutput, check_answer, is_text
 from chainette.errors import ChainError
@@ -22,7 +23,6 @@ from chainette.pipeline.nodes.naming import fields_of, has_extra, type_name, val
 from chainette.pipeline.nodes.node import Node
 from chainette.pipeline.nodes.options import StepOptions
 from chainette.pipeline.prompt import PromptTemplate, check_text
-from chainette.pipeline.sampling import by_attempt
 from chainette.text import names_keywords
 from chainette.types import Message, SamplingParams
 
@@ -56,6 +56,7 @@ class Step(Node[In, Out]):
         prefill: Template of the start of the answer, which the model continues; only for backends
             that can do so.
         output_format_instruction: Text at the end of the system message; not a template.
+        keep_reasoning: Whether the model's reasoning gets a column, `reasoning.<id>`.
         constant_prompt: Allow prompts that use no value of the row, and are the same for all.
         when: The condition under which it runs: a function of the item, or of the item and the
             names; or a template expression such as `score > 3`. Otherwise the input goes on.
@@ -175,7 +176,7 @@ class Step(Node[In, Out]):
         self.samplings: tuple[SamplingParams, ...] = by_attempt(id, options.get("sampling"))
         self.sampling: SamplingParams = self.samplings[0]
         self.reasks: int = _checked_reasks(id, options.get("reasks", 1))
-        self.asks: Asks = Asks(self.reasks, self.samplings if len(self.samplings) > 1 else ())
+        self.keep_reasoning: bool = options.get("keep_reasoning", False)
         self.system_prompt: str = options.get("system_prompt", "")
         self.user_prompt: str = user_prompt if user_prompt is not None else ""
         self.turns: Turns | None = options.get("messages")
@@ -206,6 +207,11 @@ class Step(Node[In, Out]):
     def is_text(self) -> bool:
         """Whether its answers are plain text."""
         return is_text(self.output_model)
+
+    @cached_property
+    def asks(self) -> Asks:
+        """The requests that an answer may take."""
+        return Asks(self.reasks, self.samplings if len(self.samplings) > 1 else ())
 
     @cached_property
     def answer_type(self) -> Any:
@@ -247,7 +253,8 @@ class Step(Node[In, Out]):
         They decide on no answer that there is, so that a run can be resumed with others.
         """
         fields: dict[str, Any] = {} if self.reasks == 1 else {"reasks": self.reasks}
-        return fields | ({"accept_truncated": True} if self.accept_truncated else {})
+        fields |= {"accept_truncated": True} if self.accept_truncated else {}
+        return fields | ({"keep_reasoning": True} if self.keep_reasoning else {})
 
     def check_output(self) -> None:
         """Check that answers of the output type can be asked for: most have a JSON schema.

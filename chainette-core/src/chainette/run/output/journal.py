@@ -34,10 +34,12 @@ class Earlier:
     Attributes:
         output: The output: of a function, `None` or a `Drop` if it dropped its item, a list if it
             split it.
+        reasoning: The model's reasoning; empty where there is none.
         requests: Requests that the answer of a step took.
     """
 
     output: Any
+    reasoning: str = ""
     requests: int = 1
 
 
@@ -99,6 +101,7 @@ class Journal:
         try:
             return Earlier(
                 _output(line, self._codecs[node.id], names),
+                line.get("reasoning") or "",
                 line.get("requests", 1),
             )
         except Exception as problem:  # an edited line, or a class that is gone

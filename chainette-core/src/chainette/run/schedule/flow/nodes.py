@@ -25,14 +25,15 @@ from chainette.pipeline.nodes.node import Node
 from chainette.pipeline.nodes.step import Step
 from chainette.run.control import RunControl
 from chainette.run.item import Item
-from chainette.run.output.journal import Journal
+from chainette.run.output.journal import Earlier, Journal
 from chainette.run.schedule.batches import Batches
 from chainette.run.schedule.flow.accounts import RowAccounts
 from chainette.run.schedule.flow.conditions import Conditions, is_tolerable
 from chainette.run.schedule.flow.functions import Functions, OwnNames
+from chainette.run.schedule.flow.state import Reasoned
 from chainette.run.schedule.leases import Leases
 from chainette.run.schedule.parking import Activity
-from chainette.types import Message
+from chainette.types import LLMOutput, Message
 
 STOPPED = object()
 """The output of a node that was not run, as in a dry run; its item goes no further."""
@@ -104,10 +105,7 @@ class PromptedSteps:
         context = OwnNames(names)
         earlier = self._journal.find(step, item, context)
         if earlier is not None:
-            self._emit(NodeFinished(step.id, item.row_id, item.name, None, 0.0))
-            if step.asks.sampling:
-                self._count(step, item, earlier.requests)
-            return earlier.output
+            return self._earlier(step, item, earlier)
         messages = prompt(step, item, names, value, self._max_chars)
         await self._leases.settled()
         reads = step.id not in self._uncached
@@ -130,13 +128,21 @@ class PromptedSteps:
         if asks.sampling:
             self._count(step, item, output.requests)
         if output.error is not None:
-            output.error.usage, output.error.cost = output.usage, output.cost
-            output.error.requests = output.requests
-            raise output.error
+            raise _failure(output, output.error)
         self._emit(
             NodeFinished(step.id, item.row_id, item.name, output.usage, output.latency, output.cost)
         )
-        return output.outputs[0].parsed
+        completion = output.outputs[0]
+        thoughts = completion.reasoning_content
+        return Reasoned(completion.parsed, thoughts) if thoughts else completion.parsed
+
+    def _earlier(self, step: Step, item: Item, earlier: Earlier) -> Any:
+        """The output that an earlier run left."""
+        self._emit(NodeFinished(step.id, item.row_id, item.name, None, 0.0))
+        if step.asks.sampling:
+            self._count(step, item, earlier.requests)
+        thoughts = earlier.reasoning
+        return Reasoned(earlier.output, thoughts) if thoughts else earlier.output
 
     def _in_bounds(self, asks: Asks, step: Step, item: Item) -> Asks:
         """The requests that an answer may take, in the bounds of its row."""
@@ -164,6 +170,12 @@ class PromptedSteps:
         self._journal.retries[step.id] += 1
         self._emit(NodeRetried(step.id, item.row_id, item.name, error, seconds))
         self._control.wake()
+
+
+def _failure(output: LLMOutput, error: EngineError) -> EngineError:
+    """The error of a request, with what it took."""
+    error.usage, error.cost, error.requests = output.usage, output.cost, output.requests
+    return error
 
 
 def prompt(
