@@ -8,6 +8,9 @@ from typing import Any
 
 import pytest
 from chainette import Chain, SamplingParams, Step, apply, load_chain
+from chainette.engine.client.asking import Asks
+from chainette.engine.client.sync import run_sync
+from chainette.engine.sampling import by_attempt
 from chainette.errors import ChainError, EngineError, OutputDirError, StructuredOutputError
 from chainette.pipeline.graph import graph
 from chainette.testing.fake_engine import FakeClient, fake_engine
@@ -265,3 +268,22 @@ def test_the_graph_shows_what_is_not_the_default() -> None:
     (node,) = graph(chain(reasks=3, sampling={"temperature": [0, 1]}))["nodes"]
     assert node["reasks"] == 3
     assert node["sampling"] == [{"temperature": 0.0, "n": 1}, {"temperature": 1.0, "n": 1}]
+
+
+@pytest.mark.parametrize(
+    ("first", "now", "later"),
+    [(0, 0.0, [0.4, 0.8]), (1, 0.4, [0.8]), (2, 0.8, []), (7, 0.8, [])],
+)
+def test_attempts_before_the_first_request_count(
+    first: int, now: float, later: list[float]
+) -> None:
+    schedule = by_attempt("s", {"temperature": [0, 0.4, 0.8]})
+    asks = Asks(2, schedule, first)
+    sampling = asks.at(0)
+    assert sampling is not None
+    assert sampling.temperature == now
+    assert [it.temperature for it in asks.later] == later
+    with fake_engine("e", ["no", "no", GOOD]) as engine:
+        output = run_sync(lambda: engine.complete("Hi", sampling, output_model=Count, asks=asks))
+    assert output.requests == 3
+    assert temperatures(engine) == [now, *later, *[0.8] * (2 - len(later))]
