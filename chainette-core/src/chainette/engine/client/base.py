@@ -184,7 +184,7 @@ class BaseClient(ServerOwner, Generation, Generic[ConfigT]):
             self.config,
             request,
             ask=lambda: self._complete(request, asks, on_retry),
-            parse=lambda output: self._parse(output, request) if request.form else None,
+            parse=lambda output: self._parse(output, request),
             later=asks.later,
         )
 
@@ -206,7 +206,7 @@ class BaseClient(ServerOwner, Generation, Generic[ConfigT]):
         try:
             ask = self._ask if asks.bound is None else within(asks.bound, self._ask)
             output = await ask(request, spending, tell)
-            if request.form and isinstance(output.error, StructuredOutputError):
+            if isinstance(output.error, StructuredOutputError) and request.form:
                 output = await ask_again(
                     ask, request, output, asks, spending, tell, self._supported
                 )
@@ -238,7 +238,8 @@ class BaseClient(ServerOwner, Generation, Generic[ConfigT]):
             except EngineError as error:
                 raise error if error.final else refusal from None
         self._fallback.accepted(None if request.prefill else request.output, request.mode)
-        problem = failure if request.form is None else self._parse(output, request)
+        is_raw = request.output is None and request.text is None
+        problem = failure if is_raw else self._parse(output, request)
         if failure is not None and isinstance(problem, StructuredOutputError):
             failure.problem, problem = problem.problem, failure
         output.error = problem
@@ -356,10 +357,12 @@ class BaseClient(ServerOwner, Generation, Generic[ConfigT]):
 
     def _parse(self, output: LLMOutput, request: Request) -> OutputError | None:
         """Parse the completions into the output type; return the reason where one does not fit."""
-        assert request.form is not None
+        form = request.text or request.output
+        if form is None:
+            return None
         error = parse_answer(
             output.outputs,
-            request.form,
+            form,
             strict=self.sends_strict(request),
             max_tokens=request.sampling.max_tokens,
             context=request.context,
