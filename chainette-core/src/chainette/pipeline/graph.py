@@ -122,7 +122,8 @@ def _depend(
     joined = {*joined}
     for node in nodes:
         if isinstance(node, Branch):
-            if _depend(node.steps, ids, does, joined, found) and node.alias:
+            begins = does or bool(node.condition and node.condition.needs(joined))
+            if _depend(node.steps, ids, begins, joined, found) and node.alias:
                 joined.add(node.alias)
             continue
         does = does or node.id in ids or bool(node.needs(joined))

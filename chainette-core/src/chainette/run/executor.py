@@ -21,6 +21,7 @@ from chainette.folder.lock import locked
 from chainette.folder.manifest import check_resumable, continued, manifest, now
 from chainette.folder.redo import Redo, set_aside
 from chainette.folder.resume_index import ResumeIndex
+from chainette.folder.stale import set_fallbacks_aside, settle
 from chainette.pipeline.pipeline import Pipeline
 from chainette.registry.engines import client_for, get_engine_config
 from chainette.reports.frames import require_pyarrow
@@ -128,6 +129,8 @@ class Executor:
             path = Path(self._options.output_dir)
             folder, earlier = self._open_folder(path, fields, locks, is_stream=results is not None)
         self._journal = Journal(pipeline, folder, earlier, self.control, self._ledger)
+        if self._answers is not None:
+            self._journal.on_stale = self._answers.uncount
         self._recorder = Recorder(
             pipeline, folder, fields, self.control, order=order, results=results, in_order=in_order
         )
@@ -140,7 +143,11 @@ class Executor:
         check_place(path)
         check_apart(path, self._source.paths)
         locks.enter_context(locked(path))
+        if options.resumes:
+            settle(path)
         redo, is_set_aside = self._redo(path, fields) if options.resumes else (Redo(), False)
+        if options.retry_errors:
+            set_fallbacks_aside(path, self._pipeline)
         if not (is_stream or is_set_aside):
             self._complete = complete_run(path, self._pipeline, fields, options)
             if self._complete is not None:
@@ -229,7 +236,8 @@ class Executor:
         """Connect the rooms that a row passes through, and let rows in."""
         pipeline, control = self._pipeline, self.control
         async with anyio.create_task_group() as tasks:
-            parking, batches = Parking(control), Batches(batched_nodes(pipeline), tasks, control)
+            parking = Parking(control)
+            batches = Batches(batched_nodes(pipeline), tasks, self._journal, control)
             nodes = NodeRunner(self._steps, batches, self._journal, control, self._emit)
             rows = RowRunner(
                 pipeline,

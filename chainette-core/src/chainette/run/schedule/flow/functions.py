@@ -62,13 +62,15 @@ class Functions:
             output = earlier.output
         else:
             argument, context = own(value), OwnNames(names)
+            check = partial(self._journal.codec(node).check, context=OwnNames(names))
+            valid = partial(_validated, node, check=check)
             if node.batch is None:
-                output = await call(node, argument, context)
+                output = valid(await call(node, argument, context))
             else:
-                output = await self._batches.output(node, item, argument, context, activity)
-            check = self._journal.codec(node).check
-            output = _validated(node, output, partial(check, context=OwnNames(names)))
-            self._journal.function_done(node, item, output)
+                batches = self._batches
+                output = await batches.output(node, item, argument, context, activity, valid)
+            if not node.waits_for_all:
+                self._journal.function_done(node, item, output)
         seconds = perf_counter() - start
         self._emit(NodeFinished(node.id, item.row_id, item.name, None, seconds))
         if output is None or isinstance(output, Drop):
