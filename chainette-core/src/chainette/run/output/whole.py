@@ -257,8 +257,10 @@ class WholeBatch:
             left[key] -= 1
             return left[key] > 0 or not (key in keys or line.get("kind") == "skipped")
 
-        is_clean = all(count == 1 for count in left.values())
-        if not is_clean or any(_key(it) not in keys and _is_of_batch(it) for it in self._lines()):
+        has_older = any(count > 1 for count in left.values())
+        if not has_older and not left.keys() <= keys:  # lines of skipped items stay
+            has_older = any(_key(it) not in keys and _is_of_batch(it) for it in self._lines())
+        if has_older:
             set_lines_aside(self._folder, {self._node.id: is_older})
 
     def _lines(self) -> Iterator[dict[str, Any]]:
