@@ -144,6 +144,10 @@ CHAINS: dict[str, Callable[[], list[Any]]] = {
     "two, the second on a condition": lambda: [
         draft(), apply(best, batch="all"),
         apply(shares, batch="all", when="top > 2"), say("{{ n }} {{ top }} {{ share }}")],
+    "two, the second in a branch on a condition": lambda: [
+        draft(), apply(best, batch="all"),
+        Branch("late", [apply(shares, batch="all"), say("{{ n }} {{ share }}")], when="top > 2"),
+        say(id="main")],
     "a condition": lambda: [draft(), apply(best, batch="all", when=even), say()],
     "a condition after": lambda: [draft(), apply(best, batch="all"),
                                   Step(id="say", input_model=Row, output_model=Said,
@@ -412,6 +416,19 @@ def test_an_output_that_is_not_of_its_type_fails_its_item_alone(tmp_path: Path) 
     run = tested.run(ROWS, output_dir=tmp_path / "run", retry_errors=True)
     assert (run.counts.ok, CALLS["odd"]) == (5, 2)
     assert not read(tmp_path / "run/errors.jsonl")
+
+
+def test_an_item_whose_condition_failed_keeps_its_error(tmp_path: Path) -> None:
+    def whether(row: Row) -> bool:
+        return 1 // (row.n - 1) < 2  # fails for 1
+
+    tested: Chain[Any, Any] = Chain(name="c", steps=[apply(best, batch="all", when=whether), say()])
+    tested.run(ROWS, output_dir=tmp_path / "whole")
+    tested.run(ROWS, output_dir=tmp_path / "run", limit=3)
+    for _ in range(2):
+        run = tested.run(ROWS, output_dir=tmp_path / "run", resume=True, force=True)
+        same(tmp_path / "run", tmp_path / "whole")
+        assert [it.state for it in run.results] == ["ok", "failed", "ok", "ok", "ok"]
 
 
 class Thing:

@@ -15,7 +15,7 @@ from chainette.folder.files import ERRORS, REDONE, STEPS, RunFolder
 from chainette.folder.lines import read_file, unwritable
 from chainette.folder.redo import move_lines, remove_tables
 from chainette.pipeline.pipeline import Pipeline
-from chainette.pipeline.reach import reach
+from chainette.pipeline.reach import judges_itself, reach
 
 Goes = Callable[[dict[str, Any]], bool]
 """Whether a line is set aside; it is called once for each line, in their order."""
@@ -61,8 +61,7 @@ def set_fallbacks_aside(path: Path, chain: Pipeline) -> None:
         if id not in reached:
             reached[id] = reach(chain, id)
         for other, of_whole_rows in reached[id].items():
-            node = chain.nodes[other]
-            if node.condition is not None or not node.waits_for_all:  # see `WholeBatch`
+            if not judges_itself(chain, other):
                 items = stale.setdefault(other, {}).setdefault(line["row_id"], set())
                 items.add("" if of_whole_rows else line.get("item", ""))
     if stale:

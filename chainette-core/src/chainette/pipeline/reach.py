@@ -41,6 +41,16 @@ def is_tolerated(chain: Pipeline, id: str) -> bool:
     return any(flow[index].tolerance is not None for flow, index in _places(chain.steps, id))
 
 
+def judges_itself(chain: Pipeline, id: str) -> bool:
+    """Whether a node sees all items and finds out itself whether they have changed.
+
+    Where a condition decides on what it sees, that is to be asked again first.
+    """
+    places = _places(chain.steps, id)
+    is_conditional = any(flow[index].condition is not None for flow, index in places)
+    return chain.nodes[id].waits_for_all and not is_conditional
+
+
 def _places(nodes: list[Any], id: str) -> list[Place]:
     """The places of a node, from the main flow to the innermost branch; empty if it is not here."""
     for index, part in enumerate(nodes):

@@ -113,7 +113,7 @@ class ApplyNode(Node[In, Out]):
         )
         self.fn = fn
         self.batch = batch
-        self.waits_for_all = batch == "all"
+        self.waits_for_all: bool = batch == "all"
         self.threaded: bool = options.get("threaded", False)
         self.types: FunctionTypes = types
         self.takes_context: bool = _takes_context(fn, self.id)

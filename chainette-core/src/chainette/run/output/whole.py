@@ -16,7 +16,7 @@ from chainette.folder.stale import Goes, Items, of_items, set_lines_aside
 from chainette.json_bytes import decode, encode
 from chainette.pipeline.nodes.apply import ApplyNode
 from chainette.pipeline.pipeline import Pipeline
-from chainette.pipeline.reach import is_tolerated, reach
+from chainette.pipeline.reach import is_tolerated, judges_itself, reach
 from chainette.reports.codec import OutputCodec
 from chainette.reports.digest import values_digest
 from chainette.reports.snapshot import SnapshotError
@@ -170,10 +170,7 @@ class WholeBatch:
         changed, gone = self._changed(earlier, entries)
         goes: dict[str, Goes] = {}
         for id, of_whole_rows in reach(self._chain, self._node.id).items():
-            node = self._chain.nodes[id]
-            # One that sees all items finds out itself what has changed.
-            is_judge = node.waits_for_all and node.condition is None
-            stale = gone if is_judge else changed
+            stale = gone if judges_itself(self._chain, id) else changed
             if of_whole_rows:
                 stale = {row_id: {""} for row_id in stale}
             lines = [
@@ -253,6 +250,8 @@ class WholeBatch:
         left = Counter(map(_key, self._lines()))
 
         def is_older(line: dict[str, Any]) -> bool:
+            if "message" in line:
+                return False
             key = _key(line)
             left[key] -= 1
             return left[key] > 0 or not (key in keys or line.get("kind") == "skipped")
