@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from decimal import Decimal
+from pathlib import Path
 from typing import Any, Literal
 
 from chainette import Branch, Chain, Result, Run, Step
@@ -30,6 +31,34 @@ reply = Step(
     engine_name="small",
     user_prompt="{{ label }}",
 )
+talk = Step(
+    id="talk",
+    input_model=Review,
+    output_model=Sentiment,
+    engine_name="small",
+    messages=[
+        {"role": "system", "content": "Be brief."},
+        {"history": "turns"},
+        {"role": "user", "content": "{{ text }}"},
+    ],
+    examples=[
+        (Review(text="Great!"), Sentiment(label="positive")),
+        ({"text": "Bad."}, Sentiment(label="negative")),
+    ],
+    prefill="{",
+)
+of_file = Step(
+    id="of_file",
+    input_model=Review,
+    output_model=Sentiment,
+    engine_name="small",
+    user_prompt="{{ text }}",
+    examples=Path("few.jsonl"),
+)
+assert_type(talk, Step[Review, Sentiment])
+assert_type(of_file, Step[Review, Sentiment])
+assert_type(talk >> reply, Pipe[Review, Reply])
+
 french = Branch(name="french", steps=reply).join("fr")
 spanish = Branch(name="spanish", steps=reply).join("es")
 

@@ -78,7 +78,17 @@ class ChainError(ChainetteError):
 
 
 class ApplyError(ChainetteError):
-    """A function of a chain failed, or returned a value of the wrong type."""
+    """A function of a chain failed, or returned a value of the wrong type.
+
+    Attributes:
+        usage: Tokens that its calls of engines took, if the servers reported them.
+        cost: US dollars that they cost, or `None` if they are unknown; 0 if it made none.
+        calls: Their number.
+    """
+
+    usage: Usage | None = None
+    cost: Decimal | None = FREE
+    calls: int = 0
 
 
 class InputError(ChainetteError):
@@ -150,6 +160,7 @@ class EngineError(ChainetteError):
         usage: Tokens that the failed request took, if the server reported them.
         cost: US dollars that it cost, or `None` if they are unknown; 0 if nothing was answered.
         retry_after: Seconds that the server asks the client to wait.
+        calls: The number of calls of a function that has failed with it.
     """
 
     unusable: ClassVar[bool] = False
@@ -176,6 +187,7 @@ class EngineError(ChainetteError):
         self.usage: Usage | None = None
         self.cost: Decimal | None = FREE
         self.retry_after: float | None = None
+        self.calls: int = 0
 
 
 class EngineStartError(EngineError):

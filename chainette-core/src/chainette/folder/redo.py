@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from chainette.atomic_file import replacing
-from chainette.folder.files import ERRORS, MANIFEST, REDONE, STEPS
+from chainette.folder.files import CALLS, ERRORS, MANIFEST, REDONE, STEPS
 from chainette.folder.lines import encoded, read_lines, unwritable, value_or_none
 from chainette.pipeline.graph import dependents, places
 from chainette.pipeline.nodes.apply import ApplyNode
@@ -105,8 +105,10 @@ class _Aside:
         whole, partly = self._reach({*nodes}, rows)
         for id in sorted(whole):
             self._move_node(id)
+            self._move_node(id + CALLS)
         for id, moved in partly.items():
             self._filter_node(id, _of_rows(moved))
+            self._filter_node(id + CALLS, _of_rows(moved))
         self._filter_errors(whole, partly, {*steps})
         for id in steps:  # last: it is what tells which rows have changed
             if id not in whole:

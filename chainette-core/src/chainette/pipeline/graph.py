@@ -54,6 +54,7 @@ def _details(node: Node) -> dict[str, Any]:
         "function": getattr(node.fn, "__qualname__", type(node.fn).__qualname__),
         "batch": node.batch,
         **condition_fields(node.condition, node.tolerance, node.skipped),
+        **({"engines": [*node.engines]} if node.engines else {}),
     }
 
 
@@ -151,7 +152,8 @@ def _boxes(nodes: list[Any], indent: str) -> Iterator[str]:
         elif isinstance(node, Step):
             yield f'{indent}{node.id}["{_label(node)}<br/>{node.engine_name}"]'
         else:
-            yield f'{indent}{node.id}[["{_label(node)}"]]'
+            engines = f"<br/>{', '.join(node.engines)}" if node.engines else ""
+            yield f'{indent}{node.id}[["{_label(node)}{engines}"]]'
 
 
 def _label(node: Node | Branch) -> str:

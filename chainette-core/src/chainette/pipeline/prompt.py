@@ -22,8 +22,12 @@ _BRACES = re.compile(
     r"(?<![{\w$])\$?\{\s*((?P<name>[A-Za-z_]\w*)[\w.]*)\s*(![rsa])?(:[^{}]*)?\}(?!\})"
 )
 """A name in single braces, as in an f-string."""
-environment = cache(PromptEnvironment)
-"""The one environment of all templates, made when it is first used."""
+
+
+@cache
+def environment() -> PromptEnvironment:
+    """The one environment of all templates, made when it is first used."""
+    return PromptEnvironment()
 
 
 _SCALARS = (str, int, float, bool, type(None))
@@ -38,6 +42,9 @@ class PromptTemplate:
         source: The template.
         where: Name of the template in messages, such as `step 'a', user_prompt`.
 
+    Attributes:
+        source: The template.
+
     Raises:
         ChainError: The template is not a text, or not valid Jinja2.
     """
@@ -45,7 +52,7 @@ class PromptTemplate:
     def __init__(self, source: str, where: str) -> None:
         check_text(source, where)
         self.where = where
-        self._source = source
+        self.source: str = source
         try:
             self._constant = source if "{" not in source else None
             jinja = environment()
@@ -71,8 +78,8 @@ class PromptTemplate:
         def repair(match: re.Match[str]) -> str:
             return f"{{{{ {match[1]} }}}}" if match["name"] in known else match[0]
 
-        repaired = _BRACES.sub(repair, self._source)
-        return repaired if repaired != self._source else None
+        repaired = _BRACES.sub(repair, self.source)
+        return repaired if repaired != self.source else None
 
     def check(
         self,
@@ -210,10 +217,7 @@ def check_text(source: object, where: str) -> None:
         return
     hint = ""
     if isinstance(source, list | tuple) and where.endswith("_prompt"):
-        hint = (
-            "; a conversation cannot be given as a list of messages yet: put what the system says "
-            "into system_prompt, and all the rest into user_prompt, as one text"
-        )
+        hint = "; a conversation goes into messages=[{'role': 'user', 'content': '…'}, …]"
     elif isinstance(source, PurePath):
         hint = "; read the file: path.read_text()"
     elif source is None and not where.endswith("user_prompt"):

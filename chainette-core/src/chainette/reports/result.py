@@ -208,7 +208,9 @@ STATES: tuple[RowState, ...] = ("dropped", "ok", "failed", "partial")
 
 def state_bits(leaf: Leaf) -> int:
     """1 if an end has a value, or would have one but for a dry run; and 2 if it has an error."""
-    return (leaf.has_value or (leaf.stopped and leaf.error is None)) + 2 * (leaf.error is not None)
+    if leaf.error is None:
+        return 0 if leaf.dropped else 1
+    return 3 if leaf.is_partial else 2
 
 
 def result_of(chain: Pipeline, row_id: int, leaves: Sequence[Leaf]) -> Result[Any]:

@@ -9,20 +9,23 @@ from typing import Any
 
 from chainette.engine.client.base import BaseClient
 from chainette.errors import ConfigError
-from chainette.folder.files import ERRORS, REDONE, RETRIED
+from chainette.folder.files import CALLS, ERRORS, REDONE, RETRIED
 from chainette.folder.lines import read_file, read_lines
+from chainette.pipeline.pipeline import Pipeline
 from chainette.usage import FREE, Spending, Usage
 
 
 class Ledger:
-    """The tokens and US dollars of every step.
+    """The tokens and US dollars of every step, and of every function that calls engines.
 
     Args:
-        engines: Name of the engine by step id.
+        engines: Names of the engines by the node's id; see `engines_by_node`.
         clients: The engines' clients by name.
     """
 
-    def __init__(self, engines: Mapping[str, str], clients: Mapping[str, BaseClient]) -> None:
+    def __init__(
+        self, engines: Mapping[str, tuple[str, ...]], clients: Mapping[str, BaseClient]
+    ) -> None:
         self._engines = engines
         self._clients = clients
         self._steps = {id: Spending() for id in engines}
@@ -32,19 +35,21 @@ class Ledger:
         self._steps[step_id].add(usage, cost)
 
     def add_line(self, step_id: str, line: Mapping[str, Any]) -> None:
-        """Add what an earlier run has written down; lines of functions are passed over.
+        """Add what an earlier run has written down.
 
-        A cost that was unknown then is counted by the price that the engine has now.
+        What a line says of a function's calls is passed over, since each has its own line. A cost
+        that was unknown then is counted by the price that the engine has now.
 
         Args:
             step_id: The step.
-            line: The line of an output or of an error.
+            line: The line of an output, of a call or of an error.
         """
         spent, cost = line.get("usage"), line.get("cost")
-        if step_id not in self._steps or not (spent or "cost" in line):
+        if step_id not in self._steps or not (spent or "cost" in line) or "calls" in line:
             return
         usage = Usage(**spent) if spent else None
-        known = self._priced_now(step_id, usage) if cost is None else Decimal(str(cost))
+        engine = line.get("engine") or next(iter(self._engines.get(step_id, ())), "")
+        known = self._priced_now(engine, usage) if cost is None else Decimal(str(cost))
         self.add(step_id, usage, known)
 
     def add_retried(self, path: Path) -> None:
@@ -65,7 +70,7 @@ class Ledger:
         for folder in sorted((path / REDONE).glob("*")):
             for file in sorted(folder.glob("*/*.jsonl")):
                 for line in read_file(file, lambda place: None):
-                    self._add_replaced(file.parent.name, line)
+                    self._add_replaced(file.parent.name.removesuffix(CALLS), line)
             if (folder / ERRORS).exists():
                 for line in read_file(folder / ERRORS, lambda place: None):
                     self._add_replaced(line.get("node_id") or "", line)
@@ -76,8 +81,8 @@ class Ledger:
             self._steps.setdefault(step_id, Spending())
             self.add_line(step_id, line)
 
-    def _priced_now(self, step_id: str, usage: Usage | None) -> Decimal | None:
-        client = self._clients.get(self._engines.get(step_id, ""))
+    def _priced_now(self, engine: str, usage: Usage | None) -> Decimal | None:
+        client = self._clients.get(engine)
         if client is None or usage is None:
             return None
         price = client.config.price
@@ -102,11 +107,18 @@ class Ledger:
 
     def problem(self, step_id: str) -> str:
         """The reason why the cost of a step is unknown, and what to do about it."""
-        name = self._engines.get(step_id, "")
-        client = self._clients.get(name)
-        reason = client.pricer.problem if client is not None else ""
-        reason = reason or "an earlier run did not know the price of its model"
+        names = self._engines.get(step_id, ())
+        problems = {
+            name: self._clients[name].pricer.problem for name in names if name in self._clients
+        }
+        name = next((name for name in names if problems.get(name)), ", ".join(names))
+        reason = problems.get(name) or "an earlier run did not know the price of its model"
         return f"engine {name!r}, step {step_id!r}: {reason}; {_WAYS_OUT}"
+
+
+def engines_by_node(pipeline: Pipeline) -> dict[str, tuple[str, ...]]:
+    """Names of the engines by the id of the step or function that asks them."""
+    return {id: node.engines for id, node in pipeline.nodes.items() if node.engines}
 
 
 _WAYS_OUT = (

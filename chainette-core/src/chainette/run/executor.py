@@ -16,7 +16,8 @@ from chainette.engine.client.cache import ResponseCache, RunCache
 from chainette.engine.config import EngineConfig
 from chainette.errors import OutputDirError
 from chainette.events import Listener, RunClosed, RunStarted
-from chainette.folder.files import MANIFEST, RunFolder, check_apart, check_place
+from chainette.folder.call_index import CallIndex
+from chainette.folder.files import CALLS, MANIFEST, RunFolder, check_apart, check_place
 from chainette.folder.lock import locked
 from chainette.folder.manifest import check_resumable, continued, manifest, now
 from chainette.folder.redo import Redo, set_aside
@@ -29,7 +30,7 @@ from chainette.reports.result import Result
 from chainette.reports.run import Run
 from chainette.run.budget import Budget
 from chainette.run.control import RunControl
-from chainette.run.cost import Ledger, check_prices
+from chainette.run.cost import Ledger, check_prices, engines_by_node
 from chainette.run.events import with_plugins
 from chainette.run.inputs.source import InputSource
 from chainette.run.options import RunOptions
@@ -42,9 +43,9 @@ from chainette.run.schedule import gc_tuning
 from chainette.run.schedule.batches import Batches
 from chainette.run.schedule.flow.nodes import NodeRunner, PromptedSteps, StepRunner
 from chainette.run.schedule.flow.row import RowRunner
-from chainette.run.schedule.leases import Leases
+from chainette.run.schedule.leases import Leases, check_prefills
 from chainette.run.schedule.parking import Parking
-from chainette.run.schedule.single import batched_nodes, node_infos
+from chainette.run.schedule.single import batched_nodes, calling, node_infos
 from chainette.run.schedule.workers import Room, Workers
 
 
@@ -85,6 +86,7 @@ class Executor:
         self._pipeline = pipeline
         self._configs = [get_engine_config(name) for name in pipeline.engine_names]
         self._clients = _clients(self._configs, settings.max_cost)
+        check_prefills(pipeline, self._clients)
         self._cache = ResponseCache(settings.cache) if settings.cache is not None else None
         self._answers = RunCache(self._cache) if self._cache is not None else None
         self.control: RunControl = RunControl()
@@ -119,16 +121,17 @@ class Executor:
     ) -> None:
         """Open the places that outputs go to."""
         pipeline, order = self._pipeline, self._source.order()
-        engines = {step.id: step.engine_name for step in pipeline.prompted}
-        self._ledger = Ledger(engines, self._clients)
+        self._ledger = Ledger(engines_by_node(pipeline), self._clients)
         fields: dict[str, Any] = {}
-        folder, earlier = None, None
+        folder, earlier, calls = None, None, None
         if self._options.output_dir is not None:
             fields = manifest(pipeline, self._configs, self._source.identity())
             fields["selection"] = selection(self._options)
             path = Path(self._options.output_dir)
             folder, earlier = self._open_folder(path, fields, locks, is_stream=results is not None)
-        self._journal = Journal(pipeline, folder, earlier, self.control, self._ledger)
+            if earlier is not None and (callers := calling(pipeline)):
+                calls = CallIndex(path, callers, on_line=self._count)
+        self._journal = Journal(pipeline, folder, earlier, self.control, self._ledger, calls)
         if self._answers is not None:
             self._journal.on_stale = self._answers.uncount
         self._recorder = Recorder(
@@ -154,7 +157,7 @@ class Executor:
                 return None, None
         folder = RunFolder(
             path,
-            nodes,
+            [*nodes, *(f"{id}{CALLS}" for id in calling(self._pipeline))],
             resume=options.resumes,
             retry_errors=options.retry_errors,
             overwrite=options.overwrite,

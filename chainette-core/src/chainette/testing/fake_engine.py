@@ -34,7 +34,7 @@ class FakeClient(BaseClient):
 
     def __init__(self, config: EngineConfig, answers: Answers = None) -> None:
         sampling = frozenset(SamplingParams.model_fields)
-        super().__init__(config, Capabilities(json_schema=True, sampling=sampling))
+        super().__init__(config, Capabilities(json_schema=True, prefill=True, sampling=sampling))
         self._script = Script(answers)
         self.requests: list[list[Message]] = []
 

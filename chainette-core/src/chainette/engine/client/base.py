@@ -19,15 +19,17 @@ from chainette.engine.client.identity_cache import IdentityCache
 from chainette.engine.client.limits import Limits
 from chainette.engine.client.request import (
     Request,
+    prefill_of,
     supported,
     with_correction,
     with_instruction,
+    with_prefill,
 )
-from chainette.engine.client.retry import OnRetry, Retry
+from chainette.engine.client.retry import OnRetry, Retry, untold
 from chainette.engine.client.secrets import Secrets
 from chainette.engine.client.sync import timeout
 from chainette.engine.config import EngineConfig
-from chainette.engine.generation import Generation
+from chainette.engine.generation import Generation, notice
 from chainette.engine.pricing.pricer import Pricer
 from chainette.engine.pricing.reported import gateway_cost
 from chainette.engine.server.owner import ServerOwner
@@ -162,7 +164,7 @@ class BaseClient(ServerOwner, Generation, Generic[ConfigT]):
         output_model: Any = None,
         context: Mapping[str, Any] | None = None,
         cache: CacheTurn | None = None,
-        on_retry: OnRetry = lambda error, seconds: None,
+        on_retry: OnRetry | None = None,
     ) -> LLMOutput:
         """Complete one prompt; a failure is the output's `error` and is not raised.
 
@@ -172,8 +174,11 @@ class BaseClient(ServerOwner, Generation, Generic[ConfigT]):
             output_model: The type of the answer, any that Pydantic validates; `None` is text.
             context: What validators of the answer see as `info.context`.
             cache: The request's turn at the cache of earlier answers.
-            on_retry: Called with the reason and the delay in seconds when a request is sent again.
+            on_retry: Called with the reason and the delay in seconds when a request is sent again;
+                what comes from a run has it.
         """
+        if on_retry is None:
+            notice(self.config.name)
         if requests_are_forbidden and not self.offline:
             raise RuntimeError(f"engine {self.config.name!r}: real requests are forbidden here")
         request = self._request(prompt, sampling_params, output_model, context)
@@ -195,11 +200,11 @@ class BaseClient(ServerOwner, Generation, Generic[ConfigT]):
         """US dollars for one answer, or `None` if they are unknown."""
         return self.pricer.cost(output, self.base_url, self.model or "")
 
-    async def _complete(self, request: Request, on_retry: OnRetry) -> LLMOutput:
+    async def _complete(self, request: Request, on_retry: OnRetry | None) -> LLMOutput:
         start, spending = perf_counter(), Spending()
 
         def tell(error: EngineError, seconds: float) -> None:
-            on_retry(self._named(error), seconds)
+            (on_retry or untold)(self._named(error), seconds)
 
         try:
             output = await self._ask(request, spending, tell)
@@ -231,7 +236,7 @@ class BaseClient(ServerOwner, Generation, Generic[ConfigT]):
                 return await self._ask(replace(request, mode=mode), spending, on_retry)
             except EngineError as error:
                 raise error if error.final else refusal from None
-        self._fallback.accepted(request.output, request.mode)
+        self._fallback.accepted(None if request.prefill else request.output, request.mode)
         problem = failure if request.form is None else self._parse(output, request)
         if failure is not None and isinstance(problem, StructuredOutputError):
             failure.problem, problem = problem.problem, failure
@@ -265,7 +270,7 @@ class BaseClient(ServerOwner, Generation, Generic[ConfigT]):
             reserved = await limits.wait(request.messages, request.sampling.max_tokens)
             await self.start()
             start = perf_counter()
-            output = await self._send_one(request)
+            output = with_prefill(await self._send_one(request), request)
         except EngineError as error:
             limits.failed(error)
             spending.add(error.usage, error.cost)
@@ -319,7 +324,10 @@ class BaseClient(ServerOwner, Generation, Generic[ConfigT]):
         sampling = self._sampling_params.get((params,), lambda: self._supported(params))
         form = answer_form(output_model) if output_model else None
         text, output = (form, None) if isinstance(form, TextOutput) else (None, form)
-        return Request(messages, sampling, output, self._fallback.mode(output), context, text)
+        prefill = prefill_of(messages, self.capabilities)
+        # A decoder begins with the schema's first token, even behind the start of the answer.
+        mode = "prompt" if prefill else self._fallback.mode(output)
+        return Request(messages, sampling, output, mode, context, text, prefill)
 
     def _supported(self, sampling: SamplingParams) -> SamplingParams:
         """Drop the parameters that the backend does not know, with one warning for each."""

@@ -78,6 +78,11 @@ class Node(Flow[In, Out]):
         if self.skipped is not None and self.condition is None:
             raise ChainError(f"{where}: otherwise needs when=, which says when it is not run")
 
+    @property
+    def engines(self) -> tuple[str, ...]:
+        """Names of the engines that it may ask."""
+        return ()
+
     @cached_property
     def validates_in_context(self) -> bool:
         """Whether validators of the output may look at the names, and so at joined branches."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from typing_extensions import TypedDict
 
+from chainette.pipeline.conversation import Turns
+from chainette.pipeline.examples import Examples
 from chainette.pipeline.nodes.conditions import OnError
 from chainette.types import SamplingParams
 
@@ -35,6 +37,9 @@ class StepOptions(NodeOptions, total=False):
 
     sampling: SamplingParams | Mapping[str, Any] | None
     system_prompt: str
+    messages: Turns | None
+    examples: Examples
+    prefill: str
     output_format_instruction: str | None
     constant_prompt: bool
     accept_truncated: bool
@@ -45,3 +50,4 @@ class ApplyOptions(NodeOptions, total=False):
 
     id: str
     threaded: bool
+    engines: Sequence[str] | None

@@ -13,6 +13,8 @@ from chainette.engine.structured.answer import answer_form
 from chainette.engine.structured.text import TextOutput, check_answer, is_text
 from chainette.errors import ChainError, ConfigError
 from chainette.pipeline.bounds import MAX_PROMPT
+from chainette.pipeline.conversation import Conversation, Turns, conversation
+from chainette.pipeline.examples import View, read_examples
 from chainette.pipeline.nodes.conditions import NOT_GIVEN, OnError
 from chainette.pipeline.nodes.flow import I_, O_, In, Out
 from chainette.pipeline.nodes.naming import fields_of, has_extra, type_name, values_of
@@ -41,7 +43,13 @@ class Step(Node[In, Out]):
         engine_name: Name of the engine.
         sampling: The sampling parameters, or a mapping of them.
         system_prompt: Template of the system message; empty for no system message.
-        user_prompt: Template of the user message.
+        user_prompt: Template of the user message; or give `messages`.
+        messages: The turns of a conversation, each a `role` and the template of its `content`, or
+            a `history`: an expression, such as a field's name, for a list of messages.
+        examples: Pairs of an input and its output, or the path of a JSONL, JSON or YAML file of
+            them, which are shown to the model in front of the row's own turn.
+        prefill: Template of the start of the answer, which the model continues; only for backends
+            that can do so.
         output_format_instruction: Text at the end of the system message; not a template.
         constant_prompt: Allow prompts that use no value of the row, and are the same for all.
         when: The condition under which it runs: a function of the item, or of the item and the
@@ -67,7 +75,7 @@ class Step(Node[In, Out]):
         input_model: TypeForm[I_],
         output_model: None = None,
         engine_name: str,
-        user_prompt: str,
+        user_prompt: str | None = ...,
         on_error: Literal["none"],
         otherwise: Any = ...,
         **options: Unpack[StepOptions],
@@ -80,7 +88,7 @@ class Step(Node[In, Out]):
         input_model: TypeForm[I_],
         output_model: None = None,
         engine_name: str,
-        user_prompt: str,
+        user_prompt: str | None = ...,
         on_error: Literal["fail"] = ...,
         otherwise: None,
         **options: Unpack[StepOptions],
@@ -93,7 +101,7 @@ class Step(Node[In, Out]):
         input_model: TypeForm[I_],
         output_model: None = None,
         engine_name: str,
-        user_prompt: str,
+        user_prompt: str | None = ...,
         on_error: Literal["fail"] = ...,
         otherwise: Any = ...,
         **options: Unpack[StepOptions],
@@ -106,7 +114,7 @@ class Step(Node[In, Out]):
         input_model: TypeForm[I_],
         output_model: TypeForm[O_],
         engine_name: str,
-        user_prompt: str,
+        user_prompt: str | None = ...,
         on_error: Literal["none"],
         otherwise: Any = ...,
         **options: Unpack[StepOptions],
@@ -119,7 +127,7 @@ class Step(Node[In, Out]):
         input_model: TypeForm[I_],
         output_model: TypeForm[O_],
         engine_name: str,
-        user_prompt: str,
+        user_prompt: str | None = ...,
         on_error: Literal["fail"] = ...,
         otherwise: None,
         **options: Unpack[StepOptions],
@@ -132,7 +140,7 @@ class Step(Node[In, Out]):
         input_model: TypeForm[I_],
         output_model: TypeForm[O_],
         engine_name: str,
-        user_prompt: str,
+        user_prompt: str | None = ...,
         on_error: Literal["fail"] = ...,
         otherwise: Any = ...,
         **options: Unpack[StepOptions],
@@ -144,7 +152,7 @@ class Step(Node[In, Out]):
         input_model: Any,
         output_model: Any = None,
         engine_name: str,
-        user_prompt: str,
+        user_prompt: str | None = None,
         on_error: OnError = "fail",
         otherwise: Any = NOT_GIVEN,
         **options: Unpack[StepOptions],
@@ -161,13 +169,30 @@ class Step(Node[In, Out]):
         self.engine_name: str = _checked_name(id, engine_name)
         self.sampling: SamplingParams = _checked_sampling(id, options.get("sampling"))
         self.system_prompt: str = options.get("system_prompt", "")
-        self.user_prompt = user_prompt
+        self.user_prompt: str = user_prompt if user_prompt is not None else ""
+        self.turns: Turns | None = options.get("messages")
+        self.prefill: str = options.get("prefill", "")
         self.output_format_instruction: str | None = _checked_text(id, instruction)
         self.constant_prompt: bool = options.get("constant_prompt", False)
         self.accept_truncated: bool = options.get("accept_truncated", False)
         check_answer(self.output_model, f"step {id!r}", accept_truncated=self.accept_truncated)
+        self._examples = read_examples(options.get("examples", ()), f"step {id!r}")
         self._system = PromptTemplate(self.system_prompt, f"step {id!r}, system_prompt")
-        self._user = PromptTemplate(user_prompt, f"step {id!r}, user_prompt")
+        self._user = PromptTemplate(self.user_prompt, f"step {id!r}, user_prompt")
+        self._talk = self._conversation(is_single=user_prompt is not None)
+        plain = [self._user, self._system]
+        self._templates = plain if self._talk is None else self._talk.templates
+
+    def _conversation(self, *, is_single: bool) -> Conversation | None:
+        """Its turns; `None` where they are only a system and a user message."""
+        return conversation(
+            f"step {self.id!r}",
+            self.turns,
+            system=self._system if self.system_prompt else None,
+            user=self._user if is_single else None,
+            prefill=self.prefill,
+            has_examples=bool(self._examples),
+        )
 
     @property
     def is_text(self) -> bool:
@@ -181,14 +206,36 @@ class Step(Node[In, Out]):
             return self.output_model
         return TextOutput(self.output_model, accept_truncated=True)
 
+    @property
+    def engines(self) -> tuple[str, ...]:
+        """The name of its engine."""
+        return (self.engine_name,)
+
     def request_fields(self) -> dict[str, Any]:
         """The fields that shape its requests beside the row, as JSON values."""
-        return {
+        fields = {
             "sampling": self.sampling.model_dump(mode="json", exclude_none=True),
             "system_prompt": self.system_prompt,
             "user_prompt": self.user_prompt,
             "output_format_instruction": self.output_format_instruction,
         }
+        if self._talk is None:
+            return fields
+        shown = self._shown(self._talk).examples
+        more = {"messages": self.turns, "examples": shown, "prefill": self.prefill}
+        return fields | {name: value for name, value in more.items() if value}
+
+    def outline(self) -> list[tuple[str, str]]:
+        """The turns of a conversation, for people: a role and its text; empty without one."""
+        return [] if self._talk is None else [*self._shown(self._talk).outline()]
+
+    def _shown(self, talk: Conversation) -> Conversation:
+        """The conversation with its examples, also where the step is in no chain."""
+        if self._examples and not talk.examples:
+            names = {"chain_input": self.input_model}
+            view = View(self.input_model, self.output_model, names, "chain_input")
+            talk.show(self._examples, view)
+        return talk
 
     def check_output(self) -> None:
         """Check that answers of the output type can be asked for: most have a JSON schema.
@@ -221,20 +268,29 @@ class Step(Node[In, Out]):
             ChainError: A name or a field does not exist, or a name has two meanings.
         """
         own = dict(fields_of(self.input_model))
-        for template in (self._system, self._user):
+        for template in reversed(self._templates):
             template.check_meanings(own, types, source)
             template.check(
                 {**own, **types},
                 more_names=has_extra(self.input_model),
                 elsewhere=elsewhere,
             )
-        if not (self.constant_prompt or self._system.names | self._user.names):
+        if not (self.constant_prompt or self._names):
             raise ChainError(self._about_constant([*own, *types]))
+        if self._talk is not None:
+            self._talk.check_types({**own, **types})
+            view = View(self.input_model, self.output_model, types, source)
+            self._talk.show(self._examples, view)
+
+    @cached_property
+    def _names(self) -> set[str]:
+        """The variables of all its templates."""
+        return {name for template in self._templates for name in template.names}
 
     def _about_constant(self, names: list[str]) -> str:
         """The message about prompts that are the same for every row."""
         message = f"step {self.id!r}: its prompts use no value of the row, and are the same for all"
-        for template in (self._user, self._system):
+        for template in self._templates:
             if (meant := template.suggestion(names)) is not None:
                 return f"{message}; values are in double braces: {meant[:500]!r}"
         example = f", as {{{{ {names[0]} }}}}" if names else ""
@@ -244,7 +300,7 @@ class Step(Node[In, Out]):
         """The joined branches that its prompts name; all of them if its validators may do so."""
         if self.validates_in_context:
             return aliases
-        return aliases & (self._system.names | self._user.names)
+        return aliases & self._names
 
     def messages(
         self, values: Mapping[str, Any], direct_input: Any, max_chars: int = MAX_PROMPT
@@ -260,6 +316,8 @@ class Step(Node[In, Out]):
             ChainError: A template fails on these values.
         """
         names = {**values_of(direct_input), **values}
+        if self._talk is not None:
+            return self._shown(self._talk).render(names, max_chars, self.output_format_instruction)
         system = self._system.render(names, max_chars)
         if self.output_format_instruction:
             system = f"{system}\n\n{self.output_format_instruction}".strip()

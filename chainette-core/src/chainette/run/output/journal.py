@@ -6,9 +6,11 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
-from chainette.errors import Drop, EngineError, OutputDirError
+from chainette.errors import ApplyError, Drop, EngineError, OutputDirError
+from chainette.folder.call_index import CallIndex
 from chainette.folder.files import RunFolder
 from chainette.folder.lines import LineFile, error_fields
 from chainette.folder.resume_index import ResumeIndex, failure
@@ -21,11 +23,13 @@ from chainette.reports.snapshot import SnapshotError
 from chainette.run.control import RunControl
 from chainette.run.cost import Ledger
 from chainette.run.item import Item
+from chainette.run.output.calls import CallJournal
 from chainette.run.output.lines import function_fields, unreadable_fields
 from chainette.run.output.whole import WholeBatch
 from chainette.types import LLMOutput
 from chainette.usage import FREE, dollars
 
+NOTHING: Mapping[str, Any] = MappingProxyType({})
 _UNREADABLE = "its outputs cannot be read back"
 _logger = logging.getLogger(__name__)
 
@@ -51,9 +55,11 @@ class Journal:
         earlier: The lines of the run that is resumed, or `None`.
         control: Told when a line cannot be written.
         ledger: The tokens and costs so far.
+        earlier_calls: The calls of functions in the run that is resumed, or `None`.
 
     Attributes:
         ledger: The tokens and costs so far.
+        calls: The calls of functions.
         retries: Requests that were sent again, by step id.
         tolerated: Failures after which their items went on.
         batches: By node that sees all items at once, a digest of what it has seen.
@@ -67,6 +73,7 @@ class Journal:
         earlier: ResumeIndex | None,
         control: RunControl,
         ledger: Ledger,
+        earlier_calls: CallIndex | None = None,
     ) -> None:
         self._pipeline = pipeline
         self._folder = folder
@@ -75,6 +82,8 @@ class Journal:
         self._codecs = codecs(pipeline)
         self._warned: set[str] = set()
         self.ledger = ledger
+        files = folder.steps if folder is not None else None
+        self.calls: CallJournal = CallJournal(files, earlier_calls, self._write)
         self.retries: Counter[str] = Counter()
         self.tolerated: int = 0
         self.batches: dict[str, str] = {}
@@ -142,8 +151,17 @@ class Journal:
         }
         self._write(self._folder.steps[step.id], fields)
 
-    def function_done(self, node: Node, item: Item, output: Any) -> None:
-        """Write down the output of a function, where it can be read back."""
+    def function_done(
+        self, node: Node, item: Item, output: Any, spent: Mapping[str, Any] = NOTHING
+    ) -> None:
+        """Write down the output of a function, where it can be read back.
+
+        Args:
+            node: The function.
+            item: The item.
+            output: The output.
+            spent: Further fields of its line, about its calls.
+        """
         if self._folder is None:
             return
         codec = self._codecs[node.id]
@@ -158,8 +176,8 @@ class Journal:
             if not node.waits_for_all:
                 return
             fields = unreadable_fields(codec, output)
-        file, line = self._folder.steps[node.id], {**item.key, **fields, **self._batch(node)}
-        self._write(file, line, is_long=isinstance(output, list))
+        line = {**item.key, **fields, **spent, **self._batch(node)}
+        self._write(self._folder.steps[node.id], line, is_long=isinstance(output, list))
 
     def _batch(self, node: Node | None) -> dict[str, str]:
         """The field that says what a function that sees all items has seen."""
@@ -182,17 +200,27 @@ class Journal:
             self._warn_once(step, f"{_UNREADABLE} ({error}): run.results has them as JSON")
             return {"output": codec.dump(value)}
 
-    def has_run(self, node: Node, item: Item) -> bool | None:
-        """Whether a node ran for an item in an earlier run; `None` if that is not known."""
+    def has_run(self, node: Node, item: Item, branch: str | None) -> bool | None:
+        """Whether a node ran for an item in an earlier run; `None` if that is not known.
+
+        Args:
+            node: The node.
+            item: The item.
+            branch: The name of the branch that begins with the node and is meant, or `None`.
+        """
         if self._earlier is None:
             return None
         line = self._earlier.find(node.id, item.key)
-        return None if line is None else line.get("kind") != "skipped"
+        if line is None:
+            return None
+        return line.get("kind") != "skipped" or line.get("branch") != branch
 
-    def skipped(self, node: Node, item: Item) -> None:
-        """Write down that a node was not run for an item, since its condition did not hold."""
+    def skipped(self, node: Node, item: Item, branch: str | None) -> None:
+        """Write down that a node, or its branch, was not run: the condition did not hold."""
         if self._folder is not None:
             fields = {**item.key, "output": None, "kind": "skipped"}
+            if branch is not None:
+                fields["branch"] = branch
             self._write(self._folder.steps[node.id], fields)
 
     def failed(
@@ -209,9 +237,11 @@ class Journal:
         if self._earlier is not None and self._earlier.find(id or "", item.key):
             return
         spent: dict[str, Any] = {}
-        if isinstance(error, EngineError) and (error.usage or error.cost != FREE):
+        if isinstance(error, EngineError | ApplyError) and (error.usage or error.cost != FREE):
             usage = error.usage
             spent = {"usage": usage and usage.as_dict(), "cost": dollars(error.cost)}
+            if node is not None and not isinstance(node, Step):  # each call has a line of its own
+                spent["calls"] = error.calls
         if is_tolerated:
             spent["tolerated"] = True
         fields = {**item.key, **error_fields(id, error), **spent, **self._batch(node)}
@@ -227,6 +257,7 @@ class Journal:
         """Forget the earlier run."""
         if self._earlier is not None:
             self._earlier.close()
+        self.calls.close()
 
     def _warn_once(self, node: Node, message: str) -> None:
         if node.id not in self._warned:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Set
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import anyio.to_thread
@@ -16,6 +17,8 @@ from chainette.pipeline.nodes.apply import ApplyNode
 from chainette.run.control import RunControl
 from chainette.run.item import Item
 from chainette.run.output.journal import Journal
+from chainette.run.schedule.direct import DirectRequests
+from chainette.run.schedule.flow.calls import FunctionCalls
 from chainette.run.schedule.parking import Activity, Gate
 
 _PLAIN = (BaseModel, str, int, float, dict, type(None), Drop)
@@ -56,6 +59,7 @@ class Batches:
 
     Attributes:
         running: Batches that a function is working on.
+        direct: Notices requests that functions make beside the run.
     """
 
     def __init__(
@@ -71,6 +75,7 @@ class Batches:
         self._journal = journal
         self._control = control
         self.running: int = 0
+        self.direct: DirectRequests = DirectRequests()
 
     async def output(
         self,
@@ -138,7 +143,9 @@ class Batches:
         """Call the function, and check what it returned for each item."""
         try:
             values = [entry.value for entry in entries]
-            outputs = await call(node, values, [entry.context for entry in entries])
+            row_ids = [entry.item.row_id for entry in entries]
+            with self.direct.watched(node):
+                outputs = await call(node, values, [entry.context for entry in entries], row_ids)
             if not isinstance(outputs, list) or len(outputs) != len(entries):
                 size = len(outputs) if isinstance(outputs, list) else type(outputs).__name__
                 raise ApplyError(
@@ -156,8 +163,17 @@ class Batches:
                 entry.error = error
 
 
-async def call(node: ApplyNode, value: Any, context: Any) -> Any:
+async def call(
+    node: ApplyNode, value: Any, context: Any, row_id: Any, calls: FunctionCalls | None = None
+) -> Any:
     """Call a node's function.
+
+    Args:
+        node: The function.
+        value: The item, or the list of them with a batch.
+        context: The names that it may see, or the list of them.
+        row_id: The input row, or the list of them.
+        calls: The calls of engines that it makes, if it makes any.
 
     Returns:
         One item, a list of several, `None` or a `Drop`; with a batch, the list of these for its
@@ -166,12 +182,8 @@ async def call(node: ApplyNode, value: Any, context: Any) -> Any:
     Raises:
         ApplyError: It failed, or it is not certain how many items it returned.
     """
-    arguments = (value, context) if node.takes_context else (value,)
     try:
-        if node.threaded and not node.is_async:
-            output = await anyio.to_thread.run_sync(_called, node, *arguments)
-        else:
-            output = _called(node, *arguments)
+        output = await _begun(node, value, context, row_id, calls)
         if isinstance(output, _PLAIN):
             return output
         if isinstance(output, Awaitable):
@@ -192,9 +204,21 @@ async def call(node: ApplyNode, value: Any, context: Any) -> Any:
         raise ApplyError(message) from error
 
 
-def _called(node: ApplyNode, *arguments: Any) -> Any:
+async def _begun(
+    node: ApplyNode, value: Any, context: Any, row_id: Any, calls: FunctionCalls | None
+) -> Any:
+    """What a node's function returns, or what that has to be awaited or read for."""
+    given = calls.given if calls is not None else None
+    arguments, keywords = node.parameters.arguments(value, context, row_id, given)
+    if not node.threaded or node.is_async:
+        return _called(node, arguments, keywords)
+    in_thread = anyio.to_thread.run_sync if calls is None else calls.in_thread
+    return await in_thread(partial(_called, node, arguments, keywords))
+
+
+def _called(node: ApplyNode, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
     """What a node's function returns; of an iterator, all items, in the same thread."""
-    output = node.fn(*arguments)
+    output = node.fn(*arguments, **keywords)
     if isinstance(output, Iterator) and node.types.splits is not False:
         return list(output)
     return output

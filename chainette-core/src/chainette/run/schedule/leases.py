@@ -16,8 +16,8 @@ import anyio.to_thread
 from anyio.abc import TaskGroup
 
 from chainette.engine.client.base import BaseClient
+from chainette.errors import ConfigError
 from chainette.pipeline.nodes.flow import Branch
-from chainette.pipeline.nodes.step import Step
 from chainette.pipeline.pipeline import Pipeline
 
 ROWS = 64
@@ -126,8 +126,8 @@ class Leases:
         for node in reversed(nodes):
             if isinstance(node, Branch):
                 engines |= self._note(node.steps)
-            elif isinstance(node, Step):
-                engines |= {node.engine_name}
+            else:
+                engines = engines.union(node.engines)
             self._ahead[id(node)] = engines
         return engines
 
@@ -193,3 +193,20 @@ def _keys(
     client: BaseClient, loop: asyncio.AbstractEventLoop
 ) -> tuple[tuple[int, int], tuple[int, int]]:
     return (id(client), id(loop)), (id(client), 0)
+
+
+def check_prefills(pipeline: Pipeline, clients: Mapping[str, BaseClient]) -> None:
+    """Refuse to begin an answer that the engine would not continue.
+
+    Raises:
+        ConfigError: An engine cannot.
+    """
+    for step in pipeline.prompted:
+        client = clients[step.engine_name]
+        if step.prefill and not client.capabilities.prefill:
+            raise ConfigError(
+                f"step {step.id!r}: its engine {step.engine_name!r} (backend "
+                f"{client.config.backend!r}) cannot continue a prefill: leave it out, and say in "
+                "the prompt how the answer begins; or use a backend whose capabilities have "
+                "prefill, as `chainette plugins list` shows them"
+            )

@@ -28,7 +28,13 @@ class Conditions:
         self._journal = journal
 
     async def hold(
-        self, condition: Condition, node: Node, item: Item, names: Mapping[str, Any], value: Any
+        self,
+        condition: Condition,
+        node: Node,
+        item: Item,
+        names: Mapping[str, Any],
+        value: Any,
+        branch: str | None = None,
     ) -> bool:
         """Whether a condition holds for an item.
 
@@ -38,18 +44,19 @@ class Conditions:
             item: The item.
             names: The values that it may see, by name.
             value: The node's direct input.
+            branch: The name of the branch, if it is the condition of one.
 
         Raises:
             ChainetteError: It cannot be said.
         """
-        if (earlier := self._journal.has_run(node, item)) is not None:
+        if (earlier := self._journal.has_run(node, item, branch)) is not None:
             return earlier
         if condition.expression is not None:
             holds = bool(condition.expression.value({**values_of(value), **names}))
         else:
             holds = await self._called(condition, value, names)
         if not holds:
-            self._journal.skipped(node, item)
+            self._journal.skipped(node, item, branch)
         return holds
 
     async def _called(self, condition: Condition, value: Any, names: Mapping[str, Any]) -> bool:

@@ -25,14 +25,13 @@ from chainette.run.control import RunControl
 from chainette.run.item import Item
 from chainette.run.output.journal import Journal
 from chainette.run.schedule.batches import Batches
+from chainette.run.schedule.flow.asking import EngineCalls
+from chainette.run.schedule.flow.calls import EngineWatch, FunctionCalls
 from chainette.run.schedule.flow.conditions import Conditions, is_tolerable
-from chainette.run.schedule.flow.functions import Functions, OwnNames
+from chainette.run.schedule.flow.functions import STOPPED, Functions, OwnNames
 from chainette.run.schedule.leases import Leases
-from chainette.run.schedule.parking import Activity
+from chainette.run.schedule.parking import Activity, Gate
 from chainette.types import Message
-
-STOPPED = object()
-"""The output of a node that was not run, as in a dry run; its item goes no further."""
 
 
 class StepRunner(Protocol):
@@ -56,6 +55,9 @@ class StepRunner(Protocol):
 
     def may_call(self, node: Node) -> bool:
         """Whether a function of a node may be called; if not, its item goes no further."""
+
+    def calls(self, node: ApplyNode, item: Item, names: Mapping[str, Any]) -> FunctionCalls:
+        """The calls that a function makes for an item; validators of answers see the names."""
 
 
 class PromptedSteps:
@@ -91,7 +93,10 @@ class PromptedSteps:
         self._cache = cache
         self._max_chars = max_chars
         self._uncached = uncached
-        self._answered: set[str] = set()
+        self._watch = EngineWatch(control)
+        self._calls = EngineCalls(
+            clients, journal, leases, control, emit, cache, max_chars, uncached, self._watch
+        )
 
     async def run(self, step: Step, item: Item, names: Mapping[str, Any], value: Any) -> Any:
         """Prompt the step's engine; see `StepRunner.run`."""
@@ -112,7 +117,7 @@ class PromptedSteps:
             cache=turn,
             on_retry=partial(self._retried, step, item),
         )
-        self._check_engine(step, output.error)
+        self._watch.check(step.engine_name, output.error)
         self._journal.step_done(step, item, output, turn.fields if turn is not None else {})
         if output.error is not None:
             output.error.usage, output.error.cost = output.usage, output.cost
@@ -126,14 +131,9 @@ class PromptedSteps:
         """Every function may be called; see `StepRunner.may_call`."""
         return True
 
-    def _check_engine(self, step: Step, error: EngineError | None) -> None:
-        """End the run if the engine cannot be expected to answer any row."""
-        if error is not None and error.unusable and step.engine_name not in self._answered:
-            self._control.fail(error)
-        elif error is not None and error.final:
-            self._control.stop(error)
-        else:
-            self._answered.add(step.engine_name)
+    def calls(self, node: ApplyNode, item: Item, names: Mapping[str, Any]) -> FunctionCalls:
+        """The calls of a function; see `StepRunner.calls`."""
+        return self._calls.of(node, item, OwnNames(names))
 
     def _retried(self, step: Step, item: Item, error: EngineError, seconds: float) -> None:
         self._journal.retries[step.id] += 1
@@ -205,25 +205,43 @@ class NodeRunner:
         self._emit(event)
         with telemetry.node(event):
             try:
-                if isinstance(node, Step):
-                    return await self._steps.run(node, item, names, value)
-                assert isinstance(node, ApplyNode)
-                if not self._steps.may_call(node):
-                    return STOPPED
-                return await self._functions.run(node, item, names, value, activity)
+                return await self._run(node, item, names, value, activity)
             except ChainetteError as error:
                 if node.tolerance is None or not is_tolerable(error):
                     raise
                 self.failed(node, item, error, is_tolerated=True)
                 return node.tolerance
 
+    async def _run(
+        self, node: Node, item: Item, names: dict[str, Any], value: Any, activity: Activity
+    ) -> Any:
+        if isinstance(node, Step):
+            return await self._steps.run(node, item, names, value)
+        assert isinstance(node, ApplyNode)
+        if not self._steps.may_call(node):
+            return STOPPED
+        calls = self._steps.calls(node, item, names) if node.engines else None
+        output = await self._functions.run(node, item, names, value, activity, calls)
+        if output is STOPPED and self._control.is_spent:
+            await Gate(is_batch=True).wait(activity)  # its row ends with the run
+        return output
+
     async def is_met(
-        self, condition: Condition, node: Node, item: Item, names: Mapping[str, Any], value: Any
+        self,
+        condition: Condition,
+        node: Node,
+        item: Item,
+        names: Mapping[str, Any],
+        value: Any,
+        branch: str | None = None,
     ) -> bool | None:
-        """Whether a condition holds for an item; `None` where no function may be called."""
+        """Whether a condition holds for an item; `None` where no function may be called.
+
+        The arguments are those of `Conditions.hold`.
+        """
         if condition.function is not None and not self._steps.may_call(node):
             return None
-        return await self._conditions.hold(condition, node, item, names, value)
+        return await self._conditions.hold(condition, node, item, names, value, branch)
 
     def failed(
         self, node: Node | None, item: Item, error: Exception, *, is_tolerated: bool = False

@@ -26,9 +26,9 @@ from chainette.run.inputs.files import InputRow
 from chainette.run.item import Item
 from chainette.run.schedule.flow.conditions import SKIPPED, is_tolerable
 from chainette.run.schedule.flow.ends import ItemEnds, RowEnds, RowRecorder, Take
-from chainette.run.schedule.flow.functions import Dropped, Split
+from chainette.run.schedule.flow.functions import STOPPED, Dropped, Split
 from chainette.run.schedule.flow.items import ItemActivity, ItemRoom, Items
-from chainette.run.schedule.flow.nodes import STOPPED, NodeRunner
+from chainette.run.schedule.flow.nodes import NodeRunner
 from chainette.run.schedule.flow.state import BranchError, FlowState, Subflow
 from chainette.run.schedule.leases import Lease, Leases
 from chainette.run.schedule.parking import Gate, Parking, RowActivity
@@ -226,15 +226,18 @@ class RowRunner:
         items = Items(len(outputs), start, self._room, state.activity)
         await items.done.wait(state.activity)
 
-    async def _is_met(self, condition: Condition, node: Node, state: FlowState) -> bool | None:
-        return await self._nodes.is_met(condition, node, state.item, state.names, state.value)
+    async def _is_met(
+        self, condition: Condition, node: Node, state: FlowState, branch: str | None = None
+    ) -> bool | None:
+        item, names, value = state.item, state.names, state.value
+        return await self._nodes.is_met(condition, node, item, names, value, branch)
 
     async def _branch(self, branch: Branch, state: FlowState) -> None:
         """Start a branch, if its condition holds."""
         is_met: bool | None = True
         if branch.condition is not None:
             await self._join_names(branch.condition.needs(state.unjoined), state)
-            is_met = await self._is_met(branch.condition, branch.first_node, state)
+            is_met = await self._is_met(branch.condition, branch.first_node, state, branch.name)
         if is_met:
             own = state.for_branch(branch, self._leases.lease(branch.steps))
             subflow = self._start(branch, own)
