@@ -1011,3 +1011,20 @@ def test_a_function_that_is_killed_goes_on_where_it_was(
     ]
     assert called[0] == called[1]
     assert run.cost == whole.cost
+
+
+async def asks_five_times(row: Row, calls: Calls) -> Row:
+    for number in range(5):
+        await calls["judge"].ask(f"{row.n} {number}", output_model=Score)
+    return row
+
+
+def test_the_limits_of_a_row_hold_for_the_calls_of_its_functions(tmp_path: Path) -> None:
+    chain = chain_of(asks_five_times)
+    with fake_engine("judge", counted(), price=PRICE) as engine:
+        run = chain.run([{"n": 1}, {"n": 2}], output_dir=tmp_path, max_requests_per_row=3)
+        assert (run.counts.failed, len(engine.requests)) == (2, 6)
+        assert "max_requests_per_row=3" in str(run.results[0].error)
+        again = chain.run([{"n": 1}, {"n": 2}], output_dir=tmp_path, retry_errors=True,
+                          max_requests_per_row=4)  # fmt: skip
+        assert (again.counts.failed, len(engine.requests)) == (2, 8)

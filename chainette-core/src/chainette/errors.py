@@ -27,6 +27,7 @@ They form a tree::
         ├── RequestError           the endpoint refused this request
         ├── RateLimitError         too many requests
         ├── ServerError            the endpoint failed, or its answer cannot be read
+        ├── RowBudgetError         a row may take no more requests; also a BudgetError
         └── OutputError            the answer came but cannot be used
             ├── StructuredOutputError  it does not fit the output model
             ├── OutputTruncatedError   it was cut at max_tokens
@@ -158,6 +159,7 @@ class EngineError(ChainetteError):
 
     Attributes:
         usage: Tokens that the failed request took, if the server reported them.
+        requests: Requests that were answered before it failed for good.
         cost: US dollars that it cost, or `None` if they are unknown; 0 if nothing was answered.
         retry_after: Seconds that the server asks the client to wait.
         calls: The number of calls of a function that has failed with it.
@@ -186,6 +188,7 @@ class EngineError(ChainetteError):
         self.raw_text = raw_text
         self.usage: Usage | None = None
         self.cost: Decimal | None = FREE
+        self.requests: int = 0
         self.retry_after: float | None = None
         self.calls: int = 0
 
@@ -263,6 +266,13 @@ class ServerError(EngineError):
     """The endpoint failed (5xx), or its answer is not a completion."""
 
     transient = True
+
+
+class RowBudgetError(EngineError, BudgetError):
+    """A row has taken `max_requests_per_row` requests, or cost `max_cost_per_row`.
+
+    The run goes on with its other rows.
+    """
 
 
 class OutputError(EngineError):

@@ -193,9 +193,17 @@ def _node(
     if isinstance(spec, ApplySpec):
         return ApplyNode(load_symbol(arguments.pop("apply")), **arguments)
     arguments["examples"] = _examples(source, spec, location)
+    arguments["sampling"] = _sampling(spec.sampling)
     if spec.messages is not None:
         arguments["messages"] = [turn.model_dump(exclude_unset=True) for turn in spec.messages]
     return Step(**arguments)
+
+
+def _sampling(spec: Any) -> Any:
+    """The sampling of a step, as `Step` takes it."""
+    if isinstance(spec, list):
+        return [_sampling(it) for it in spec]
+    return spec and {name: getattr(spec, name) for name in spec.model_fields_set}
 
 
 def _examples(source: YamlSource, spec: StepSpec, location: Location) -> Any:

@@ -15,8 +15,10 @@ from pydantic import (
     create_model,
 )
 from pydantic.config import JsonDict
+from pydantic.fields import FieldInfo
 
 from chainette import samplers
+from chainette.engine.sampling import BY_ATTEMPT
 from chainette.loading.inline_models import FieldSpec
 from chainette.run.options import Option, options_of
 from chainette.types import SamplingParams
@@ -60,6 +62,44 @@ Examples = Annotated[
 """Examples, or the path of their file, relative to the YAML file."""
 
 
+def _is_list(value: Any) -> str:
+    """The tag of a value that can also be a list with one for each attempt."""
+    return "<list>" if isinstance(value, list) else "<one>"
+
+
+def _or_list(one: Any) -> Any:
+    """A type, or a list of it."""
+    several = Annotated[list[one], Field(min_length=1)]
+    both = Annotated[one, Tag("<one>")] | Annotated[several, Tag("<list>")]
+    return Annotated[both, Discriminator(_is_list)]
+
+
+def _constrained(field: FieldInfo) -> Any:
+    """The type of a field, with its constraints."""
+    kind: Any = field.annotation
+    for constraint in field.metadata:
+        kind = Annotated[kind, constraint]
+    return kind
+
+
+_LISTS: dict[str, Any] = {
+    name: (_or_list(_constrained(field)), None)
+    for name, field in SamplingParams.model_fields.items()
+    if name in BY_ATTEMPT
+}
+SAMPLING_SPEC: type[BaseModel] = create_model(
+    "SamplingSpec",
+    __base__=SamplingParams,
+    __doc__="Sampling parameters; a list has a value for each attempt, and the last repeats.",
+    **_LISTS,
+)
+"""The sampling of a step, as a model for YAML files."""
+SamplingOfFile = Annotated[
+    Any,  # a model that is created from the parameters, which no type checker knows
+    GetPydanticSchema(lambda _, handler: handler(_or_list(SAMPLING_SPEC) | None)),
+]
+
+
 class StepSpec(_NodeSpec):
     """A prompt: the arguments of `Step`, with types by name."""
 
@@ -67,7 +107,9 @@ class StepSpec(_NodeSpec):
     input_model: str
     output_model: str | None = None
     engine_name: str
-    sampling: SamplingParams | None = None
+    sampling: SamplingOfFile = None
+    reasks: Annotated[int, Field(ge=0, strict=True)] = 1
+    keep_reasoning: bool = False
     system_prompt: str = ""
     user_prompt: str | None = None
     messages: list[TurnSpec] | None = None

@@ -18,6 +18,7 @@ from chainette.engine.structured.text import TextOutput, fence_of, is_text
 from chainette.errors import ChainError, ValidatorError
 from chainette.pipeline.nodes.naming import fields_of, type_name, values_of
 from chainette.pipeline.prompt import PromptTemplate
+from chainette.pipeline.reasoning import ReasoningType
 from chainette.text import did_you_mean, with_article
 from chainette.types import Completion, Message
 from chainette.validation import summary, type_adapter
@@ -275,6 +276,8 @@ def _valid(value: Any, model: Any, example: Example, what: str) -> Any:
     Raises:
         ChainError: It does not fit.
     """
+    if isinstance(model, ReasoningType):
+        model = dict[str, str]
     adapter = type_adapter(model)
     _check_keys(value, model, what)
     try:

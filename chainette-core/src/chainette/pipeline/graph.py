@@ -42,11 +42,10 @@ def _described(nodes: list[Any], branch: str | None) -> Iterator[dict[str, Any]]
 
 def _details(node: Node) -> dict[str, Any]:
     if isinstance(node, Step):
-        kept = {"accept_truncated": True} if node.accept_truncated else {}
         return {
             "engine": node.engine_name,
             **node.request_fields(),
-            **kept,
+            **node.answer_fields(),
             **condition_fields(node.condition, node.tolerance, node.skipped),
         }
     assert isinstance(node, ApplyNode)

@@ -15,6 +15,8 @@ from pydantic import BaseModel
 
 from chainette.errors import ChainError
 from chainette.pipeline.bounds import MAX_PROMPT
+from chainette.pipeline.nodes.naming import CHAINS_OWN
+from chainette.pipeline.reasoning import REASONING, ReasoningType
 from chainette.pipeline.sandbox import PromptEnvironment, bounded, bounds, check_size, joined
 from chainette.text import did_you_mean, with_article
 
@@ -115,6 +117,18 @@ class PromptTemplate:
         for node in self._tree.find_all(nodes.Getattr):
             if isinstance(node.node, nodes.Name) and node.node.name in seen:
                 self._check_field(node.node.name, node.attr, seen[node.node.name])
+        if isinstance(model := seen.get(REASONING), ReasoningType):
+            self._check_reasoning(model, elsewhere)
+
+    def _check_reasoning(self, model: ReasoningType, elsewhere: Mapping[str, str]) -> None:
+        """Check that `reasoning.draft` and `reasoning["draft"]` name an earlier step."""
+        for key in self._keys(REASONING):
+            if key not in model.steps:
+                hint = elsewhere.get(key) or did_you_mean(key, model.steps)
+                raise ChainError(
+                    f"{self.where}: no earlier step {key!r} has reasoning to show{hint}; "
+                    f"the steps are: {', '.join(model.steps)}"
+                )
 
     def check_meanings(self, own: Mapping[str, Any], types: Mapping[str, Any], source: str) -> None:
         """Check that no name can be a field of the input as well as one of the chain's.
@@ -140,11 +154,23 @@ class PromptTemplate:
                 continue
             is_clear = name != source or _cannot_have(own[name], name)
             field = f"write {{{{ {source}.{name} }}}}" if is_clear else "give it another name"
-            other = "rename the field" if name == "chain_input" else "give that another id or alias"
+            other = "rename the field" if name in CHAINS_OWN else "give that another id or alias"
             raise ChainError(
                 f"{self.where}: {name!r} is a field of its input, and the chain has another "
                 f"{name!r}; for the field, {field}; for the chain's, {other}"
             )
+
+    def _keys(self, name: str) -> Iterator[str]:
+        """The keys that are taken from a mapping, as `a.key` or `a["key"]`."""
+        called = [it.node for it in self._tree.find_all(nodes.Call)]
+        for it in self._tree.find_all(nodes.Getattr):
+            is_method = any(it is method for method in called) and hasattr(dict, it.attr)
+            if isinstance(it.node, nodes.Name) and it.node.name == name and not is_method:
+                yield it.attr
+        for item in self._tree.find_all(nodes.Getitem):
+            key = getattr(item.arg, "value", None)
+            if isinstance(item.node, nodes.Name) and item.node.name == name and key is not None:
+                yield str(key)
 
     def _items(self, types: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
         """Names that loops give to the items of a list, and their types."""

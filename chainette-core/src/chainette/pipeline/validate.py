@@ -16,6 +16,7 @@ from chainette.pipeline.nodes.flow import Branch
 from chainette.pipeline.nodes.naming import type_name
 from chainette.pipeline.nodes.node import Node
 from chainette.pipeline.nodes.step import Step
+from chainette.pipeline.reasoning import REASONING, ReasoningType
 
 _UNIONS = (Union, types.UnionType)
 
@@ -129,7 +130,7 @@ def _check_flow(
         _check_options(where, node, names, elsewhere, source, before)
         if isinstance(node, Step):
             node.check_prompts(names, elsewhere, source=source)
-        current = names[node.id] = _given(node)
+        current = _given(node, names)
         source, before = node.id, node
         previous = f"{node.kind} {node.id!r}"
     return current
@@ -188,10 +189,18 @@ def _check_options(
         )
 
 
-def _given(node: Node) -> Any:
-    """The type of what a node gives, `None` included where it may have no output."""
+def _given(node: Node, names: dict[str, Any]) -> Any:
+    """The type of what a node gives, `None` included where it may have no output.
+
+    It is added to the names, and so is the reasoning of a step.
+    """
     model = node.output_model
-    return Union[model, None] if node.gives_none and model is not Any else model  # noqa: UP007
+    if node.gives_none and model is not Any:
+        model = Union[model, None]  # noqa: UP007
+    names[node.id] = model
+    if isinstance(node, Step):
+        names[REASONING] = names.get(REASONING, ReasoningType()).after(node.id)
+    return model
 
 
 def _check_first(where: str, nodes: list[Any]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -34,7 +34,7 @@ class Ledger:
         """Add what an item took in a step; see `Spending.add`."""
         self._steps[step_id].add(usage, cost)
 
-    def add_line(self, step_id: str, line: Mapping[str, Any]) -> None:
+    def add_line(self, step_id: str, line: Mapping[str, Any]) -> Decimal | None:
         """Add what an earlier run has written down.
 
         What a line says of a function's calls is passed over, since each has its own line. A cost
@@ -43,23 +43,18 @@ class Ledger:
         Args:
             step_id: The step.
             line: The line of an output, of a call or of an error.
+
+        Returns:
+            US dollars, or `None` if they are unknown.
         """
         spent, cost = line.get("usage"), line.get("cost")
         if step_id not in self._steps or not (spent or "cost" in line) or "calls" in line:
-            return
+            return FREE
         usage = Usage(**spent) if spent else None
         engine = line.get("engine") or next(iter(self._engines.get(step_id, ())), "")
         known = self._priced_now(engine, usage) if cost is None else Decimal(str(cost))
         self.add(step_id, usage, known)
-
-    def add_retried(self, path: Path) -> None:
-        """Add what errors have cost that were tried again.
-
-        Args:
-            path: The run's folder.
-        """
-        for line in read_lines(path / RETRIED, lambda place: None):
-            self.add_line(line.get("node_id") or "", line)
+        return known
 
     def add_redone(self, path: Path) -> None:
         """Add what answers and errors have cost that a redo has replaced.
@@ -113,7 +108,17 @@ class Ledger:
         }
         name = next((name for name in names if problems.get(name)), ", ".join(names))
         reason = problems.get(name) or "an earlier run did not know the price of its model"
-        return f"engine {name!r}, step {step_id!r}: {reason}; {_WAYS_OUT}"
+        return f"engine {name!r}, step {step_id!r}: {reason}; {_WAYS_OUT}max_cost"
+
+
+def retried(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The errors of a run that were tried again, with their steps: what they cost was spent.
+
+    Args:
+        path: The run's folder.
+    """
+    for line in read_lines(path / RETRIED, lambda place: None):
+        yield line.get("node_id") or "", line
 
 
 def engines_by_node(pipeline: Pipeline) -> dict[str, tuple[str, ...]]:
@@ -123,12 +128,16 @@ def engines_by_node(pipeline: Pipeline) -> dict[str, tuple[str, ...]]:
 
 _WAYS_OUT = (
     "give the engine a price, such as price: {input: 0.15, output: 0.60}, in US dollars for a "
-    "million tokens, or leave out max_cost"
+    "million tokens, or leave out "
 )
 
 
-def check_prices(clients: Iterable[BaseClient]) -> None:
+def check_prices(clients: Iterable[BaseClient], limit: str) -> None:
     """Refuse to limit the cost of models whose price is unknown.
+
+    Args:
+        clients: The engines' clients.
+        limit: Name of the option that limits it.
 
     Raises:
         ConfigError: The price of an engine's model is unknown.
@@ -137,7 +146,7 @@ def check_prices(clients: Iterable[BaseClient]) -> None:
         if not client.pricer.is_known(client.base_url, client.model or ""):
             tier = client.config.extra_body.get("service_tier")
             raise ConfigError(
-                f"engine {client.config.name!r}: max_cost cannot be kept, because the price of "
+                f"engine {client.config.name!r}: {limit} cannot be kept, because the price of "
                 f"{client.model or 'its model'}{f' in the service tier {tier!r}' if tier else ''} "
-                f"is unknown: {_WAYS_OUT}"
+                f"is unknown: {_WAYS_OUT}{limit}"
             )

@@ -30,7 +30,7 @@ from chainette.reports.result import Result
 from chainette.reports.run import Run
 from chainette.run.budget import Budget
 from chainette.run.control import RunControl
-from chainette.run.cost import Ledger, check_prices, engines_by_node
+from chainette.run.cost import Ledger, check_prices, engines_by_node, retried
 from chainette.run.events import with_plugins
 from chainette.run.inputs.source import InputSource
 from chainette.run.options import RunOptions
@@ -41,6 +41,7 @@ from chainette.run.output.recorder import Recorder
 from chainette.run.output.revalidation import revalidation
 from chainette.run.schedule import gc_tuning
 from chainette.run.schedule.batches import Batches
+from chainette.run.schedule.flow.accounts import RowAccounts
 from chainette.run.schedule.flow.nodes import NodeRunner, PromptedSteps, StepRunner
 from chainette.run.schedule.flow.row import RowRunner
 from chainette.run.schedule.leases import Leases, check_prefills
@@ -85,8 +86,9 @@ class Executor:
             step.check_output()
         self._pipeline = pipeline
         self._configs = [get_engine_config(name) for name in pipeline.engine_names]
-        self._clients = _clients(self._configs, settings.max_cost)
+        self._clients = _clients(self._configs, settings)
         check_prefills(pipeline, self._clients)
+        self._accounts = RowAccounts(settings.max_requests_per_row, settings.max_cost_per_row)
         self._cache = ResponseCache(settings.cache) if settings.cache is not None else None
         self._answers = RunCache(self._cache) if self._cache is not None else None
         self.control: RunControl = RunControl()
@@ -98,8 +100,13 @@ class Executor:
             self._locks = locks.pop_all()
         self._leases = Leases(pipeline, self._clients)
         budget = Budget(settings.max_cost, settings.max_errors, self._ledger, self.control)
-        self._emit = with_plugins(*listeners, budget)
+        self._emit = with_plugins(*listeners, budget, *self._account_keepers())
         self._steps = steps or self._prompted_steps()
+
+    def _account_keepers(self) -> list[Listener]:
+        """The accounts of rows, as a listener, where any row has one."""
+        varies = any(step.asks.sampling for step in self._pipeline.prompted)
+        return [self._accounts] if self._accounts.is_limited or varies else []
 
     def _prompted_steps(self) -> PromptedSteps:
         return PromptedSteps(
@@ -111,6 +118,7 @@ class Executor:
             self._answers,
             self._options.max_prompt_chars,
             self._uncached,
+            self._accounts,
         )
 
     def _open(
@@ -168,8 +176,9 @@ class Executor:
         fields |= continued(folder.earlier, redo)
         self._uncached = fields.get("uncached", ())
         self.resumed_from = folder.earlier.get("status")
-        self._ledger.add_retried(path)
         self._ledger.add_redone(path)
+        for id, line in retried(path):
+            self._count(id, line)
         index = ResumeIndex(
             path,
             nodes,
@@ -181,7 +190,8 @@ class Executor:
 
     def _count(self, node_id: str, line: dict[str, Any]) -> None:
         """Count what a line of the run that is resumed cost, and its request."""
-        self._ledger.add_line(node_id, line)
+        cost = self._ledger.add_line(node_id, line)
+        self._accounts.add_line(line, cost)
         if self._answers is not None:
             self._answers.count(line)
 
@@ -268,6 +278,7 @@ class Executor:
         end: dict[str, Any] = {"status": status, "ended": now()}
         if self.control.stop_reason is not None:
             end["stopped"] = str(self.control.stop_reason)
+        self._accounts.close()
         if self._cache is not None and self._answers is not None:
             end["cache"] = {"hits": self._cache.hits, "misses": self._cache.misses}
             self._cache.close()
@@ -305,13 +316,14 @@ def _source(pipeline: Pipeline, inputs: Any, options: RunOptions) -> InputSource
     )
 
 
-def _clients(configs: Iterable[EngineConfig], max_cost: float | None) -> dict[str, BaseClient]:
+def _clients(configs: Iterable[EngineConfig], options: RunOptions) -> dict[str, BaseClient]:
     """The engines' clients by name.
 
     Raises:
-        ConfigError: `max_cost` cannot be kept, because the price of a model is unknown.
+        ConfigError: A limit of the cost cannot be kept, because the price of a model is unknown.
     """
     clients = {config.name: client_for(config) for config in configs}
-    if max_cost is not None:
-        check_prices(clients.values())
+    for limit in ("max_cost", "max_cost_per_row"):
+        if getattr(options, limit) is not None:
+            check_prices(clients.values(), limit)
     return clients

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from typing_extensions import TypedDict
 
+from chainette.engine.sampling import Sampling
 from chainette.pipeline.conversation import Turns
 from chainette.pipeline.examples import Examples
 from chainette.pipeline.nodes.conditions import OnError
-from chainette.types import SamplingParams
 
 
 class NodeOptions(TypedDict, total=False):
@@ -35,7 +35,9 @@ class BranchOptions(TypedDict, total=False):
 class StepOptions(NodeOptions, total=False):
     """The options of a step; see `Step`."""
 
-    sampling: SamplingParams | Mapping[str, Any] | None
+    sampling: Sampling | None
+    reasks: int
+    keep_reasoning: bool
     system_prompt: str
     messages: Turns | None
     examples: Examples

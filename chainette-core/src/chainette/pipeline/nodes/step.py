@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 
 from pydantic import PydanticUserError
 
+from chainette.engine.client.asking import Asks
+from chainette.engine.sampling import by_attempt
 from chainette.engine.structured.answer import answer_form
 from chainette.engine.structured.text import TextOutput, check_answer, is_text
-from chainette.errors import ChainError, ConfigError
+from chainette.errors import ChainError
 from chainette.pipeline.bounds import MAX_PROMPT
 from chainette.pipeline.conversation import Conversation, Turns, conversation
 from chainette.pipeline.examples import View, read_examples
@@ -41,7 +43,10 @@ class Step(Node[In, Out]):
         input_model: Type of the input: the row, or the previous step's output.
         output_model: Type of the answer; by default `str`, the plain text.
         engine_name: Name of the engine.
-        sampling: The sampling parameters, or a mapping of them.
+        sampling: The sampling parameters, or a mapping of them. A list in the mapping, such as
+            `{"temperature": [0, 0.4]}`, has a value for each attempt, and the last repeats; so does
+            a list of parameters.
+        reasks: Number of times that an invalid answer is put back to the model; 0 for never.
         system_prompt: Template of the system message; empty for no system message.
         user_prompt: Template of the user message; or give `messages`.
         messages: The turns of a conversation, each a `role` and the template of its `content`, or
@@ -51,6 +56,7 @@ class Step(Node[In, Out]):
         prefill: Template of the start of the answer, which the model continues; only for backends
             that can do so.
         output_format_instruction: Text at the end of the system message; not a template.
+        keep_reasoning: Whether the model's reasoning gets a column, `reasoning.<id>`.
         constant_prompt: Allow prompts that use no value of the row, and are the same for all.
         when: The condition under which it runs: a function of the item, or of the item and the
             names; or a template expression such as `score > 3`. Otherwise the input goes on.
@@ -62,7 +68,7 @@ class Step(Node[In, Out]):
         emoji: Shown in front of the name.
 
     Raises:
-        ChainError: The id, a template, the engine's name or the sampling is wrong.
+        ChainError: The id, a template, the engine's name, the sampling or `reasks` is wrong.
     """
 
     kind = "step"
@@ -167,7 +173,10 @@ class Step(Node[In, Out]):
         )
         instruction = options.get("output_format_instruction")
         self.engine_name: str = _checked_name(id, engine_name)
-        self.sampling: SamplingParams = _checked_sampling(id, options.get("sampling"))
+        self.samplings: tuple[SamplingParams, ...] = by_attempt(id, options.get("sampling"))
+        self.sampling: SamplingParams = self.samplings[0]
+        self.reasks: int = _checked_reasks(id, options.get("reasks", 1))
+        self.keep_reasoning: bool = options.get("keep_reasoning", False)
         self.system_prompt: str = options.get("system_prompt", "")
         self.user_prompt: str = user_prompt if user_prompt is not None else ""
         self.turns: Turns | None = options.get("messages")
@@ -200,6 +209,11 @@ class Step(Node[In, Out]):
         return is_text(self.output_model)
 
     @cached_property
+    def asks(self) -> Asks:
+        """The requests that an answer may take."""
+        return Asks(self.reasks, self.samplings if len(self.samplings) > 1 else ())
+
+    @cached_property
     def answer_type(self) -> Any:
         """What its engine is asked for: the output model or, of a text, how it is read."""
         if not self.accept_truncated:
@@ -213,8 +227,9 @@ class Step(Node[In, Out]):
 
     def request_fields(self) -> dict[str, Any]:
         """The fields that shape its requests beside the row, as JSON values."""
+        samplings = [it.model_dump(mode="json", exclude_none=True) for it in self.samplings]
         fields = {
-            "sampling": self.sampling.model_dump(mode="json", exclude_none=True),
+            "sampling": samplings if self.asks.sampling else samplings[0],
             "system_prompt": self.system_prompt,
             "user_prompt": self.user_prompt,
             "output_format_instruction": self.output_format_instruction,
@@ -236,6 +251,15 @@ class Step(Node[In, Out]):
             view = View(self.input_model, self.output_model, names, "chain_input")
             talk.show(self._examples, view)
         return talk
+
+    def answer_fields(self) -> dict[str, Any]:
+        """The options about its answers that are not the default, as JSON values.
+
+        They decide on no answer that there is, so that a run can be resumed with others.
+        """
+        fields: dict[str, Any] = {} if self.reasks == 1 else {"reasks": self.reasks}
+        fields |= {"accept_truncated": True} if self.accept_truncated else {}
+        return fields | ({"keep_reasoning": True} if self.keep_reasoning else {})
 
     def check_output(self) -> None:
         """Check that answers of the output type can be asked for: most have a JSON schema.
@@ -357,28 +381,15 @@ def _checked_text(id: str, instruction: str | None) -> str | None:
     return instruction
 
 
-def _checked_sampling(id: str, sampling: Any) -> SamplingParams:
-    """The sampling parameters of a step.
+def _checked_reasks(id: str, reasks: Any) -> int:
+    """The number of times that an invalid answer is put back to the model.
 
     Raises:
-        ChainError: They are of another type, or ask for several completions.
+        ChainError: It is something else.
     """
-    if sampling is None:
-        return SamplingParams()
-    if isinstance(sampling, Mapping):
-        try:
-            sampling = SamplingParams(**{str(name): value for name, value in sampling.items()})
-        except ConfigError as error:
-            raise ChainError(f"step {id!r}, sampling: {error}") from None
-    if not isinstance(sampling, SamplingParams):
-        kind = "class" if isinstance(sampling, type) else type(sampling).__name__
-        example = '{"temperature": 0}'
-        raise ChainError(
-            f"step {id!r}: sampling is a {kind}; give SamplingParams(temperature=0) or {example}"
-        )
-    if sampling.n > 1:
-        raise ChainError(
-            f"step {id!r}: n={sampling.n} would pay for {sampling.n} completions and keep one; "
-            "for several, call get_engine(name).generate(prompts, SamplingParams(n=…))"
-        )
-    return sampling
+    if isinstance(reasks, int) and not isinstance(reasks, bool) and reasks >= 0:
+        return reasks
+    raise ChainError(
+        f"step {id!r}: reasks is {reasks!r}; give the number of times that an invalid answer is "
+        "asked for again, from 0"
+    )

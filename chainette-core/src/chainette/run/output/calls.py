@@ -131,6 +131,10 @@ class CallJournal:
         line = {**item.key, **fields, "engine": question.engine, **end, **spent}
         if usage is None:
             del line["usage"]
+        if output.requests != 1:
+            line["requests"] = output.requests
+        if output.cached:
+            line["cached"] = True
         self._write(self._files[node_id + CALLS], line)
 
     def close(self) -> None:

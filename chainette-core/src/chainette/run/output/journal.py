@@ -41,9 +41,13 @@ class Earlier:
     Attributes:
         output: The output: of a function, `None` or a `Drop` if it dropped its item, a list if it
             split it.
+        reasoning: The model's reasoning; empty where there is none.
+        requests: Requests that the answer of a step took.
     """
 
     output: Any
+    reasoning: str = ""
+    requests: int = 1
 
 
 class Journal:
@@ -116,7 +120,11 @@ class Journal:
         if (error := failure(line)) is not None:
             raise error
         try:
-            return Earlier(_output(line, self._codecs[node.id], names))
+            return Earlier(
+                _output(line, self._codecs[node.id], names),
+                line.get("reasoning") or "",
+                line.get("requests", 1),
+            )
         except Exception as problem:  # an edited line, or a class that is gone
             reason = f"an output cannot be read back ({type(problem).__name__}: {problem})"
             self._warn_once(node, f"{reason}: its row runs again")
@@ -149,6 +157,10 @@ class Journal:
             "reasoning": completion.reasoning_content,
             **request,
         }
+        if output.requests != 1:
+            fields["requests"] = output.requests
+        if output.cached:
+            fields["cached"] = True
         self._write(self._folder.steps[step.id], fields)
 
     def function_done(
@@ -237,11 +249,8 @@ class Journal:
         if self._earlier is not None and self._earlier.find(id or "", item.key):
             return
         spent: dict[str, Any] = {}
-        if isinstance(error, EngineError | ApplyError) and (error.usage or error.cost != FREE):
-            usage = error.usage
-            spent = {"usage": usage and usage.as_dict(), "cost": dollars(error.cost)}
-            if node is not None and not isinstance(node, Step):  # each call has a line of its own
-                spent["calls"] = error.calls
+        if isinstance(error, EngineError | ApplyError):
+            spent = _spent(error, has_calls=node is not None and not isinstance(node, Step))
         if is_tolerated:
             spent["tolerated"] = True
         fields = {**item.key, **error_fields(id, error), **spent, **self._batch(node)}
@@ -285,6 +294,20 @@ def _output(line: dict[str, Any], codec: OutputCodec, names: Mapping[str, Any]) 
     if line.get("kind") == "dropped":
         return Drop(line["reason"]) if "reason" in line else None
     return codec.read(line, names)
+
+
+def _spent(error: EngineError | ApplyError, *, has_calls: bool) -> dict[str, Any]:
+    """The fields of a failure that say what it took; each call of a function has its own line."""
+    requests = error.requests if isinstance(error, EngineError) else 0
+    if not (error.usage or error.cost != FREE or requests):
+        return {}
+    fields: dict[str, Any] = {"usage": error.usage and error.usage.as_dict()}
+    fields["cost"] = dollars(error.cost)
+    if has_calls:
+        fields["calls"] = error.calls
+    elif requests != 1:
+        fields["requests"] = requests
+    return fields
 
 
 def _consumed(items: list[Any]) -> Iterator[Any]:

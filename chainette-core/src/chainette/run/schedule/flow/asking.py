@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping
 from functools import partial
 from typing import Any
 
+from chainette.engine.client.asking import ONE_MORE, Asks
 from chainette.engine.client.base import BaseClient
 from chainette.engine.client.cache import RunCache
 from chainette.errors import (
@@ -20,6 +21,7 @@ from chainette.run.control import RunControl
 from chainette.run.item import Item
 from chainette.run.output.calls import answer_of
 from chainette.run.output.journal import Journal
+from chainette.run.schedule.flow.accounts import RowAccounts
 from chainette.run.schedule.flow.calls import EngineWatch, FunctionCalls
 from chainette.run.schedule.leases import Leases
 from chainette.run.schedule.threads import CallThreads
@@ -39,6 +41,7 @@ class EngineCalls:
         max_chars: Maximum characters of a prompt.
         uncached: Functions that are done again, and take no earlier answers.
         watch: The engines that have answered.
+        accounts: The requests that each row has taken.
     """
 
     def __init__(
@@ -52,6 +55,7 @@ class EngineCalls:
         max_chars: int,
         uncached: Collection[str],
         watch: EngineWatch,
+        accounts: RowAccounts,
     ) -> None:
         self._clients = clients
         self._journal = journal
@@ -62,6 +66,7 @@ class EngineCalls:
         self._max_chars = max_chars
         self._uncached = uncached
         self._watch = watch
+        self._accounts = accounts
         self._threads = CallThreads(max(leases.requests, 8))
         # A function may ask very much at once; what waits here can still be stopped.
         self._rooms = {
@@ -126,9 +131,15 @@ class EngineCalls:
             output_model=question.output_model,
             context=names,
             cache=turn,
+            asks=self._bounds(item),
             on_retry=partial(self._retried, node, item),
         )
         return output, {**turn.fields} if turn is not None else {}
+
+    def _bounds(self, item: Item) -> Asks:
+        """The requests that an answer may take, in the bounds of its row."""
+        accounts = self._accounts
+        return Asks(bound=accounts.of(item.row_id)) if accounts.is_limited else ONE_MORE
 
     def _ended(
         self,

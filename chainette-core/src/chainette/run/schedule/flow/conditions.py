@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections.abc import Awaitable, Mapping
 from typing import Any
 
-from chainette.errors import ApplyError, ChainetteError, EngineError, FailedRowError, ValidatorError
+from chainette.errors import (
+    ApplyError,
+    ChainetteError,
+    EngineError,
+    FailedRowError,
+    RowBudgetError,
+    ValidatorError,
+)
 from chainette.pipeline.nodes.conditions import Condition
 from chainette.pipeline.nodes.naming import values_of
 from chainette.pipeline.nodes.node import Node
@@ -79,6 +86,6 @@ def is_tolerable(error: ChainetteError) -> bool:
     if isinstance(error, FailedRowError):
         return error.is_tolerated
     if isinstance(error, EngineError):
-        return not (error.final or isinstance(error, ValidatorError))
+        return not (error.final or isinstance(error, RowBudgetError | ValidatorError))
     # What a function raised; an output that is not of its type is a bug, and has no cause.
     return isinstance(error, ApplyError) and error.__cause__ is not None

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any, Protocol
 
+from chainette.engine.client.asking import Asks
 from chainette.engine.client.base import BaseClient
 from chainette.engine.client.cache import RunCache
 from chainette.engine.telemetry import hooks as telemetry
@@ -23,15 +25,17 @@ from chainette.pipeline.nodes.node import Node
 from chainette.pipeline.nodes.step import Step
 from chainette.run.control import RunControl
 from chainette.run.item import Item
-from chainette.run.output.journal import Journal
+from chainette.run.output.journal import Earlier, Journal
 from chainette.run.schedule.batches import Batches
+from chainette.run.schedule.flow.accounts import RowAccounts
 from chainette.run.schedule.flow.asking import EngineCalls
 from chainette.run.schedule.flow.calls import EngineWatch, FunctionCalls
 from chainette.run.schedule.flow.conditions import Conditions, is_tolerable
 from chainette.run.schedule.flow.functions import STOPPED, Functions, OwnNames
+from chainette.run.schedule.flow.state import Reasoned
 from chainette.run.schedule.leases import Leases
 from chainette.run.schedule.parking import Activity, Gate
-from chainette.types import Message
+from chainette.types import LLMOutput, Message
 
 
 class StepRunner(Protocol):
@@ -72,6 +76,7 @@ class PromptedSteps:
         cache: Earlier answers.
         max_chars: Maximum characters of a prompt.
         uncached: Steps that are done again, and take no earlier answers.
+        accounts: The requests of each row, and their limits.
     """
 
     def __init__(
@@ -84,6 +89,7 @@ class PromptedSteps:
         cache: RunCache | None,
         max_chars: int,
         uncached: Collection[str] = (),
+        accounts: RowAccounts | None = None,
     ) -> None:
         self._clients = clients
         self._journal = journal
@@ -93,9 +99,19 @@ class PromptedSteps:
         self._cache = cache
         self._max_chars = max_chars
         self._uncached = uncached
+        self._accounts = accounts or RowAccounts()
         self._watch = EngineWatch(control)
         self._calls = EngineCalls(
-            clients, journal, leases, control, emit, cache, max_chars, uncached, self._watch
+            clients,
+            journal,
+            leases,
+            control,
+            emit,
+            cache,
+            max_chars,
+            uncached,
+            self._watch,
+            self._accounts,
         )
 
     async def run(self, step: Step, item: Item, names: Mapping[str, Any], value: Any) -> Any:
@@ -103,29 +119,53 @@ class PromptedSteps:
         context = OwnNames(names)
         earlier = self._journal.find(step, item, context)
         if earlier is not None:
-            self._emit(NodeFinished(step.id, item.row_id, item.name, None, 0.0))
-            return earlier.output
+            return self._earlier(step, item, earlier)
         messages = prompt(step, item, names, value, self._max_chars)
         await self._leases.settled()
         reads = step.id not in self._uncached
         turn = self._cache.turn(reads=reads) if self._cache is not None else None
+        asks, sampling = step.asks, step.sampling
+        if self._accounts.is_limited or asks.sampling:
+            asks = self._in_bounds(asks, step, item)
+            sampling = asks.at(0) or sampling
         output = await self._clients[step.engine_name].complete(
             messages,
-            step.sampling,
+            sampling,
             output_model=step.answer_type,
             context=context,
             cache=turn,
+            asks=asks,
             on_retry=partial(self._retried, step, item),
         )
         self._watch.check(step.engine_name, output.error)
         self._journal.step_done(step, item, output, turn.fields if turn is not None else {})
+        if asks.sampling:
+            self._count(step, item, output.requests)
         if output.error is not None:
-            output.error.usage, output.error.cost = output.usage, output.cost
-            raise output.error
+            raise _failure(output, output.error)
         self._emit(
             NodeFinished(step.id, item.row_id, item.name, output.usage, output.latency, output.cost)
         )
-        return output.outputs[0].parsed
+        completion = output.outputs[0]
+        thoughts = completion.reasoning_content
+        return Reasoned(completion.parsed, thoughts) if thoughts else completion.parsed
+
+    def _earlier(self, step: Step, item: Item, earlier: Earlier) -> Any:
+        """The output that an earlier run left."""
+        self._emit(NodeFinished(step.id, item.row_id, item.name, None, 0.0))
+        if step.asks.sampling:
+            self._count(step, item, earlier.requests)
+        thoughts = earlier.reasoning
+        return Reasoned(earlier.output, thoughts) if thoughts else earlier.output
+
+    def _in_bounds(self, asks: Asks, step: Step, item: Item) -> Asks:
+        """The requests that an answer may take, in the bounds of its row."""
+        account = self._accounts.of(item.row_id)
+        return replace(asks, first=account.attempts[step.id, item.path], bound=account)
+
+    def _count(self, step: Step, item: Item, requests: int) -> None:
+        """Count the requests of an answer, on which the sampling of the item's next one depends."""
+        self._accounts.of(item.row_id).attempts[step.id, item.path] += requests
 
     def may_call(self, node: Node) -> bool:
         """Every function may be called; see `StepRunner.may_call`."""
@@ -139,6 +179,12 @@ class PromptedSteps:
         self._journal.retries[step.id] += 1
         self._emit(NodeRetried(step.id, item.row_id, item.name, error, seconds))
         self._control.wake()
+
+
+def _failure(output: LLMOutput, error: EngineError) -> EngineError:
+    """The error of a request, with what it took."""
+    error.usage, error.cost, error.requests = output.usage, output.cost, output.requests
+    return error
 
 
 def prompt(

@@ -29,7 +29,7 @@ from chainette.run.schedule.flow.ends import ItemEnds, RowEnds, RowRecorder, Tak
 from chainette.run.schedule.flow.functions import STOPPED, Dropped, Split
 from chainette.run.schedule.flow.items import ItemActivity, ItemRoom, Items
 from chainette.run.schedule.flow.nodes import NodeRunner
-from chainette.run.schedule.flow.state import BranchError, FlowState, Subflow
+from chainette.run.schedule.flow.state import BranchError, FlowState, Reasoned, Subflow
 from chainette.run.schedule.leases import Lease, Leases
 from chainette.run.schedule.parking import Gate, Parking, RowActivity
 from chainette.validation import is_valid_already, validator_error
@@ -156,7 +156,7 @@ class RowRunner:
         if isinstance(output, Fallback):
             state.fell_back(node, output)
         elif output is SKIPPED:
-            state.names[node.id] = None
+            state.nothing(node)
         else:
             state.passed(node, output)
         return None
@@ -178,8 +178,11 @@ class RowRunner:
                 return STOPPED if is_met is None else node.skipped or SKIPPED
         run = partial(self._nodes.run, node, state.item, state.names, state.value, state.activity)
         if (count := self._expected(node)) is None or not state.is_row:
-            return await run()
-        output: Any = None
+            output = await run()
+            if output.__class__ is Reasoned or node.id in state.reasoning:
+                output = state.without_reasoning(node, output)
+            return output
+        output = None
         await self._room.enter_row(count)
         try:
             output = await run()
@@ -289,9 +292,11 @@ class RowRunner:
         """
         state.lease.end()
         leaf.path, leaf.outputs, leaf.value = state.item.path, state.outputs, state.value
+        leaf.reasoning = state.reasoning
         for subflow in state.beside:
             await subflow.gate.wait(state.activity)
             leaf.outputs = {**subflow.outputs(), **leaf.outputs}
+            leaf.reasoning = {**subflow.reasoning(), **leaf.reasoning}
             blame = subflow.unfinished
             if leaf.error is None and blame is not None:
                 leaf.is_partial = blame.error is not None and leaf.has_value
