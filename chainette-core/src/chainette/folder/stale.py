@@ -14,8 +14,8 @@ from chainette.atomic_file import replacing
 from chainette.folder.files import ERRORS, REDONE, STEPS, RunFolder
 from chainette.folder.lines import read_file, unwritable
 from chainette.folder.redo import move_lines, remove_tables
+from chainette.pipeline.graph import judges_itself, reach
 from chainette.pipeline.pipeline import Pipeline
-from chainette.pipeline.reach import judges_itself, reach
 
 Goes = Callable[[dict[str, Any]], bool]
 """Whether a line is set aside; it is called once for each line, in their order."""

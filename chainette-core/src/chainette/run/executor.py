@@ -154,11 +154,7 @@ class Executor:
         check_place(path)
         check_apart(path, self._source.paths)
         locks.enter_context(locked(path))
-        if options.resumes:
-            settle(path)
         redo, is_set_aside = self._redo(path, fields) if options.resumes else (Redo(), False)
-        if options.retry_errors:
-            set_fallbacks_aside(path, self._pipeline)
         if not (is_stream or is_set_aside):
             self._complete = complete_run(path, self._pipeline, fields, options)
             if self._complete is not None:
@@ -203,7 +199,11 @@ class Executor:
                 raise OutputDirError(f"{path}: holds no run, so there is nothing to redo")
             return Redo(), False
         redo = check_resumable(path, chain, fields, force=options.force, redo=options.redo)
-        return redo, set_aside(path, chain, redo, revalidation(chain))
+        settle(path)
+        is_set_aside = set_aside(path, chain, redo, revalidation(chain))
+        if options.retry_errors:
+            set_fallbacks_aside(path, chain)
+        return redo, is_set_aside
 
     async def run(self) -> Run:
         """Run every row; see `Chain.arun`."""

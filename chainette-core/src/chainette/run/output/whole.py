@@ -14,9 +14,10 @@ from chainette.folder.lines import EncodedList, read_lines
 from chainette.folder.resume_index import ResumeIndex
 from chainette.folder.stale import Goes, Items, of_items, set_lines_aside
 from chainette.json_bytes import decode, encode
+from chainette.pipeline.graph import is_tolerated, judges_itself, reach
 from chainette.pipeline.nodes.apply import ApplyNode
 from chainette.pipeline.pipeline import Pipeline
-from chainette.pipeline.reach import is_tolerated, judges_itself, reach
+from chainette.pipeline.reasoning import Reasoning
 from chainette.reports.codec import OutputCodec
 from chainette.reports.digest import values_digest
 from chainette.reports.snapshot import SnapshotError
@@ -157,7 +158,7 @@ class WholeBatch:
                 yield [*_key(entry.item.key)]
                 yield entry.value
                 if sees_names:
-                    yield {name: entry.context[name] for name in sorted(entry.context)}
+                    yield {name: _as_data(entry.context[name]) for name in sorted(entry.context)}
 
         if (digest := values_digest(values())) is not None:
             return digest, True
@@ -268,6 +269,11 @@ class WholeBatch:
 
 def _key(line: Mapping[str, Any]) -> tuple[int, str]:
     return line["row_id"], line.get("item", "")
+
+
+def _as_data(value: Any) -> Any:
+    """The value of a name, without the class that the chain itself gives it."""
+    return dict(value) if isinstance(value, Reasoning) else value
 
 
 def _are_equal(old: Any, new: Any) -> bool:
