@@ -13,7 +13,7 @@ HEAD = "name: c\nmodels: {M: {text: str}}\n"
 STEP = "{id: a, input_model: M, output_model: M, engine_name: e, user_prompt: '{{ text }}'}"
 STEPS = f"steps:\n  - {STEP}\n"
 NODE = (
-    "a node is a step (id, input_model, engine_name, user_prompt, …), "
+    "a node is a step (id, input_model, output_model, engine_name, user_prompt, …), "
     "or has one of the keys apply (a function), branch, route, repeat, use"
 )
 KEYS = "the keys of a chain are name, emoji, engines, inputs, output_dir, run, models, steps"
@@ -109,8 +109,7 @@ def test_a_node_of_no_kind_is_one_mistake(
         ("name: 3\n" + STEPS, "c.yaml:1: name: expected a text; put it in quotes"),
         (
             HEAD + "steps:\n  - {id: a}\n",
-            "c.yaml:4: steps.0: a step needs 'input_model', "
-            "'engine_name' and 'user_prompt'; the keys of a step are name, yield_output",
+            "c.yaml:4: steps.0: a step needs 'input_model' and 'engine_name'; the keys of a step ",
         ),
         (
             step(engine="e").replace("engine_name: e, ", ""),

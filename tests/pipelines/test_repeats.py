@@ -15,7 +15,6 @@ from chainette.cli.tree import tree
 from chainette.errors import ChainError, OutputDirError, RepeatError
 from chainette.pipeline.graph import dependents, graph, mermaid
 from chainette.run.dry_run import Rendered, Unknown, dry_run
-from chainette.run.item import Item
 from chainette.testing import fake_engine
 from pydantic import BaseModel
 from rich.console import Console
@@ -248,10 +247,10 @@ def always(body: Any) -> Any:
          "'round' is a field of its input, and the chain has another 'round'; for the field, "
          "write {{ chain_input.round }}; for the chain's, rename the field"),
         (lambda: Chain(name="c", steps=[apply(plus, id="round"), always(apply(str))]),
-         "apply 'round' has the id of what the nodes of a repeat see"),
+         "apply id 'round': use letters, digits"),
         (lambda: Chain(name="c", steps=[Branch("b", apply(plus)).join("previous"),
                                         repeat(apply(plus, id="x"), until="true", id="l")]),
-         "is joined as 'previous', which is a name of repeats"),
+         "branch 'b': alias 'previous': use letters"),
         (lambda: Chain(name="c", steps=[loop(), apply(plus)]), "2 steps have the id 'plus'"),
         (lambda: Chain(name="c", steps=[loop(), draft("end", "{{ loop.round }}", input_model=int)]),
          "'loop' has no field 'round' (did you mean 'rounds'?)"),
@@ -549,19 +548,18 @@ def test_a_repeat_is_drawn_and_listed_with_its_end() -> None:
     assert "loop  Row → Draft  until score > 2, at most 4 rounds" in captured.get()
 
 
-def test_requests_are_counted_over_the_rounds_of_an_item() -> None:
-    item = Item(3)
-    item.count("a")
-    assert (item.sent("a"), item.requests) == (0, None)
-    first = item.in_round(1)
-    first.count("a", 2)
-    second = item.in_round(2, first)
-    inner = second.in_round(1)
-    inner.count("a")
-    part = inner.child(0)
-    part.count("a")
-    assert (second.sent("a"), inner.sent("a"), part.sent("a"), second.sent("b")) == (3, 3, 4, 0)
-    assert item.in_round(1).sent("a") == 0
+def test_sampling_by_attempt_counts_the_rounds_of_an_item(tmp_path: Path) -> None:
+    steps = repeat(draft(sampling={"temperature": [0, 0.4, 0.8]}), until="score > 3", id="loop")
+    with fake_engine("e", answer) as engine:
+        Chain(name="c", steps=steps).run([Row()], output_dir=tmp_path / "run")
+        assert [it.temperature for it in engine.samplings] == [0, 0.4, 0.8, 0.8]
+        cut = tmp_path / "run/steps/draft/000000.jsonl"
+        cut.write_text("".join(cut.read_text().splitlines(keepends=True)[:2]))
+        (tmp_path / "run/steps/loop/000000.jsonl").write_text("")
+        (tmp_path / "run/errors.jsonl").write_text("")
+        engine.samplings.clear()
+        Chain(name="c", steps=steps).run([Row()], output_dir=tmp_path / "run", resume=True)
+        assert [it.temperature for it in engine.samplings] == [0.8, 0.8]
 
 
 def test_a_dialogue_of_two_models_is_a_repeat_over_two_steps() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from rich.text import Text
@@ -10,15 +11,18 @@ from rich.tree import Tree
 from chainette.pipeline.composites.composite import Composite
 from chainette.pipeline.composites.repeat import Repeat
 from chainette.pipeline.composites.route import Route
+from chainette.pipeline.nodes.conditions import condition_fields
 from chainette.pipeline.nodes.flow import Branch
 from chainette.pipeline.nodes.naming import type_name
 from chainette.pipeline.nodes.node import Node
 from chainette.pipeline.nodes.step import Step
 from chainette.pipeline.pipeline import Pipeline
-from chainette.text import escaped
+from chainette.text import escaped, printable
 
 ICONS = {"step": "💬", "apply": "⚙️", "branch": "🌿", "route": "🔀", "repeat": "🔁"}
 """Emojis of nodes that do not have their own."""
+MAX_TURN = 100
+"""Characters of a turn that are shown."""
 
 
 def tree(chain: Pipeline, *, icons: bool = True, max_branches: int | None = None) -> Tree:
@@ -41,11 +45,12 @@ def _grow(parent: Tree, nodes: list[Any], icons: bool, max_branches: int | None)
         if isinstance(node, Composite):
             _grow_composite(parent.add(_line(node, icons)), node, icons, max_branches)
         elif not isinstance(node, Branch):
-            parent.add(_line(node, icons))
+            _add_turns(parent.add(_line(node, icons)), node)
         elif max_branches is None or visible < max_branches:
             visible += 1
             title = _titled(node, f"branch {node.name}", icons)
             title.append(f"  joined as {node.alias}" if node.alias else "", style="dim")
+            title.append(_conditions(node), style="dim")
             _grow(parent.add(title), node.steps, icons, max_branches)
         else:
             hidden += 1
@@ -72,16 +77,26 @@ def _words(node: Composite) -> str:
     return f"  until {until}, at most {node.max_rounds} rounds"
 
 
+def _add_turns(parent: Tree, node: Node) -> None:
+    """The turns of a step that is given a conversation."""
+    for role, text in node.outline() if isinstance(node, Step) else ():
+        line = printable(text)
+        shown = line if len(line) <= MAX_TURN else f"{line[: MAX_TURN - 1]}…"
+        parent.add(Text(f"[{role}] {shown}", style="dim"))
+
+
 def _line(node: Node, icons: bool) -> Text:
     line = _titled(node, node.name, icons)
     if node.name != node.id:
         line.append(f" ({node.id})", style="dim")
     types = f"{type_name(node.input_model)} → {type_name(node.output_model)}"
     line.append(f"  {escaped(types)}", style="dim")
-    if isinstance(node, Step):
-        line.append(f"  engine {escaped(node.engine_name)}", style="dim")
     if isinstance(node, Composite):
         line.append(escaped(_words(node)), style="dim")
+    elif node.engines:
+        noun = "engine" if len(node.engines) == 1 else "engines"
+        line.append(f"  {noun} {escaped(', '.join(node.engines))}", style="dim")
+    line.append(_conditions(node), style="dim")
     if getattr(node, "batch", None) is not None:
         line.append(f"  batch {node.batch}", style="dim")  # type: ignore[attr-defined]
     if not node.yield_output:
@@ -92,3 +107,14 @@ def _line(node: Node, icons: bool) -> Text:
 def _titled(node: Node | Branch, title: str, icons: bool) -> Text:
     icon = node.emoji or ICONS[node.kind]
     return Text(escaped(f"{icon} {title}" if icons else title))
+
+
+def _conditions(node: Node | Branch) -> str:
+    """The condition of a node or a branch, and what follows where it does not hold or fails."""
+    skipped = node.skipped if isinstance(node, Node) else None
+    words = {"when": "if", "otherwise": "else", "on_error": "on error", "default": "on error"}
+    texts = {
+        name: value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+        for name, value in condition_fields(node.condition, node.tolerance, skipped).items()
+    }
+    return "".join(f"  {words[name]} {printable(text)[:60]}" for name, text in texts.items())

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from chainette.atomic_file import replacing
-from chainette.folder.files import ERRORS, MANIFEST, REDONE, STEPS
+from chainette.folder.files import CALLS, ERRORS, MANIFEST, REDONE, STEPS
 from chainette.folder.lines import encoded, read_lines, unwritable, value_or_none
 from chainette.pipeline.graph import dependents, later_rounds, places
 from chainette.pipeline.nodes.apply import ApplyNode
@@ -136,14 +136,15 @@ class _Aside:
     def run(self, nodes: list[str], steps: list[str], revalidate: Revalidate) -> None:
         """Move all lines of some nodes, and those that depend on answers that changed."""
         self._target.mkdir(parents=True, exist_ok=True)
-        for table in (*self._path.glob(f"{STEPS}/*.parquet"), self._path / "flattened.parquet"):
-            table.unlink(missing_ok=True)
+        remove_tables(self._path)
         rows = {id: self._changed(id, revalidate) for id in steps}
         whole, partly = self._reach({*nodes}, rows)
         for id in sorted(whole):
             self._move_node(id)
+            self._move_node(id + CALLS)
         for id, stale in partly.items():
             self._filter_node(id, stale.rest)
+            self._filter_node(id + CALLS, stale.rest)
         self._filter_errors(whole, partly, {*steps})
         for id in steps:  # last: it is what tells which rows have changed
             if id not in whole:
@@ -159,7 +160,7 @@ class _Aside:
             others = [it for it in dependents(self._chain, [id] if changed else []) if it != id]
             for other in others:
                 node = self._chain.nodes[other]
-                if isinstance(node, ApplyNode) and node.batch is not None:
+                if isinstance(node, ApplyNode) and isinstance(node.batch, int):
                     whole = {*whole, *dependents(self._chain, [other])}
                 partly[other].rows.update(changed)
             for other, depths in later_rounds(self._chain, others).items():
@@ -211,6 +212,12 @@ class _Aside:
             move_lines(self._path / ERRORS, self._target / ERRORS, keep)
 
 
+def remove_tables(path: Path) -> None:
+    """Remove the Parquet tables of a run, which are out of date."""
+    for table in (*path.glob(f"{STEPS}/*.parquet"), path / "flattened.parquet"):
+        table.unlink(missing_ok=True)
+
+
 def move_lines(file: Path, target: Path, keep: Keep) -> None:
     """Move the lines of a file that are not kept; a broken one stays, and a torn one is dropped.
 
@@ -227,7 +234,8 @@ def move_lines(file: Path, target: Path, keep: Keep) -> None:
         ):
             for line in (it for it in lines if it.endswith(b"\n")):
                 value = value_or_none(line)
-                new = keep(value) if isinstance(value, dict) and "row_id" in value else value
+                is_line = isinstance(value, dict) and ("row_id" in value or "group" in value)
+                new = keep(value) if is_line else value
                 if new is not None or value is None:
                     kept.write(line if new == value else encoded(new) + b"\n")
                 elif line not in known:

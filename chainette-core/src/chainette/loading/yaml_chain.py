@@ -15,22 +15,26 @@ from chainette.errors import ChainError
 from chainette.loading.importing import load_symbol
 from chainette.loading.inline_models import FieldSpec, build_models
 from chainette.loading.yaml_mistakes import mistakes_in, outline
+from chainette.loading.yaml_rows import YamlRows
 from chainette.loading.yaml_spec import (
     ApplySpec,
     BranchSpec,
     ChainSpec,
     RepeatSpec,
     RouteSpec,
+    RowsSpec,
     StepSpec,
     UseSpec,
 )
 from chainette.pipeline.composites.repeat import repeat
 from chainette.pipeline.composites.route import route
+from chainette.pipeline.examples import Example
 from chainette.pipeline.nodes.apply import ApplyNode
 from chainette.pipeline.nodes.flow import Branch, flattened
 from chainette.pipeline.nodes.step import Step
 from chainette.registry.config_file import check_engines, raise_mistakes, register_all
 from chainette.run.chain import Chain
+from chainette.run.inputs.hugging_face import PREFIX
 from chainette.run.options import options_of
 from chainette.text import did_you_mean
 from chainette.yaml_source import Location, YamlSource, expand, read_yaml
@@ -50,12 +54,12 @@ class YamlChain:
 
     Attributes:
         chain: The chain.
-        inputs: File of input rows.
+        inputs: File of input rows, or rows from nothing.
         options: The options of the run that the file sets.
     """
 
     chain: Chain
-    inputs: Path | None
+    inputs: Path | YamlRows | None
     options: dict[str, Any]
 
 
@@ -78,8 +82,15 @@ def load_yaml_chain(path: str | Path) -> YamlChain:
     assert spec is not None
     chain = _build(source, spec)
     register_all(engines)
-    inputs = _path(source, spec.inputs) if spec.inputs else None
+    inputs = _inputs(source, spec.inputs)
     return YamlChain(chain, inputs, _run_options(source, spec))
+
+
+def _inputs(source: YamlSource, spec: str | RowsSpec | None) -> Path | YamlRows | None:
+    path = spec.given if isinstance(spec, RowsSpec) else spec
+    is_named = path is not None and path.startswith(PREFIX)  # a dataset, which is no path
+    found = Path(path or "") if is_named else _path(source, path) if path else None
+    return YamlRows(source, spec, found) if isinstance(spec, RowsSpec) else found
 
 
 def _run_options(source: YamlSource, spec: ChainSpec) -> dict[str, Any]:
@@ -157,9 +168,9 @@ def _nodes(source: YamlSource, specs: list[Any], models: Models, location: Locat
             if isinstance(spec, UseSpec):
                 nodes += flattened(load_symbol(spec.use))
             elif isinstance(spec, BranchSpec | RouteSpec | RepeatSpec):
-                nodes.append(_with_inner(spec, inner, models))
+                nodes.append(_with_inner(source, spec, inner, models, here))
             else:
-                nodes.append(_node(spec, models))
+                nodes.append(_node(source, spec, models, here))
         except ChainError as error:
             raise ChainError(f"{source.place(here)}: {error}") from None
     return nodes
@@ -178,7 +189,11 @@ def _inside(spec: Any) -> dict[Location, list[Any]]:
 
 
 def _with_inner(
-    spec: BranchSpec | RouteSpec | RepeatSpec, inner: dict[Location, list[Any]], models: Models
+    source: YamlSource,
+    spec: BranchSpec | RouteSpec | RepeatSpec,
+    inner: dict[Location, list[Any]],
+    models: Models,
+    location: Location,
 ) -> Any:
     """A node that has nodes inside."""
     options = _given(spec)
@@ -189,7 +204,7 @@ def _with_inner(
         return branch.join(spec.join) if spec.join else branch
     if isinstance(spec, RepeatSpec):
         if isinstance(spec.until, StepSpec):
-            options["until"] = _node(spec.until, models)
+            options["until"] = _node(source, spec.until, models, (*location, "until"))
         return repeat(inner["steps",], id=spec.repeat, **options)
     options.pop("default", None)
     made: Any = route(id=spec.route, **options)
@@ -208,14 +223,42 @@ def _given(spec: BaseModel) -> dict[str, Any]:
     return arguments
 
 
-def _node(spec: StepSpec | ApplySpec, models: Models) -> Step | ApplyNode:
+def _node(
+    source: YamlSource, spec: StepSpec | ApplySpec, models: Models, location: Location
+) -> Step | ApplyNode:
     arguments = _given(spec)
     for key in ("input_model", "output_model"):
         if arguments.get(key) is not None:
             arguments[key] = _model(arguments[key], models)
     if isinstance(spec, ApplySpec):
         return ApplyNode(load_symbol(arguments.pop("apply")), **arguments)
+    arguments["examples"] = _examples(source, spec, location)
+    arguments["sampling"] = _sampling(spec.sampling)
+    if spec.messages is not None:
+        arguments["messages"] = [turn.model_dump(exclude_unset=True) for turn in spec.messages]
     return Step(**arguments)
+
+
+def _sampling(spec: Any) -> Any:
+    """The sampling of a step, as `Step` takes it."""
+    if isinstance(spec, list):
+        return [_sampling(it) for it in spec]
+    return spec and {name: getattr(spec, name) for name in spec.model_fields_set}
+
+
+def _examples(source: YamlSource, spec: StepSpec, location: Location) -> Any:
+    """The examples of a step, each with its line, or the path of their file."""
+    if isinstance(spec.examples, str):
+        return _path(source, spec.examples)
+    return [
+        Example(
+            example.input,
+            example.output,
+            f"examples[{index}] ({source.place((*location, 'examples', index))})",
+            is_json=True,
+        )
+        for index, example in enumerate(spec.examples)
+    ]
 
 
 def _model(name: str, models: Models) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator
 from typing import Any
 
-from chainette.pipeline.composites.composite import Composite
+from chainette.pipeline.composites.composite import Composite, may_split
 from chainette.pipeline.composites.repeat import Repeat, value_node
 from chainette.pipeline.composites.route import Route
 from chainette.pipeline.nodes.apply import ApplyNode
@@ -20,6 +20,10 @@ from chainette.pipeline.validate import all_nodes
 Edge = dict[str, str]
 Sources = list[tuple[str, dict[str, str]]]
 """Nodes that an edge comes from, with what the edge says."""
+Names = dict[str, str]
+"""Nodes that a node takes values from, by the names that it has for them."""
+Place = tuple[list[Any], int]
+"""A flow, and the index of one of its parts."""
 
 
 def graph(chain: Pipeline) -> dict[str, Any]:
@@ -59,13 +63,18 @@ def _details(node: Node) -> dict[str, Any]:
     if isinstance(node, Composite):
         return composite_fields(node) | conditions
     if isinstance(node, Step):
-        kept = {"accept_truncated": True} if node.accept_truncated else {}
-        return {"engine": node.engine_name, **node.request_fields(), **kept, **conditions}
+        return {
+            "engine": node.engine_name,
+            **node.request_fields(),
+            **node.answer_fields(),
+            **conditions,
+        }
     assert isinstance(node, ApplyNode)
     return {
         "function": getattr(node.fn, "__qualname__", type(node.fn).__qualname__),
         "batch": node.batch,
         **conditions,
+        **({"engines": [*node.engines]} if node.engines else {}),
     }
 
 
@@ -149,10 +158,7 @@ def places(chain: Pipeline) -> dict[str, dict[str, str]]:
     return found
 
 
-Place = dict[str, str]
-
-
-def _place(nodes: list[Any], source: Place, joined: Place, found: dict[str, Place]) -> Place:
+def _place(nodes: list[Any], source: Names, joined: Names, found: dict[str, Names]) -> Any:
     """Find the places of a flow's nodes, and return that of what is behind it."""
     for node in nodes:
         if isinstance(node, Branch):
@@ -195,7 +201,8 @@ def _depend(
     """Find the dependent nodes of a flow, and say whether its end is one."""
     for node in nodes:
         if isinstance(node, Branch):
-            if _depend(node.steps, ids, does, {*joined}, found) and node.alias:
+            begins = does or bool(node.condition and node.condition.needs(joined))
+            if _depend(node.steps, ids, begins, {*joined}, found) and node.alias:
                 joined.add(node.alias)
             continue
         does = does or bool(node.needs(joined))
@@ -238,6 +245,74 @@ def _later(
             _later(node.members(), ids, depth + node.repeats, found)
 
 
+def reach(chain: Pipeline, id: str) -> dict[str, bool]:
+    """The nodes that depend on a node, and whether whole rows of theirs depend on one item.
+
+    What follows in a flow depends on an item where it is the item itself, or was split from it.
+    Where a branch that may split is joined, the paths of items do not tell; all of the row does.
+
+    Args:
+        chain: The chain.
+        id: The node; it is not among those that are returned.
+    """
+    places = _places(chain.steps, id)
+    found: dict[str, bool] = {}
+    for other in dependents(chain, [id]):
+        if other != id:
+            # Flows that both are in have split their items alike; only those below matter.
+            shared = sum(other in _ids(flow) for flow, _ in places)
+            found[other] = any(_may_split(flow[: index + 1]) for flow, index in places[shared:])
+    return found
+
+
+def is_tolerated(chain: Pipeline, id: str) -> bool:
+    """Whether what depends on a node may run although the node failed."""
+    return any(flow[index].tolerance is not None for flow, index in _places(chain.steps, id))
+
+
+def judges_itself(chain: Pipeline, id: str) -> bool:
+    """Whether a node sees all items and finds out itself whether they have changed.
+
+    Where a condition decides on what it sees, that is to be asked again first.
+    """
+    places = _places(chain.steps, id)
+    parts = [flow[index] for flow, index in places]
+    is_conditional = any(it.condition is not None or isinstance(it, Route) for it in parts)
+    return chain.nodes[id].waits_for_all and not is_conditional
+
+
+def _places(nodes: list[Any], id: str) -> list[Place]:
+    """The places of a node, from the main flow to the innermost branch; empty if it is not here."""
+    for index, part in enumerate(nodes):
+        if isinstance(part, Branch):
+            if inner := _places(part.steps, id):
+                return [(nodes, index), *inner]
+        elif part.id == id:
+            return [(nodes, index)]
+        elif isinstance(part, Composite) and id in _ids(part.members()):
+            (inner,) = filter(None, (_places(flow, id) for flow in part.flows))
+            return [(nodes, index), *inner]
+    return []
+
+
+def _ids(nodes: Iterable[Any]) -> set[str]:
+    return {node.id for node in all_nodes(nodes)}
+
+
+def _may_split(nodes: Iterable[Any]) -> bool:
+    """Whether a flow may have split its item in these nodes."""
+    for node in nodes:
+        if isinstance(node, ApplyNode):
+            if node.types.splits is not False:
+                return True
+        elif isinstance(node, Composite):
+            if may_split(node.members()) is not False:
+                return True
+        elif not isinstance(node, Branch | Step):
+            return True
+    return False
+
+
 def mermaid(chain: Pipeline) -> str:
     """The chain as a Mermaid flow chart."""
     lines = ["flowchart TD", f'    chain_input(["{type_name(chain.input_model)}"])']
@@ -269,7 +344,8 @@ def _boxes(nodes: list[Any], indent: str) -> Iterator[str]:
         elif isinstance(node, Step):
             yield f'{indent}{node.id}["{_label(node)}<br/>{node.engine_name}"]'
         else:
-            yield f'{indent}{node.id}[["{_label(node)}"]]'
+            engines = f"<br/>{', '.join(node.engines)}" if node.engines else ""
+            yield f'{indent}{node.id}[["{_label(node)}{engines}"]]'
 
 
 def _label(node: Node | Branch) -> str:

@@ -18,15 +18,14 @@ from chainette.pipeline.composites.composite import (
     given,
     may_split,
 )
-from chainette.pipeline.composites.repeat import Repeat
 from chainette.pipeline.nodes.annotations import is_several
 from chainette.pipeline.nodes.apply import ApplyNode
 from chainette.pipeline.nodes.flow import Branch
 from chainette.pipeline.nodes.naming import type_name
 from chainette.pipeline.nodes.node import Node
 from chainette.pipeline.nodes.step import Step
+from chainette.pipeline.reasoning import REASONING, ReasoningType
 
-_A_ROUND_NAME = "what the nodes of a repeat see; give it another one"
 _UNIONS = (Union, types.UnionType)
 
 
@@ -77,11 +76,8 @@ def all_branches(nodes: Iterable[Any]) -> Iterator[Branch]:
 
 
 def _check_names(where: str, nodes: list[Any]) -> None:
-    has_rounds = any(isinstance(node, Repeat) for node in all_nodes(nodes))
-    ids: dict[str, str] = dict.fromkeys(ROUND_NAMES, "a name of repeats") if has_rounds else {}
+    ids: dict[str, str] = {}
     for node in all_nodes(nodes):
-        if node.id in ids and has_rounds and node.id in ROUND_NAMES:
-            raise ChainError(f"{where}: {node.kind} {node.id!r} has the id of {_A_ROUND_NAME}")
         if node.id in ids:
             count = sum(other.id == node.id for other in all_nodes(nodes))
             raise ChainError(f"{where}: {count} steps have the id {node.id!r}")
@@ -145,6 +141,9 @@ def _check_flow(nodes: list[Any], scope: Scope) -> Any:
                 node.check_prompts(scope.names, scope.elsewhere, source=scope.source)
             scope.current = scope.names[node.id] = given(node)
             scope.source = node.id
+            if isinstance(node, Step):
+                known = scope.names.get(REASONING, ReasoningType())
+                scope.names[REASONING] = known.after(node.id)
         scope.before = node
     return scope.current
 

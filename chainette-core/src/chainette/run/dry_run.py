@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +11,8 @@ from chainette.pipeline.bounds import MAX_PROMPT
 from chainette.pipeline.composites.composite import Composite
 from chainette.pipeline.composites.repeat import Repeat
 from chainette.pipeline.composites.route import Route
+from chainette.pipeline.functions.calls import Question
+from chainette.pipeline.nodes.apply import ApplyNode
 from chainette.pipeline.nodes.conditions import Condition
 from chainette.pipeline.nodes.flow import Branch
 from chainette.pipeline.nodes.node import Node
@@ -17,7 +20,12 @@ from chainette.pipeline.nodes.step import Step
 from chainette.pipeline.pipeline import Pipeline
 from chainette.run.executor import Executor
 from chainette.run.item import Item
-from chainette.run.schedule.flow.nodes import STOPPED, prompt
+from chainette.run.schedule.flow.asking import check_size
+from chainette.run.schedule.flow.calls import FunctionCalls
+from chainette.run.schedule.flow.functions import STOPPED
+from chainette.run.schedule.flow.nodes import prompt
+from chainette.run.schedule.leases import ROWS
+from chainette.run.schedule.threads import CallThreads
 from chainette.types import Message
 
 
@@ -27,7 +35,7 @@ class Rendered:
 
     Attributes:
         row_id: The input row.
-        step_id: The step.
+        step_id: The step, or the function that calls the engine.
         engine: Name of the engine that would receive it.
         messages: The conversation.
     """
@@ -40,11 +48,12 @@ class Rendered:
 
 @dataclass(frozen=True, slots=True)
 class Unknown:
-    """A step whose prompts are not known yet.
+    """A step, or a function that calls engines, whose prompts are not known yet.
 
     Attributes:
-        step_id: The step.
-        after: The function or step whose output must be there first.
+        step_id: The step or function.
+        after: The function or step whose output must be there first; the function itself, where
+            only calling it tells its prompts.
     """
 
     step_id: str
@@ -66,6 +75,7 @@ class RenderedSteps:
         self._with_functions = with_functions
         self.prompts: list[Rendered] = []
         self._max_chars = max_chars
+        self._threads = CallThreads(ROWS)
 
     async def run(self, step: Step, item: Item, names: Mapping[str, Any], value: Any) -> Any:
         """Render the step's prompt; see `StepRunner.run`."""
@@ -76,6 +86,17 @@ class RenderedSteps:
     def may_call(self, node: Node) -> bool:
         """Whether functions are called; see `StepRunner.may_call`."""
         return self._with_functions
+
+    def calls(self, node: ApplyNode, item: Item, names: Mapping[str, Any]) -> FunctionCalls:
+        """The calls of a function, which goes no further than the first; see `StepRunner.calls`."""
+
+        async def show(calls: FunctionCalls, question: Question) -> Any:
+            check_size(question, self._max_chars)
+            self.prompts.append(Rendered(item.row_id, node.id, question.engine, question.messages))
+            await asyncio.sleep(0)  # further calls at the same time are shown, too
+            await calls.stop()
+
+        return FunctionCalls(node, show, self._threads)
 
 
 async def dry_run(
@@ -117,7 +138,7 @@ async def dry_run(
 
 
 def unknown_steps(pipeline: Pipeline, *, with_functions: bool) -> list[Unknown]:
-    """The steps whose prompts a dry run cannot know, each with the node that it stops at."""
+    """The nodes whose prompts a dry run cannot know, each with the node that it stops at."""
     walk = _Walk(with_functions)
     walk.flow(pipeline.steps, None, {})
     return walk.unknown
@@ -151,9 +172,12 @@ class _Walk:
             stop = stop or next((end for end in needed if end is not None), None)
             if isinstance(node, Composite):
                 stop = self._inside(node, stop, joined)
-            elif isinstance(node, Step) and stop is not None:
+                continue
+            if node.engines and stop is not None:
                 self.unknown.append(Unknown(node.id, stop))
-            elif isinstance(node, Step) or not self._with_functions:
+            elif not isinstance(node, Step) and node.engines and not self._with_functions:
+                self.unknown.append(Unknown(node.id, node))
+            if node.engines or not self._with_functions:
                 stop = stop or node
         return stop
 

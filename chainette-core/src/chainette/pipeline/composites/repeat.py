@@ -25,6 +25,7 @@ from chainette.pipeline.nodes.naming import type_name
 from chainette.pipeline.nodes.node import Node
 from chainette.pipeline.nodes.options import RepeatOptions
 from chainette.pipeline.nodes.step import Step
+from chainette.pipeline.reasoning import REASONING
 from chainette.text import names_keywords
 
 if TYPE_CHECKING:
@@ -170,6 +171,8 @@ class Repeat(Composite[In, Out]):
         scope.elsewhere.update(at_end.elsewhere)
         for name in at_end.names.keys() - {*ROUND_NAMES, *scope.names}:
             scope.names[name] = self._or_none(at_end.names[name])
+        if REASONING in at_end.names:
+            scope.names[REASONING] = at_end.names[REASONING]
         scope.names[self.id] = Union[Rounds, None] if self.condition is not None else Rounds  # noqa: UP007
         scope.source = at_end.source
         may_be_none = super().gives_none and last is not Any

@@ -34,6 +34,7 @@ from chainette.pipeline.nodes.annotations import returned_type
 from chainette.pipeline.nodes.conditions import Condition, OnError
 from chainette.pipeline.nodes.flow import I_, O_, Flow, In, Out, Parallel, Part, Split, flattened
 from chainette.pipeline.nodes.options import RouteOptions
+from chainette.pipeline.reasoning import REASONING
 from chainette.text import did_you_mean, names_keywords
 
 if TYPE_CHECKING:
@@ -192,7 +193,7 @@ class Route(Composite[In, Out]):
             types.append(check(arm.nodes, inner) if arm.nodes else scope.current)
             for name, hint in inner.elsewhere.items():
                 scope.elsewhere.setdefault(name, hint)
-            for name in inner.names.keys() - scope.names.keys():
+            for name in inner.names.keys() - {*scope.names, REASONING}:
                 hint = f"in route {self.id!r}: the value of the way that was taken is {self.id!r}"
                 scope.elsewhere[name] = f" ({hint} here)"
         scope.source = self.id

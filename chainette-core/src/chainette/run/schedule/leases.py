@@ -16,10 +16,10 @@ import anyio.to_thread
 from anyio.abc import TaskGroup
 
 from chainette.engine.client.base import BaseClient
+from chainette.errors import ConfigError
 from chainette.pipeline.composites.composite import Composite
 from chainette.pipeline.composites.repeat import Repeat
 from chainette.pipeline.nodes.flow import Branch
-from chainette.pipeline.nodes.step import Step
 from chainette.pipeline.pipeline import Pipeline
 from chainette.pipeline.validate import all_nodes
 
@@ -132,16 +132,15 @@ class Leases:
                 engines |= self._note(node.steps)
             elif isinstance(node, Composite):
                 engines = self._note_composite(node, engines)
-            elif isinstance(node, Step):
-                engines |= {node.engine_name}
+            else:
+                engines = engines.union(node.engines)
             self._ahead[id(node)] = engines
         return engines
 
     def _note_composite(self, node: Composite, behind: frozenset[str]) -> frozenset[str]:
         """As `_note`; each round of a repeat may be followed by another."""
         if isinstance(node, Repeat):
-            steps = (it for it in all_nodes(node.members()) if isinstance(it, Step))
-            behind |= {step.engine_name for step in steps}
+            behind = behind.union(*(it.engines for it in all_nodes(node.members())))
         self._ahead[id(node.end)] = behind
         return behind.union(*(self._note(flow, behind) for flow in node.flows))
 
@@ -207,3 +206,20 @@ def _keys(
     client: BaseClient, loop: asyncio.AbstractEventLoop
 ) -> tuple[tuple[int, int], tuple[int, int]]:
     return (id(client), id(loop)), (id(client), 0)
+
+
+def check_prefills(pipeline: Pipeline, clients: Mapping[str, BaseClient]) -> None:
+    """Refuse to begin an answer that the engine would not continue.
+
+    Raises:
+        ConfigError: An engine cannot.
+    """
+    for step in pipeline.prompted:
+        client = clients[step.engine_name]
+        if step.prefill and not client.capabilities.prefill:
+            raise ConfigError(
+                f"step {step.id!r}: its engine {step.engine_name!r} (backend "
+                f"{client.config.backend!r}) cannot continue a prefill: leave it out, and say in "
+                "the prompt how the answer begins; or use a backend whose capabilities have "
+                "prefill, as `chainette plugins list` shows them"
+            )

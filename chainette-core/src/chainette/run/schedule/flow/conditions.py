@@ -12,6 +12,7 @@ from chainette.errors import (
     FailedRowError,
     RepeatError,
     RouteError,
+    RowBudgetError,
     ValidatorError,
 )
 from chainette.pipeline.composites.repeat import Repeat
@@ -37,7 +38,13 @@ class Conditions:
         self._journal = journal
 
     async def hold(
-        self, condition: Condition, node: Node, item: Item, names: Mapping[str, Any], value: Any
+        self,
+        condition: Condition,
+        node: Node,
+        item: Item,
+        names: Mapping[str, Any],
+        value: Any,
+        branch: str | None = None,
     ) -> bool:
         """Whether a condition holds for an item.
 
@@ -47,16 +54,17 @@ class Conditions:
             item: The item.
             names: The values that it may see, by name.
             value: The node's direct input.
+            branch: The name of the branch, if it is the condition of one.
 
         Raises:
             ChainetteError: It cannot be said.
         """
-        if (earlier := self._journal.has_run(node, item)) is not None:
+        if (earlier := self._journal.has_run(node, item, branch)) is not None:
             return earlier
         output = await asked(condition, value, names)
         holds = bool(output) if condition.function is None else _truth(condition, output)
         if not holds:
-            self._journal.skipped(node, item)
+            self._journal.skipped(node, item, branch)
         elif isinstance(node, Repeat):  # its other lines are those of its rounds
             self._journal.decided(node, item, "begun")
         return holds
@@ -96,7 +104,7 @@ def is_tolerable(error: ChainetteError) -> bool:
     if isinstance(error, FailedRowError):
         return error.is_tolerated
     if isinstance(error, EngineError):
-        return not (error.final or isinstance(error, ValidatorError))
+        return not (error.final or isinstance(error, RowBudgetError | ValidatorError))
     if isinstance(error, RepeatError | RouteError):
         return True
     # What a function raised; an output that is not of its type is a bug, and has no cause.

@@ -11,8 +11,9 @@ from chainette.pipeline.composites.repeat import Repeat, Rounds
 from chainette.pipeline.composites.route import Route
 from chainette.pipeline.nodes.conditions import Fallback
 from chainette.pipeline.nodes.node import Node
+from chainette.pipeline.validate import all_nodes
 from chainette.reports.result import Leaf
-from chainette.run.schedule.flow.decisions import Decisions
+from chainette.run.schedule.composites.decisions import Decisions
 from chainette.run.schedule.flow.state import FlowState, Frame
 
 
@@ -130,7 +131,8 @@ def skip(composite: Composite, fallback: Any, state: FlowState) -> None:
         fallback: The `Fallback` in its place, or something else to pass the input on.
         state: The state of the flow.
     """
-    state.names |= dict.fromkeys([composite.id, *composite.visible()])
+    state.names[composite.id] = None
+    _note_nothing(composite, state)
     if isinstance(fallback, Fallback):
         state.value = fallback.value
 
@@ -154,9 +156,8 @@ def _start_round(
     repeat: Repeat, frame: Frame, previous: Any, rest: list[Any], state: FlowState
 ) -> list[Any]:
     """Set the state to the start of a round, and return the nodes that follow."""
-    before = state.item if frame.round > 1 else None
     state.frames = (*state.frames[:-1], frame)
-    state.item = frame.item.in_round(frame.round, before)
+    state.item = frame.item.in_round(frame.round)
     state.value, state.joined = frame.value, frame.joined
     state.names = {
         **frame.names,
@@ -164,7 +165,7 @@ def _start_round(
         "feedback": frame.feedback,
         "round": frame.round,
     }
-    state.outputs = {**frame.outputs}
+    state.outputs, state.reasoning = {**frame.outputs}, frame.reasoning
     for subflow in state.beside[frame.branches :]:
         subflow.is_past = True
     return [*repeat.body, repeat.end, *rest]
@@ -194,9 +195,18 @@ def _fall_back(fallback: Fallback, frame: Frame, state: FlowState) -> None:
         _give(composite, fallback.value, state)
         return
     assert isinstance(composite, Repeat)
-    state.names |= dict.fromkeys(composite.visible())
+    _note_nothing(composite, state)
     _note_rounds(composite, rounds, state)
     state.value = fallback.value
+
+
+def _note_nothing(composite: Composite, state: FlowState) -> None:
+    """Note that the nodes of a composite that later nodes see have no outputs."""
+    visible = composite.visible()
+    state.names |= dict.fromkeys(visible)
+    for node in all_nodes(composite.members()) if visible else ():
+        if node.id in visible:
+            state.nothing(node)
 
 
 def _note_rounds(repeat: Repeat, rounds: Rounds, state: FlowState) -> None:
