@@ -255,8 +255,8 @@ class Route(Composite[In, Out]):
         self._set_types()
 
     def _set_types(self) -> None:
-        self.input_model = _input_of(self.flows)
-        self.output_model = union_of(last_given(flow, self.input_model) for flow in self.flows)
+        self.input_model: Any = _input_of(self.flows)
+        self.output_model: Any = union_of(last_given(flow, self.input_model) for flow in self.flows)
 
 
 @names_keywords
