@@ -654,3 +654,56 @@ def test_a_mistake_in_yaml_is_named_with_its_place(
     with pytest.raises(ChainError) as caught:
         load_chain(tmp_path / "chain.yml")
     assert words in str(caught.value)
+
+
+@pytest.mark.parametrize("is_row", [True, False])
+def test_a_retry_of_a_tolerated_failure_runs_later_rounds_again(
+    is_row: bool, tmp_path: Path
+) -> None:
+    works = tmp_path / "works"  # a file, since a change of the code would be refused
+
+    def fragile(value: int, names: Mapping[str, Any]) -> int:
+        if not works.exists() and names["round"] == 2:
+            raise ConnectionError
+        return value + 10 * names["round"]  # type: ignore[no-any-return]
+
+    def total(value: int | None) -> int:
+        return value or 0
+
+    def kept(value: int, names: Mapping[str, Any]) -> str:
+        return f"{value} {names['loop'].rounds}"
+
+    def one(row: Row) -> list[Row]:
+        return [row]
+
+    body = [apply(plus), apply(fragile, on_error="none"), apply(total)]
+    made = repeat(body, until=lambda it, names: names["round"] == 3, id="loop")
+    steps = [made, apply(kept)] if is_row else [apply(one), made, apply(kept)]
+    chain = Chain(name="c", steps=steps)
+    first = chain.run([Row(n=1)], output_dir=tmp_path / "run").results[0].value
+    works.touch()
+    again = chain.run([Row(n=1)], output_dir=tmp_path / "run", retry_errors=True).results[0].value
+    fresh = chain.run([Row(n=1)]).results[0].value
+    assert first != again == fresh
+    no_duplicates(tmp_path / "run")
+
+
+def test_reasoning_is_that_of_the_last_round() -> None:
+    from chainette import Completion, LLMOutput
+
+    def thinks(messages: Any) -> Any:
+        text = messages[-1]["content"]
+        thought = f"thought {text[-1]}" if text.endswith("1") else None
+        completion = Completion(text=json.dumps({"text": text}), reasoning_content=thought)
+        return LLMOutput(outputs=[completion])
+
+    body = draft() >> draft("second", "{{ reasoning.draft }} {{ round }}", input_model=Draft)
+    made = repeat(body, until="round == 2", id="loop")
+    last = draft("last", "{{ reasoning.draft }}|{{ reasoning.second }}|", input_model=Draft)
+    with fake_engine("e", thinks) as engine:
+        (result,) = Chain(name="c", steps=[made, last]).run([Row()]).results
+    shown = [it[-1]["content"] for it in engine.requests]
+    assert [it for it in shown if not it.startswith("draft")] == [
+        "second thought 1 1", "second  2", "last ||",
+    ]  # fmt: skip
+    assert result.reasoning == {}
