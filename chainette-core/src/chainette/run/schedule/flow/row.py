@@ -36,6 +36,9 @@ from chainette.run.schedule.leases import Lease, Leases
 from chainette.run.schedule.parking import Gate, Parking, RowActivity
 from chainette.validation import is_valid_already, validator_error
 
+_ENDS = frozenset({object, Dropped, Split, Fallback})
+"""Types of what a node can give in place of an output; `STOPPED` and `SKIPPED` are objects."""
+
 
 class RowRunner:
     """Leads rows through the nodes, from the input to the record of their end.
@@ -201,6 +204,9 @@ class RowRunner:
 
     def _passed(self, node: Node, output: Any, state: FlowState) -> Leaf | None:
         """Let a flow go on with the output of a node, or else return how it ends."""
+        if output.__class__ not in _ENDS:
+            state.passed(node, output)
+            return None
         if output is STOPPED:
             return Leaf((), stopped=True)
         if isinstance(output, Dropped | Split):
@@ -228,7 +234,7 @@ class RowRunner:
 
     async def _output(self, node: Node, state: FlowState) -> Any:
         """The output of a node; what may split a whole row waits for room for its items."""
-        if (skipped := await self._skipped(node, state)) is not None:
+        if node.condition is not None and (skipped := await self._skipped(node, state)) is not None:
             return skipped
         output = await self._run(node, state)
         if state.frames and isinstance(output, Split):
@@ -341,7 +347,8 @@ class RowRunner:
 
     async def _join(self, node: Node | End, state: FlowState) -> None:
         """Wait for the joined branches that a node needs."""
-        await self._join_names(node.needs(state.unjoined), state)
+        if state.joined:
+            await self._join_names(node.needs(state.unjoined), state)
 
     async def _join_names(self, aliases: Iterable[str], state: FlowState) -> None:
         for alias in aliases:
