@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from chainette.engine.telemetry.otel import instrument
     from chainette.errors import Drop
     from chainette.loading.target import load_chain
+    from chainette.pipeline.composites.group import Group
+    from chainette.pipeline.composites.reduce import reduce
     from chainette.pipeline.nodes.apply import ApplyNode, apply
     from chainette.pipeline.nodes.flow import Branch, pipe
     from chainette.pipeline.nodes.step import Step
@@ -39,6 +41,7 @@ __all__ = [
     "Completion",
     "Drop",
     "EngineConfig",
+    "Group",
     "GuidedDecodingParams",
     "LLMOutput",
     "Result",
@@ -54,6 +57,7 @@ __all__ = [
     "load_chain",
     "load_engines",
     "pipe",
+    "reduce",
     "register_backend",
     "register_engine",
 ]
@@ -66,6 +70,7 @@ _HOMES = {
     "Completion": "types",
     "Drop": "errors",
     "EngineConfig": "registry.engines",  # which hands down the function that makes clients
+    "Group": "pipeline.composites.group",
     "GuidedDecodingParams": "types",
     "LLMOutput": "types",
     "Result": "reports.result",
@@ -81,6 +86,7 @@ _HOMES = {
     "load_chain": "loading.target",
     "load_engines": "registry.config_file",
     "pipe": "pipeline.nodes.flow",
+    "reduce": "pipeline.composites.reduce",
     "register_backend": "plugins.discovery",
     "register_engine": "registry.engines",
 }

@@ -7,6 +7,7 @@ from typing import Any
 from rich.text import Text
 from rich.tree import Tree
 
+from chainette.pipeline.composites.reduce import Reduce
 from chainette.pipeline.nodes.flow import Branch
 from chainette.pipeline.nodes.naming import type_name
 from chainette.pipeline.nodes.node import Node
@@ -14,7 +15,7 @@ from chainette.pipeline.nodes.step import Step
 from chainette.pipeline.pipeline import Pipeline
 from chainette.text import escaped
 
-ICONS = {"step": "💬", "apply": "⚙️", "branch": "🌿"}
+ICONS = {"reduce": "🧺", "step": "💬", "apply": "⚙️", "branch": "🌿"}
 """Emojis of nodes that do not have their own."""
 
 
@@ -35,7 +36,12 @@ def tree(chain: Pipeline, *, icons: bool = True, max_branches: int | None = None
 def _grow(parent: Tree, nodes: list[Any], icons: bool, max_branches: int | None) -> None:
     visible = hidden = 0
     for node in nodes:
-        if not isinstance(node, Branch):
+        if isinstance(node, Reduce):
+            fold = f", {node.fold} at a time" if node.fold else ""
+            text = f"reduce {node.id} by {node.key.text}{fold}"
+            shown = f"{ICONS[node.kind]} {text}" if icons else text
+            _grow(parent.add(Text(escaped(shown))), node.steps, icons, max_branches)
+        elif not isinstance(node, Branch):
             parent.add(_line(node, icons))
         elif max_branches is None or visible < max_branches:
             visible += 1

@@ -255,7 +255,7 @@ def read_file(
     with path.open("rb") as file:
         for number, line in enumerate(file, 1):
             value = value_or_none(line)
-            if isinstance(value, dict) and isinstance(value.get("row_id"), int):
+            if isinstance(value, dict) and names_item(value):
                 yield value
             elif on_broken is not None:
                 on_broken(f"{path}:{number}")
@@ -264,6 +264,16 @@ def read_file(
                     f"{path}:{number}: the line is broken; resume the run to write it again "
                     "(--resume)"
                 )
+
+
+def names_item(line: Mapping[str, Any]) -> bool:
+    """Whether a line says which row or group it is about."""
+    return isinstance(line.get("row_id"), int) or "group" in line or "row_ids" in line
+
+
+def group_name(key: Any) -> str:
+    """The key of a group as a text that no other key of a run has."""
+    return encoded(key).decode()
 
 
 def value_or_none(line: bytes) -> Any:

@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from chainette.atomic_file import replacing
-from chainette.folder.files import ERRORS, MANIFEST, REDONE, STEPS
-from chainette.folder.lines import encoded, read_lines, unwritable, value_or_none
+from chainette.folder.files import ERRORS, GROUPS, MANIFEST, REDONE, STEPS
+from chainette.folder.lines import (
+    encoded,
+    group_name,
+    names_item,
+    read_lines,
+    unwritable,
+    value_or_none,
+)
 from chainette.pipeline.graph import dependents, places
 from chainette.pipeline.nodes.apply import ApplyNode
 from chainette.pipeline.pipeline import Pipeline
@@ -83,6 +90,36 @@ def set_aside(path: Path, chain: Pipeline, redo: Redo, revalidate: Revalidate) -
     return True
 
 
+def set_groups_aside(
+    path: Path, node_ids: Collection[str], keep: Callable[[str, dict[str, Any]], bool]
+) -> None:
+    """Set the lines of groups aside that are not what they were; it can be done twice.
+
+    Args:
+        path: The run's folder.
+        node_ids: Nodes that work on groups; no file of theirs is open, nor is that of errors.
+        keep: Says of a node's line whether it counts.
+
+    Raises:
+        OutputDirError: The folder cannot be written.
+    """
+    target = path / REDONE / GROUPS
+
+    def left(id: str, line: dict[str, Any]) -> dict[str, Any] | None:
+        return line if "group" not in line or keep(id, line) else None
+
+    try:
+        for id in node_ids:
+            for file in sorted((path / STEPS / id).glob("*.jsonl")):
+                _filter(file, target / id / file.name, partial(left, id))
+        if (path / ERRORS).exists():
+            _filter(
+                path / ERRORS, target / ERRORS, lambda line: left(line.get("node_id") or "", line)
+            )
+    except OSError as error:
+        raise unwritable(path, error) from None
+
+
 class _Aside:
     """Moves lines of a run's folder.
 
@@ -100,7 +137,7 @@ class _Aside:
     def run(self, nodes: list[str], steps: list[str], revalidate: Revalidate) -> None:
         """Move all lines of some nodes, and those that depend on answers that changed."""
         self._target.mkdir(parents=True, exist_ok=True)
-        for table in (*self._path.glob(f"{STEPS}/*.parquet"), self._path / "flattened.parquet"):
+        for table in (*self._path.glob("*/*.parquet"), self._path / "flattened.parquet"):
             table.unlink(missing_ok=True)
         rows = {id: self._changed(id, revalidate) for id in steps}
         whole, partly = self._reach({*nodes}, rows)
@@ -114,10 +151,10 @@ class _Aside:
                 self._filter_node(id, partial(revalidate, id))
 
     def _reach(
-        self, whole: set[str], rows: Mapping[str, set[int]]
-    ) -> tuple[set[str], dict[str, set[int]]]:
+        self, whole: set[str], rows: Mapping[str, set[int | str]]
+    ) -> tuple[set[str], dict[str, set[int | str]]]:
         """The nodes that run again for all rows, and those that do so for some."""
-        partly: dict[str, set[int]] = {}
+        partly: dict[str, set[int | str]] = {}
         for id, changed in rows.items():
             for other in dependents(self._chain, [id] if changed else [])[1:]:
                 node = self._chain.nodes[other]
@@ -126,10 +163,10 @@ class _Aside:
                 partly.setdefault(other, set()).update(changed)
         return whole, {id: them for id, them in partly.items() if id not in whole}
 
-    def _changed(self, id: str, revalidate: Revalidate) -> set[int]:
-        """The rows in which an answer is not valid anymore, or gives another value."""
+    def _changed(self, id: str, revalidate: Revalidate) -> set[int | str]:
+        """The rows and groups in which an answer is not valid anymore, or gives another value."""
         lines = read_lines(self._path / STEPS / id, lambda place: None)
-        return {line["row_id"] for line in lines if revalidate(id, line) != line}
+        return {_owner(line) for line in lines if revalidate(id, line) != line}
 
     def _move_node(self, id: str) -> None:
         source, target = self._path / STEPS / id, self._target / id
@@ -143,7 +180,7 @@ class _Aside:
             _filter(file, self._target / id / file.name, keep)
 
     def _filter_errors(
-        self, whole: set[str], partly: Mapping[str, set[int]], steps: set[str]
+        self, whole: set[str], partly: Mapping[str, set[int | str]], steps: set[str]
     ) -> None:
         found = places(self._chain)
         reads_inputs = any(found[id][""] == "chain_input" for id in whole if id in found)
@@ -152,7 +189,7 @@ class _Aside:
             id = line.get("node_id")
             goes = (
                 id in whole
-                or line["row_id"] in partly.get(id or "", ())
+                or _owner(line) in partly.get(id or "", ())
                 or (id in steps and line.get("type") in _INVALID)
                 or (id is None and reads_inputs)
             )
@@ -162,8 +199,13 @@ class _Aside:
             _filter(self._path / ERRORS, self._target / ERRORS, keep)
 
 
-def _of_rows(rows: set[int]) -> Keep:
-    return lambda line: None if line["row_id"] in rows else line
+def _of_rows(rows: set[int | str]) -> Keep:
+    return lambda line: None if _owner(line) in rows else line
+
+
+def _owner(line: Mapping[str, Any]) -> int | str:
+    """The row or the group that a line is about."""
+    return line["row_id"] if "row_id" in line else group_name(line["group"])
 
 
 def _filter(file: Path, target: Path, keep: Keep) -> None:
@@ -182,7 +224,8 @@ def _filter(file: Path, target: Path, keep: Keep) -> None:
         ):
             for line in (it for it in lines if it.endswith(b"\n")):
                 value = value_or_none(line)
-                new = keep(value) if isinstance(value, dict) and "row_id" in value else value
+                is_line = isinstance(value, dict) and names_item(value)
+                new = keep(value) if is_line else value
                 if new is not None or value is None:
                     kept.write(line if new == value else encoded(new) + b"\n")
                 elif line not in known:

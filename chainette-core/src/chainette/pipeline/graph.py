@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator
 from typing import Any
 
+from chainette.pipeline.composites.reduce import Reduce
 from chainette.pipeline.nodes.apply import ApplyNode
 from chainette.pipeline.nodes.conditions import condition_fields
 from chainette.pipeline.nodes.flow import Branch
@@ -27,6 +28,10 @@ def _described(nodes: list[Any], branch: str | None) -> Iterator[dict[str, Any]]
     for node in nodes:
         if isinstance(node, Branch):
             yield from _described(node.steps, node.name)
+            continue
+        if isinstance(node, Reduce):
+            fields = {"reduce": node.id, "by": node.key.fields, "fold": node.fold}
+            yield from ({**it, **fields} for it in _described(node.steps, branch))
             continue
         yield {
             "id": node.id,
@@ -68,6 +73,11 @@ def _edges(nodes: list[Any], source: str) -> tuple[list[Edge], str]:
             if node.alias:
                 joined.append((end, node.alias))
             continue
+        if isinstance(node, Reduce):
+            inner, end = _edges(node.steps, source)
+            edges += [{**it, "by": node.key.text} if it["from"] == source else it for it in inner]
+            joined, source = [], end
+            continue
         edges.append({"from": source, "to": node.id})
         edges += [{"from": end, "to": node.id, "join": alias} for end, alias in joined]
         joined, source = [], node.id
@@ -94,6 +104,13 @@ def _place(
             end = _place(node.steps, source, joined, found)
             if node.alias:
                 joined[node.alias] = end
+            continue
+        if isinstance(node, Reduce):
+            inner: dict[str, dict[str, str]] = {}
+            end = _place(node.steps, source, {}, inner)
+            used = {alias: joined[alias] for alias in node.key.needs(joined)}
+            found |= {id: {**it, **used} if it[""] == source else it for id, it in inner.items()}
+            joined, source = {}, end
             continue
         used = {alias: joined[alias] for alias in node.needs(joined)}
         found[node.id], source = {"": source, **used}, node.id
@@ -125,6 +142,10 @@ def _depend(
             if _depend(node.steps, ids, does, joined, found) and node.alias:
                 joined.add(node.alias)
             continue
+        if isinstance(node, Reduce):
+            does = does or node.id in ids or bool(node.key.needs(joined))
+            does, joined = _depend(node.steps, ids, does, set(), found), set()
+            continue
         does = does or node.id in ids or bool(node.needs(joined))
         if does:
             found.append(node.id)
@@ -136,7 +157,10 @@ def mermaid(chain: Pipeline) -> str:
     lines = ["flowchart TD", f'    chain_input(["{type_name(chain.input_model)}"])']
     lines += _boxes(chain.steps, "    ")
     for edge in graph(chain)["edges"]:
-        arrow = f"-- {edge['join']} -->" if "join" in edge else "-->"
+        label = edge.get("join") or (f"by {edge['by']}" if "by" in edge else "")
+        arrow = (
+            f'-- "{_quoted(label)}" -->' if "by" in edge else f"-- {label} -->" if label else "-->"
+        )
         lines.append(f"    {edge['from']} {arrow} {edge['to']}")
     return "\n".join(lines)
 
@@ -147,6 +171,8 @@ def _boxes(nodes: list[Any], indent: str) -> Iterator[str]:
             yield f'{indent}subgraph "{_label(node)}"'
             yield from _boxes(node.steps, indent + "    ")
             yield f"{indent}end"
+        elif isinstance(node, Reduce):
+            yield from _boxes(node.steps, indent)
         elif isinstance(node, Step):
             yield f'{indent}{node.id}["{_label(node)}<br/>{node.engine_name}"]'
         else:
@@ -154,4 +180,8 @@ def _boxes(nodes: list[Any], indent: str) -> Iterator[str]:
 
 
 def _label(node: Node | Branch) -> str:
-    return f"{node.emoji} {node.name}".strip().replace('"', "#quot;")
+    return _quoted(f"{node.emoji} {node.name}".strip())
+
+
+def _quoted(text: str) -> str:
+    return text.replace('"', "#quot;")

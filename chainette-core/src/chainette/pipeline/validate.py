@@ -10,6 +10,8 @@ from pydantic import BaseModel
 
 from chainette.engine.structured.text import base_of
 from chainette.errors import ChainError
+from chainette.pipeline.composites.group import Group, GroupName, element_of, is_group
+from chainette.pipeline.composites.reduce import Reduce
 from chainette.pipeline.nodes.annotations import is_several
 from chainette.pipeline.nodes.apply import ApplyNode
 from chainette.pipeline.nodes.flow import Branch
@@ -34,6 +36,7 @@ def validate(name: str, nodes: list[Any], input_model: Any) -> None:
     where = f"chain {name!r}"
     if not nodes:
         raise ChainError(f"{where} has no steps")
+    _check_places(where, nodes)
     _check_uses(where, nodes)
     _check_names(where, nodes)
     _check_first(where, nodes)
@@ -45,7 +48,7 @@ def validate(name: str, nodes: list[Any], input_model: Any) -> None:
 def all_nodes(nodes: Iterable[Any]) -> Iterator[Node]:
     """Steps and functions, including those of branches."""
     for node in nodes:
-        if isinstance(node, Branch):
+        if isinstance(node, Branch | Reduce):
             yield from all_nodes(node.steps)
         else:
             yield node
@@ -56,7 +59,13 @@ def all_branches(nodes: Iterable[Any]) -> Iterator[Branch]:
     for node in nodes:
         if isinstance(node, Branch):
             yield node
+        if isinstance(node, Branch | Reduce):
             yield from all_branches(node.steps)
+
+
+def all_reduces(nodes: Iterable[Any]) -> Iterator[Reduce[Any, Any]]:
+    """The parts that bring rows together, in the chain's order."""
+    return (node for node in nodes if isinstance(node, Reduce))
 
 
 def _check_names(where: str, nodes: list[Any]) -> None:
@@ -66,6 +75,10 @@ def _check_names(where: str, nodes: list[Any]) -> None:
             count = sum(other.id == node.id for other in all_nodes(nodes))
             raise ChainError(f"{where}: {count} steps have the id {node.id!r}")
         ids[node.id] = f"the id of a {node.kind}"
+    for part in all_reduces(nodes):
+        if part.id in ids and part.id != part.last.id:
+            raise ChainError(f"{where}: reduce {part.id!r} has the name that is {ids[part.id]}")
+        ids[part.id] = f"the id of a {part.kind}"
     branch_names: set[str] = set()
     for branch in all_branches(nodes):
         if branch.name in branch_names:
@@ -105,6 +118,7 @@ def _check_flow(
     names: dict[str, Any],
     elsewhere: dict[str, str],
     source: str,
+    previous: str = "the input",
 ) -> Any:
     """Check nodes one after another, and return the output type of the last one.
 
@@ -115,16 +129,21 @@ def _check_flow(
         names: Types of the visible values by name.
         elsewhere: Hints for names that cannot be seen.
         source: The name of the first one's input.
+        previous: What gives the first one's input, for messages.
     """
-    previous, before = "the input", None
-    for node in nodes:
+    before = None
+    for index, node in enumerate(nodes):
         if isinstance(node, Branch):
             _check_branch(where, node, current, names, elsewhere, source)
             continue
+        if isinstance(node, Reduce):
+            _check_none(where, node, before)
+            node.key.check(current, names, elsewhere, source)
+            return _check_groups(where, node, nodes[index + 1 :], current, {**names, **elsewhere})
         if not _fits(current, node.input_model):
             raise ChainError(
                 f"{where}: {node.kind} {node.id!r} takes {type_name(node.input_model)}, "
-                f"but {previous} gives {type_name(current)}{_about_batch(node)}"
+                f"but {previous} gives {type_name(current)}{_about_input(node, current)}"
             )
         _check_options(where, node, names, elsewhere, source, before)
         if isinstance(node, Step):
@@ -172,11 +191,7 @@ def _check_options(
         ChainError: It cannot, or does not.
     """
     title = f"{where}: {node.kind} {node.id!r}"
-    if before is not None and before.gives_none and not _fits(type(None), node.input_model):
-        raise ChainError(
-            f"{title} takes {type_name(node.input_model)}, but {before.kind} {before.id!r} may "
-            "give None; give it default=… or otherwise=… with a value, or let it run in a branch"
-        )
+    _check_none(where, node, before)
     if node.condition is None:
         return
     node.condition.check(node.input_model, names, elsewhere, source)
@@ -185,6 +200,91 @@ def _check_options(
             f"{title} gives {type_name(node.output_model)}, but where `when` is false, its input "
             f"goes on, which is {type_name(node.input_model)}; give otherwise=… with a value in "
             "its place, or put it into a branch that has the condition"
+        )
+
+
+def _check_none(where: str, node: Node | Reduce[Any, Any], before: Node | None) -> None:
+    """Check that a node takes `None` where the one before it may give that.
+
+    Raises:
+        ChainError: It does not.
+    """
+    if before is not None and before.gives_none and not _fits(type(None), node.input_model):
+        raise ChainError(
+            f"{where}: {node.kind} {node.id!r} takes {type_name(node.input_model)}, but "
+            f"{before.kind} {before.id!r} may give None; give it default=… or otherwise=… with a "
+            "value, or let it run in a branch"
+        )
+
+
+def _check_groups(
+    where: str, reduce: Reduce[Any, Any], rest: list[Any], current: Any, before: Iterable[str]
+) -> Any:
+    """Check the nodes that work on groups, and return the output type of the last one.
+
+    Args:
+        where: The chain, for messages.
+        reduce: The part that makes the groups.
+        rest: The nodes behind it.
+        current: Type of the items of its groups.
+        before: The names that can be seen in front of it, or not even there.
+
+    Raises:
+        ChainError: They do not fit together, or use what belongs to a row.
+    """
+    title = f"reduce {reduce.id!r}"
+    for node in all_nodes(reduce.steps):
+        if reduce.fold is not None and isinstance(node, ApplyNode) and node.types.splits:
+            raise ChainError(
+                f"{where}: {title} has fold={reduce.fold}, and {node.kind} {node.id!r} returns "
+                "several items; with fold it must give one output for all parts of a group"
+            )
+        if is_group(node.input_model) and (more := _needed(node.input_model)):
+            raise ChainError(
+                f"{where}: {node.kind} {node.id!r} takes {type_name(node.input_model)}, whose "
+                f"{', '.join(more)} no group has; give the fields defaults, or make them properties"
+            )
+    hint = f" (it belongs to a row, and {title} makes groups of them: its nodes see `group`)"
+    elsewhere = dict.fromkeys(before, hint)
+    kind = Group[current]
+    names = {"group": GroupName}
+    return _check_flow(where, [*reduce.steps, *rest], kind, names, elsewhere, "group", title)
+
+
+def _needed(model: Any) -> list[str]:
+    """The fields of a kind of group that are not those of every group, and have no default."""
+    fields = model.model_fields.items()
+    return [it for it, field in fields if field.is_required() and it not in Group.model_fields]
+
+
+def _check_places(where: str, nodes: list[Any]) -> None:
+    """Check that rows are brought together in the main flow alone.
+
+    Raises:
+        ChainError: A branch would do so, or a group of a group.
+    """
+    holders: list[Branch | Reduce[Any, Any]] = [*all_branches(nodes), *all_reduces(nodes)]
+    for holder in holders:
+        for inner in all_reduces(holder.steps):
+            name = holder.name if isinstance(holder, Branch) else holder.id
+            raise ChainError(
+                f"{where}: reduce {inner.id!r} is in {holder.kind} {name!r}; it ends the flow of "
+                "the rows, so it must be in the chain itself"
+            )
+    at = next((i for i, node in enumerate(nodes) if isinstance(node, Reduce)), len(nodes))
+    taken = [
+        f"{node.kind} {node.name!r} another id"
+        for node in all_nodes(nodes[at:])
+        if node.id == "group"
+    ]
+    taken += [
+        f"branch {it.name!r} another alias"
+        for it in all_branches(nodes[at:])
+        if it.alias == "group"
+    ]
+    if taken:
+        raise ChainError(
+            f"{where}: the name 'group' is taken behind a reduce: it is the group; give {taken[0]}"
         )
 
 
@@ -209,6 +309,13 @@ def _check_first(where: str, nodes: list[Any]) -> None:
             f"{where}: apply {node.id!r} takes {type_name(node.input_model)}{_about_batch(node)}; "
             "if each row is a list, give it as input_model"
         )
+
+
+def _about_input(node: Node, current: Any) -> str:
+    """A hint at what a node could take."""
+    if is_group(current) and not is_group(node.input_model):
+        return f"; give it input_model={type_name(current)}"
+    return _about_batch(node)
 
 
 def _about_batch(node: Node) -> str:
@@ -242,6 +349,8 @@ def _fits(source: Any, target: Any) -> bool:
         return any(_fits(source, option) for option in get_args(target))
     if get_origin(source) in _UNIONS:  # each value is checked by the node that it comes to
         return any(_fits(option, target) for option in get_args(source))
+    if is_group(source) and is_group(target):
+        return _fits(element_of(source), element_of(target))
     if isinstance(source, type) and isinstance(target, type):
         return issubclass(source, target)
     return False

@@ -13,6 +13,7 @@ from typing_extensions import TypeVar
 from chainette.errors import DroppedRowError
 from chainette.events import RowState
 from chainette.folder.lines import ItemPath, item_name
+from chainette.pipeline.composites.reduce import Reduce
 from chainette.pipeline.nodes.flow import Branch, Out
 from chainette.pipeline.nodes.node import Node
 from chainette.pipeline.pipeline import Pipeline
@@ -172,7 +173,7 @@ class Leaf:
     dropped: bool = False
     stopped: bool = False
     error: Exception | None = None
-    node: Node | None = None
+    node: Node | Reduce[Any, Any] | None = None
     is_partial: bool = False
     is_tolerated: bool = False
     is_empty: bool = False

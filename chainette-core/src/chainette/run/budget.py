@@ -6,7 +6,14 @@ import logging
 from decimal import Decimal
 
 from chainette.errors import BudgetError, FailedRowError
-from chainette.events import Event, NodeFailed, NodeFinished, RowFinished, RunStarted
+from chainette.events import (
+    Event,
+    GroupFinished,
+    NodeFailed,
+    NodeFinished,
+    RowFinished,
+    RunStarted,
+)
 from chainette.run.control import RunControl
 from chainette.run.cost import Ledger
 from chainette.text import described, without_numbers
@@ -40,17 +47,21 @@ class Budget:
         self._max_cost, self._max_errors = max_cost, max_errors
         self._ledger = ledger
         self._control = control
-        self._rows = self._failed = 0
+        self._rows = self._failed = self._groups = self._failed_groups = 0
         self._first = FirstFailures(stops=max_errors is None)
 
     def __call__(self, event: Event) -> None:
-        """Count a row that is finished, and look at the cost after every step."""
+        """Count a row or group that is finished, and look at the cost after every step."""
         reason = None
         if isinstance(event, RowFinished):
             self._rows += 1
             self._failed += not event.ok
             hopeless = self._first.count(event) if self._first.are_alike else None
             reason = hopeless or self._too_many_errors()
+        elif isinstance(event, GroupFinished):
+            self._groups += 1
+            self._failed_groups += not event.ok
+            reason = self._too_many_errors()
         elif isinstance(event, RunStarted):
             self._first.total = event.total
         elif self._max_cost is not None and isinstance(event, NodeFinished | NodeFailed):
@@ -59,13 +70,16 @@ class Budget:
             self._control.drain(reason)
 
     def _too_many_errors(self) -> BudgetError | None:
+        """The reason to stop because of failed rows, or of failed groups."""
+        counts = ((self._failed, self._rows, "rows"), (self._failed_groups, self._groups, "groups"))
         most = self._max_errors
-        if most is not None and self._failed:
-            if most < 1 and self._rows >= FEWEST and self._failed > most * self._rows:
-                share = f"{self._failed} of {self._rows} rows failed"
+        for failed, all_of_them, noun in counts if most is not None else ():
+            assert most is not None
+            if most < 1 and all_of_them >= FEWEST and failed > most * all_of_them:
+                share = f"{failed} of {all_of_them} {noun} failed"
                 return BudgetError(f"{share} (max_errors={most:g})")
-            if most >= 1 and self._failed > most:
-                return BudgetError(f"{self._failed} rows failed (max_errors={most:g})")
+            if most >= 1 and failed > most:
+                return BudgetError(f"{failed} {noun} failed (max_errors={most:g})")
         return None
 
     def _too_expensive(self, max_cost: float) -> BudgetError | None:

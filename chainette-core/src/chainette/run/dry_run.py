@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 from chainette.pipeline.bounds import MAX_PROMPT
+from chainette.pipeline.composites.reduce import Reduce
 from chainette.pipeline.nodes.flow import Branch
 from chainette.pipeline.nodes.node import Node
 from chainette.pipeline.nodes.step import Step
@@ -40,11 +41,11 @@ class Unknown:
 
     Attributes:
         step_id: The step.
-        after: The function or step whose output must be there first.
+        after: The function, step or `reduce` whose output must be there first.
     """
 
     step_id: str
-    after: Node
+    after: Node | Reduce[Any, Any]
 
 
 class RenderedSteps:
@@ -72,6 +73,10 @@ class RenderedSteps:
     def may_call(self, node: Node) -> bool:
         """Whether functions are called; see `StepRunner.may_call`."""
         return self._with_functions
+
+
+Stop: TypeAlias = Node | Reduce[Any, Any] | None
+"""What a dry run stops at."""
 
 
 async def dry_run(
@@ -116,13 +121,16 @@ def unknown_steps(pipeline: Pipeline, *, with_functions: bool) -> list[Unknown]:
     """The steps whose prompts a dry run cannot know, each with the node that it stops at."""
     unknown: list[Unknown] = []
 
-    def walk(nodes: list[Any], stop: Node | None, joined: dict[str, Node | None]) -> Node | None:
+    def walk(nodes: list[Any], stop: Stop, joined: dict[str, Stop]) -> Stop:
         """Where a flow stops, when it begins behind a node that stops it, or `None`."""
         for node in nodes:
             if isinstance(node, Branch):
                 end = walk(node.steps, stop, {**joined})
                 if node.alias is not None:
                     joined[node.alias] = end
+                continue
+            if isinstance(node, Reduce):
+                stop, joined = walk(node.steps, node, {}), {}
                 continue
             needed = (joined[alias] for alias in sorted(node.needs(joined)))
             stop = stop or next((end for end in needed if end is not None), None)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from chainette.cli.run_stats import RunStats
+    from chainette.pipeline.composites.reduce import Reduce
     from chainette.pipeline.nodes.node import Node
     from chainette.reports.run import Run
     from chainette.run.chain import Chain
@@ -35,7 +36,7 @@ _AllowErrors = run_option(
     "allow_errors",
     min=0,
     metavar="<float>",
-    help="Failed rows with which the exit code is still 0; below 1, their share of all.",
+    help="Failed rows and groups with which the exit code is still 0; below 1, their share of all.",
 )
 
 
@@ -142,12 +143,15 @@ def _show_prompts(
 
 def _stops(unknown: list[Unknown]) -> Iterator[str]:
     """A line for each node that a dry run stopped at, with the steps that follow it."""
-    steps: dict[Node, list[str]] = {}
+    steps: dict[Node | Reduce[Any, Any], list[str]] = {}
     for it in unknown:
         steps.setdefault(it.after, []).append(repr(it.step_id))
     for node, ids in steps.items():
         follows = f"{'step' if len(ids) == 1 else 'steps'} {', '.join(ids)}"
-        if node.kind == "step":
+        if node.kind == "reduce":
+            needs = f"stopped at reduce {node.id!r}, which needs all rows"
+            yield f"{needs}: the prompt of {follows} depends on them"
+        elif node.kind == "step":
             yield f"stopped at step {node.id!r}: the prompt of {follows} depends on its answer"
         else:
             yield (
@@ -207,7 +211,7 @@ def _report(run: Run, chain: Chain, stats: RunStats) -> None:
     """Show the first answers on stdout and the summary on stderr."""
     from rich.console import Console
 
-    from chainette.cli.tables import answers, failures, summary
+    from chainette.cli.tables import answers, failures, group_answers, summary
 
     console = Console(stderr=True)
     if run.nothing_to_do:
@@ -217,8 +221,10 @@ def _report(run: Run, chain: Chain, stats: RunStats) -> None:
         return
     if run.counts.failed < run.counts.rows:
         Console().print(answers(run, chain))
-    if run.counts.unfinished:
-        console.print(failures(run), highlight=False)
+    for grid in group_answers(run, chain):
+        Console().print(grid)
+    if run.counts.unfinished or run.counts.failed_groups:
+        console.print(failures(run, chain), highlight=False)
     console.print(summary(run, stats), highlight=False)
     if not run.counts.rows and not run.interrupted:
         console.print("the input has no rows", highlight=False)
@@ -236,8 +242,10 @@ def _exit_code(run: Run, allowed: float) -> int:
     if run.stopped is not None:
         return STOPPED
     most = allowed * run.counts.rows if allowed < 1 else allowed
-    if run.counts.unfinished <= most:
+    if run.counts.unfinished + run.counts.failed_groups <= most:
         return 0
+    if run.counts.failed_groups:
+        return 1
     # When no row of the input could be read, nothing could start.
     is_unreadable = all(
         result.error is not None and getattr(result.error, "type", "") == "InputError"

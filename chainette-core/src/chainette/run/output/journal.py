@@ -6,12 +6,13 @@ import logging
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 from chainette.errors import Drop, EngineError, OutputDirError
 from chainette.folder.files import RunFolder
 from chainette.folder.lines import EncodedList, LineFile, error_fields
 from chainette.folder.resume_index import ResumeIndex, failure
+from chainette.pipeline.composites.reduce import Reduce
 from chainette.pipeline.nodes.node import Node
 from chainette.pipeline.nodes.step import Step
 from chainette.pipeline.pipeline import Pipeline
@@ -23,6 +24,8 @@ from chainette.run.item import Item
 from chainette.types import LLMOutput
 from chainette.usage import FREE, dollars
 
+Part: TypeAlias = Node | Reduce[Any, Any]
+"""What an item can fail in: a node, or a `reduce` that cannot say which group it belongs to."""
 _UNREADABLE = "its outputs cannot be read back"
 _logger = logging.getLogger(__name__)
 
@@ -68,6 +71,7 @@ class Journal:
         self._control = control
         self._codecs = codecs(pipeline)
         self._warned: set[str] = set()
+        self._forgotten: set[str] = set()
         self.ledger = ledger
         self.retries: Counter[str] = Counter()
         self.tolerated: int = 0
@@ -76,7 +80,7 @@ class Journal:
         """The conversion of a node's outputs into JSON and back."""
         return self._codecs[node.id]
 
-    def find(self, node: Node, item: Item, names: Mapping[str, Any]) -> Earlier | None:
+    def find(self, node: Part, item: Item, names: Mapping[str, Any]) -> Earlier | None:
         """The output that an earlier run left, or `None`.
 
         Args:
@@ -87,9 +91,7 @@ class Journal:
         Raises:
             FailedRowError: The item failed then, and is not to be tried again.
         """
-        if self._earlier is None:
-            return None
-        line = self._earlier.find(node.id, item.key)
+        line = self._line(node.id, item)
         if line is None:
             return None
         if (error := failure(line)) is not None:
@@ -100,6 +102,20 @@ class Journal:
             reason = f"an output cannot be read back ({type(problem).__name__}: {problem})"
             self._warn_once(node, f"{reason}: its row runs again")
             return None
+
+    def _line(self, id: str, item: Item) -> dict[str, Any] | None:
+        """The line that an earlier run left; of a group, if its members are still the same."""
+        if self._earlier is None or id in self._forgotten:
+            return None
+        line = self._earlier.find(id, item.key)
+        if line is None or item.group is None:
+            return line
+        members = item.group.members
+        return line if members is not None and line.get("members") == members else None
+
+    def forget(self, node_ids: Iterable[str]) -> None:
+        """Pass over what an earlier run left of some nodes."""
+        self._forgotten.update(node_ids)
 
     def step_done(
         self, step: Step, item: Item, output: LLMOutput, request: Mapping[str, Any]
@@ -166,9 +182,7 @@ class Journal:
 
     def has_run(self, node: Node, item: Item) -> bool | None:
         """Whether a node ran for an item in an earlier run; `None` if that is not known."""
-        if self._earlier is None:
-            return None
-        line = self._earlier.find(node.id, item.key)
+        line = self._line(node.id, item)
         return None if line is None else line.get("kind") != "skipped"
 
     def skipped(self, node: Node, item: Item) -> None:
@@ -178,7 +192,7 @@ class Journal:
             self._write(self._folder.steps[node.id], fields)
 
     def failed(
-        self, node: Node | None, item: Item, error: Exception, *, is_tolerated: bool = False
+        self, node: Part | None, item: Item, error: Exception, *, is_tolerated: bool = False
     ) -> None:
         """Write down an error of a node, or of a row that could not be read.
 
@@ -188,7 +202,7 @@ class Journal:
         if self._folder is None:
             return
         id = node.id if node else None
-        if self._earlier is not None and self._earlier.find(id or "", item.key):
+        if self._line(id or "", item) is not None:
             return
         spent: dict[str, Any] = {}
         if isinstance(error, EngineError) and (error.usage or error.cost != FREE):
@@ -209,7 +223,7 @@ class Journal:
         if self._earlier is not None:
             self._earlier.close()
 
-    def _warn_once(self, node: Node, message: str) -> None:
+    def _warn_once(self, node: Part, message: str) -> None:
         if node.id not in self._warned:
             self._warned.add(node.id)
             _logger.warning("%s %r: %s", node.kind, node.id, message)

@@ -16,6 +16,7 @@ import anyio.to_thread
 from anyio.abc import TaskGroup
 
 from chainette.engine.client.base import BaseClient
+from chainette.pipeline.composites.reduce import Reduce
 from chainette.pipeline.nodes.flow import Branch
 from chainette.pipeline.nodes.step import Step
 from chainette.pipeline.pipeline import Pipeline
@@ -121,11 +122,15 @@ class Leases:
             with anyio.CancelScope(shield=True):
                 await _remove_user(client)
 
-    def _note(self, nodes: Sequence[Any]) -> frozenset[str]:
-        engines: frozenset[str] = frozenset()
+    def _note(self, nodes: Sequence[Any], engines: frozenset[str] = frozenset()) -> frozenset[str]:
+        """Note the engines ahead of each node, those after the last one included."""
         for node in reversed(nodes):
             if isinstance(node, Branch):
                 engines |= self._note(node.steps)
+            elif isinstance(node, Reduce):
+                # With `fold`, its first node comes again after its last one.
+                again = self._note(node.steps) if node.fold else frozenset()
+                engines = self._note(node.steps, engines | again)
             elif isinstance(node, Step):
                 engines |= {node.engine_name}
             self._ahead[id(node)] = engines

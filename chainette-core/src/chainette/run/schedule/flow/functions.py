@@ -70,7 +70,9 @@ class Functions:
             output = _validated(node, output, partial(check, context=OwnNames(names)))
             self._journal.function_done(node, item, output)
         seconds = perf_counter() - start
-        self._emit(NodeFinished(node.id, item.row_id, item.name, None, seconds))
+        self._emit(
+            NodeFinished(node.id, item.event_row, item.name, None, seconds, group=item.group_title)
+        )
         if output is None or isinstance(output, Drop):
             return Dropped(output.reason or None if output else None)
         return Split(output) if isinstance(output, list) else output

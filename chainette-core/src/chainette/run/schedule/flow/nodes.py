@@ -17,13 +17,14 @@ from chainette.events import (
     NodeRetried,
     NodeStarted,
 )
+from chainette.pipeline.composites.reduce import Reduce
 from chainette.pipeline.nodes.apply import ApplyNode
 from chainette.pipeline.nodes.conditions import Condition
 from chainette.pipeline.nodes.node import Node
 from chainette.pipeline.nodes.step import Step
 from chainette.run.control import RunControl
 from chainette.run.item import Item
-from chainette.run.output.journal import Journal
+from chainette.run.output.journal import Journal, Part
 from chainette.run.schedule.batches import Batches
 from chainette.run.schedule.flow.conditions import Conditions, is_tolerable
 from chainette.run.schedule.flow.functions import Functions, OwnNames
@@ -98,7 +99,9 @@ class PromptedSteps:
         context = OwnNames(names)
         earlier = self._journal.find(step, item, context)
         if earlier is not None:
-            self._emit(NodeFinished(step.id, item.row_id, item.name, None, 0.0))
+            self._emit(
+                NodeFinished(step.id, item.event_row, item.name, None, 0.0, group=item.group_title)
+            )
             return earlier.output
         messages = prompt(step, item, names, value, self._max_chars)
         await self._leases.settled()
@@ -118,7 +121,15 @@ class PromptedSteps:
             output.error.usage, output.error.cost = output.usage, output.cost
             raise output.error
         self._emit(
-            NodeFinished(step.id, item.row_id, item.name, output.usage, output.latency, output.cost)
+            NodeFinished(
+                step.id,
+                item.event_row,
+                item.name,
+                output.usage,
+                output.latency,
+                output.cost,
+                item.group_title,
+            )
         )
         return output.outputs[0].parsed
 
@@ -137,7 +148,9 @@ class PromptedSteps:
 
     def _retried(self, step: Step, item: Item, error: EngineError, seconds: float) -> None:
         self._journal.retries[step.id] += 1
-        self._emit(NodeRetried(step.id, item.row_id, item.name, error, seconds))
+        self._emit(
+            NodeRetried(step.id, item.event_row, item.name, error, seconds, item.group_title)
+        )
         self._control.wake()
 
 
@@ -152,8 +165,7 @@ def prompt(
     try:
         return step.messages(names, value, max_chars)
     except ChainError as error:
-        path = f", item {item.name}" if item.name else ""
-        raise ChainError(f"row {item.row_id}{path}: {error}") from None
+        raise ChainError(f"{item.title}: {error}") from None
 
 
 class NodeRunner:
@@ -201,7 +213,7 @@ class NodeRunner:
         Raises:
             ChainetteError: The node failed.
         """
-        event = NodeStarted(node.id, item.row_id, item.name)
+        event = NodeStarted(node.id, item.event_row, item.name, item.group_title)
         self._emit(event)
         with telemetry.node(event):
             try:
@@ -225,14 +237,33 @@ class NodeRunner:
             return None
         return await self._conditions.hold(condition, node, item, names, value)
 
+    async def key_of(
+        self, reduce: Reduce[Any, Any], item: Item, names: Mapping[str, Any], value: Any
+    ) -> Any:
+        """The key of the group that an item belongs to; `STOPPED` where no function may be called.
+
+        Raises:
+            ChainetteError: There is none, or there was none in an earlier run.
+        """
+        if reduce.key.functions and not self._steps.may_call(reduce.last):
+            return STOPPED
+        try:
+            self._journal.find(reduce, item, names)
+            return await reduce.key.of(value, names, lambda: OwnNames(names))
+        except ChainetteError:
+            self._emit(NodeStarted(reduce.id, item.event_row, item.name, item.group_title))
+            raise
+
     def failed(
-        self, node: Node | None, item: Item, error: Exception, *, is_tolerated: bool = False
+        self, node: Part | None, item: Item, error: Exception, *, is_tolerated: bool = False
     ) -> None:
         """Record that an item failed in a node, or could not be read, unless the run is over."""
         if not self._control.is_over:
             id = node.id if node else ""
             self._journal.failed(node, item, error, is_tolerated=is_tolerated)
-            self._emit(NodeFailed(id, item.row_id, item.name, error, is_tolerated))
+            self._emit(
+                NodeFailed(id, item.event_row, item.name, error, is_tolerated, item.group_title)
+            )
 
     def dropped(self, node: Node, item: Item, reason: str | None) -> None:
         """Record that a function dropped an item, unless the run is over."""

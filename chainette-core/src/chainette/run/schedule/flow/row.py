@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from chainette.engine.telemetry import hooks as telemetry
 from chainette.errors import ChainetteError, InputError, ValidatorError
 from chainette.events import Listener, RowFinished, RowStarted
+from chainette.pipeline.composites.reduce import Reduce
 from chainette.pipeline.nodes.apply import ApplyNode, SplitNode
 from chainette.pipeline.nodes.conditions import Condition, Fallback
 from chainette.pipeline.nodes.flow import Branch
@@ -21,6 +22,7 @@ from chainette.pipeline.pipeline import Pipeline
 from chainette.pipeline.validate import all_nodes
 from chainette.reports.result import Leaf
 from chainette.run.control import RunControl
+from chainette.run.groups.members import Members
 from chainette.run.inputs.columns import explained
 from chainette.run.inputs.files import InputRow
 from chainette.run.item import Item
@@ -47,6 +49,7 @@ class RowRunner:
         tasks: The task group that branches and items run in, if there can be any.
         control: Told when no row can continue.
         emit: Receives events.
+        members: Receives the values that belong to groups, if there can be any.
     """
 
     def __init__(
@@ -60,6 +63,7 @@ class RowRunner:
         tasks: TaskGroup | None,
         control: RunControl,
         emit: Listener,
+        members: Members | None = None,
     ) -> None:
         self._pipeline = pipeline
         self._input_model = pipeline.input_model
@@ -71,6 +75,7 @@ class RowRunner:
         self._tasks = tasks
         self._control = control
         self._emit = emit
+        self._members = members
         # The same bounds as for rows that several engines work on.
         self._room = ItemRoom(2 * leases.requests, 8 * leases.requests, recorder)
         self._counts: dict[str, int] = {}
@@ -107,7 +112,7 @@ class RowRunner:
             return
         activity = RowActivity(self._parking)
         state = FlowState(item, lease, activity, {"chain_input": value}, value, is_row=True)
-        await self._flow(self._pipeline.steps, state, take)
+        await self._flow(self._pipeline.row_steps, state, take)
 
     def _validated(self, source: InputRow) -> Any:
         if source.error is not None:
@@ -130,6 +135,9 @@ class RowRunner:
                 if isinstance(node, Branch):
                     await self._branch(node, state)
                     continue
+                if isinstance(node, Reduce):
+                    end = await self._grouped(node, state)
+                    return await self._end(state, end, take)
                 await self._join(node, state)
                 output = await self._output(node, state)
             except ChainetteError as error:
@@ -161,7 +169,19 @@ class RowRunner:
             state.passed(node, output)
         return None
 
-    def _failed(self, part: Node | Branch, state: FlowState, error: ChainetteError) -> Leaf:
+    async def _grouped(self, reduce: Reduce[Any, Any], state: FlowState) -> Leaf:
+        """Put the value of a flow into its group, which is the end of the flow."""
+        await self._join_names(reduce.key.needs(state.unjoined), state)
+        key = await self._nodes.key_of(reduce, state.item, state.names, state.value)
+        if key is STOPPED:
+            return Leaf((), stopped=True)
+        if self._members is not None and not self._control.is_over:
+            self._members.add(state.item, key, state.value)
+        return Leaf(())
+
+    def _failed(
+        self, part: Node | Branch | Reduce[Any, Any], state: FlowState, error: ChainetteError
+    ) -> Leaf:
         """Record a failure, and return how its flow ends."""
         is_tolerated = state.is_tolerant and is_tolerable(error)
         node = part.first_node if isinstance(part, Branch) else part

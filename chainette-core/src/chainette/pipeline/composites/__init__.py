@@ -1,0 +1,1 @@
+"""Parts of a chain that hold other parts."""
