@@ -19,11 +19,14 @@ from chainette.loading.yaml_spec import (
     ApplySpec,
     BranchSpec,
     ChainSpec,
+    ReduceSpec,
     StepSpec,
     UseSpec,
 )
+from chainette.pipeline.composites.group import Group
+from chainette.pipeline.composites.reduce import reduce
 from chainette.pipeline.nodes.apply import ApplyNode
-from chainette.pipeline.nodes.flow import Branch, flattened
+from chainette.pipeline.nodes.flow import Branch, Pipe, flattened
 from chainette.pipeline.nodes.step import Step
 from chainette.registry.config_file import check_engines, raise_mistakes, register_all
 from chainette.run.chain import Chain
@@ -36,6 +39,8 @@ FUNCTION = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
 """The name of a function, which is not an expression."""
 _CODE = re.compile(r"""Code\(\s*(?P<quote>["']?)(?P<language>[^\s"'()]*)(?P=quote)\s*\)""")
 """The type of code, as in Python; the quotes may be left out."""
+_GROUP = re.compile(r"Group(\[\s*(?P<items>\S.*?)\s*\])?")
+"""The type of a group, as in Python."""
 EXPANDED = ("inputs", "output_dir", "run")
 """Keys of the file whose values may contain `${VAR}`; engines are expanded apart."""
 
@@ -145,7 +150,7 @@ def _nodes(source: YamlSource, specs: list[Any], models: Models, location: Locat
     nodes: list[Any] = []
     for index, spec in enumerate(specs):
         here: Location = (*location, index)
-        if isinstance(spec, BranchSpec):
+        if isinstance(spec, BranchSpec | ReduceSpec):
             inner = _nodes(source, spec.steps, models, (*here, "steps"))
         try:
             if isinstance(spec, BranchSpec):
@@ -154,6 +159,8 @@ def _nodes(source: YamlSource, specs: list[Any], models: Models, location: Locat
                     options.pop(key, None)
                 branch = Branch(name=spec.branch, steps=inner, **options)
                 nodes.append(branch.join(spec.join) if spec.join else branch)
+            elif isinstance(spec, ReduceSpec):
+                nodes.append(reduce(Pipe(inner), _key(spec.by), fold=spec.fold, id=spec.reduce))
             elif isinstance(spec, UseSpec):
                 nodes += flattened(load_symbol(spec.use))
             else:
@@ -172,6 +179,13 @@ def _given(spec: BaseModel) -> dict[str, Any]:
     return arguments
 
 
+def _key(by: str | list[str] | None) -> Any:
+    """What the rows of a group have in common: expressions, and functions by name."""
+    if isinstance(by, list):
+        return [_key(part) for part in by]
+    return load_symbol(by) if by is not None and FUNCTION.fullmatch(by) else by
+
+
 def _node(spec: StepSpec | ApplySpec, models: Models) -> Step | ApplyNode:
     arguments = _given(spec)
     for key in ("input_model", "output_model"):
@@ -185,6 +199,8 @@ def _node(spec: StepSpec | ApplySpec, models: Models) -> Step | ApplyNode:
 def _model(name: str, models: Models) -> Any:
     if name in models:
         return models[name]
+    if (group := _GROUP.fullmatch(name)) is not None:
+        return Group.__class_getitem__(_model(group["items"], models)) if group["items"] else Group
     if ":" in name:
         return load_symbol(name)
     if name == "str":
@@ -192,8 +208,8 @@ def _model(name: str, models: Models) -> Any:
     if (code := _CODE.fullmatch(name)) is not None:
         return Code(code["language"] or None)
     known = ", ".join(models) or "none"
-    hint = did_you_mean(name, [*models, "str", "Code"])
+    hint = did_you_mean(name, [*models, "str", "Code", "Group"])
     raise ChainError(
         f"unknown model {name!r}{hint}; declared under models: {known} "
-        "(or str, Code(python), module:Class)"
+        "(or str, Code(python), Group[…], module:Class)"
     )

@@ -80,6 +80,15 @@ class BranchSpec(_Spec):
     default: Any = None
 
 
+class ReduceSpec(_Spec):
+    """Nodes that take all rows of a key, as a `Group`; `reduce` is the name of the groups."""
+
+    reduce: str
+    by: str | list[str] | None = None
+    fold: int | None = Field(default=None, ge=1)
+    steps: list[NodeSpec] = Field(min_length=1)
+
+
 class UseSpec(_Spec):
     """A step, function, branch, pipe or chain from Python, as `module:name`."""
 
@@ -90,7 +99,7 @@ def _kind(value: Any) -> str | None:
     """The tag of a node's spec, by the keys that the node has; `None` if they are of no kind."""
     if not isinstance(value, dict):
         return None
-    tags = [f"<{key}>" for key in ("apply", "branch", "use") if key in value]
+    tags = [f"<{key}>" for key in ("apply", "branch", "reduce", "use") if key in value]
     if len(tags) > 1:
         return None
     return tags[0] if tags else "<step>" if value.keys() & StepSpec.model_fields.keys() else None
@@ -100,6 +109,7 @@ NodeSpec = Annotated[
     Annotated[StepSpec, Tag("<step>")]
     | Annotated[ApplySpec, Tag("<apply>")]
     | Annotated[BranchSpec, Tag("<branch>")]
+    | Annotated[ReduceSpec, Tag("<reduce>")]
     | Annotated[UseSpec, Tag("<use>")],
     Discriminator(_kind),
 ]

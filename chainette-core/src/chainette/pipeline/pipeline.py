@@ -109,4 +109,6 @@ class Pipeline(Generic[In, Out]):
 
     def __repr__(self) -> str:
         """The name and the nodes of the main flow."""
-        return f"{type(self).__name__}({self.name!r}, {' >> '.join(self.main_ids)})"
+        main = (it for it in self.steps if isinstance(it, Node | Reduce))
+        ids = [f"reduce({it.id})" if isinstance(it, Reduce) else it.id for it in main]
+        return f"{type(self).__name__}({self.name!r}, {' >> '.join(ids)})"

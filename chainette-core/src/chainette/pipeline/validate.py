@@ -138,8 +138,7 @@ def _check_flow(
             continue
         if isinstance(node, Reduce):
             _check_none(where, node, before)
-            node.key.check(current, names, elsewhere, source)
-            return _check_groups(where, node, nodes[index + 1 :], current, {**names, **elsewhere})
+            return _check_groups(where, nodes[index:], current, names, elsewhere, source)
         if not _fits(current, node.input_model):
             raise ChainError(
                 f"{where}: {node.kind} {node.id!r} takes {type_name(node.input_model)}, "
@@ -218,20 +217,19 @@ def _check_none(where: str, node: Node | Reduce[Any, Any], before: Node | None) 
 
 
 def _check_groups(
-    where: str, reduce: Reduce[Any, Any], rest: list[Any], current: Any, before: Iterable[str]
+    where: str,
+    nodes: list[Any],
+    current: Any,
+    names: Mapping[str, Any],
+    elsewhere: Mapping[str, str],
+    source: str,
 ) -> Any:
-    """Check the nodes that work on groups, and return the output type of the last one.
-
-    Args:
-        where: The chain, for messages.
-        reduce: The part that makes the groups.
-        rest: The nodes behind it.
-        current: Type of the items of its groups.
-        before: The names that can be seen in front of it, or not even there.
+    """Check a `reduce` and the nodes behind it, as `_check_flow` checks those of a row.
 
     Raises:
         ChainError: They do not fit together, or use what belongs to a row.
     """
+    reduce, *rest = nodes
     title = f"reduce {reduce.id!r}"
     for node in all_nodes(reduce.steps):
         if reduce.fold is not None and isinstance(node, ApplyNode) and node.types.splits:
@@ -245,10 +243,11 @@ def _check_groups(
                 f"{', '.join(more)} no group has; give the fields defaults, or make them properties"
             )
     hint = f" (it belongs to a row, and {title} makes groups of them: its nodes see `group`)"
-    elsewhere = dict.fromkeys(before, hint)
-    kind = Group[current]
-    names = {"group": GroupName}
-    return _check_flow(where, [*reduce.steps, *rest], kind, names, elsewhere, "group", title)
+    unseen = dict.fromkeys([*names, *elsewhere], hint)
+    seen, kind = {"group": GroupName}, Group[current]
+    last = _check_flow(where, [*reduce.steps, *rest], kind, seen, unseen, "group", title)
+    reduce.key.check(current, names, elsewhere, source)
+    return last
 
 
 def _needed(model: Any) -> list[str]:

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from chainette.errors import ChainError
 from chainette.pipeline.composites.group import Group, element_of
-from chainette.pipeline.composites.keys import By, Key
+from chainette.pipeline.composites.group_key import By, Key
 from chainette.pipeline.nodes.flow import Branch, Flow, Grouped, Out, flattened
 from chainette.pipeline.nodes.naming import check_name
 from chainette.pipeline.nodes.node import Node
