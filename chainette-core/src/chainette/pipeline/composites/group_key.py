@@ -18,6 +18,8 @@ from chainette.text import with_article
 
 By: TypeAlias = "str | Callable[..., Any] | list[str | Callable[..., Any]] | None"
 """A field or an expression, a function, several of them, or nothing for one group of all rows."""
+NO_KEY: Any = object()
+"""In the place of a key that is not known yet."""
 _KINDS = (str, int, date, UUID, Enum, type(None))
 
 
@@ -30,6 +32,7 @@ class Key:
 
     Attributes:
         parts: Expressions and functions; none for one group of all rows.
+        functions: The functions in it.
         is_single: Whether the key is one value, not a tuple.
 
     Raises:
@@ -49,6 +52,10 @@ class Key:
             not isinstance(part, Expression) and takes_names(part, where) for part in self.parts
         ]
         self._fields: frozenset[str] = frozenset()
+        self._field: str | None = None
+        self.functions: list[Callable[..., Any]] = [
+            part for part in self.parts if not isinstance(part, Expression)
+        ]
 
     def _part(self, part: Any) -> Expression | Callable[..., Any]:
         if isinstance(part, str):
@@ -59,11 +66,6 @@ class Key:
             f'{self._where} is {reprlib.repr(part)}; give a field such as "product", an '
             "expression, a function of the item, or a list of these"
         )
-
-    @property
-    def functions(self) -> list[Callable[..., Any]]:
-        """The functions in it."""
-        return [part for part in self.parts if not isinstance(part, Expression)]
 
     @property
     def fields(self) -> list[str] | str | None:
@@ -87,7 +89,7 @@ class Key:
     def needs(self, aliases: Iterable[str]) -> set[str]:
         """The joined branches that it may look at."""
         known = set(aliases)
-        if any(self._takes_names):
+        if not known or any(self._takes_names):
             return known
         names = (part.names for part in self.parts if isinstance(part, Expression))
         return known.intersection(*[set().union(*names)])
@@ -108,6 +110,14 @@ class Key:
             if own.get(part.source) is float:
                 raise ChainError(f"{self._where}: {part.source!r} is a float; {_ADVICE}")
         self._fields = frozenset(own.keys() - types.keys())
+        first = self.parts[0] if self.parts else None
+        if self.is_single and isinstance(first, Expression) and first.source in self._fields:
+            self._field = first.source
+
+    def plain(self, value: Any) -> Any:
+        """The key of an item where it is one of its fields; `NO_KEY` where it takes more."""
+        field = self._field
+        return NO_KEY if field is None else checked(getattr(value, field), self._where)
 
     async def of(self, value: Any, names: Mapping[str, Any], view: Callable[[], Any]) -> Any:
         """The key of an item.

@@ -20,6 +20,7 @@ from chainette.run.item import Item
 
 BUFFER = 1000
 """Members that are written to the temporary file together."""
+_ROW = struct.Struct(">q").pack
 _CACHE = 16_000
 """Kilobytes of the temporary database that are kept in memory."""
 Member: TypeAlias = tuple[list[int], Any]
@@ -130,6 +131,7 @@ class StoredMembers:
         self._keys = keys
         self._added: list[_Record] = []
         self._objects: dict[bytes, Any] = {}
+        self._names: dict[str, str] = {}
         self._db = sqlite3.connect("", check_same_thread=False)  # a temporary file
         self._db.execute("PRAGMA journal_mode=OFF")
         self._db.execute(f"PRAGMA cache_size=-{_CACHE}")
@@ -137,17 +139,29 @@ class StoredMembers:
 
     def add(self, item: Item, key: Any, value: Any) -> None:
         """Add a value; see `Members.add`."""
-        name = group_name(self._keys.written(key))
-        place = struct.pack(f">q{len(item.path)}I", item.row_id, *item.path)
+        place = _ROW(item.row_id)
+        if item.path:
+            place += struct.pack(f">{len(item.path)}I", *item.path)
         content: bytes | None = None
         try:
-            content = encoded(self._codec.record(value))
-        except SnapshotError:
+            content = self._codec.pack(value)
+        except (SnapshotError, ValueError):  # not data, or half a surrogate pair
             self._objects[place] = value
         rows = None if item.group is None else encoded(item.group.row_ids)
-        self._added.append((name, place, rows, content))
+        self._added.append((self._name(key), place, rows, content))
         if len(self._added) >= BUFFER:
             self._flush()
+
+    def _name(self, key: Any) -> str:
+        """The name of a group; those of texts, which are most, are kept for the next ones."""
+        if type(key) is not str:
+            return group_name(self._keys.written(key))
+        name = self._names.get(key)
+        if name is None:
+            if len(self._names) >= BUFFER:
+                self._names.clear()
+            name = self._names[key] = group_name(self._keys.written(key))
+        return name
 
     def close(self) -> int:
         """Sort the members and digest them; see `Members.close`."""
@@ -196,7 +210,7 @@ class StoredMembers:
         self._db.close()
 
     def _value(self, place: bytes, content: bytes | None) -> Any:
-        return self._objects[place] if content is None else self._codec.read(decode(content))
+        return self._objects[place] if content is None else self._codec.unpack(content)
 
     def _flush(self) -> None:
         self._db.executemany("INSERT INTO added VALUES (?, ?, ?, ?)", self._added)

@@ -122,7 +122,7 @@ class GroupPhase:
 
     async def run(self, tools: Tools) -> None:
         """Run the groups, one `reduce` after another."""
-        following = [*self._members[1:], None]
+        following = [*self._members, None][1:]
         for reduce, members, after in zip(self._reduces, self._members, following, strict=True):
             if tools.control.is_draining or tools.control.is_over:
                 return

@@ -160,8 +160,11 @@ class Recorder:
         costs: Mapping[str, Decimal | None],
     ) -> None:
         """Close the files and write the manifest, even if one of them cannot be written."""
+        counts = asdict(self.counts)
+        if not self._pipeline.group_steps:
+            counts = {it: count for it, count in counts.items() if "groups" not in it}
         end |= {
-            "counts": asdict(self.counts),
+            "counts": counts,
             "retries": dict(journal.retries),
             "usage": sum(journal.ledger.usage.values(), Usage()).as_dict(),
             "usage_by_step": {id: usage.as_dict() for id, usage in journal.ledger.usage.items()},

@@ -17,6 +17,7 @@ from chainette.events import (
     NodeRetried,
     NodeStarted,
 )
+from chainette.pipeline.composites.group_key import NO_KEY
 from chainette.pipeline.composites.reduce import Reduce
 from chainette.pipeline.nodes.apply import ApplyNode
 from chainette.pipeline.nodes.conditions import Condition
@@ -249,6 +250,9 @@ class NodeRunner:
             return STOPPED
         try:
             self._journal.find(reduce, item, names)
+            key = reduce.key.plain(value)
+            if key is not NO_KEY:
+                return key
             return await reduce.key.of(value, names, lambda: OwnNames(names))
         except ChainetteError:
             self._emit(NodeStarted(reduce.id, item.event_row, item.name, item.group_title))

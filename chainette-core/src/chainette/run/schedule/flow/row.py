@@ -171,7 +171,8 @@ class RowRunner:
 
     async def _grouped(self, reduce: Reduce[Any, Any], state: FlowState) -> Leaf:
         """Put the value of a flow into its group, which is the end of the flow."""
-        await self._join_names(reduce.key.needs(state.unjoined), state)
+        if unjoined := state.unjoined:
+            await self._join_names(reduce.key.needs(unjoined), state)
         key = await self._nodes.key_of(reduce, state.item, state.names, state.value)
         if key is STOPPED:
             return Leaf((), stopped=True)
