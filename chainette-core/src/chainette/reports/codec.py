@@ -18,7 +18,6 @@ from chainette.reports.result import Many
 from chainette.reports.snapshot import LOST, SnapshotError, Snapshots
 from chainette.validation import is_valid_already, type_adapter, validator_error
 
-
 _PLAIN = b"="
 """The start of packed outputs whose JSON value says all."""
 

@@ -141,7 +141,10 @@ class Result(Generic[Out]):
         if self.dropped:
             return "the row was dropped"
         known = ", ".join(self.outputs) or "none"
-        return f"it is not a step of this chain, or its branch was not run; outputs: {known}"
+        return (
+            "it is not a step of this chain, its branch was not run, or it works on groups, which "
+            f"run.groups has; outputs: {known}"
+        )
 
 
 class Many(list[Any]):

@@ -9,6 +9,7 @@ from chainette.errors import BudgetError, FailedRowError
 from chainette.events import (
     Event,
     GroupFinished,
+    GroupsStarted,
     NodeFailed,
     NodeFinished,
     RowFinished,
@@ -48,7 +49,8 @@ class Budget:
         self._ledger = ledger
         self._control = control
         self._rows = self._failed = self._groups = self._failed_groups = 0
-        self._first = FirstFailures(stops=max_errors is None)
+        self._first = FirstFailures("rows", stops=max_errors is None)
+        self._first_groups = FirstFailures("groups", stops=max_errors is None)
 
     def __call__(self, event: Event) -> None:
         """Count a row or group that is finished, and look at the cost after every step."""
@@ -61,7 +63,11 @@ class Budget:
         elif isinstance(event, GroupFinished):
             self._groups += 1
             self._failed_groups += not event.ok
-            reason = self._too_many_errors()
+            first = self._first_groups
+            reason = (first.count(event) if first.are_alike else None) or self._too_many_errors()
+        elif isinstance(event, GroupsStarted):
+            self._first_groups = FirstFailures("groups", stops=self._max_errors is None)
+            self._first_groups.total = event.total
         elif isinstance(event, RunStarted):
             self._first.total = event.total
         elif self._max_cost is not None and isinstance(event, NodeFinished | NodeFailed):
@@ -95,25 +101,27 @@ class Budget:
 
 
 class FirstFailures:
-    """The first rows of a run, as long as all of them fail for one reason.
+    """The first rows or groups of a run, as long as all of them fail for one reason.
 
     Args:
+        noun: What they are.
         stops: Whether a run of which nothing else is to be expected stops.
 
     Attributes:
-        are_alike: Whether all rows so far have failed for one reason.
-        total: Number of input rows, or `None` where it is unknown.
+        are_alike: Whether all so far have failed for one reason.
+        total: Number of rows or groups, or `None` where it is unknown.
     """
 
-    def __init__(self, *, stops: bool) -> None:
+    def __init__(self, noun: str, *, stops: bool) -> None:
+        self._noun = noun
         self._stops = stops
         self._kind: str | None = None
         self._rows = 0
         self.are_alike: bool = True
         self.total: int | None = None
 
-    def count(self, row: RowFinished) -> BudgetError | None:
-        """Count a row, and warn once there are `FEWEST`.
+    def count(self, row: RowFinished | GroupFinished) -> BudgetError | None:
+        """Count one, and warn once there are `FEWEST`.
 
         Returns:
             The reason why the run must stop, or `None`.
@@ -127,7 +135,7 @@ class FirstFailures:
             return None
         self._kind = kind
         self._rows += 1
-        text = f"all of the first {self._rows} rows failed for one reason: {message}"
+        text = f"all of the first {self._rows} {self._noun} failed for one reason: {message}"
         if self._rows == FEWEST:
             more = f"; the run stops after {HOPELESS} (max_errors overrides)" if self._stops else ""
             _logger.warning("%s%s", text, more)

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from copy import deepcopy
 from datetime import date
 from enum import Enum
-from typing import Any, TypeAlias
+from typing import Any
 from uuid import UUID
 
 from chainette.errors import ApplyError, ChainError
@@ -16,8 +16,6 @@ from chainette.pipeline.nodes.conditions import takes_names
 from chainette.pipeline.nodes.naming import fields_of, has_extra, values_of
 from chainette.text import with_article
 
-By: TypeAlias = "str | Callable[..., Any] | list[str | Callable[..., Any]] | None"
-"""A field or an expression, a function, several of them, or nothing for one group of all rows."""
 NO_KEY: Any = object()
 """In the place of a key that is not known yet."""
 _KINDS = (str, int, date, UUID, Enum, type(None))

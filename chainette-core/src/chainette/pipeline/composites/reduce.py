@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any, TypeVar
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, TypeAlias, TypeVar
 
 from chainette.errors import ChainError
 from chainette.pipeline.composites.group import Group, element_of
-from chainette.pipeline.composites.group_key import By, Key
+from chainette.pipeline.composites.group_key import Key
 from chainette.pipeline.nodes.flow import Branch, Flow, Grouped, Out, flattened
 from chainette.pipeline.nodes.naming import check_name
 from chainette.pipeline.nodes.node import Node
 
 T_ = TypeVar("T_")
 O_ = TypeVar("O_")
+Names: TypeAlias = Mapping[str, Any]
+KeyFunction: TypeAlias = Callable[[T_], Any] | Callable[[T_, Names], Any]
+"""A function of an item, or of an item and the names."""
+By: TypeAlias = str | KeyFunction[T_] | Sequence[str | KeyFunction[T_]] | None
+"""A field or an expression, a function, several of them, or nothing for one group of all rows."""
 GroupIn = TypeVar("GroupIn", contravariant=True)
 
 
@@ -37,7 +42,7 @@ class Reduce(Grouped[GroupIn, None, Out]):
 
     kind = "reduce"
 
-    def __init__(self, node: Any, by: By, fold: int | None, id: str | None) -> None:
+    def __init__(self, node: Any, by: Any, fold: int | None, id: str | None) -> None:
         if callable(node) and not isinstance(node, Node):
             name = getattr(node, "__name__", "fn")
             raise ChainError(f"reduce: {name!r} is a function; wrap it: reduce(apply({name}), …)")
@@ -84,7 +89,11 @@ class Reduce(Grouped[GroupIn, None, Out]):
 
 
 def reduce(
-    node: Flow[Group[T_], O_], by: By = None, *, fold: int | None = None, id: str | None = None
+    node: Flow[Group[T_], O_],
+    by: By[T_] = None,
+    *,
+    fold: int | None = None,
+    id: str | None = None,
 ) -> Reduce[T_, O_]:
     """Bring all rows of a key together: the node takes a `Group` and gives one output for it.
 

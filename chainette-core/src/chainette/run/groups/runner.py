@@ -42,14 +42,15 @@ class MemberRoom:
         self._count = 0
         self._waiting: deque[tuple[anyio.Event, int]] = deque()
 
-    async def enter(self, count: int) -> None:
-        """Wait for room; a group that is alone always has it."""
+    async def enter(self, count: int) -> bool:
+        """Wait for room, and say whether there was none; a group that is alone always has it."""
         if self._waiting or not self._has_room(count):
             turn = anyio.Event()
             self._waiting.append((turn, count))
             await turn.wait()  # whatever sets it counts the members
-        else:
-            self._count += count
+            return True
+        self._count += count
+        return False
 
     def leave(self, count: int) -> None:
         """Give room back, and let the next groups in."""
@@ -101,7 +102,8 @@ class GroupRunner(RowRunner):
         """
         count = min(row.count, self._reduce.fold or row.count)
         try:
-            await self._member_room.enter(count)
+            if await self._member_room.enter(count) and self._control.is_draining:
+                return lease.end()  # it has not begun, and the run takes no more
             item, key = self._identified(row)
             assert item.group is not None
             self._table.begin(row.index, key, item.group.row_ids)
