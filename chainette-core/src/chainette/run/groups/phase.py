@@ -16,7 +16,6 @@ from chainette.folder.redo import set_groups_aside
 from chainette.pipeline.composites.reduce import Reduce
 from chainette.pipeline.graph import dependents
 from chainette.pipeline.nodes.apply import ApplyNode
-from chainette.pipeline.nodes.node import Node
 from chainette.pipeline.pipeline import Pipeline
 from chainette.reports.groups import (
     GroupResult,
@@ -189,8 +188,7 @@ class GroupPhase:
         folder = self._folder
         if folder is None or not self._is_resumed or not isinstance(members, StoredMembers):
             return
-        stage = self._pipeline.stage_nodes(reduce)
-        stale = StaleLines(folder.path, self._pipeline, stage, members)
+        stale = StaleLines(folder.path, self._pipeline, reduce, members)
         journal.forget(stale.whole)
         if not stale.has_any():
             return
@@ -207,7 +205,7 @@ class StaleLines:
     Args:
         path: The run's folder.
         pipeline: The chain.
-        nodes: The nodes that work on the groups of one `reduce`.
+        reduce: The `reduce` that makes the groups.
         members: The members that the groups have now.
 
     Attributes:
@@ -216,10 +214,16 @@ class StaleLines:
     """
 
     def __init__(
-        self, path: Path, pipeline: Pipeline[Any, Any], nodes: list[Node], members: StoredMembers
+        self,
+        path: Path,
+        pipeline: Pipeline[Any, Any],
+        reduce: Reduce[Any, Any],
+        members: StoredMembers,
     ) -> None:
+        nodes, last = pipeline.stage_nodes(reduce), pipeline.group_steps[reduce][-1]
         self._path = path
         self._members = members
+        self._next = last.id if isinstance(last, Reduce) else None
         self.ids: list[str] = [node.id for node in nodes]
         seeing_all = [
             node.id
@@ -230,14 +234,16 @@ class StaleLines:
 
     def counts(self, id: str, line: Mapping[str, Any]) -> bool:
         """Whether a line of a node is about a group with the members that it has now."""
-        if id not in self.ids:
+        is_key = line.get("kind") == "key"
+        if id != self._next if is_key else id not in self.ids:
             return True
         digest = self._members.digest(group_name(line["group"]))
         return id not in self.whole and digest is not None and line.get("members") == digest
 
     def has_any(self) -> bool:
         """Whether there are any."""
-        return any(not self.counts(id, line) for id in self.ids for line in self._lines(id))
+        ids = [*self.ids, *([self._next] if self._next else [])]
+        return any(not self.counts(id, line) for id in ids for line in self._lines(id))
 
     def _is_same(self, id: str) -> bool:
         """Whether a node saw all groups that there are now, as they are now, and no other."""

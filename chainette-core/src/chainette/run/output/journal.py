@@ -210,6 +210,8 @@ class Journal:
             spent = {"usage": usage and usage.as_dict(), "cost": dollars(error.cost)}
         if is_tolerated:
             spent["tolerated"] = True
+        if isinstance(node, Reduce) and item.group is not None:
+            spent["kind"] = "key"  # of a group of groups: it is about one of these
         self._write(self._folder.errors, {**item.key, **error_fields(id, error), **spent})
 
     def dropped(self, node: Node, item: Item, reason: str | None) -> None:
