@@ -22,7 +22,9 @@ from chainette.testing.servers import FakeOpenAI
 KILLS = int(sys.argv[1]) if len(sys.argv) > 1 else 100
 ROWS, IN_FLIGHT = 150, 8
 CHAIN = """
-from chainette import Branch, Chain, Step, apply
+import asyncio
+
+from chainette import Branch, Calls, Chain, Step, apply
 from pydantic import BaseModel, Field, field_serializer, field_validator
 
 class Row(BaseModel):
@@ -58,6 +60,14 @@ class Signed(Row):
 def signs(row: Row) -> list[Row]:
     return [Row(number=row.number), Signed(number=-row.number, sign="minus")]
 
+async def argued(answer: Answer, calls: Calls) -> Answer:
+    ask, text = calls["e"].ask, answer.text
+    for turn in range(2):
+        asked = [ask(f"{side} {text} {turn}", output_model=Answer) for side in ("for", "against")]
+        pro, contra = await asyncio.gather(*asked)
+        text = (await ask(f"so {pro.text}{contra.text} {turn}", output_model=Answer)).text
+    return await ask(f"end {text}", output_model=Answer)
+
 def step(id, takes, prompt):
     return Step(id=id, input_model=takes, output_model=Answer, engine_name="e", user_prompt=prompt)
 
@@ -65,6 +75,7 @@ chain = Chain(name="signs", steps=[
     Branch(name="side", steps=[step("aside", Row, "aside {{ number }}")]).join("other"),
     apply(signs),
     step("say", Row, "say {{ number }}"),
+    apply(argued, engines=["e"]),
     step("again", Answer, "again {{ signs.number }} {{ text }} {{ other.text }}{{ other.secret }}"),
 ])
 """
@@ -133,13 +144,13 @@ def main() -> None:
         while kills < KILLS:
             server.set_answers(answer)
             out, before = f"out-{campaigns}", kills
-            while not campaign.run(out, rng.randrange(1, 300)):
+            while not campaign.run(out, rng.randrange(1, 900)):
                 kills += 1
             campaigns += 1
             assert campaign.tables(out) == clean, "the results differ"
             assert prompts_of(server) == prompts, "the prompts differ"
             counts = Counter(
-                (line["row_id"], line.get("item"), path.name)
+                (line["row_id"], line.get("item"), path.name, line.get("call"), line.get("nth"))
                 for path in (folder / out / "steps").iterdir()
                 for line in campaign.lines(out, f"steps/{path.name}/*.jsonl")
             )
@@ -149,7 +160,7 @@ def main() -> None:
             repeated += requests - clean_requests
     print(f"{kills} kills in {campaigns} runs of {ROWS} rows, {clean_requests} requests each")
     print("every run ended with the lines of one that was not killed, and sent the same prompts")
-    print("no step was recorded twice")
+    print("no step and no call of a function was recorded twice")
     print(f"{repeated} requests were sent again: those in flight, {repeated / kills:.1f} a kill")
 
 

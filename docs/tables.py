@@ -52,7 +52,7 @@ def capabilities(*names: str) -> None:
     backends = [load(name) for name in names or sorted(installed())]
     print("\n| | " + " | ".join(f"`{backend.name}`" for backend in backends) + " |")
     print("|---" * (len(backends) + 1) + "|")
-    flags = ("json_schema", "json_object", "guided_decoding", "reasoning", "local")
+    flags = ("json_schema", "json_object", "guided_decoding", "reasoning", "prefill", "local")
     for flag in flags:
         _row(flag, [getattr(backend.capabilities, flag) for backend in backends])
     for parameter in sorted(set().union(*(it.capabilities.sampling for it in backends))):

@@ -25,6 +25,7 @@ FLOORS = [
     "backend",
     "registry",
     "plugins",
+    "samplers",
     "pipeline",
     "engine",
 ]

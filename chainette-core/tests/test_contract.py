@@ -45,7 +45,9 @@ class Client(OpenAIChatClient):
 
 @hookimpl
 def chainette_backends():
-    capabilities = Capabilities(json_schema=True, reasoning=True, sampling=CHAT_SAMPLING)
+    capabilities = Capabilities(
+        json_schema=True, reasoning=True, prefill=True, sampling=CHAT_SAMPLING
+    )
     return [Backend("toy", Config, Client, capabilities, summary={summary!r})]
 """
 CONTRACT = """

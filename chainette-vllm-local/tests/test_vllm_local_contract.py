@@ -26,7 +26,9 @@ class Tokenizer:
     """One token for each character of the conversation as JSON."""
 
     def apply_chat_template(self, messages: Any, **options: Any) -> list[int]:
-        assert options["add_generation_prompt"]
+        is_begun = messages[-1]["role"] == "assistant"
+        assert options["add_generation_prompt"] is not is_begun
+        assert options.get("continue_final_message", False) is is_begun
         return [ord(character) for character in json.dumps(messages)]
 
 

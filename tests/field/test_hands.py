@@ -769,7 +769,7 @@ def test_an_error_of_one_item_leaves_the_others() -> None:
 
     with fake_engine("e", answer, max_concurrency=4) as engine:
         run = chain(split(500), step()).run([{"n": 1}])
-    assert (run.counts.failed, len(engine.requests)) == (1, 500)
+    assert (run.counts.partial, len(engine.requests)) == (1, 500)
 
 
 MEMORY = """

@@ -19,7 +19,7 @@ from uuid import UUID
 
 import anyio
 import pytest
-from chainette import Branch, Chain, Drop, Group, Step, apply, load_chain, pipe, reduce
+from chainette import Branch, Calls, Chain, Drop, Group, Step, apply, load_chain, pipe, reduce
 from chainette.cli.commands.run import _stops as dry_run_stops
 from chainette.errors import ChainError, ConfigError, OutputDirError
 from chainette.events import GroupFinished, GroupsStarted, NodeFailed, NodeStarted
@@ -345,6 +345,7 @@ REFUSED: list[tuple[Callable[[], Any], str]] = [
     (lambda: [apply(doubled), reduce(summary()), titled("{{ doubled.n }}")], "belongs to a row"),
     (lambda: [reduce(summary()), titled("{{ group.items }}")], "no field 'items'"),
     (lambda: [reduce(summary()), apply(lambda it: it, id="group")], "name 'group' is taken"),
+    (lambda: reduce(apply(lambda group, row_id: 1, id="x")), "takes row_id"),
     (lambda: [apply(pick, on_error="none"), reduce(summary())], "may give None"),
 ]  # fmt: skip
 
@@ -389,7 +390,7 @@ def test_a_limit_counts_rows_and_more_rows_change_their_groups(tmp_path: Path, e
     run = chain.run(ROWS, output_dir=tmp_path, resume=True)
     assert values(run, "title") == {"a": "a = a: 0 3", "b": "b = b: 1 4", "c": "c = c: 2"}
     assert len(engine.requests) - before == 4  # that of c is as it was
-    moved = [*(tmp_path / "redone/groups").rglob("*.jsonl")]
+    moved = [*(tmp_path / "redone").rglob("*.jsonl")]
     assert Counter(line["group"] for path in moved for line in lines(path)) == {"a": 2, "b": 2}
     assert chain.run(ROWS, output_dir=tmp_path, resume=True).nothing_to_do
     assert values(chain.run(ROWS, output_dir=tmp_path, resume=True), "title")["c"] == "c = c: 2"
@@ -565,6 +566,41 @@ if __name__ == "__main__":
 """
 
 
+async def asking(group: Group[Review], calls: Calls) -> str:
+    parts = [await calls["e"].ask(f"{group.key}{it.n}", output_model=Summary) for it in group.items]
+    return " ".join(it.text for it in parts)
+
+
+def test_a_function_that_calls_engines_asks_nothing_twice(tmp_path: Path, engine: Any) -> None:
+    chain = chain_of(reduce(apply(asking, engines=["e"]), by="product"))
+    expected = {"a": "a0 a3", "b": "b1 b4", "c": "c2"}
+    assert values(chain.run(ROWS, output_dir=tmp_path), "asking") == expected
+    assert len(engine.requests) == 5
+    steps = tmp_path / "steps/asking/000000.jsonl"
+    steps.write_text("".join(f"{json.dumps(it)}\n" for it in lines(steps) if "output" not in it))
+    manifest = json.loads((tmp_path / "run.json").read_text())
+    (tmp_path / "run.json").write_text(json.dumps({**manifest, "status": "running"}))
+    assert values(chain.run(ROWS, output_dir=tmp_path, resume=True), "asking") == expected
+    assert len(engine.requests) == 5
+
+
+def test_the_limits_of_a_row_are_those_of_a_group(place: dict[str, Any]) -> None:
+    first = Step(
+        id="first", input_model=Review, output_model=str, engine_name="e", user_prompt="{{ n }}"
+    )
+    second = Step(
+        id="second", input_model=Group[str], output_model=str, engine_name="e",
+        user_prompt="{{ items[0] }}",
+    )  # fmt: skip
+    chain = chain_of(first, reduce(second, by="chain_input.product", fold=1))
+    with fake_engine("e", lambda messages: messages[-1]["content"]):
+        run = chain.run(ROWS, max_requests_per_row=1, **place)
+    assert run.counts.ok == 5
+    assert [(it.key, it.state) for it in run.groups("second")] == [
+        ("a", "failed"), ("b", "failed"), ("c", "ok"),
+    ]  # fmt: skip
+
+
 def test_a_killed_run_goes_on_in_the_middle_of_a_group(tmp_path: Path) -> None:
     script, out = tmp_path / "script.py", tmp_path / "out"
     script.write_text(SCRIPT)
@@ -697,7 +733,7 @@ def test_the_graph_and_a_dry_run_say_where_rows_come_together() -> None:
         ("summary", "reduce", "summary"),
         ("title", "reduce", "summary"),
     ]
-    (said,) = dry_run_stops(stops)
+    (said,) = dry_run_stops(stops, with_functions=False)
     assert said == (
         "stopped at reduce 'summary', which needs all rows: the prompt of steps 'summary', 'title' "
         "depends on them"

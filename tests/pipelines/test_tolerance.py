@@ -231,6 +231,15 @@ def test_a_branch_that_is_not_run_joins_as_none() -> None:
     assert [it.unwrap().text for it in run.results] == ["None", "[Row(n=1), Row(n=2)]", "None"]
 
 
+def test_a_resume_tells_a_skipped_branch_from_its_first_node(tmp_path: Path) -> None:
+    node = apply(plus, when="n == 0", otherwise=Row(n=99))
+    branch = Branch("side", node, when="n < 2").join("aside")
+    chain = Chain(name="c", steps=[branch, apply(show_aside)])
+    for more in ({}, {"resume": True, "force": True}):
+        run = chain.run(ROWS, output_dir=tmp_path / "run", **more)
+        assert [it.unwrap().text for it in run.results] == ["n=10", "n=99", "None"]
+
+
 def test_a_condition_can_look_at_what_was_joined() -> None:
     branch = Branch("side", apply(lambda row: row.n, id="half", output_model=int)).join("half")
     run = Chain(name="c", steps=[branch, apply(plus, when="half > 0")]).run(ROWS)

@@ -1,10 +1,11 @@
 """Types of steps, pipes, chains, runs and results, as a user's editor infers them."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
+from pathlib import Path
 from typing import Any, Literal
 
-from chainette import Branch, Chain, Result, Run, Step
+from chainette import Branch, Chain, Result, Run, SamplingParams, Step
 from chainette.pipeline.nodes.flow import Parallel, Pipe
 from models import Detailed, Reply, Review, Sentiment
 from typing_extensions import assert_type
@@ -30,6 +31,53 @@ reply = Step(
     engine_name="small",
     user_prompt="{{ label }}",
 )
+talk = Step(
+    id="talk",
+    input_model=Review,
+    output_model=Sentiment,
+    engine_name="small",
+    messages=[
+        {"role": "system", "content": "Be brief."},
+        {"history": "turns"},
+        {"role": "user", "content": "{{ text }}"},
+    ],
+    examples=[
+        (Review(text="Great!"), Sentiment(label="positive")),
+        ({"text": "Bad."}, Sentiment(label="negative")),
+    ],
+    prefill="{",
+)
+of_file = Step(
+    id="of_file",
+    input_model=Review,
+    output_model=Sentiment,
+    engine_name="small",
+    user_prompt="{{ text }}",
+    examples=Path("few.jsonl"),
+)
+assert_type(talk, Step[Review, Sentiment])
+assert_type(of_file, Step[Review, Sentiment])
+assert_type(talk >> reply, Pipe[Review, Reply])
+often = Step(
+    id="often",
+    input_model=Review,
+    output_model=Sentiment,
+    engine_name="small",
+    user_prompt="{{ text }}",
+    sampling={"temperature": [0, 0.4, 0.8]},
+    reasks=3,
+    keep_reasoning=True,
+)
+by_attempt = Step(
+    id="by_attempt",
+    input_model=Review,
+    output_model=Sentiment,
+    engine_name="small",
+    user_prompt="{{ text }}",
+    sampling=[SamplingParams(temperature=0), {"temperature": 0.4}],
+)
+assert_type(often, Step[Review, Sentiment])
+assert_type(by_attempt, Step[Review, Sentiment])
 french = Branch(name="french", steps=reply).join("fr")
 spanish = Branch(name="spanish", steps=reply).join("es")
 
@@ -50,7 +98,7 @@ assert_type(chain, Chain[Review, Reply])
 assert_type(Chain(name="one", steps=label), Chain[Review, Sentiment])
 assert_type(Chain(name="list", steps=[label, reply]), Chain[Any, Any])
 
-run = chain.run([{"text": "Great lamp!"}])
+run = chain.run([{"text": "Great lamp!"}], max_requests_per_row=9, max_cost_per_row=0.05)
 assert_type(run, Run[Reply])
 assert_type(run.results, Sequence[Result[Reply]])
 assert_type(run.errors, Iterator[Result[Reply]])
@@ -58,6 +106,7 @@ assert_type(run.cost, Decimal | None)
 
 result = run.results[0]
 assert_type(result.value, Reply | None)
+assert_type(result.reasoning, Mapping[str, Any])
 assert_type(result.unwrap(), Reply)
 assert_type(result[label], Sentiment)
 assert_type(result[french], Reply)

@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Generator, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from chainette import ApplyNode, Branch, Chain, apply
+from chainette import ApplyNode, Branch, Calls, Chain, SyncCalls, apply
 from chainette.pipeline.nodes.apply import SplitNode
 from chainette.pipeline.nodes.flow import Split
 from models import Reply, Review, Sentiment
@@ -175,3 +175,37 @@ assert_type(decorated_text, ApplyNode[Review, str])
 assert_type(decorated, ApplyNode[Review, Sentiment])
 assert_type(decorated_split, SplitNode[Review, Reply])
 assert_type(decorated_batch, ApplyNode[Review, Sentiment])
+
+
+async def judged(review: Review, calls: Calls) -> Sentiment:
+    judge = calls["judge"]
+    assert_type(await judge.ask("Good?"), str)
+    assert_type(await judge.ask("Good?", output_model=None, sampling={"temperature": 0}), str)
+    assert_type(
+        await judge.ask([{"role": "user", "content": "?"}], output_model=list[int]), list[int]
+    )
+    assert_type(await judge.ask("Good?", output_model=Reply | None), Reply | None)
+    await judge.ask("Good?", output_models=Reply)  # type: ignore[call-overload] # pyright: ignore
+    return await judge.ask("Good?", output_model=Sentiment)
+
+
+def judged_in_a_thread(review: Review, calls: SyncCalls, row_id: int) -> Sentiment:
+    assert_type(calls["judge"].ask("Good?"), str)
+    return calls["judge"].ask("Good?", output_model=Sentiment)
+
+
+async def judged_by_keyword(review: Review, *, calls: Calls, row_id: int = 0) -> list[Sentiment]:
+    return [await calls["judge"].ask("Good?", output_model=Sentiment)]
+
+
+@apply(engines=["judge"])
+async def decorated_judge(review: Review, calls: Calls) -> Sentiment | None:
+    return None
+
+
+assert_type(apply(judged, engines=["judge"]), ApplyNode[Review, Sentiment])
+assert_type(
+    apply(judged_in_a_thread, engines=["judge"], threaded=True), ApplyNode[Review, Sentiment]
+)
+assert_type(apply(judged_by_keyword, engines=("judge",)), SplitNode[Review, Sentiment])
+assert_type(decorated_judge, ApplyNode[Review, Sentiment])

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from chainette.loading.target import load_chain
     from chainette.pipeline.composites.group import Group
     from chainette.pipeline.composites.reduce import reduce
+    from chainette.pipeline.functions.calls import Calls, SyncCalls
     from chainette.pipeline.nodes.apply import ApplyNode, apply
     from chainette.pipeline.nodes.flow import Branch, pipe
     from chainette.pipeline.nodes.step import Step
@@ -30,12 +31,14 @@ if TYPE_CHECKING:
     from chainette.reports.result import Result
     from chainette.reports.run import Run
     from chainette.run.chain import Chain
+    from chainette.run.inputs.generated import rows
     from chainette.types import Completion, GuidedDecodingParams, LLMOutput, SamplingParams
     from chainette.usage import Usage
 
 __all__ = [
     "ApplyNode",
     "Branch",
+    "Calls",
     "Chain",
     "Code",
     "Completion",
@@ -48,6 +51,7 @@ __all__ = [
     "Run",
     "SamplingParams",
     "Step",
+    "SyncCalls",
     "Usage",
     "apply",
     "get_engine",
@@ -60,11 +64,13 @@ __all__ = [
     "reduce",
     "register_backend",
     "register_engine",
+    "rows",
 ]
 
 _HOMES = {
     "ApplyNode": "pipeline.nodes.apply",
     "Branch": "pipeline.nodes.flow",
+    "Calls": "pipeline.functions.calls",
     "Chain": "run.chain",
     "Code": "engine.structured.code",
     "Completion": "types",
@@ -77,6 +83,7 @@ _HOMES = {
     "Run": "reports.run",
     "SamplingParams": "types",
     "Step": "pipeline.nodes.step",
+    "SyncCalls": "pipeline.functions.calls",
     "Usage": "usage",
     "apply": "pipeline.nodes.apply",
     "get_engine": "registry.engines",
@@ -89,6 +96,7 @@ _HOMES = {
     "reduce": "pipeline.composites.reduce",
     "register_backend": "plugins.discovery",
     "register_engine": "registry.engines",
+    "rows": "run.inputs.generated",
 }
 
 

@@ -32,6 +32,8 @@ class Capabilities:
         json_object: The server has a JSON mode without a schema.
         guided_decoding: The server can enforce a regex, a choice or a grammar.
         reasoning: The server can report the model's reasoning separately from its answer.
+        prefill: An assistant's turn at the end is the start of the answer, which the model
+            continues.
         local: The backend runs the model, or its server, on this machine.
         sampling: Names of the sampling parameters that reach the server.
         dialect: The part of JSON Schema that the server enforces. `llama_cpp` is that of
@@ -42,11 +44,14 @@ class Capabilities:
     json_object: bool = False
     guided_decoding: bool = False
     reasoning: bool = False
+    prefill: bool = False
     local: bool = False
     sampling: frozenset[str] = field(default_factory=frozenset)
     dialect: Literal["plain", "llama_cpp"] = "plain"
 
     def names(self) -> list[str]:
         """Names of the flags that are set, for display."""
-        flags = ("json_schema", "json_object", "guided_decoding", "reasoning", "local")
+        flags = (
+            *("json_schema", "json_object", "guided_decoding", "reasoning", "prefill", "local"),
+        )
         return [name for name in flags if getattr(self, name)]

@@ -27,6 +27,7 @@ They form a tree::
         ├── RequestError           the endpoint refused this request
         ├── RateLimitError         too many requests
         ├── ServerError            the endpoint failed, or its answer cannot be read
+        ├── RowBudgetError         a row may take no more requests; also a BudgetError
         └── OutputError            the answer came but cannot be used
             ├── StructuredOutputError  it does not fit the output model
             ├── OutputTruncatedError   it was cut at max_tokens
@@ -78,7 +79,17 @@ class ChainError(ChainetteError):
 
 
 class ApplyError(ChainetteError):
-    """A function of a chain failed, or returned a value of the wrong type."""
+    """A function of a chain failed, or returned a value of the wrong type.
+
+    Attributes:
+        usage: Tokens that its calls of engines took, if the servers reported them.
+        cost: US dollars that they cost, or `None` if they are unknown; 0 if it made none.
+        calls: Their number.
+    """
+
+    usage: Usage | None = None
+    cost: Decimal | None = FREE
+    calls: int = 0
 
 
 class InputError(ChainetteError):
@@ -148,8 +159,10 @@ class EngineError(ChainetteError):
 
     Attributes:
         usage: Tokens that the failed request took, if the server reported them.
+        requests: Requests that were answered before it failed for good.
         cost: US dollars that it cost, or `None` if they are unknown; 0 if nothing was answered.
         retry_after: Seconds that the server asks the client to wait.
+        calls: The number of calls of a function that has failed with it.
     """
 
     unusable: ClassVar[bool] = False
@@ -175,7 +188,9 @@ class EngineError(ChainetteError):
         self.raw_text = raw_text
         self.usage: Usage | None = None
         self.cost: Decimal | None = FREE
+        self.requests: int = 0
         self.retry_after: float | None = None
+        self.calls: int = 0
 
 
 class EngineStartError(EngineError):
@@ -251,6 +266,13 @@ class ServerError(EngineError):
     """The endpoint failed (5xx), or its answer is not a completion."""
 
     transient = True
+
+
+class RowBudgetError(EngineError, BudgetError):
+    """A row has taken `max_requests_per_row` requests, or cost `max_cost_per_row`.
+
+    The run goes on with its other rows.
+    """
 
 
 class OutputError(EngineError):

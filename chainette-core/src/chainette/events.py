@@ -93,7 +93,8 @@ class NodeFinished:
         node_id: The node.
         row_id: The input row; -1 for a group.
         item: Path of the item among its siblings.
-        usage: Tokens that it took; `None` for functions and where the server does not say.
+        usage: Tokens that it took, for a function those of its calls; `None` if there were no
+            requests, and where the server does not say.
         seconds: Duration; 0 when the output comes from an earlier run.
         cost: US dollars that its requests cost; `None` where they are unknown.
         group: Key of the group, for people; `None` for a row.
@@ -127,6 +128,31 @@ class NodeRetried:
     error: Exception
     seconds: float
     group: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CallFinished:
+    """A function's call of an engine has its answer, or has failed.
+
+    Attributes:
+        node_id: The function.
+        row_id: The input row.
+        item: Path of the item among its siblings.
+        engine: Name of the engine.
+        usage: Tokens that it took; `None` where the server does not say.
+        seconds: Duration.
+        cost: US dollars that its requests cost; `None` where they are unknown.
+        error: Why there is no usable answer, or `None`.
+    """
+
+    node_id: str
+    row_id: int
+    item: str
+    engine: str
+    usage: Usage | None
+    seconds: float
+    cost: Decimal | None
+    error: Exception | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,6 +273,7 @@ Event: TypeAlias = (
     | NodeStarted
     | NodeFinished
     | NodeRetried
+    | CallFinished
     | NodeFailed
     | RowFinished
     | GroupsStarted

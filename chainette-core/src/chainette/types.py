@@ -137,6 +137,9 @@ class LLMOutput(Generic[Parsed]):
         model: Name of the model that answered, where the answer says so.
         service_tier: Name of the service tier that answered, where the answer says so.
         reported_cost: US dollars, where the answer itself reports what it cost.
+        requests: Requests that were answered: more than 1 where an answer was not valid, and asked
+            for again.
+        cached: Whether it comes from the cache; `requests` are those that it took once.
     """
 
     outputs: list[Completion[Parsed]]
@@ -147,6 +150,8 @@ class LLMOutput(Generic[Parsed]):
     model: str | None = None
     service_tier: str | None = None
     reported_cost: Decimal | None = None
+    requests: int = 1
+    cached: bool = False
 
     @classmethod
     def failed(cls, error: EngineError, latency: float = 0.0) -> LLMOutput[Any]:

@@ -61,13 +61,15 @@ class Spending:
     Attributes:
         usage: Tokens, as far as they are known; `None` if none are.
         cost: US dollars, or `None` as soon as the cost of one answer is unknown.
+        requests: Requests that were answered, as their sender counts them.
     """
 
-    __slots__ = ("cost", "usage")
+    __slots__ = ("cost", "requests", "usage")
 
     def __init__(self) -> None:
         self.usage: Usage | None = None
         self.cost: Decimal | None = FREE
+        self.requests: int = 0
 
     def add(self, usage: Usage | None, cost: Decimal | None) -> None:
         """Add an answer, or the sum of several.

@@ -20,6 +20,7 @@ def chainette_backends() -> list[Backend]:
                 json_schema=True,
                 json_object=True,
                 reasoning=True,
+                prefill=True,  # https://github.com/ollama/ollama/issues/6778
                 sampling=sampling,
                 dialect="llama_cpp",
             ),
@@ -33,6 +34,7 @@ def chainette_backends() -> list[Backend]:
                 json_schema=True,
                 json_object=True,
                 reasoning=True,
+                prefill=True,  # https://github.com/ollama/ollama/issues/6778
                 local=True,
                 sampling=sampling,
                 dialect="llama_cpp",

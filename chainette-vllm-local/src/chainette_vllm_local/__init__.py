@@ -17,6 +17,7 @@ def chainette_backends() -> list[Backend]:
                 json_schema=True,
                 guided_decoding=True,
                 reasoning=True,
+                prefill=True,
                 local=True,
                 # vLLM documentation, class SamplingParams.
                 sampling=CHAT_SAMPLING

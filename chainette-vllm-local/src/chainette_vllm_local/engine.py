@@ -77,11 +77,14 @@ class LocalEngine:
 
     def _prompt(self, request: Request) -> list[int]:
         """The conversation in the model's own chat template, as tokens."""
-        options = {}
+        options: dict[str, Any] = {"add_generation_prompt": True}
+        if request.prefill:
+            # Hugging Face docs, "Chat templates", `continue_final_message`.
+            options = {"add_generation_prompt": False, "continue_final_message": True}
         if self._config.reasoning_parser:
             options["enable_thinking"] = self._config.enable_reasoning
         tokens: list[int] = self._tokenizer.apply_chat_template(
-            request.messages, add_generation_prompt=True, return_dict=False, **options
+            request.messages, return_dict=False, **options
         )
         return tokens
 
@@ -129,7 +132,7 @@ def _constraint(sampling: SamplingParams, request: Request) -> Any:
     """The constraint on the text as vLLM has it; an output type takes precedence."""
     from vllm.sampling_params import StructuredOutputsParams
 
-    if request.output is not None:
+    if request.output is not None and not request.prefill:
         return StructuredOutputsParams(json=request.output.schema)
     if sampling.guided_decoding is None:
         return None

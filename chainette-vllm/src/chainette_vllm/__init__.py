@@ -18,6 +18,7 @@ def chainette_backends() -> list[Backend]:
                 json_object=True,
                 guided_decoding=True,
                 reasoning=True,
+                prefill=True,
                 # vLLM documentation, "OpenAI-Compatible Server", extra parameters of the chat API.
                 sampling=CHAT_SAMPLING
                 | {"top_k", "min_p", "repetition_penalty", "guided_decoding"},

@@ -46,6 +46,17 @@ class VLLMClient(OpenAIChatClient[VLLMConfig]):
             raise NotFoundError(f"set the engine's model: the server has {served}")
         return names[0]
 
+    def body_fields(self, request: Request) -> dict[str, Any]:
+        """The fields beside the conversation; they say whether its last message is continued.
+
+        vLLM takes `continue_final_message` only without a prompt for a new turn (vLLM
+        documentation, "OpenAI-Compatible Server", extra parameters of the chat API:
+        https://docs.vllm.ai/en/latest/serving/openai_compatible_server.html).
+        """
+        is_new = not request.prefill
+        more = {} if is_new else {"continue_final_message": True, "add_generation_prompt": False}
+        return more | super().body_fields(request)
+
     def sampling_fields(self, sampling: SamplingParams) -> dict[str, Any]:
         """The sampling parameters, with the constraint of guided decoding."""
         fields = super().sampling_fields(sampling)

@@ -8,7 +8,7 @@ from decimal import Decimal
 from time import perf_counter
 from typing import Any
 
-from chainette.errors import EngineError
+from chainette.errors import ApplyError, EngineError
 from chainette.events import (
     Event,
     GroupFinished,
@@ -142,7 +142,7 @@ class RunStats:
         error = event.error
         if event.node_id in self.nodes:
             self.nodes[event.node_id].failed += 1
-            if isinstance(error, EngineError):
+            if isinstance(error, EngineError | ApplyError):
                 self.nodes[event.node_id].spend(error.usage, error.cost)
         message = described(error)
         self.errors[self._first.setdefault(without_numbers(message), message)] += 1

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from rich.text import Text
 from rich.tree import Tree
 
 from chainette.pipeline.composites.reduce import Reduce
+from chainette.pipeline.nodes.conditions import condition_fields
 from chainette.pipeline.nodes.flow import Branch
 from chainette.pipeline.nodes.naming import type_name
 from chainette.pipeline.nodes.node import Node
 from chainette.pipeline.nodes.step import Step
 from chainette.pipeline.pipeline import Pipeline
-from chainette.text import escaped
+from chainette.text import escaped, printable
 
 ICONS = {"reduce": "🧺", "step": "💬", "apply": "⚙️", "branch": "🌿"}
 """Emojis of nodes that do not have their own."""
+MAX_TURN = 100
+"""Characters of a turn that are shown."""
 
 
 def tree(chain: Pipeline, *, icons: bool = True, max_branches: int | None = None) -> Tree:
@@ -42,16 +46,25 @@ def _grow(parent: Tree, nodes: list[Any], icons: bool, max_branches: int | None)
             shown = f"{ICONS[node.kind]} {text}" if icons else text
             _grow(parent.add(Text(escaped(shown))), node.steps, icons, max_branches)
         elif not isinstance(node, Branch):
-            parent.add(_line(node, icons))
+            _add_turns(parent.add(_line(node, icons)), node)
         elif max_branches is None or visible < max_branches:
             visible += 1
             title = _titled(node, f"branch {node.name}", icons)
             title.append(f"  joined as {node.alias}" if node.alias else "", style="dim")
+            title.append(_conditions(node), style="dim")
             _grow(parent.add(title), node.steps, icons, max_branches)
         else:
             hidden += 1
     if hidden:
         parent.add(Text(f"… {hidden} more branches", style="dim"))
+
+
+def _add_turns(parent: Tree, node: Node) -> None:
+    """The turns of a step that is given a conversation."""
+    for role, text in node.outline() if isinstance(node, Step) else ():
+        line = printable(text)
+        shown = line if len(line) <= MAX_TURN else f"{line[: MAX_TURN - 1]}…"
+        parent.add(Text(f"[{role}] {shown}", style="dim"))
 
 
 def _line(node: Node, icons: bool) -> Text:
@@ -60,8 +73,10 @@ def _line(node: Node, icons: bool) -> Text:
         line.append(f" ({node.id})", style="dim")
     types = f"{type_name(node.input_model)} → {type_name(node.output_model)}"
     line.append(f"  {escaped(types)}", style="dim")
-    if isinstance(node, Step):
-        line.append(f"  engine {escaped(node.engine_name)}", style="dim")
+    if node.engines:
+        noun = "engine" if len(node.engines) == 1 else "engines"
+        line.append(f"  {noun} {escaped(', '.join(node.engines))}", style="dim")
+    line.append(_conditions(node), style="dim")
     if getattr(node, "batch", None) is not None:
         line.append(f"  batch {node.batch}", style="dim")  # type: ignore[attr-defined]
     if not node.yield_output:
@@ -72,3 +87,14 @@ def _line(node: Node, icons: bool) -> Text:
 def _titled(node: Node | Branch, title: str, icons: bool) -> Text:
     icon = node.emoji or ICONS[node.kind]
     return Text(escaped(f"{icon} {title}" if icons else title))
+
+
+def _conditions(node: Node | Branch) -> str:
+    """The condition of a node or a branch, and what follows where it does not hold or fails."""
+    skipped = node.skipped if isinstance(node, Node) else None
+    words = {"when": "if", "otherwise": "else", "on_error": "on error", "default": "on error"}
+    texts = {
+        name: value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+        for name, value in condition_fields(node.condition, node.tolerance, skipped).items()
+    }
+    return "".join(f"  {words[name]} {printable(text)[:60]}" for name, text in texts.items())

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, overload
 
 import anyio
@@ -16,6 +17,16 @@ if TYPE_CHECKING:
     from typing_extensions import TypeForm
 
 Parsed = TypeVar("Parsed")
+on_direct_request: ContextVar[Callable[[str], None] | None] = ContextVar(
+    "on_direct_request", default=None
+)
+"""Called with the engine's name before a request that does not come from a run."""
+
+
+def notice(engine: str) -> None:
+    """Tell of a request that does not come from a run."""
+    if (tell := on_direct_request.get()) is not None:
+        tell(engine)
 
 
 class Generation(ABC):
@@ -69,8 +80,10 @@ class Generation(ABC):
         Returns:
             One output for each prompt, in their order. A prompt that failed has `error` set.
         """
+        tell = on_direct_request.get()
 
         async def call() -> list[LLMOutput[Any]]:
+            on_direct_request.set(tell)  # it may run in another thread
             try:
                 return await self.agenerate(prompts, sampling_params, output_model=output_model)
             finally:

@@ -37,7 +37,7 @@ class Changes:
     def described(self, chain: Pipeline) -> str:
         """All changes, for a message."""
         users = {
-            name: [step.id for step in chain.prompted if step.engine_name == name]
+            name: [node.id for node in chain.nodes.values() if name in node.engines]
             for name in self.engines
         }
         texts = ["the chain"] if self.is_unknown else []
@@ -95,9 +95,9 @@ def compare(chain: Pipeline, earlier: Mapping[str, Any], current: Mapping[str, A
             revalidated.append(id)
             if METHODS in changed:
                 _followers(chain, id, nodes)
-    for step in chain.prompted:
-        if step.engine_name in engines:
-            nodes.setdefault(step.id, [])
+    for id, node in chain.nodes.items():
+        if engines.keys() & {*node.engines}:
+            nodes.setdefault(id, [])
     gone = [id for id in known if id not in after["nodes"]]
     return Changes(nodes, engines, gone, inputs, revalidated)
 

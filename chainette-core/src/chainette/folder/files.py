@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterable
-from contextlib import ExitStack
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,8 @@ DROPPED = "dropped.jsonl"
 FLATTENED = "flattened"
 STEPS = "steps"
 VALUES = "values"
+CALLS = ".calls"
+"""End of the name of a folder of `steps`: that of the calls of the function in front of it."""
 REDONE = "redone"
 """Folder of lines that a redo has replaced; what they cost was spent, too."""
 RETRIED = "retried"
@@ -100,11 +102,6 @@ class RunFolder:
             raise unwritable(path, error) from None
         return self._groups[-1]
 
-    def reopen_errors(self) -> None:
-        """Open the file of errors again, since another one is in its place."""
-        self.errors.close()
-        self.errors = LineFile(self.path / ERRORS)
-
     @property
     def tables(self) -> tuple[LineFiles, ...]:
         """The files that are made from the journals."""
@@ -141,6 +138,20 @@ class RunFolder:
     def size(self) -> int:
         """Bytes of all lines."""
         return lines_size(self.path)
+
+    @contextmanager
+    def closed(self, node_ids: Iterable[str]) -> Iterator[None]:
+        """Let go of the files of some nodes, and of the errors, while their lines are moved.
+
+        Args:
+            node_ids: The nodes.
+        """
+        files = [*(self.steps[id] for id in node_ids), self.errors]
+        for file in files:
+            file.close()
+        yield
+        for file in files:
+            file.reopen()
 
     def close(self) -> None:
         """Close every file, even if one of them cannot be closed."""

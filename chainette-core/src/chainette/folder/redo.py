@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from chainette.atomic_file import replacing
-from chainette.folder.files import ERRORS, GROUPS, MANIFEST, REDONE, STEPS
+from chainette.folder.files import CALLS, ERRORS, MANIFEST, REDONE, STEPS
 from chainette.folder.lines import (
     encoded,
-    group_name,
     names_item,
+    owner,
     read_lines,
     unwritable,
     value_or_none,
@@ -90,36 +90,6 @@ def set_aside(path: Path, chain: Pipeline, redo: Redo, revalidate: Revalidate) -
     return True
 
 
-def set_groups_aside(
-    path: Path, node_ids: Collection[str], keep: Callable[[str, dict[str, Any]], bool]
-) -> None:
-    """Set the lines of groups aside that are not what they were; it can be done twice.
-
-    Args:
-        path: The run's folder.
-        node_ids: Nodes that work on groups; no file of theirs is open, nor is that of errors.
-        keep: Says of a node's line whether it counts.
-
-    Raises:
-        OutputDirError: The folder cannot be written.
-    """
-    target = path / REDONE / GROUPS
-
-    def left(id: str, line: dict[str, Any]) -> dict[str, Any] | None:
-        return line if "group" not in line or keep(id, line) else None
-
-    try:
-        for id in node_ids:
-            for file in sorted((path / STEPS / id).glob("*.jsonl")):
-                _filter(file, target / id / file.name, partial(left, id))
-        if (path / ERRORS).exists():
-            _filter(
-                path / ERRORS, target / ERRORS, lambda line: left(line.get("node_id") or "", line)
-            )
-    except OSError as error:
-        raise unwritable(path, error) from None
-
-
 class _Aside:
     """Moves lines of a run's folder.
 
@@ -137,14 +107,15 @@ class _Aside:
     def run(self, nodes: list[str], steps: list[str], revalidate: Revalidate) -> None:
         """Move all lines of some nodes, and those that depend on answers that changed."""
         self._target.mkdir(parents=True, exist_ok=True)
-        for table in (*self._path.glob("*/*.parquet"), self._path / "flattened.parquet"):
-            table.unlink(missing_ok=True)
+        remove_tables(self._path)
         rows = {id: self._changed(id, revalidate) for id in steps}
         whole, partly = self._reach({*nodes}, rows)
         for id in sorted(whole):
             self._move_node(id)
+            self._move_node(id + CALLS)
         for id, moved in partly.items():
             self._filter_node(id, _of_rows(moved))
+            self._filter_node(id + CALLS, _of_rows(moved))
         self._filter_errors(whole, partly, {*steps})
         for id in steps:  # last: it is what tells which rows have changed
             if id not in whole:
@@ -158,7 +129,7 @@ class _Aside:
         for id, changed in rows.items():
             for other in dependents(self._chain, [id] if changed else [])[1:]:
                 node = self._chain.nodes[other]
-                if isinstance(node, ApplyNode) and node.batch is not None:
+                if isinstance(node, ApplyNode) and isinstance(node.batch, int):
                     whole = {*whole, *dependents(self._chain, [other])}
                 partly.setdefault(other, set()).update(changed)
         return whole, {id: them for id, them in partly.items() if id not in whole}
@@ -166,7 +137,7 @@ class _Aside:
     def _changed(self, id: str, revalidate: Revalidate) -> set[int | str]:
         """The rows and groups in which an answer is not valid anymore, or gives another value."""
         lines = read_lines(self._path / STEPS / id, lambda place: None)
-        return {_owner(line) for line in lines if revalidate(id, line) != line}
+        return {owner(line) for line in lines if revalidate(id, line) != line}
 
     def _move_node(self, id: str) -> None:
         source, target = self._path / STEPS / id, self._target / id
@@ -177,7 +148,7 @@ class _Aside:
 
     def _filter_node(self, id: str, keep: Keep) -> None:
         for file in sorted((self._path / STEPS / id).glob("*.jsonl")):
-            _filter(file, self._target / id / file.name, keep)
+            move_lines(file, self._target / id / file.name, keep)
 
     def _filter_errors(
         self, whole: set[str], partly: Mapping[str, set[int | str]], steps: set[str]
@@ -189,26 +160,27 @@ class _Aside:
             id = line.get("node_id")
             goes = (
                 id in whole
-                or _owner(line) in partly.get(id or "", ())
+                or owner(line) in partly.get(id or "", ())
                 or (id in steps and line.get("type") in _INVALID)
                 or (id is None and reads_inputs)
             )
             return None if goes else line
 
         if (self._path / ERRORS).exists():
-            _filter(self._path / ERRORS, self._target / ERRORS, keep)
+            move_lines(self._path / ERRORS, self._target / ERRORS, keep)
 
 
 def _of_rows(rows: set[int | str]) -> Keep:
-    return lambda line: None if _owner(line) in rows else line
+    return lambda line: None if owner(line) in rows else line
 
 
-def _owner(line: Mapping[str, Any]) -> int | str:
-    """The row or the group that a line is about."""
-    return line["row_id"] if "row_id" in line else group_name(line["group"])
+def remove_tables(path: Path) -> None:
+    """Remove the Parquet tables of a run, which are out of date."""
+    for table in (*path.glob("*/*.parquet"), path / "flattened.parquet"):
+        table.unlink(missing_ok=True)
 
 
-def _filter(file: Path, target: Path, keep: Keep) -> None:
+def move_lines(file: Path, target: Path, keep: Keep) -> None:
     """Move the lines of a file that are not kept; a broken one stays, and a torn one is dropped.
 
     Both files are replaced as a whole, the target first. If the process is killed in between, the

@@ -15,21 +15,25 @@ from chainette.errors import ChainError
 from chainette.loading.importing import load_symbol
 from chainette.loading.inline_models import FieldSpec, build_models
 from chainette.loading.yaml_mistakes import mistakes_in, outline
+from chainette.loading.yaml_rows import YamlRows
 from chainette.loading.yaml_spec import (
     ApplySpec,
     BranchSpec,
     ChainSpec,
     ReduceSpec,
+    RowsSpec,
     StepSpec,
     UseSpec,
 )
 from chainette.pipeline.composites.group import Group
 from chainette.pipeline.composites.reduce import reduce
+from chainette.pipeline.examples import Example
 from chainette.pipeline.nodes.apply import ApplyNode
 from chainette.pipeline.nodes.flow import Branch, Pipe, flattened
 from chainette.pipeline.nodes.step import Step
 from chainette.registry.config_file import check_engines, raise_mistakes, register_all
 from chainette.run.chain import Chain
+from chainette.run.inputs.hugging_face import PREFIX
 from chainette.run.options import options_of
 from chainette.text import did_you_mean
 from chainette.yaml_source import Location, YamlSource, expand, read_yaml
@@ -51,12 +55,12 @@ class YamlChain:
 
     Attributes:
         chain: The chain.
-        inputs: File of input rows.
+        inputs: File of input rows, or rows from nothing.
         options: The options of the run that the file sets.
     """
 
     chain: Chain
-    inputs: Path | None
+    inputs: Path | YamlRows | None
     options: dict[str, Any]
 
 
@@ -79,8 +83,15 @@ def load_yaml_chain(path: str | Path) -> YamlChain:
     assert spec is not None
     chain = _build(source, spec)
     register_all(engines)
-    inputs = _path(source, spec.inputs) if spec.inputs else None
+    inputs = _inputs(source, spec.inputs)
     return YamlChain(chain, inputs, _run_options(source, spec))
+
+
+def _inputs(source: YamlSource, spec: str | RowsSpec | None) -> Path | YamlRows | None:
+    path = spec.given if isinstance(spec, RowsSpec) else spec
+    is_named = path is not None and path.startswith(PREFIX)  # a dataset, which is no path
+    found = Path(path or "") if is_named else _path(source, path) if path else None
+    return YamlRows(source, spec, found) if isinstance(spec, RowsSpec) else found
 
 
 def _run_options(source: YamlSource, spec: ChainSpec) -> dict[str, Any]:
@@ -164,7 +175,7 @@ def _nodes(source: YamlSource, specs: list[Any], models: Models, location: Locat
             elif isinstance(spec, UseSpec):
                 nodes += flattened(load_symbol(spec.use))
             else:
-                nodes.append(_node(spec, models))
+                nodes.append(_node(source, spec, models, here))
         except ChainError as error:
             raise ChainError(f"{source.place(here)}: {error}") from None
     return nodes
@@ -186,14 +197,42 @@ def _key(by: str | list[str] | None) -> Any:
     return load_symbol(by) if by is not None and FUNCTION.fullmatch(by) else by
 
 
-def _node(spec: StepSpec | ApplySpec, models: Models) -> Step | ApplyNode:
+def _node(
+    source: YamlSource, spec: StepSpec | ApplySpec, models: Models, location: Location
+) -> Step | ApplyNode:
     arguments = _given(spec)
     for key in ("input_model", "output_model"):
         if arguments.get(key) is not None:
             arguments[key] = _model(arguments[key], models)
     if isinstance(spec, ApplySpec):
         return ApplyNode(load_symbol(arguments.pop("apply")), **arguments)
+    arguments["examples"] = _examples(source, spec, location)
+    arguments["sampling"] = _sampling(spec.sampling)
+    if spec.messages is not None:
+        arguments["messages"] = [turn.model_dump(exclude_unset=True) for turn in spec.messages]
     return Step(**arguments)
+
+
+def _sampling(spec: Any) -> Any:
+    """The sampling of a step, as `Step` takes it."""
+    if isinstance(spec, list):
+        return [_sampling(it) for it in spec]
+    return spec and {name: getattr(spec, name) for name in spec.model_fields_set}
+
+
+def _examples(source: YamlSource, spec: StepSpec, location: Location) -> Any:
+    """The examples of a step, each with its line, or the path of their file."""
+    if isinstance(spec.examples, str):
+        return _path(source, spec.examples)
+    return [
+        Example(
+            example.input,
+            example.output,
+            f"examples[{index}] ({source.place((*location, 'examples', index))})",
+            is_json=True,
+        )
+        for index, example in enumerate(spec.examples)
+    ]
 
 
 def _model(name: str, models: Models) -> Any:

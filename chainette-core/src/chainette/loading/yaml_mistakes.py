@@ -13,8 +13,11 @@ from chainette.loading.yaml_spec import (
     ApplySpec,
     BranchSpec,
     ChainSpec,
+    ExampleSpec,
     ReduceSpec,
+    RowsSpec,
     StepSpec,
+    TurnSpec,
     UseSpec,
 )
 from chainette.text import did_you_mean
@@ -42,17 +45,21 @@ class _Section(NamedTuple):
 def _section(name: str, place: str, spec: Any) -> _Section:
     fields = getattr(spec, "model_fields", None) or spec.__pydantic_fields__
     required = tuple(key for key, field in fields.items() if field.is_required())
-    return _Section(name, place, tuple(fields), required)
+    own = [key for key in fields if key in vars(spec).get("__annotations__", fields)]
+    return _Section(name, place, tuple(dict.fromkeys((*own, *fields))), required)
 
 
 _FILE = _section("a chain", "at the top of the file", ChainSpec)
 _SECTIONS = {
     "run": _section("the options of a run", "under run", RUN_SPEC),
+    "<rows>": _section("a mapping of inputs", "under inputs", RowsSpec),
     "<step>": _section("a step", "in a step", StepSpec),
     "<apply>": _section("a function", "in a node with apply", ApplySpec),
     "<branch>": _section("a branch", "in a node with branch", BranchSpec),
     "<reduce>": _section("a reduce", "in a node with reduce", ReduceSpec),
     "<use>": _section("a node with use", "in a node with use", UseSpec),
+    "messages": _section("a message", "under messages of a step", TurnSpec),
+    "<examples>": _section("an example", "under examples of a step", ExampleSpec),
     "sampling": _section("sampling", "under sampling of a step", SamplingParams),
     "guided_decoding": _section("guided decoding", "under guided_decoding", GuidedDecodingParams),
     "<field>": _section("a field", "in a field of a model", FieldSpec),
@@ -60,12 +67,14 @@ _SECTIONS = {
 """By the key, or the tag in Pydantic's locations, of each mapping below the file."""
 KINDS = ("apply", "branch", "reduce", "use")
 _STEP = _SECTIONS["<step>"]
-_NODE = f"a node is a step ({', '.join(_STEP.required)}, …), or has one of the keys " + (
-    "apply (a function), branch, reduce, use"
+_NODE = (
+    "a node is a step (id, input_model, output_model, engine_name, user_prompt, …), or has one of "
+    "the keys apply (a function), branch, reduce, use"
 )
 _EXPECTED = {
     "models": "a mapping of models by name, such as {Review: {text: str}}",
     "steps": "a list of nodes",
+    "inputs": "a text, the path of a file; or a mapping with the number of rows: {rows: 100, …}",
 }
 
 
@@ -150,6 +159,8 @@ def _described(item: Any, place: Location) -> str:
         return dotted + _about_node(item["input"])
     if place == ("engines",):
         return "expected a list of engines"
+    if place == ("inputs",) and isinstance(item["input"], list):
+        return f"inputs: expected {_EXPECTED['inputs']}"
     section = _section_of(item["loc"])
     if kind.endswith(("model_type", "dict_type", "dataclass_type")):
         return dotted + _about_mapping(place, section)

@@ -14,7 +14,11 @@ from pydantic import (
     WithJsonSchema,
     create_model,
 )
+from pydantic.config import JsonDict
+from pydantic.fields import FieldInfo
 
+from chainette import samplers
+from chainette.engine.sampling import BY_ATTEMPT
 from chainette.loading.inline_models import FieldSpec
 from chainette.run.options import Option, options_of
 from chainette.types import SamplingParams
@@ -36,6 +40,66 @@ class _NodeSpec(_Spec):
     default: Any = None
 
 
+class TurnSpec(_Spec):
+    """A turn of a conversation: a role and a template, or the name of a list of messages."""
+
+    role: Literal["system", "user", "assistant"] | None = None
+    content: str | None = None
+    history: str | None = None
+
+
+class ExampleSpec(_Spec):
+    """An example: an input, or the names that the prompt uses, and the output."""
+
+    input: Any
+    output: Any
+
+
+Examples = Annotated[
+    Annotated[str, Tag("<path>")] | Annotated[list[ExampleSpec], Tag("<examples>")],
+    Discriminator(lambda value: "<path>" if isinstance(value, str) else "<examples>"),
+]
+"""Examples, or the path of their file, relative to the YAML file."""
+
+
+def _is_list(value: Any) -> str:
+    """The tag of a value that can also be a list with one for each attempt."""
+    return "<list>" if isinstance(value, list) else "<one>"
+
+
+def _or_list(one: Any) -> Any:
+    """A type, or a list of it."""
+    several = Annotated[list[one], Field(min_length=1)]
+    both = Annotated[one, Tag("<one>")] | Annotated[several, Tag("<list>")]
+    return Annotated[both, Discriminator(_is_list)]
+
+
+def _constrained(field: FieldInfo) -> Any:
+    """The type of a field, with its constraints."""
+    kind: Any = field.annotation
+    for constraint in field.metadata:
+        kind = Annotated[kind, constraint]
+    return kind
+
+
+_LISTS: dict[str, Any] = {
+    name: (_or_list(_constrained(field)), None)
+    for name, field in SamplingParams.model_fields.items()
+    if name in BY_ATTEMPT
+}
+SAMPLING_SPEC: type[BaseModel] = create_model(
+    "SamplingSpec",
+    __base__=SamplingParams,
+    __doc__="Sampling parameters; a list has a value for each attempt, and the last repeats.",
+    **_LISTS,
+)
+"""The sampling of a step, as a model for YAML files."""
+SamplingOfFile = Annotated[
+    Any,  # a model that is created from the parameters, which no type checker knows
+    GetPydanticSchema(lambda _, handler: handler(_or_list(SAMPLING_SPEC) | None)),
+]
+
+
 class StepSpec(_NodeSpec):
     """A prompt: the arguments of `Step`, with types by name."""
 
@@ -43,9 +107,14 @@ class StepSpec(_NodeSpec):
     input_model: str
     output_model: str | None = None
     engine_name: str
-    sampling: SamplingParams | None = None
+    sampling: SamplingOfFile = None
+    reasks: Annotated[int, Field(ge=0, strict=True)] = 1
+    keep_reasoning: bool = False
     system_prompt: str = ""
-    user_prompt: str
+    user_prompt: str | None = None
+    messages: list[TurnSpec] | None = None
+    examples: Examples = ()  # type: ignore[assignment]
+    prefill: str = ""
     output_format_instruction: str | None = None
     constant_prompt: bool = False
     accept_truncated: bool = False
@@ -66,6 +135,7 @@ class ApplySpec(_NodeSpec):
     output_model: str | None = None
     batch: Batch = None
     threaded: bool = False
+    engines: list[str] | None = None
 
 
 class BranchSpec(_Spec):
@@ -121,6 +191,17 @@ InlineField = Annotated[
 """A field of an inline model; a plain text is its type."""
 
 
+SAMPLERS = ("function", *(name for name in samplers.__all__ if name != "Sampler"))
+"""Samplers by the keys that they have; `function` is one of Python, as `module:name`."""
+COLUMN: JsonDict = {
+    "anyOf": [
+        {"type": ["string", "number", "boolean", "null"]},
+        {"type": "object", "properties": {name: {} for name in SAMPLERS}, "minProperties": 1},
+    ]
+}
+"""The JSON Schema of a column of rows from nothing."""
+
+
 class EngineSpec(BaseModel):
     """An engine; more fields depend on its backend."""
 
@@ -138,6 +219,26 @@ def _field(option: Option) -> Any:
     kind = str | None if option.is_path else option.type
     return kind, Field(default=option.default, description=text, ge=option.help.minimum)
 
+
+class RowsSpec(BaseModel):
+    """Rows from nothing: the arguments of `rows`; further keys are columns.
+
+    A column is a value, a template, or a mapping whose key is a sampler, such as
+    `{choice: [dry, warm]}`; further keys are its options.
+    """
+
+    model_config: ClassVar[ConfigDict] = ConfigDict(
+        extra="allow", json_schema_extra={"additionalProperties": COLUMN}
+    )
+    rows: int = Field(ge=0)
+    seed: int = 0
+    given: str | None = None
+
+
+Inputs = Annotated[
+    Annotated[str, Tag("<file>")] | Annotated[RowsSpec, Tag("<rows>")],
+    Discriminator(lambda value: "<rows>" if isinstance(value, dict) else "<file>"),
+]
 
 RUN_SPEC: type[BaseModel] = create_model(
     "RunSpec",
@@ -159,7 +260,7 @@ class ChainSpec(_Spec):
         name: Name of the chain.
         emoji: Shown in front of the name.
         engines: Engines, as in `engines.yml`.
-        inputs: File of input rows, relative to the YAML file.
+        inputs: File of input rows, relative to the YAML file; or rows from nothing.
         output_dir: Folder for the run, relative to the YAML file.
         run: Options of the run, which the command line overrides.
         models: Inline models: fields by name.
@@ -169,7 +270,7 @@ class ChainSpec(_Spec):
     name: str
     emoji: str = ""
     engines: list[Any] = Field(default_factory=list)
-    inputs: str | None = None
+    inputs: Inputs | None = None
     output_dir: str | None = None
     run: RunOptionsOfFile = Field(default_factory=RUN_SPEC)
     models: dict[str, dict[str, InlineField]] = Field(default_factory=dict)

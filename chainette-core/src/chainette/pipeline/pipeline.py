@@ -104,8 +104,8 @@ class Pipeline(Generic[In, Out]):
 
     @property
     def engine_names(self) -> list[str]:
-        """Names of the engines that the steps use, each once."""
-        return list(dict.fromkeys(step.engine_name for step in self.prompted))
+        """Names of the engines that steps and functions use, each once."""
+        return list(dict.fromkeys(name for node in self.nodes.values() for name in node.engines))
 
     def __repr__(self) -> str:
         """The name and the nodes of the main flow."""

@@ -15,6 +15,8 @@ from pydantic import BaseModel
 
 from chainette.errors import ChainError
 from chainette.pipeline.bounds import MAX_PROMPT
+from chainette.pipeline.nodes.naming import CHAINS_OWN
+from chainette.pipeline.reasoning import REASONING, ReasoningType
 from chainette.pipeline.sandbox import PromptEnvironment, bounded, bounds, check_size, joined
 from chainette.text import did_you_mean, with_article
 
@@ -22,8 +24,12 @@ _BRACES = re.compile(
     r"(?<![{\w$])\$?\{\s*((?P<name>[A-Za-z_]\w*)[\w.]*)\s*(![rsa])?(:[^{}]*)?\}(?!\})"
 )
 """A name in single braces, as in an f-string."""
-environment = cache(PromptEnvironment)
-"""The one environment of all templates, made when it is first used."""
+
+
+@cache
+def environment() -> PromptEnvironment:
+    """The one environment of all templates, made when it is first used."""
+    return PromptEnvironment()
 
 
 _SCALARS = (str, int, float, bool, type(None))
@@ -38,6 +44,9 @@ class PromptTemplate:
         source: The template.
         where: Name of the template in messages, such as `step 'a', user_prompt`.
 
+    Attributes:
+        source: The template.
+
     Raises:
         ChainError: The template is not a text, or not valid Jinja2.
     """
@@ -45,7 +54,7 @@ class PromptTemplate:
     def __init__(self, source: str, where: str) -> None:
         check_text(source, where)
         self.where = where
-        self._source = source
+        self.source: str = source
         try:
             self._constant = source if "{" not in source else None
             jinja = environment()
@@ -71,8 +80,8 @@ class PromptTemplate:
         def repair(match: re.Match[str]) -> str:
             return f"{{{{ {match[1]} }}}}" if match["name"] in known else match[0]
 
-        repaired = _BRACES.sub(repair, self._source)
-        return repaired if repaired != self._source else None
+        repaired = _BRACES.sub(repair, self.source)
+        return repaired if repaired != self.source else None
 
     def check(
         self,
@@ -108,6 +117,18 @@ class PromptTemplate:
         for node in self._tree.find_all(nodes.Getattr):
             if isinstance(node.node, nodes.Name) and node.node.name in seen:
                 self._check_field(node.node.name, node.attr, seen[node.node.name])
+        if isinstance(model := seen.get(REASONING), ReasoningType):
+            self._check_reasoning(model, elsewhere)
+
+    def _check_reasoning(self, model: ReasoningType, elsewhere: Mapping[str, str]) -> None:
+        """Check that `reasoning.draft` and `reasoning["draft"]` name an earlier step."""
+        for key in self._keys(REASONING):
+            if key not in model.steps:
+                hint = elsewhere.get(key) or did_you_mean(key, model.steps)
+                raise ChainError(
+                    f"{self.where}: no earlier step {key!r} has reasoning to show{hint}; "
+                    f"the steps are: {', '.join(model.steps)}"
+                )
 
     def check_meanings(self, own: Mapping[str, Any], types: Mapping[str, Any], source: str) -> None:
         """Check that no name can be a field of the input as well as one of the chain's.
@@ -133,11 +154,23 @@ class PromptTemplate:
                 continue
             is_clear = name != source or _cannot_have(own[name], name)
             field = f"write {{{{ {source}.{name} }}}}" if is_clear else "give it another name"
-            other = "rename the field" if name == "chain_input" else "give that another id or alias"
+            other = "rename the field" if name in CHAINS_OWN else "give that another id or alias"
             raise ChainError(
                 f"{self.where}: {name!r} is a field of its input, and the chain has another "
                 f"{name!r}; for the field, {field}; for the chain's, {other}"
             )
+
+    def _keys(self, name: str) -> Iterator[str]:
+        """The keys that are taken from a mapping, as `a.key` or `a["key"]`."""
+        called = [it.node for it in self._tree.find_all(nodes.Call)]
+        for it in self._tree.find_all(nodes.Getattr):
+            is_method = any(it is method for method in called) and hasattr(dict, it.attr)
+            if isinstance(it.node, nodes.Name) and it.node.name == name and not is_method:
+                yield it.attr
+        for item in self._tree.find_all(nodes.Getitem):
+            key = getattr(item.arg, "value", None)
+            if isinstance(item.node, nodes.Name) and item.node.name == name and key is not None:
+                yield str(key)
 
     def _items(self, types: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
         """Names that loops give to the items of a list, and their types."""
@@ -210,10 +243,7 @@ def check_text(source: object, where: str) -> None:
         return
     hint = ""
     if isinstance(source, list | tuple) and where.endswith("_prompt"):
-        hint = (
-            "; a conversation cannot be given as a list of messages yet: put what the system says "
-            "into system_prompt, and all the rest into user_prompt, as one text"
-        )
+        hint = "; a conversation goes into messages=[{'role': 'user', 'content': '…'}, …]"
     elif isinstance(source, PurePath):
         hint = "; read the file: path.read_text()"
     elif source is None and not where.endswith("user_prompt"):

@@ -12,12 +12,14 @@ from chainette.engine.structured.text import base_of
 from chainette.errors import ChainError
 from chainette.pipeline.composites.group import Group, GroupName, element_of, is_group
 from chainette.pipeline.composites.reduce import Reduce
+from chainette.pipeline.functions.parameters import ROW_ID
 from chainette.pipeline.nodes.annotations import is_several
 from chainette.pipeline.nodes.apply import ApplyNode
 from chainette.pipeline.nodes.flow import Branch
 from chainette.pipeline.nodes.naming import type_name
 from chainette.pipeline.nodes.node import Node
 from chainette.pipeline.nodes.step import Step
+from chainette.pipeline.reasoning import REASONING, ReasoningType
 
 _UNIONS = (Union, types.UnionType)
 
@@ -147,7 +149,7 @@ def _check_flow(
         _check_options(where, node, names, elsewhere, source, before)
         if isinstance(node, Step):
             node.check_prompts(names, elsewhere, source=source)
-        current = names[node.id] = _given(node)
+        current = _given(node, names)
         source, before = node.id, node
         previous = f"{node.kind} {node.id!r}"
     return current
@@ -242,6 +244,12 @@ def _check_groups(
                 f"{where}: {node.kind} {node.id!r} takes {type_name(node.input_model)}, whose "
                 f"{', '.join(more)} no group has; give the fields defaults, or make them properties"
             )
+    for node in all_nodes(nodes):
+        if isinstance(node, ApplyNode) and node.parameters.takes(ROW_ID):
+            raise ChainError(
+                f"{where}: {node.kind} {node.id!r} takes {ROW_ID}, which a group does not have; "
+                "it has row_ids"
+            )
     hint = f" (it belongs to a row, and {title} makes groups of them: its nodes see `group`)"
     unseen = dict.fromkeys([*names, *elsewhere], hint)
     seen, kind = {"group": GroupName}, Group[current]
@@ -287,10 +295,18 @@ def _check_places(where: str, nodes: list[Any]) -> None:
         )
 
 
-def _given(node: Node) -> Any:
-    """The type of what a node gives, `None` included where it may have no output."""
+def _given(node: Node, names: dict[str, Any]) -> Any:
+    """The type of what a node gives, `None` included where it may have no output.
+
+    It is added to the names, and so is the reasoning of a step.
+    """
     model = node.output_model
-    return Union[model, None] if node.gives_none and model is not Any else model  # noqa: UP007
+    if node.gives_none and model is not Any:
+        model = Union[model, None]  # noqa: UP007
+    names[node.id] = model
+    if isinstance(node, Step):
+        names[REASONING] = names.get(REASONING, ReasoningType()).after(node.id)
+    return model
 
 
 def _check_first(where: str, nodes: list[Any]) -> None:

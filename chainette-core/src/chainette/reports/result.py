@@ -57,8 +57,10 @@ class Result(Generic[Out]):
         outputs: Outputs of the steps that yield one and succeeded, by step id.
         state: `ok`; `partial`, if it has a value and an item or a branch failed; `dropped`, if
             functions dropped all of it; or `failed`.
-        is_split: Whether a function split the row; `value` and the outputs are lists then.
+        is_split: Whether a function split the row; `value`, the outputs and the reasoning are lists
+            then.
         ends: The ends of its items.
+        reasoning: The model's reasoning by step id, of steps whose backend reported it.
     """
 
     row_id: int
@@ -68,6 +70,7 @@ class Result(Generic[Out]):
     state: RowState = "ok"
     is_split: bool = False
     ends: Sequence[Leaf] = field(default=(), repr=False, compare=False)
+    reasoning: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Give a result with an error the state that goes with it."""
@@ -168,6 +171,7 @@ class Leaf:
         is_empty: Whether a function split it into nothing.
         reason: The reason why it was dropped, if the function gave one.
         missed: Ids of the nodes that yield and have no output because it was dropped.
+        reasoning: Reasoning of the steps that it has passed, where there is any, by id.
     """
 
     path: ItemPath
@@ -182,6 +186,7 @@ class Leaf:
     is_empty: bool = False
     reason: str | None = None
     missed: Sequence[str] = ()
+    reasoning: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def has_value(self) -> bool:
@@ -212,7 +217,9 @@ STATES: tuple[RowState, ...] = ("dropped", "ok", "failed", "partial")
 
 def state_bits(leaf: Leaf) -> int:
     """1 if an end has a value, or would have one but for a dry run; and 2 if it has an error."""
-    return (leaf.has_value or (leaf.stopped and leaf.error is None)) + 2 * (leaf.error is not None)
+    if leaf.error is None:
+        return 0 if leaf.dropped else 1
+    return 3 if leaf.is_partial else 2
 
 
 def result_of(chain: Pipeline, row_id: int, leaves: Sequence[Leaf]) -> Result[Any]:
@@ -227,14 +234,43 @@ def result_of(chain: Pipeline, row_id: int, leaves: Sequence[Leaf]) -> Result[An
     if len(leaves) == 1 and not leaves[0].path:
         (leaf,) = leaves
         value = leaf.value if leaf.has_value and has_main_flow else None
-        return Result(row_id, value, error, ends[0], state, ends=leaves)
+        thoughts = _in_order(chain, leaf.reasoning)
+        return Result(row_id, value, error, ends[0], state, ends=leaves, reasoning=thoughts)
     values = [leaf.value for leaf in leaves if leaf.has_value and has_main_flow]
     merged: dict[str, list[Any]] = {}
     for outputs in ends:
         for id, output in outputs.items():
             merged.setdefault(id, []).append(output)
     value = None if state == "failed" else values
-    return Result(row_id, value, error, merged, state, is_split=True, ends=leaves)
+    thoughts = _in_order(chain, merged_reasoning(leaves))
+    return Result(
+        row_id, value, error, merged, state, is_split=True, ends=leaves, reasoning=thoughts
+    )
+
+
+def _in_order(chain: Pipeline, reasoning: Mapping[str, Any]) -> Mapping[str, Any]:
+    return {id: reasoning[id] for id in chain.nodes if id in reasoning} if reasoning else {}
+
+
+def merged_reasoning(leaves: Sequence[Leaf], *, flat: bool = False) -> dict[str, Any]:
+    """Reasoning of a row's items by step id: for each that has an output, `None` if it has none.
+
+    Args:
+        leaves: The ends of the items.
+        flat: Whether lists of items of items become one list.
+    """
+    ids = dict.fromkeys(id for leaf in leaves for id in leaf.reasoning)
+    merged: dict[str, Any] = {id: Many() if flat else [] for id in ids}
+    for leaf in leaves:
+        for id in ids:
+            output = leaf.outputs.get(id)
+            nothing = [None] * len(output) if isinstance(output, Many) else None
+            found = leaf.reasoning.get(id, nothing)
+            if flat and isinstance(found, list):
+                merged[id] += found
+            elif id in leaf.reasoning or id in leaf.outputs:
+                merged[id].append(found)
+    return merged
 
 
 def _node_of(key: Any) -> Any:

@@ -12,6 +12,7 @@ from chainette.folder.files import FLATTENED, VALUES
 from chainette.folder.lines import read_lines
 from chainette.pipeline.nodes.flow import Out
 from chainette.pipeline.pipeline import Pipeline
+from chainette.pipeline.reasoning import REASONING
 from chainette.reports.codec import MANY, codecs, unflatten
 from chainette.reports.result import Leaf, Many, Result, result_of
 
@@ -64,6 +65,7 @@ class StoredResults(Sequence[Result[Out]]):
         dropped, is_partial = line.pop("dropped", False), line.pop("partial", False)
         values = unflatten(line)
         failure = values.pop("error", None)
+        kept = values.pop(REASONING, {})
         snapshots = more.get("outputs", {})
         outputs = {
             (id := name.removesuffix(MANY)): self._output(
@@ -73,6 +75,7 @@ class StoredResults(Sequence[Result[Out]]):
         }
         error = FailedRowError(failure["message"], type=failure["type"]) if failure else None
         leaf = Leaf(path, outputs, dropped=dropped, error=error, is_partial=is_partial)
+        leaf.reasoning = _reasoning(kept, more.get(REASONING, {}))
         if leaf.has_value and self._last is not None:
             record = more.get("value", {})
             leaf.value = self._read(self._last, **record) if record else outputs.get(self._last)
@@ -91,6 +94,16 @@ class StoredResults(Sequence[Result[Out]]):
             return codec.load(output) if snapshot is None else codec.restore(snapshot)
         except Exception:  # it holds objects that are not data, or its class is gone
             return output
+
+
+def _reasoning(kept: dict[str, Any], others: dict[str, Any]) -> dict[str, Any]:
+    """The reasoning at an end of a row: that of columns, and that among the values."""
+    texts = {id.removesuffix(MANY): text for id, text in kept.items()} | others
+    return {
+        id: Many(text) if isinstance(text, list) else text
+        for id, text in texts.items()
+        if text is not None
+    }
 
 
 class _Values:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Generic, overload
 
-from chainette.events import RowState
 from chainette.pipeline.composites.reduce import Reduce
 from chainette.pipeline.nodes.flow import Out
 from chainette.pipeline.nodes.node import Node
@@ -53,10 +52,6 @@ class Counts:
     def unfinished(self) -> int:
         """Rows of which something failed: the failed and the partial ones."""
         return self.failed + self.partial
-
-    def with_row(self, state: RowState) -> Counts:
-        """The numbers with one more row."""
-        return replace(self, rows=self.rows + 1, **{state: getattr(self, state) + 1})
 
 
 @names_keywords

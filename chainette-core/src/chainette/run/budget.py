@@ -7,6 +7,7 @@ from decimal import Decimal
 
 from chainette.errors import BudgetError, FailedRowError
 from chainette.events import (
+    CallFinished,
     Event,
     GroupFinished,
     GroupsStarted,
@@ -26,6 +27,7 @@ FEWEST = 20
 """Rows before a share of errors means anything, or that the first ones fail for one reason."""
 HOPELESS = 100
 """Rows after which a run stops where all of them have failed for one reason."""
+_SPENDING = (NodeFinished, NodeFailed, CallFinished)
 
 
 class Budget:
@@ -53,7 +55,7 @@ class Budget:
         self._first_groups = FirstFailures("groups", stops=max_errors is None)
 
     def __call__(self, event: Event) -> None:
-        """Count a row or group that is finished, and look at the cost after every step."""
+        """Count a row or group that is finished, and look at the cost after every step and call."""
         reason = None
         if isinstance(event, RowFinished):
             self._rows += 1
@@ -70,8 +72,9 @@ class Budget:
             self._first_groups.total = event.total
         elif isinstance(event, RunStarted):
             self._first.total = event.total
-        elif self._max_cost is not None and isinstance(event, NodeFinished | NodeFailed):
+        elif self._max_cost is not None and isinstance(event, _SPENDING):
             reason = self._too_expensive(self._max_cost)
+            self._control.is_spent = reason is not None
         if reason is not None and not self._control.is_draining:
             self._control.drain(reason)
 

@@ -18,6 +18,7 @@ class RunControl:
         stop_reason: The reason why the run was stopped; it can be resumed.
         is_draining: Whether no more rows are taken.
         is_over: Whether what is still in flight counts for nothing.
+        is_spent: Whether functions make no more calls, because `max_cost` is reached.
         signal: The number of the signal that ended the run early, or `None`.
     """
 
@@ -26,6 +27,7 @@ class RunControl:
         self.stop_reason: Exception | None = None
         self.is_draining: bool = False
         self.is_over: bool = False
+        self.is_spent: bool = False
         self.signal: int | None = None
         self._scope: anyio.CancelScope | None = None
         self._on_wake: Callable[[], None] | None = None

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from chainette.pipeline.bounds import MAX_PROMPT
 from chainette.pipeline.composites.reduce import Reduce
+from chainette.pipeline.functions.calls import Question
+from chainette.pipeline.nodes.apply import ApplyNode
 from chainette.pipeline.nodes.flow import Branch
 from chainette.pipeline.nodes.node import Node
 from chainette.pipeline.nodes.step import Step
 from chainette.pipeline.pipeline import Pipeline
 from chainette.run.executor import Executor
 from chainette.run.item import Item
-from chainette.run.schedule.flow.nodes import STOPPED, prompt
+from chainette.run.schedule.flow.asking import check_size
+from chainette.run.schedule.flow.calls import FunctionCalls
+from chainette.run.schedule.flow.functions import STOPPED
+from chainette.run.schedule.flow.nodes import prompt
+from chainette.run.schedule.leases import ROWS
+from chainette.run.schedule.threads import CallThreads
 from chainette.types import Message
 
 
@@ -24,7 +32,7 @@ class Rendered:
 
     Attributes:
         row_id: The input row.
-        step_id: The step.
+        step_id: The step, or the function that calls the engine.
         engine: Name of the engine that would receive it.
         messages: The conversation.
     """
@@ -37,11 +45,12 @@ class Rendered:
 
 @dataclass(frozen=True, slots=True)
 class Unknown:
-    """A step whose prompts are not known yet.
+    """A step, or a function that calls engines, whose prompts are not known yet.
 
     Attributes:
-        step_id: The step.
-        after: The function, step or `reduce` whose output must be there first.
+        step_id: The step or function.
+        after: The function, step or `reduce` whose output must be there first; the function
+            itself, where only calling it tells its prompts.
     """
 
     step_id: str
@@ -63,6 +72,7 @@ class RenderedSteps:
         self._with_functions = with_functions
         self.prompts: list[Rendered] = []
         self._max_chars = max_chars
+        self._threads = CallThreads(ROWS)
 
     async def run(self, step: Step, item: Item, names: Mapping[str, Any], value: Any) -> Any:
         """Render the step's prompt; see `StepRunner.run`."""
@@ -73,6 +83,17 @@ class RenderedSteps:
     def may_call(self, node: Node) -> bool:
         """Whether functions are called; see `StepRunner.may_call`."""
         return self._with_functions
+
+    def calls(self, node: ApplyNode, item: Item, names: Mapping[str, Any]) -> FunctionCalls:
+        """The calls of a function, which goes no further than the first; see `StepRunner.calls`."""
+
+        async def show(calls: FunctionCalls, question: Question) -> Any:
+            check_size(question, self._max_chars)
+            self.prompts.append(Rendered(item.row_id, node.id, question.engine, question.messages))
+            await asyncio.sleep(0)  # further calls at the same time are shown, too
+            await calls.stop()
+
+        return FunctionCalls(node, show, self._threads)
 
 
 Stop: TypeAlias = Node | Reduce[Any, Any] | None
@@ -118,7 +139,7 @@ async def dry_run(
 
 
 def unknown_steps(pipeline: Pipeline, *, with_functions: bool) -> list[Unknown]:
-    """The steps whose prompts a dry run cannot know, each with the node that it stops at."""
+    """The nodes whose prompts a dry run cannot know, each with the node that it stops at."""
     unknown: list[Unknown] = []
 
     def walk(nodes: list[Any], stop: Stop, joined: dict[str, Stop]) -> Stop:
@@ -134,9 +155,11 @@ def unknown_steps(pipeline: Pipeline, *, with_functions: bool) -> list[Unknown]:
                 continue
             needed = (joined[alias] for alias in sorted(node.needs(joined)))
             stop = stop or next((end for end in needed if end is not None), None)
-            if isinstance(node, Step) and stop is not None:
+            if node.engines and stop is not None:
                 unknown.append(Unknown(node.id, stop))
-            elif isinstance(node, Step) or not with_functions:
+            elif not isinstance(node, Step) and node.engines and not with_functions:
+                unknown.append(Unknown(node.id, node))
+            if node.engines or not with_functions:
                 stop = stop or node
         return stop
 

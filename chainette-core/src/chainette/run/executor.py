@@ -17,11 +17,13 @@ from chainette.engine.client.cache import ResponseCache, RunCache
 from chainette.engine.config import EngineConfig
 from chainette.errors import OutputDirError
 from chainette.events import Listener, RunClosed, RunStarted
-from chainette.folder.files import MANIFEST, RunFolder, check_apart, check_place
+from chainette.folder.call_index import CallIndex
+from chainette.folder.files import CALLS, MANIFEST, RunFolder, check_apart, check_place
 from chainette.folder.lock import locked
 from chainette.folder.manifest import check_resumable, continued, manifest, now
 from chainette.folder.redo import Redo, set_aside
 from chainette.folder.resume_index import ResumeIndex
+from chainette.folder.stale import set_fallbacks_aside, settle
 from chainette.pipeline.pipeline import Pipeline
 from chainette.registry.engines import client_for, get_engine_config
 from chainette.reports.frames import require_pyarrow
@@ -29,7 +31,7 @@ from chainette.reports.result import Result
 from chainette.reports.run import Run
 from chainette.run.budget import Budget
 from chainette.run.control import RunControl
-from chainette.run.cost import Ledger, check_prices
+from chainette.run.cost import Ledger, check_prices, engines_by_node, retried
 from chainette.run.events import with_plugins
 from chainette.run.groups.phase import GroupPhase, Tools
 from chainette.run.inputs.source import InputSource
@@ -41,11 +43,12 @@ from chainette.run.output.recorder import Recorder
 from chainette.run.output.revalidation import revalidation
 from chainette.run.schedule import gc_tuning
 from chainette.run.schedule.batches import Batches
+from chainette.run.schedule.flow.accounts import RowAccounts
 from chainette.run.schedule.flow.nodes import NodeRunner, PromptedSteps, StepRunner
 from chainette.run.schedule.flow.row import RowRunner
-from chainette.run.schedule.leases import Leases
+from chainette.run.schedule.leases import Leases, check_prefills
 from chainette.run.schedule.parking import Parking
-from chainette.run.schedule.single import batched_nodes, node_infos
+from chainette.run.schedule.single import batched_nodes, calling, node_infos
 from chainette.run.schedule.workers import Room, Workers
 
 _logger = logging.getLogger(__name__)
@@ -87,7 +90,9 @@ class Executor:
             step.check_output()
         self._pipeline = pipeline
         self._configs = [get_engine_config(name) for name in pipeline.engine_names]
-        self._clients = _clients(self._configs, settings.max_cost)
+        self._clients = _clients(self._configs, settings)
+        check_prefills(pipeline, self._clients)
+        self._accounts = RowAccounts(settings.max_requests_per_row, settings.max_cost_per_row)
         self._cache = ResponseCache(settings.cache) if settings.cache is not None else None
         self._answers = RunCache(self._cache) if self._cache is not None else None
         self.control: RunControl = RunControl()
@@ -99,8 +104,13 @@ class Executor:
             self._locks = locks.pop_all()
         self._leases = Leases(pipeline, self._clients)
         budget = Budget(settings.max_cost, settings.max_errors, self._ledger, self.control)
-        self._emit = with_plugins(*listeners, budget)
+        self._emit = with_plugins(*listeners, budget, *self._account_keepers())
         self._steps = steps or self._prompted_steps()
+
+    def _account_keepers(self) -> list[Listener]:
+        """The accounts of rows, as a listener, where any row has one."""
+        varies = any(step.asks.sampling for step in self._pipeline.prompted)
+        return [self._accounts] if self._accounts.is_limited or varies else []
 
     def _prompted_steps(self) -> PromptedSteps:
         return PromptedSteps(
@@ -112,6 +122,7 @@ class Executor:
             self._answers,
             self._options.max_prompt_chars,
             self._uncached,
+            self._accounts,
         )
 
     def _open(
@@ -122,16 +133,19 @@ class Executor:
     ) -> None:
         """Open the places that outputs go to."""
         pipeline, order = self._pipeline, self._source.order()
-        engines = {step.id: step.engine_name for step in pipeline.prompted}
-        self._ledger = Ledger(engines, self._clients)
+        self._ledger = Ledger(engines_by_node(pipeline), self._clients)
         fields: dict[str, Any] = {}
-        folder, earlier = None, None
+        folder, earlier, calls = None, None, None
         if self._options.output_dir is not None:
             fields = manifest(pipeline, self._configs, self._source.identity())
             fields["selection"] = selection(self._options)
             path = Path(self._options.output_dir)
             folder, earlier = self._open_folder(path, fields, locks, is_stream=results is not None)
-        self._journal = Journal(pipeline, folder, earlier, self.control, self._ledger)
+            if earlier is not None and (callers := calling(pipeline)):
+                calls = CallIndex(path, callers, on_line=self._count)
+        self._journal = Journal(pipeline, folder, earlier, self.control, self._ledger, calls)
+        if self._answers is not None:
+            self._journal.on_stale = self._answers.uncount
         self._groups = GroupPhase(pipeline, folder, is_resumed=earlier is not None)
         self._recorder = Recorder(
             pipeline, folder, fields, self.control, order=order, results=results, in_order=in_order
@@ -159,7 +173,7 @@ class Executor:
                 return None, None
         folder = RunFolder(
             path,
-            nodes,
+            [*nodes, *(f"{id}{CALLS}" for id in calling(self._pipeline))],
             resume=options.resumes,
             retry_errors=options.retry_errors,
             overwrite=options.overwrite,
@@ -170,8 +184,9 @@ class Executor:
         fields |= continued(folder.earlier, redo)
         self._uncached = fields.get("uncached", ())
         self.resumed_from = folder.earlier.get("status")
-        self._ledger.add_retried(path)
         self._ledger.add_redone(path)
+        for id, line in retried(path):
+            self._count(id, line)
         index = ResumeIndex(
             path,
             nodes,
@@ -183,7 +198,8 @@ class Executor:
 
     def _count(self, node_id: str, line: dict[str, Any]) -> None:
         """Count what a line of the run that is resumed cost, and its request."""
-        self._ledger.add_line(node_id, line)
+        cost = self._ledger.add_line(node_id, line)
+        self._accounts.add_line(line, cost)
         if self._answers is not None:
             self._answers.count(line)
 
@@ -195,7 +211,11 @@ class Executor:
                 raise OutputDirError(f"{path}: holds no run, so there is nothing to redo")
             return Redo(), False
         redo = check_resumable(path, chain, fields, force=options.force, redo=options.redo)
-        return redo, set_aside(path, chain, redo, revalidation(chain))
+        settle(path)
+        is_set_aside = set_aside(path, chain, redo, revalidation(chain))
+        if options.retry_errors:
+            set_fallbacks_aside(path, chain)
+        return redo, is_set_aside
 
     async def run(self) -> Run:
         """Run every row; see `Chain.arun`."""
@@ -243,7 +263,8 @@ class Executor:
         """Connect the rooms that a row passes through, and let rows in."""
         pipeline, control = self._pipeline, self.control
         async with anyio.create_task_group() as tasks:
-            parking, batches = Parking(control), Batches(batched_nodes(pipeline), tasks, control)
+            parking = Parking(control)
+            batches = Batches(batched_nodes(pipeline), tasks, self._journal, control)
             nodes = NodeRunner(self._steps, batches, self._journal, control, self._emit)
             rows = RowRunner(
                 pipeline,
@@ -278,6 +299,7 @@ class Executor:
         end: dict[str, Any] = {"status": status, "ended": now()}
         if self.control.stop_reason is not None:
             end["stopped"] = str(self.control.stop_reason)
+        self._accounts.close()
         if self._cache is not None and self._answers is not None:
             end["cache"] = {"hits": self._cache.hits, "misses": self._cache.misses}
             self._cache.close()
@@ -288,7 +310,7 @@ class Executor:
             end |= {"status": "stopped", "stopped": str(error)}
             raise
         finally:
-            self._recorder.counts = self._groups.counted(self._recorder.counts)
+            self._recorder.group_counts = self._groups.counts
             self._recorder.close(self._journal, end, self._ledger.costs)
         if self._options.fmt == "parquet" and self._recorder.path is not None:
             write_tables(self._recorder.path, self._pipeline)
@@ -323,13 +345,14 @@ def _source(pipeline: Pipeline, inputs: Any, options: RunOptions) -> InputSource
     )
 
 
-def _clients(configs: Iterable[EngineConfig], max_cost: float | None) -> dict[str, BaseClient]:
+def _clients(configs: Iterable[EngineConfig], options: RunOptions) -> dict[str, BaseClient]:
     """The engines' clients by name.
 
     Raises:
-        ConfigError: `max_cost` cannot be kept, because the price of a model is unknown.
+        ConfigError: A limit of the cost cannot be kept, because the price of a model is unknown.
     """
     clients = {config.name: client_for(config) for config in configs}
-    if max_cost is not None:
-        check_prices(clients.values())
+    for limit in ("max_cost", "max_cost_per_row"):
+        if getattr(options, limit) is not None:
+            check_prices(clients.values(), limit)
     return clients

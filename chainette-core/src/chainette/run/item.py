@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from chainette.folder.lines import ItemPath, item_name
+from chainette.folder.lines import ItemPath, group_name, item_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +66,11 @@ class Item:
     def event_row(self) -> int:
         """The row id in events; -1 for a group."""
         return self.row_id if self.group is None else -1
+
+    @property
+    def owner(self) -> int | str:
+        """What the item belongs to: the row, or the group by its name."""
+        return self.row_id if self.group is None else group_name(self.group.key)
 
     @property
     def group_title(self) -> str | None:

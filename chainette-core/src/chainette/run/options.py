@@ -127,7 +127,22 @@ class RunOptions:
         float | None,
         Help("Failed rows after which the run stops; below 1, their share of all.", minimum=0),
     ] = None
-
+    max_requests_per_row: Annotated[
+        int | None,
+        Help(
+            "Maximum number of requests that are answered for a row.",
+            "A row that needs more fails.",
+            minimum=1,
+        ),
+    ] = None
+    max_cost_per_row: Annotated[
+        float | None,
+        Help(
+            "US dollars of a row after which it may send no more requests.",
+            "A row that needs more fails.",
+            minimum=0,
+        ),
+    ] = None
     max_prompt_chars: Annotated[
         int,
         Help(
@@ -220,8 +235,8 @@ def _wrong(option: Option, value: Any) -> ConfigError:
 
 
 def _smallest(option: Option) -> float:
-    # `limit=0` is a way to have no rows; nothing else of an option without a default is smaller.
-    return 0 if option.default is None else option.help.minimum or 0
+    # `limit=0` is a way to have no rows.
+    return 0 if option.name in ("limit", "sample") else option.help.minimum or 0
 
 
 _NAMES: dict[Any, str] = {bool: "True or False", str: "a text", Path: "a path", type(None): "None"}

@@ -28,18 +28,21 @@ class FakeClient(BaseClient):
 
     Attributes:
         requests: The messages of every request so far.
+        samplings: The sampling parameters of every request so far.
     """
 
     offline = True
 
     def __init__(self, config: EngineConfig, answers: Answers = None) -> None:
         sampling = frozenset(SamplingParams.model_fields)
-        super().__init__(config, Capabilities(json_schema=True, sampling=sampling))
+        super().__init__(config, Capabilities(json_schema=True, prefill=True, sampling=sampling))
         self._script = Script(answers)
         self.requests: list[list[Message]] = []
+        self.samplings: list[SamplingParams] = []
 
     async def _chat(self, request: Request) -> LLMOutput:
         self.requests.append(request.messages)
+        self.samplings.append(request.sampling)
         try:
             answer = self._script.answer(request.messages)
         except LookupError as error:

@@ -51,7 +51,11 @@ output or an exception to raise. `None` is a made-up value that is valid for the
 Answers: TypeAlias = (
     Sequence[Answer] | Mapping[str, Answer] | Callable[[list[Message]], Answer] | None
 )
-"""Answers in turn, by a text that the user's message contains, from a function, or made up."""
+"""Answers in turn, by a text that the user's last message contains, from a function, or made up."""
+
+
+_CORRECTIONS = ("the answer is ", "engine '")
+"""Beginnings of what the core says about an invalid answer."""
 
 
 class Script:
@@ -76,19 +80,30 @@ class Script:
             return None
         if callable(self._answers):
             return self._answers(messages)
-        prompt = messages[-1]["content"]
+        prompt = own_turn(messages)
         if isinstance(self._answers, Mapping):
-            asked = [message["content"] for message in messages if message["role"] == "user"]
-            for text in reversed(asked):  # the last one may be about an invalid answer
-                for words, answer in self._answers.items():
-                    if words and words in text:
-                        return answer
+            for words, answer in self._answers.items():
+                if words and words in prompt:
+                    return answer
             if "" in self._answers:
                 return self._answers[""]
             raise LookupError(f"the script has no answer to: {prompt[:200]}")
         for answer in self._turns:
             return answer
         raise LookupError(f"the script has no more answers; the prompt is: {prompt[:200]}")
+
+
+def own_turn(messages: Sequence[Message]) -> str:
+    """The turn of the user that asks for the answer.
+
+    It is the last one that is not about an invalid answer; earlier ones are examples and history.
+    """
+    for place, message in reversed([*enumerate(messages)]):
+        answers = place > 0 and messages[place - 1]["role"] == "assistant"
+        is_correction = answers and message["content"].startswith(_CORRECTIONS)
+        if message["role"] == "user" and not is_correction:
+            return message["content"]
+    return messages[-1]["content"]
 
 
 def text_of(answer: Any, schema: Mapping[str, Any] | None) -> str:

@@ -16,6 +16,7 @@ def chainette_backends() -> list[Backend]:
             capabilities=Capabilities(
                 json_schema=True,
                 json_object=True,
+                prefill=True,  # https://github.com/ggml-org/llama.cpp/pull/13174
                 local=True,
                 sampling=CHAT_SAMPLING | {"top_k", "min_p", "repetition_penalty"},
                 dialect="llama_cpp",

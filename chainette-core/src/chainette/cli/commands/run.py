@@ -20,11 +20,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from chainette.cli.run_stats import RunStats
-    from chainette.pipeline.composites.reduce import Reduce
+    from chainette.loading.yaml_rows import YamlRows
     from chainette.pipeline.nodes.node import Node
     from chainette.reports.run import Run
     from chainette.run.chain import Chain
     from chainette.run.dry_run import Unknown
+    from chainette.run.inputs.generated import Rows
 
 _Inputs = run_option("inputs", flag="-i", help="JSON, JSONL, CSV, Parquet; - is stdin; hf:NAME.")
 _JsonLogs = run_option("json_logs", help="Write events as JSON lines to stderr.")
@@ -66,9 +67,8 @@ def run(
     a signal: 130 after Ctrl-C.
     """
     chain, own_inputs, own_options = _load(target)
-    source, options = inputs or own_inputs, own_options | chosen(flags)
-    if source is None:
-        raise typer.BadParameter("give the file of input rows", param_hint="--inputs / -i")
+    options = own_options | chosen(flags)
+    source = inputs or _opened(own_inputs)
     _check(options)
     provide_engines(engines, chain.engine_names, as_json=json_logs)
     if dry_run:
@@ -84,7 +84,14 @@ def run(
     raise typer.Exit(_exit_code(finished, allow_errors or 0))
 
 
-def _load(target: str) -> tuple[Chain, str | None, dict[str, Any]]:
+def _opened(inputs: Path | YamlRows | None) -> str | Rows:
+    """The inputs of a YAML file."""
+    if inputs is None:
+        raise typer.BadParameter("give the file of input rows", param_hint="--inputs / -i")
+    return str(inputs) if isinstance(inputs, Path) else inputs.open()
+
+
+def _load(target: str) -> tuple[Chain, Path | YamlRows | None, dict[str, Any]]:
     """The chain, and the inputs and options of its YAML file."""
     from chainette.loading.target import YAML, load_chain
 
@@ -93,7 +100,7 @@ def _load(target: str) -> tuple[Chain, str | None, dict[str, Any]]:
     from chainette.loading.yaml_chain import load_yaml_chain
 
     loaded = load_yaml_chain(target)
-    return loaded.chain, str(loaded.inputs) if loaded.inputs else None, loaded.options
+    return loaded.chain, loaded.inputs, loaded.options
 
 
 def _check(options: dict[str, Any]) -> None:
@@ -114,7 +121,7 @@ def _say_if_new(folder: Path) -> None:
 
 
 def _show_prompts(
-    chain: Chain, inputs: str, with_functions: bool, selection: dict[str, Any]
+    chain: Chain, inputs: str | Rows, with_functions: bool, selection: dict[str, Any]
 ) -> None:
     """Print the first prompts, and where they stop; exit code 1 if a row failed."""
     import anyio
@@ -134,33 +141,41 @@ def _show_prompts(
         say(f"--- row {prompt.row_id}, step {prompt.step_id}, engine {prompt.engine}")
         for message in prompt.messages:
             say(f"[{message['role']}]\n{message['content']}")
-    for line in _stops(unknown):
+    for line in _stops(unknown, with_functions=with_functions):
         say(line, err=True)
-    if not chain.prompted:
+    if not chain.engine_names:
         say("the chain prompts no engine", err=True)
     raise typer.Exit(1 if failed else 0)
 
 
-def _stops(unknown: list[Unknown]) -> Iterator[str]:
-    """A line for each node that a dry run stopped at, with the steps that follow it."""
-    steps: dict[Node | Reduce[Any, Any], list[str]] = {}
+def _stops(unknown: list[Unknown], *, with_functions: bool) -> Iterator[str]:
+    """A line for each node that a dry run stopped at, with the nodes that follow it."""
+    from chainette.pipeline.composites.reduce import Reduce
+
+    followers: dict[Node | Reduce[Any, Any], list[str]] = {}
     for it in unknown:
-        steps.setdefault(it.after, []).append(repr(it.step_id))
-    for node, ids in steps.items():
-        follows = f"{'step' if len(ids) == 1 else 'steps'} {', '.join(ids)}"
-        if node.kind == "reduce":
-            needs = f"stopped at reduce {node.id!r}, which needs all rows"
-            yield f"{needs}: the prompt of {follows} depends on them"
+        ids = followers.setdefault(it.after, [])
+        if it.step_id != it.after.id or isinstance(it.after, Reduce):
+            ids.append(repr(it.step_id))
+    for node, ids in followers.items():
+        noun = "step" if len(ids) == 1 else "steps"
+        follows = f"the prompt of {noun} {', '.join(ids)} depends on" if ids else ""
+        if isinstance(node, Reduce):
+            yield f"stopped at reduce {node.id!r}, which needs all rows: {follows} them"
         elif node.kind == "step":
-            yield f"stopped at step {node.id!r}: the prompt of {follows} depends on its answer"
+            yield f"stopped at step {node.id!r}: {follows} its answer"
+        elif with_functions:
+            yield f"stopped at function {node.id!r}, which calls an engine: {follows} its output"
         else:
+            own = f"it calls {' and '.join(node.engines)} itself" if node.engines else ""
+            reasons = ", and ".join(filter(None, [own, f"{follows} it" if follows else ""]))
             yield (
                 f"stopped at function {node.id!r}, which was not called (it may send something): "
-                f"the prompt of {follows} depends on it; to call it, add --with-functions"
+                f"{reasons}; to call it, add --with-functions"
             )
 
 
-def _run(chain: Chain, inputs: str, options: dict[str, Any], json_logs: bool) -> Run:
+def _run(chain: Chain, inputs: str | Rows, options: dict[str, Any], json_logs: bool) -> Run:
     import anyio
 
     from chainette.cli.progress import progress

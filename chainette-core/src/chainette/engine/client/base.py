@@ -15,19 +15,15 @@ from typing import TYPE_CHECKING, Any, Generic
 from typing_extensions import TypeVar
 
 from chainette.capabilities import Capabilities
+from chainette.engine.client.asking import ONE_MORE, Asks, ask_again, within
 from chainette.engine.client.identity_cache import IdentityCache
 from chainette.engine.client.limits import Limits
-from chainette.engine.client.request import (
-    Request,
-    supported,
-    with_correction,
-    with_instruction,
-)
-from chainette.engine.client.retry import OnRetry, Retry
+from chainette.engine.client.request import Request, prefill_of, supported, with_prefill
+from chainette.engine.client.retry import OnRetry, Retry, untold
 from chainette.engine.client.secrets import Secrets
 from chainette.engine.client.sync import timeout
 from chainette.engine.config import EngineConfig
-from chainette.engine.generation import Generation
+from chainette.engine.generation import Generation, notice
 from chainette.engine.pricing.pricer import Pricer
 from chainette.engine.pricing.reported import gateway_cost
 from chainette.engine.server.owner import ServerOwner
@@ -162,7 +158,8 @@ class BaseClient(ServerOwner, Generation, Generic[ConfigT]):
         output_model: Any = None,
         context: Mapping[str, Any] | None = None,
         cache: CacheTurn | None = None,
-        on_retry: OnRetry = lambda error, seconds: None,
+        asks: Asks = ONE_MORE,
+        on_retry: OnRetry | None = None,
     ) -> LLMOutput:
         """Complete one prompt; a failure is the output's `error` and is not raised.
 
@@ -172,18 +169,23 @@ class BaseClient(ServerOwner, Generation, Generic[ConfigT]):
             output_model: The type of the answer, any that Pydantic validates; `None` is text.
             context: What validators of the answer see as `info.context`.
             cache: The request's turn at the cache of earlier answers.
-            on_retry: Called with the reason and the delay in seconds when a request is sent again.
+            asks: The number of times that an invalid answer is put back to the model.
+            on_retry: Called with the reason and the delay in seconds when a request is sent again;
+                what comes from a run has it.
         """
+        if on_retry is None:
+            notice(self.config.name)
         if requests_are_forbidden and not self.offline:
             raise RuntimeError(f"engine {self.config.name!r}: real requests are forbidden here")
         request = self._request(prompt, sampling_params, output_model, context)
         if cache is None:
-            return await self._complete(request, on_retry)
+            return await self._complete(request, asks, on_retry)
         return await cache.answer(
             self.config,
             request,
-            ask=lambda: self._complete(request, on_retry),
-            parse=lambda output: self._parse(output, request) if request.form else None,
+            ask=lambda: self._complete(request, asks, on_retry),
+            parse=lambda output: self._parse(output, request),
+            later=asks.later,
         )
 
     @cached_property
@@ -195,16 +197,19 @@ class BaseClient(ServerOwner, Generation, Generic[ConfigT]):
         """US dollars for one answer, or `None` if they are unknown."""
         return self.pricer.cost(output, self.base_url, self.model or "")
 
-    async def _complete(self, request: Request, on_retry: OnRetry) -> LLMOutput:
+    async def _complete(self, request: Request, asks: Asks, on_retry: OnRetry | None) -> LLMOutput:
         start, spending = perf_counter(), Spending()
 
         def tell(error: EngineError, seconds: float) -> None:
-            on_retry(self._named(error), seconds)
+            (on_retry or untold)(self._named(error), seconds)
 
         try:
-            output = await self._ask(request, spending, tell)
-            if request.form and isinstance(output.error, StructuredOutputError):
-                output = await self._ask_again(request, output, spending, tell)
+            ask = self._ask if asks.bound is None else within(asks.bound, self._ask)
+            output = await ask(request, spending, tell)
+            if isinstance(output.error, StructuredOutputError) and request.form:
+                output = await ask_again(
+                    ask, request, output, asks, spending, tell, self._supported
+                )
         except ChainetteError as error:
             failure = error if isinstance(error, EngineError) else EngineError(str(error))
             output = LLMOutput.failed(self._named(failure), perf_counter() - start)
@@ -213,6 +218,7 @@ class BaseClient(ServerOwner, Generation, Generic[ConfigT]):
             failure = ServerError(f"unexpected {type(error).__name__}: {error}")
             output = LLMOutput.failed(self._named(failure), perf_counter() - start)
         output.usage, output.cost = spending.usage, spending.cost
+        output.requests = spending.requests
         return output
 
     async def _ask(self, request: Request, spending: Spending, on_retry: OnRetry) -> LLMOutput:
@@ -231,30 +237,13 @@ class BaseClient(ServerOwner, Generation, Generic[ConfigT]):
                 return await self._ask(replace(request, mode=mode), spending, on_retry)
             except EngineError as error:
                 raise error if error.final else refusal from None
-        self._fallback.accepted(request.output, request.mode)
-        problem = failure if request.form is None else self._parse(output, request)
+        self._fallback.accepted(None if request.prefill else request.output, request.mode)
+        is_raw = request.output is None and request.text is None
+        problem = failure if is_raw else self._parse(output, request)
         if failure is not None and isinstance(problem, StructuredOutputError):
             failure.problem, problem = problem.problem, failure
         output.error = problem
         return output
-
-    async def _ask_again(
-        self, request: Request, first: LLMOutput, spending: Spending, on_retry: OnRetry
-    ) -> LLMOutput:
-        """Ask once more, as a conversation: the schema in words, the first answer, its problem."""
-        assert isinstance(first.error, StructuredOutputError)
-        on_retry(first.error, 0.0)
-        answer, problem = first.error.raw_text or "", first.error.problem or str(first.error)
-        try:
-            instruction = request.output.instruction if request.output else ""
-            messages = with_instruction(request.messages, instruction)
-            said = request.text.spoken(answer) if request.text else answer
-            messages = with_correction(messages, said, problem)
-            return await self._ask(replace(request, messages=messages), spending, on_retry)
-        except EngineError as error:
-            if error.final:
-                raise
-            return first
 
     async def _attempt(self, request: Request, spending: Spending) -> LLMOutput:
         """Send a request once, within the engine's limits and timeout, and price its answer."""
@@ -265,10 +254,11 @@ class BaseClient(ServerOwner, Generation, Generic[ConfigT]):
             reserved = await limits.wait(request.messages, request.sampling.max_tokens)
             await self.start()
             start = perf_counter()
-            output = await self._send_one(request)
+            output = with_prefill(await self._send_one(request), request)
         except EngineError as error:
             limits.failed(error)
             spending.add(error.usage, error.cost)
+            spending.requests += error.usage is not None or isinstance(error, OutputError)
             error.usage, error.cost = None, FREE  # they are counted now
             raise
         except asyncio.TimeoutError:  # in Python 3.10 it is not the built-in class
@@ -280,6 +270,7 @@ class BaseClient(ServerOwner, Generation, Generic[ConfigT]):
             limits.slots.release()
         output.latency = perf_counter() - start
         spending.add(output.usage, self.cost_of(output))
+        spending.requests += 1
         limits.answered(reserved, output.usage)
         return output
 
@@ -319,7 +310,10 @@ class BaseClient(ServerOwner, Generation, Generic[ConfigT]):
         sampling = self._sampling_params.get((params,), lambda: self._supported(params))
         form = answer_form(output_model) if output_model else None
         text, output = (form, None) if isinstance(form, TextOutput) else (None, form)
-        return Request(messages, sampling, output, self._fallback.mode(output), context, text)
+        prefill = prefill_of(messages, self.capabilities)
+        # A decoder begins with the schema's first token, even behind the start of the answer.
+        mode = "prompt" if prefill else self._fallback.mode(output)
+        return Request(messages, sampling, output, mode, context, text, prefill)
 
     def _supported(self, sampling: SamplingParams) -> SamplingParams:
         """Drop the parameters that the backend does not know, with one warning for each."""
@@ -363,10 +357,12 @@ class BaseClient(ServerOwner, Generation, Generic[ConfigT]):
 
     def _parse(self, output: LLMOutput, request: Request) -> OutputError | None:
         """Parse the completions into the output type; return the reason where one does not fit."""
-        assert request.form is not None
+        form = request.text or request.output
+        if form is None:
+            return None
         error = parse_answer(
             output.outputs,
-            request.form,
+            form,
             strict=self.sends_strict(request),
             max_tokens=request.sampling.max_tokens,
             context=request.context,

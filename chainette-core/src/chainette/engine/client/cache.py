@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import json
 import sqlite3
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -56,14 +56,23 @@ class ResponseCache:
         self.misses: int = 0
 
     @staticmethod
-    def key(config: EngineConfig, request: Request) -> str:
-        """A digest of the engine, the conversation, the sampling and the type of the answer."""
-        shaping = {
+    def key(config: EngineConfig, request: Request, later: Sequence[SamplingParams] = ()) -> str:
+        """A digest of the engine, the conversation, the sampling and the type of the answer.
+
+        Args:
+            config: The engine.
+            request: The request.
+            later: The sampling of further attempts, where an invalid answer is asked for again
+                with another one.
+        """
+        shaping: dict[str, Any] = {
             "engine": config.answering(),
             "messages": request.messages,
             "sampling": request.sampling.model_dump(mode="json", exclude_none=True),
             "schema": request.output.schema if request.output else None,
         }
+        if later:
+            shaping["later"] = [it.model_dump(mode="json", exclude_none=True) for it in later]
         text = json.dumps(shaping, sort_keys=True, default=str)
         return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()
 
@@ -75,7 +84,8 @@ class ResponseCache:
             return None
         self.hits += 1
         completions = [Completion(**fields) for fields in entry["outputs"]]
-        return LLMOutput(completions, usage=Usage(), cost=FREE)
+        requests = entry.get("requests", 1)
+        return LLMOutput(completions, usage=Usage(), cost=FREE, requests=requests, cached=True)
 
     def put(self, key: str, output: LLMOutput) -> None:
         """Store a valid answer."""
@@ -87,7 +97,10 @@ class ResponseCache:
             }
             for completion in output.outputs
         ]
-        self._cache.set(key, {"outputs": completions})
+        entry: dict[str, Any] = {"outputs": completions}
+        if output.requests != 1:
+            entry["requests"] = output.requests
+        self._cache.set(key, entry)
 
     def close(self) -> None:
         """Close the files."""
@@ -114,6 +127,11 @@ class RunCache:
         """Count the request of a step's line that an earlier run of the folder has written."""
         if line.get("request") is not None and line.get("ordinal") is not None:
             self._ordinals.add(line["request"], line["ordinal"])
+
+    def uncount(self, line: Mapping[str, Any]) -> None:
+        """Take back that a request was counted, since its line is out of date."""
+        if line.get("request") is not None and line.get("ordinal") is not None:
+            self._ordinals.remove(line["request"], line["ordinal"])
 
     def turn(self, *, reads: bool = True) -> CacheTurn:
         """The turn of one more request.
@@ -180,11 +198,16 @@ class CacheTurn:
         self.fields: dict[str, Any] = {}
 
     async def answer(
-        self, config: EngineConfig, request: Request, ask: Ask, parse: Parse
+        self,
+        config: EngineConfig,
+        request: Request,
+        ask: Ask,
+        parse: Parse,
+        later: Sequence[SamplingParams] = (),
     ) -> LLMOutput:
-        """The answer to the request, from the cache or asked for."""
-        digest = ResponseCache.key(config, request)
-        if not _is_sampled(config, request.sampling):
+        """The answer to the request, from the cache or asked for; see `ResponseCache.key`."""
+        digest = ResponseCache.key(config, request, later)
+        if not any(_is_sampled(config, it) for it in (request.sampling, *later)):
             return await self._cache.answer_all(digest, ask, parse, reads=self._reads)
         ordinal = self._cache.next_ordinal(digest)
         self.fields = {"request": digest, "ordinal": ordinal}
@@ -224,6 +247,11 @@ class _Ordinals:
         """Note an ordinal that an earlier run has used."""
         self._has_earlier = True
         self._db.execute("INSERT OR IGNORE INTO earlier VALUES (?, ?)", (request, ordinal))
+
+    def remove(self, request: str, ordinal: int) -> None:
+        """Forget an ordinal that an earlier run has used: it can be taken again."""
+        where = (request, ordinal)
+        self._db.execute("DELETE FROM earlier WHERE request = ? AND ordinal = ?", where)
 
     def take(self, request: str) -> int:
         """The first ordinal of a request that was not used yet.

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
 from typing import Any
 
+from chainette.capabilities import Capabilities
 from chainette.engine.structured.extract import after_thoughts
 from chainette.engine.structured.schema import OutputSchema
 from chainette.engine.structured.text import TextOutput
-from chainette.types import Message, SamplingParams
+from chainette.types import LLMOutput, Message, SamplingParams
 
 LONGEST_ECHO = 8_000
 """Characters of an answer that the model is shown again."""
@@ -27,6 +29,8 @@ class Request:
             (ask for any JSON) or `prompt` (ask in words); the last two need the instruction.
         context: What validators of the answer see as `info.context`; not sent.
         text: How a plain text is read, for the core; `None` where it is taken as it is.
+        prefill: The start of the answer, which is the last message and is continued, for backends
+            with the capability; else empty.
     """
 
     messages: list[Message]
@@ -35,11 +39,51 @@ class Request:
     mode: str = "json_schema"
     context: Mapping[str, Any] | None = field(default=None, repr=False)
     text: TextOutput | None = field(default=None, repr=False)
+    prefill: str = ""
 
     @property
     def form(self) -> OutputSchema | TextOutput | None:
         """How the answer is read; `None` where it is taken as it is."""
         return self.text or self.output
+
+
+def prefill_of(messages: list[Message], capabilities: Capabilities) -> str:
+    """The start of the answer, where a conversation ends with the turn of the assistant."""
+    last = messages[-1] if capabilities.prefill and messages else None
+    return last["content"] if last is not None and last["role"] == "assistant" else ""
+
+
+def with_prefill(output: LLMOutput, request: Request) -> LLMOutput:
+    """Put the start of the answer in front of what continues it.
+
+    Some servers repeat the start: llama.cpp, and vLLM in some versions
+    (https://github.com/vllm-project/vllm/issues/10111). What begins with the start is the whole
+    answer, unless JSON was asked for and only the two together are JSON.
+
+    Args:
+        output: The output; its completions are changed.
+        request: The request.
+    """
+    if not (start := request.prefill):
+        return output
+    for completion in output.outputs:
+        is_other = completion.finish_reason in ("refusal", "content_filter")
+        is_elsewhere = not completion.text and completion.tool_arguments
+        if is_other or is_elsewhere:
+            continue
+        text = completion.text
+        is_repeated = text.startswith(start)
+        if not is_repeated or (request.output is not None and _is_json(start + text)):
+            completion.text = start + text
+    return output
+
+
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return True
 
 
 def with_instruction(messages: list[Message], instruction: str) -> list[Message]:
@@ -72,8 +116,10 @@ def with_correction(messages: list[Message], answer: str, problem: str) -> list[
 
     Returns:
         The new conversation. Where there is no answer, the last message has the problem, since
-        templates of models want turns to alternate.
+        templates of models want turns to alternate. The start of an answer stays the last one.
     """
+    if len(messages) > 1 and messages[-1]["role"] == "assistant":
+        return [*with_correction(messages[:-1], answer, problem), messages[-1]]
     answer = after_thoughts(answer).strip() or answer.strip()
     if len(answer) > LONGEST_ECHO:
         half = LONGEST_ECHO // 2

@@ -50,6 +50,10 @@ class _Failures:
     keys_refused: int = 0
 
 
+def untold(error: EngineError, seconds: float) -> None:
+    """Pass over that a request is sent again."""
+
+
 class Retry:
     """Sends a request again after a temporary failure.
 

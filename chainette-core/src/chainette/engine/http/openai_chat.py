@@ -132,7 +132,8 @@ class OpenAIChatClient(BaseHTTPClient[ConfigT]):
 
     def _constant(self, request: Request) -> bytes:
         """The end of the body, the same for all rows of a step."""
-        same = (request.sampling, request.output, request.mode, self.model)
+        is_begun = bool(request.prefill)
+        same = (request.sampling, request.output, request.mode, self.model, is_begun)
         return self._constants.get(same, lambda: encode(self._fields(request))[1:])
 
     def _fields(self, request: Request) -> dict[str, Any]:
@@ -142,7 +143,7 @@ class OpenAIChatClient(BaseHTTPClient[ConfigT]):
         """The fields of the body beside the conversation; a backend may extend them.
 
         Called once for all rows of a step: it may depend on the sampling and the output type of
-        the request, but not on its messages.
+        the request, and on whether it has a prefill, but not on its messages.
         """
         fields = {"model": self.model, **self.sampling_fields(request.sampling)}
         if request.output is not None:

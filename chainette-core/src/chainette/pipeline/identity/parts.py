@@ -90,7 +90,8 @@ def _conditions(
     condition: Condition | None, tolerance: Fallback | None, skipped: Fallback | None = None
 ) -> dict[str, Any]:
     """The condition and the fallbacks of a node or a branch."""
-    uses, fields = Uses(), condition_fields(condition, tolerance, skipped)
+    uses, found = Uses(), condition_fields(condition, tolerance, skipped)
+    fields: dict[str, Any] = {name: repr(value) for name, value in found.items()}
     if condition is not None and condition.function is not None:
         fields["when"] = _code(condition.function, uses)
     return fields | {f"{name}, used by when": value for name, value in uses.parts.items()}
@@ -120,6 +121,7 @@ def _function(node: Node) -> dict[str, Any]:
     return {
         "function": _code(node.fn, uses),
         "batch": node.batch,
+        "engines": [*node.engines] or None,
         "output type": _type(node.output_model),
         **uses.parts,
     }

@@ -228,13 +228,15 @@ class Uses:
         """Find what a variable depends on that a function reads."""
         if _SECRET.search(name) and isinstance(value, str | bytes):
             return
-        text = self.text(value)
         kind = "global" if is_global else "closure"
-        if not _is_code(type(value)) and not hasattr(type(value), "__wrapped__"):
-            is_fixed = issubclass(type(value), _CONSTANT)
-            written = None if is_fixed else names.as_written(fn, name, module, is_global=is_global)
-            self._put(kind, module, name, text if written is None else written)
-        elif not _has_part(value):
+        is_value = not _is_code(type(value)) and not hasattr(type(value), "__wrapped__")
+        if is_value and not issubclass(type(value), _CONSTANT):
+            written = names.as_written(fn, name, module, is_global=is_global)
+            if written is not None:  # what it holds by now is the state of a run
+                self._put(kind, module, name, written)
+                return
+        text = self.text(value)
+        if is_value or not _has_part(value):
             self._put(kind, module, name, text)
 
     def _import(self, fn: FunctionType, level: int, name: str) -> None:

@@ -83,7 +83,7 @@ def types_of(
         ChainError: An annotation does not fit a batch, or leaves open whether the function splits.
     """
     generates = is_generator(fn) or is_async_generator(fn)
-    hints = _hints(fn)
+    hints = hints_of(fn)
     input_type = hints.get(_first_parameter(fn), Any)
     output_type = _awaited(hints.get("return", Any))
     if batched:
@@ -141,7 +141,7 @@ def _callables(fn: Any) -> tuple[Any, Any]:
     return fn, getattr(fn, "__call__", None)  # noqa: B004  the method itself is wanted
 
 
-def _hints(fn: Any) -> dict[str, Any]:
+def hints_of(fn: Any) -> dict[str, Any]:
     """Types of parameters and of what is returned, by name; empty without annotations."""
     while isinstance(fn, partial):
         fn = fn.func

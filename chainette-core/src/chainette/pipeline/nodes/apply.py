@@ -19,7 +19,20 @@ from typing import (
 from typing_extensions import Concatenate  # noqa: UP035  that of Python 3.10 takes no `...`
 
 from chainette.errors import ChainError
-from chainette.pipeline.nodes.annotations import FunctionTypes, is_async_generator, types_of
+from chainette.pipeline.functions.calls import Calls, SyncCalls
+from chainette.pipeline.functions.parameters import (
+    Parameters,
+    check_calls,
+    engines_of,
+    parameters_of,
+    returns_awaitable,
+)
+from chainette.pipeline.nodes.annotations import (
+    FunctionTypes,
+    hints_of,
+    is_async_generator,
+    types_of,
+)
 from chainette.pipeline.nodes.conditions import NOT_GIVEN, OnError
 from chainette.pipeline.nodes.flow import I_, O_, In, Out, Split
 from chainette.pipeline.nodes.naming import type_name
@@ -54,8 +67,9 @@ class ApplyNode(Node[In, Out]):
     """A function that turns an item into another one, splits it into several, or drops it.
 
     The function takes the item, and the mapping of all visible names (`chain_input`, ids of
-    earlier nodes, aliases of joined branches) if it has a second parameter without a default. It
-    may be a coroutine function. It returns an item; a list, whose elements continue separately; or
+    earlier nodes, aliases of joined branches) if it has a second parameter without a default.
+    Parameters named `row_id` and `calls` take the index of the input row, and the engines. It may
+    be a coroutine function. It returns an item; a list, whose elements continue separately; or
     `None`, which drops the item. What a generator yields is as good as a list; so is a tuple, set
     or other collection if the return annotation says that it is one, such as `tuple[X, ...]`,
     `set[X]` or `Sequence[X]`.
@@ -70,6 +84,7 @@ class ApplyNode(Node[In, Out]):
             of this type is one item.
         batch: Number of items that it takes at a time; `all` waits for every row.
         threaded: Run it in a thread, for functions that block.
+        engines: Names of the engines that it calls, through its parameter `calls`; see `Calls`.
         yield_output: Whether the output belongs to the run's results.
         emoji: Shown in front of the name.
         when: The condition under which it runs, as in `Step`. Otherwise the input goes on.
@@ -113,9 +128,30 @@ class ApplyNode(Node[In, Out]):
         )
         self.fn = fn
         self.batch = batch
+        self.waits_for_all: bool = batch == "all"
         self.threaded: bool = options.get("threaded", False)
         self.types: FunctionTypes = types
-        self.takes_context: bool = _takes_context(fn, self.id)
+        self._engines = engines_of(options.get("engines"), self.id)
+        self.parameters: Parameters = parameters_of(fn, self.id, has_calls=bool(self._engines))
+        self.takes_context: bool = self.parameters.takes("names")
+        self._check_calls()
+
+    @property
+    def engines(self) -> tuple[str, ...]:
+        """Names of the engines that the function calls."""
+        return self._engines
+
+    def _check_calls(self) -> None:
+        hints = hints_of(self.fn)
+        annotation = hints.get("calls")
+        check_calls(
+            self.id,
+            self.parameters.takes("calls"),
+            self.engines,
+            batch=self.batch,
+            waits=self.threaded or self.awaits,
+            annotation=annotation if annotation is (SyncCalls if self.awaits else Calls) else None,
+        )
 
     @cached_property
     def is_async(self) -> bool:
@@ -127,6 +163,12 @@ class ApplyNode(Node[In, Out]):
     def is_async_generator(self) -> bool:
         """Whether the function is an asynchronous generator."""
         return is_async_generator(self.fn)
+
+    @cached_property
+    def awaits(self) -> bool:
+        """Whether the function runs in the event loop, where it awaits the answers of engines."""
+        is_async = self.is_async or self.is_async_generator
+        return is_async or returns_awaitable(self.fn, hints_of(self.fn))
 
     @property
     def source(self) -> str:
@@ -311,19 +353,3 @@ def _check_function(fn: Any) -> None:
         hint = "its name" if isinstance(fn, str) else "what it returned"
         shown = reprlib.repr(fn)
         raise ChainError(f"apply: {shown} is not a function; give the function itself, not {hint}")
-
-
-def _takes_context(fn: Callable[..., Any], id: str) -> bool:
-    try:
-        parameters = inspect.signature(fn).parameters.values()
-    except (TypeError, ValueError):  # of a builtin such as `str`
-        return False
-    positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    required = [p for p in parameters if p.kind in positional and p.default is p.empty]
-    only = [p for p in parameters if p.kind is p.KEYWORD_ONLY and p.default is p.empty]
-    if len(required) > 2 or only:
-        names = ", ".join(parameter.name for parameter in [*required, *only])
-        raise ChainError(f"apply {id!r}: the function needs {names}; it gets an item and the names")
-    if not any(p.kind in (*positional, p.VAR_POSITIONAL) for p in parameters):
-        raise ChainError(f"apply {id!r}: the function has no parameter; it gets an item")
-    return len(required) == 2

@@ -172,8 +172,10 @@ def condition_fields(
 ) -> dict[str, Any]:
     """The condition and the fallbacks of a node or a branch, as JSON values."""
     fields: dict[str, Any] = {"when": condition.text} if condition is not None else {}
-    for name, fallback in (("otherwise", skipped), ("on_error", tolerance)):
-        if fallback is not None:
-            value = to_jsonable_python(fallback.value, fallback=repr)
-            fields[name] = {"value": value}
+    if skipped is not None:
+        fields["otherwise"] = to_jsonable_python(skipped.value, fallback=repr)
+    if tolerance is not None and tolerance.value is None:
+        fields["on_error"] = "none"
+    elif tolerance is not None:
+        fields["default"] = to_jsonable_python(tolerance.value, fallback=repr)
     return fields

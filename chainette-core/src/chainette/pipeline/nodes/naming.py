@@ -14,7 +14,9 @@ from chainette.errors import ChainError
 _ID = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 """An object's address in memory, as in the text of a validator."""
-RESERVED = frozenset({"chain_input", "row_id", "item", "error", "dropped", "partial"})
+CHAINS_OWN = frozenset({"chain_input", "reasoning", "feedback", "previous", "round"})
+"""Names of the chain's in templates, beside ids and aliases."""
+RESERVED = CHAINS_OWN | {"row_id", "item", "error", "dropped", "partial"}
 """Names that templates or output files use themselves."""
 
 

@@ -42,12 +42,14 @@ class Node(Flow[In, Out]):
         skipped: The output where the condition does not hold; `None` passes the input on.
         tolerance: The output where it fails; `None` fails the item.
         is_plain: Whether it always runs, and no failure is tolerated.
+        waits_for_all: Whether it runs once, with the items of all rows.
 
     Raises:
         ChainError: The id is not a valid name, a type is something else, or an option is wrong.
     """
 
     kind = ""
+    waits_for_all: bool = False
 
     def __init__(
         self,
@@ -75,6 +77,11 @@ class Node(Flow[In, Out]):
         self.is_plain: bool = self.condition is None and self.tolerance is None
         if self.skipped is not None and self.condition is None:
             raise ChainError(f"{where}: otherwise needs when=, which says when it is not run")
+
+    @property
+    def engines(self) -> tuple[str, ...]:
+        """Names of the engines that it may ask."""
+        return ()
 
     @cached_property
     def validates_in_context(self) -> bool:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from typing_extensions import TypedDict
 
+from chainette.engine.sampling import Sampling
+from chainette.pipeline.conversation import Turns
+from chainette.pipeline.examples import Examples
 from chainette.pipeline.nodes.conditions import OnError
-from chainette.types import SamplingParams
 
 
 class NodeOptions(TypedDict, total=False):
@@ -33,8 +35,13 @@ class BranchOptions(TypedDict, total=False):
 class StepOptions(NodeOptions, total=False):
     """The options of a step; see `Step`."""
 
-    sampling: SamplingParams | Mapping[str, Any] | None
+    sampling: Sampling | None
+    reasks: int
+    keep_reasoning: bool
     system_prompt: str
+    messages: Turns | None
+    examples: Examples
+    prefill: str
     output_format_instruction: str | None
     constant_prompt: bool
     accept_truncated: bool
@@ -45,3 +52,4 @@ class ApplyOptions(NodeOptions, total=False):
 
     id: str
     threaded: bool
+    engines: Sequence[str] | None

@@ -9,10 +9,14 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 
 from pydantic import PydanticUserError
 
+from chainette.engine.client.asking import Asks
+from chainette.engine.sampling import by_attempt
 from chainette.engine.structured.answer import answer_form
 from chainette.engine.structured.text import TextOutput, check_answer, is_text
-from chainette.errors import ChainError, ConfigError
+from chainette.errors import ChainError
 from chainette.pipeline.bounds import MAX_PROMPT
+from chainette.pipeline.conversation import Conversation, Turns, conversation
+from chainette.pipeline.examples import View, read_examples
 from chainette.pipeline.nodes.conditions import NOT_GIVEN, OnError
 from chainette.pipeline.nodes.flow import I_, O_, In, Out
 from chainette.pipeline.nodes.naming import fields_of, has_extra, type_name, values_of
@@ -39,10 +43,20 @@ class Step(Node[In, Out]):
         input_model: Type of the input: the row, or the previous step's output.
         output_model: Type of the answer; by default `str`, the plain text.
         engine_name: Name of the engine.
-        sampling: The sampling parameters, or a mapping of them.
+        sampling: The sampling parameters, or a mapping of them. A list in the mapping, such as
+            `{"temperature": [0, 0.4]}`, has a value for each attempt, and the last repeats; so does
+            a list of parameters.
+        reasks: Number of times that an invalid answer is put back to the model; 0 for never.
         system_prompt: Template of the system message; empty for no system message.
-        user_prompt: Template of the user message.
+        user_prompt: Template of the user message; or give `messages`.
+        messages: The turns of a conversation, each a `role` and the template of its `content`, or
+            a `history`: an expression, such as a field's name, for a list of messages.
+        examples: Pairs of an input and its output, or the path of a JSONL, JSON or YAML file of
+            them, which are shown to the model in front of the row's own turn.
+        prefill: Template of the start of the answer, which the model continues; only for backends
+            that can do so.
         output_format_instruction: Text at the end of the system message; not a template.
+        keep_reasoning: Whether the model's reasoning gets a column, `reasoning.<id>`.
         constant_prompt: Allow prompts that use no value of the row, and are the same for all.
         when: The condition under which it runs: a function of the item, or of the item and the
             names; or a template expression such as `score > 3`. Otherwise the input goes on.
@@ -54,7 +68,7 @@ class Step(Node[In, Out]):
         emoji: Shown in front of the name.
 
     Raises:
-        ChainError: The id, a template, the engine's name or the sampling is wrong.
+        ChainError: The id, a template, the engine's name, the sampling or `reasks` is wrong.
     """
 
     kind = "step"
@@ -67,7 +81,7 @@ class Step(Node[In, Out]):
         input_model: TypeForm[I_],
         output_model: None = None,
         engine_name: str,
-        user_prompt: str,
+        user_prompt: str | None = ...,
         on_error: Literal["none"],
         otherwise: Any = ...,
         **options: Unpack[StepOptions],
@@ -80,7 +94,7 @@ class Step(Node[In, Out]):
         input_model: TypeForm[I_],
         output_model: None = None,
         engine_name: str,
-        user_prompt: str,
+        user_prompt: str | None = ...,
         on_error: Literal["fail"] = ...,
         otherwise: None,
         **options: Unpack[StepOptions],
@@ -93,7 +107,7 @@ class Step(Node[In, Out]):
         input_model: TypeForm[I_],
         output_model: None = None,
         engine_name: str,
-        user_prompt: str,
+        user_prompt: str | None = ...,
         on_error: Literal["fail"] = ...,
         otherwise: Any = ...,
         **options: Unpack[StepOptions],
@@ -106,7 +120,7 @@ class Step(Node[In, Out]):
         input_model: TypeForm[I_],
         output_model: TypeForm[O_],
         engine_name: str,
-        user_prompt: str,
+        user_prompt: str | None = ...,
         on_error: Literal["none"],
         otherwise: Any = ...,
         **options: Unpack[StepOptions],
@@ -119,7 +133,7 @@ class Step(Node[In, Out]):
         input_model: TypeForm[I_],
         output_model: TypeForm[O_],
         engine_name: str,
-        user_prompt: str,
+        user_prompt: str | None = ...,
         on_error: Literal["fail"] = ...,
         otherwise: None,
         **options: Unpack[StepOptions],
@@ -132,7 +146,7 @@ class Step(Node[In, Out]):
         input_model: TypeForm[I_],
         output_model: TypeForm[O_],
         engine_name: str,
-        user_prompt: str,
+        user_prompt: str | None = ...,
         on_error: Literal["fail"] = ...,
         otherwise: Any = ...,
         **options: Unpack[StepOptions],
@@ -144,7 +158,7 @@ class Step(Node[In, Out]):
         input_model: Any,
         output_model: Any = None,
         engine_name: str,
-        user_prompt: str,
+        user_prompt: str | None = None,
         on_error: OnError = "fail",
         otherwise: Any = NOT_GIVEN,
         **options: Unpack[StepOptions],
@@ -159,20 +173,45 @@ class Step(Node[In, Out]):
         )
         instruction = options.get("output_format_instruction")
         self.engine_name: str = _checked_name(id, engine_name)
-        self.sampling: SamplingParams = _checked_sampling(id, options.get("sampling"))
+        self.samplings: tuple[SamplingParams, ...] = by_attempt(id, options.get("sampling"))
+        self.sampling: SamplingParams = self.samplings[0]
+        self.reasks: int = _checked_reasks(id, options.get("reasks", 1))
+        self.keep_reasoning: bool = options.get("keep_reasoning", False)
         self.system_prompt: str = options.get("system_prompt", "")
-        self.user_prompt = user_prompt
+        self.user_prompt: str = user_prompt if user_prompt is not None else ""
+        self.turns: Turns | None = options.get("messages")
+        self.prefill: str = options.get("prefill", "")
         self.output_format_instruction: str | None = _checked_text(id, instruction)
         self.constant_prompt: bool = options.get("constant_prompt", False)
         self.accept_truncated: bool = options.get("accept_truncated", False)
         check_answer(self.output_model, f"step {id!r}", accept_truncated=self.accept_truncated)
+        self._examples = read_examples(options.get("examples", ()), f"step {id!r}")
         self._system = PromptTemplate(self.system_prompt, f"step {id!r}, system_prompt")
-        self._user = PromptTemplate(user_prompt, f"step {id!r}, user_prompt")
+        self._user = PromptTemplate(self.user_prompt, f"step {id!r}, user_prompt")
+        self._talk = self._conversation(is_single=user_prompt is not None)
+        plain = [self._user, self._system]
+        self._templates = plain if self._talk is None else self._talk.templates
+
+    def _conversation(self, *, is_single: bool) -> Conversation | None:
+        """Its turns; `None` where they are only a system and a user message."""
+        return conversation(
+            f"step {self.id!r}",
+            self.turns,
+            system=self._system if self.system_prompt else None,
+            user=self._user if is_single else None,
+            prefill=self.prefill,
+            has_examples=bool(self._examples),
+        )
 
     @property
     def is_text(self) -> bool:
         """Whether its answers are plain text."""
         return is_text(self.output_model)
+
+    @cached_property
+    def asks(self) -> Asks:
+        """The requests that an answer may take."""
+        return Asks(self.reasks, self.samplings if len(self.samplings) > 1 else ())
 
     @cached_property
     def answer_type(self) -> Any:
@@ -181,14 +220,46 @@ class Step(Node[In, Out]):
             return self.output_model
         return TextOutput(self.output_model, accept_truncated=True)
 
+    @property
+    def engines(self) -> tuple[str, ...]:
+        """The name of its engine."""
+        return (self.engine_name,)
+
     def request_fields(self) -> dict[str, Any]:
         """The fields that shape its requests beside the row, as JSON values."""
-        return {
-            "sampling": self.sampling.model_dump(mode="json", exclude_none=True),
+        samplings = [it.model_dump(mode="json", exclude_none=True) for it in self.samplings]
+        fields = {
+            "sampling": samplings if self.asks.sampling else samplings[0],
             "system_prompt": self.system_prompt,
             "user_prompt": self.user_prompt,
             "output_format_instruction": self.output_format_instruction,
         }
+        if self._talk is None:
+            return fields
+        shown = self._shown(self._talk).examples
+        more = {"messages": self.turns, "examples": shown, "prefill": self.prefill}
+        return fields | {name: value for name, value in more.items() if value}
+
+    def outline(self) -> list[tuple[str, str]]:
+        """The turns of a conversation, for people: a role and its text; empty without one."""
+        return [] if self._talk is None else [*self._shown(self._talk).outline()]
+
+    def _shown(self, talk: Conversation) -> Conversation:
+        """The conversation with its examples, also where the step is in no chain."""
+        if self._examples and not talk.examples:
+            names = {"chain_input": self.input_model}
+            view = View(self.input_model, self.output_model, names, "chain_input")
+            talk.show(self._examples, view)
+        return talk
+
+    def answer_fields(self) -> dict[str, Any]:
+        """The options about its answers that are not the default, as JSON values.
+
+        They decide on no answer that there is, so that a run can be resumed with others.
+        """
+        fields: dict[str, Any] = {} if self.reasks == 1 else {"reasks": self.reasks}
+        fields |= {"accept_truncated": True} if self.accept_truncated else {}
+        return fields | ({"keep_reasoning": True} if self.keep_reasoning else {})
 
     def check_output(self) -> None:
         """Check that answers of the output type can be asked for: most have a JSON schema.
@@ -221,20 +292,29 @@ class Step(Node[In, Out]):
             ChainError: A name or a field does not exist, or a name has two meanings.
         """
         own = dict(fields_of(self.input_model))
-        for template in (self._system, self._user):
+        for template in reversed(self._templates):
             template.check_meanings(own, types, source)
             template.check(
                 {**own, **types},
                 more_names=has_extra(self.input_model),
                 elsewhere=elsewhere,
             )
-        if not (self.constant_prompt or self._system.names | self._user.names):
+        if not (self.constant_prompt or self._names):
             raise ChainError(self._about_constant([*own, *types]))
+        if self._talk is not None:
+            self._talk.check_types({**own, **types})
+            view = View(self.input_model, self.output_model, types, source)
+            self._talk.show(self._examples, view)
+
+    @cached_property
+    def _names(self) -> set[str]:
+        """The variables of all its templates."""
+        return {name for template in self._templates for name in template.names}
 
     def _about_constant(self, names: list[str]) -> str:
         """The message about prompts that are the same for every row."""
         message = f"step {self.id!r}: its prompts use no value of the row, and are the same for all"
-        for template in (self._user, self._system):
+        for template in self._templates:
             if (meant := template.suggestion(names)) is not None:
                 return f"{message}; values are in double braces: {meant[:500]!r}"
         example = f", as {{{{ {names[0]} }}}}" if names else ""
@@ -244,7 +324,7 @@ class Step(Node[In, Out]):
         """The joined branches that its prompts name; all of them if its validators may do so."""
         if self.validates_in_context:
             return aliases
-        return aliases & (self._system.names | self._user.names)
+        return aliases & self._names
 
     def messages(
         self, values: Mapping[str, Any], direct_input: Any, max_chars: int = MAX_PROMPT
@@ -260,6 +340,8 @@ class Step(Node[In, Out]):
             ChainError: A template fails on these values.
         """
         names = {**values_of(direct_input), **values}
+        if self._talk is not None:
+            return self._shown(self._talk).render(names, max_chars, self.output_format_instruction)
         system = self._system.render(names, max_chars)
         if self.output_format_instruction:
             system = f"{system}\n\n{self.output_format_instruction}".strip()
@@ -299,28 +381,15 @@ def _checked_text(id: str, instruction: str | None) -> str | None:
     return instruction
 
 
-def _checked_sampling(id: str, sampling: Any) -> SamplingParams:
-    """The sampling parameters of a step.
+def _checked_reasks(id: str, reasks: Any) -> int:
+    """The number of times that an invalid answer is put back to the model.
 
     Raises:
-        ChainError: They are of another type, or ask for several completions.
+        ChainError: It is something else.
     """
-    if sampling is None:
-        return SamplingParams()
-    if isinstance(sampling, Mapping):
-        try:
-            sampling = SamplingParams(**{str(name): value for name, value in sampling.items()})
-        except ConfigError as error:
-            raise ChainError(f"step {id!r}, sampling: {error}") from None
-    if not isinstance(sampling, SamplingParams):
-        kind = "class" if isinstance(sampling, type) else type(sampling).__name__
-        example = '{"temperature": 0}'
-        raise ChainError(
-            f"step {id!r}: sampling is a {kind}; give SamplingParams(temperature=0) or {example}"
-        )
-    if sampling.n > 1:
-        raise ChainError(
-            f"step {id!r}: n={sampling.n} would pay for {sampling.n} completions and keep one; "
-            "for several, call get_engine(name).generate(prompts, SamplingParams(n=…))"
-        )
-    return sampling
+    if isinstance(reasks, int) and not isinstance(reasks, bool) and reasks >= 0:
+        return reasks
+    raise ChainError(
+        f"step {id!r}: reasks is {reasks!r}; give the number of times that an invalid answer is "
+        "asked for again, from 0"
+    )

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,8 @@ import anyio
 from chainette.events import GroupsStarted, Listener
 from chainette.folder.files import ERRORS, STEPS, RunFolder
 from chainette.folder.lines import group_name, read_file, read_lines
-from chainette.folder.redo import set_groups_aside
+from chainette.folder.stale import Goes, set_lines_aside
 from chainette.pipeline.composites.reduce import Reduce
-from chainette.pipeline.graph import dependents
-from chainette.pipeline.nodes.apply import ApplyNode
 from chainette.pipeline.pipeline import Pipeline
 from chainette.reports.groups import (
     GroupResult,
@@ -24,7 +23,6 @@ from chainette.reports.groups import (
     group_result,
     stored_groups,
 )
-from chainette.reports.run import Counts
 from chainette.run.control import RunControl
 from chainette.run.groups.members import GroupRow, Members, MemoryMembers, StoredMembers
 from chainette.run.groups.runner import GroupRunner, MemberRoom
@@ -80,11 +78,11 @@ class GroupPhase:
         self._lease: Lease | None = None
         self.tables: dict[str, GroupTable] = {}
 
-    def counted(self, counts: Counts) -> Counts:
-        """The numbers of a run, with those of its groups."""
+    @property
+    def counts(self) -> tuple[int, int]:
+        """The numbers of groups so far, and of those that failed."""
         tables = self.tables.values()
-        groups, failed = sum(it.groups for it in tables), sum(it.failed for it in tables)
-        return replace(counts, groups=groups, failed_groups=failed)
+        return sum(it.groups for it in tables), sum(it.failed for it in tables)
 
     def results(self) -> Mapping[str, Sequence[GroupResult[Any]]]:
         """The groups so far, by the nodes that they pass through."""
@@ -146,7 +144,7 @@ class GroupPhase:
         steps = pipeline.group_steps[reduce]
         batched = [node for node in batched_nodes(pipeline) if node in pipeline.stage_nodes(reduce)]
         async with anyio.create_task_group() as tasks:
-            parking, batches = Parking(control), Batches(batched, tasks, control)
+            parking, batches = Parking(control), Batches(batched, tasks, tools.journal, control)
             groups = GroupRunner(
                 reduce,
                 members,
@@ -189,28 +187,19 @@ class GroupPhase:
         if folder is None or not self._is_resumed or not isinstance(members, StoredMembers):
             return
         stale = StaleLines(folder.path, self._pipeline, reduce, members)
-        journal.forget(stale.whole)
-        if not stale.has_any():
-            return
-        for id in stale.ids:
-            folder.steps[id].close()
-        folder.errors.close()
-        set_groups_aside(folder.path, stale.ids, stale.counts)
-        folder.reopen_errors()
+        set_lines_aside(folder, stale.goes(journal.on_stale))
 
 
 class StaleLines:
-    """The lines of groups that an earlier run has left, and that do not count anymore.
+    """The lines of groups that an earlier run has left, and whose members are others now.
+
+    A function that sees all groups finds out itself whether they have changed.
 
     Args:
         path: The run's folder.
         pipeline: The chain.
         reduce: The `reduce` that makes the groups.
         members: The members that the groups have now.
-
-    Attributes:
-        ids: Ids of the nodes.
-        whole: Nodes that see all groups, where one of those has changed; and what follows them.
     """
 
     def __init__(
@@ -220,43 +209,38 @@ class StaleLines:
         reduce: Reduce[Any, Any],
         members: StoredMembers,
     ) -> None:
-        nodes, last = pipeline.stage_nodes(reduce), pipeline.group_steps[reduce][-1]
+        last = pipeline.group_steps[reduce][-1]
         self._path = path
         self._members = members
+        self._ids = [it.id for it in pipeline.stage_nodes(reduce) if not it.waits_for_all]
         self._next = last.id if isinstance(last, Reduce) else None
-        self.ids: list[str] = [node.id for node in nodes]
-        seeing_all = [
-            node.id
-            for node in nodes
-            if isinstance(node, ApplyNode) and node.batch == "all" and not self._is_same(node.id)
-        ]
-        self.whole: set[str] = {*dependents(pipeline, seeing_all)} & {*self.ids}
 
-    def counts(self, id: str, line: Mapping[str, Any]) -> bool:
-        """Whether a line of a node is about a group with the members that it has now."""
-        is_key = line.get("kind") == "key"
-        if id != self._next if is_key else id not in self.ids:
-            return True
+    def goes(self, on_stale: Callable[[dict[str, Any]], object]) -> dict[str, Goes]:
+        """The lines, by the node that they are of; only nodes that have any.
+
+        Args:
+            on_stale: Receives every line.
+        """
+        found: dict[str, Goes] = {}
+        for id in [*self._ids, *([self._next] if self._next else [])]:
+            for line in self._lines(id):
+                if self._is_stale(id, line):
+                    on_stale(line)
+                    found[id] = partial(self._is_stale, id)
+        return found
+
+    def _is_stale(self, id: str, line: dict[str, Any]) -> bool:
+        is_key = line.get("kind") == "key"  # of a group of groups, or of a group that is in none
+        if "group" not in line or (id != self._next if is_key else id not in self._ids):
+            return False
         digest = self._members.digest(group_name(line["group"]))
-        return id not in self.whole and digest is not None and line.get("members") == digest
-
-    def has_any(self) -> bool:
-        """Whether there are any."""
-        ids = [*self.ids, *([self._next] if self._next else [])]
-        return any(not self.counts(id, line) for id in ids for line in self._lines(id))
-
-    def _is_same(self, id: str) -> bool:
-        """Whether a node saw all groups that there are now, as they are now, and no other."""
-        seen = {group_name(line["group"]): line.get("members") for line in self._lines(id)}
-        digests = [(seen.get(row.name), row.digest) for row in self._members.groups()]
-        return len(digests) == len(seen) and all(them and them == now for them, now in digests)
+        return digest is None or line.get("members") != digest
 
     def _lines(self, id: str) -> Iterator[dict[str, Any]]:
-        lines = read_lines(self._path / STEPS / id, lambda place: None)
-        yield from (line for line in lines if "group" in line)
+        yield from read_lines(self._path / STEPS / id, lambda place: None)
         errors = self._path / ERRORS
         found = read_file(errors, lambda place: None) if errors.exists() else ()
-        yield from (line for line in found if line.get("node_id") == id and "group" in line)
+        yield from (line for line in found if line.get("node_id") == id)
 
 
 def _members(reduce: Reduce[Any, Any], folder: RunFolder | None) -> Members:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from difflib import get_close_matches
 from inspect import isroutine
 from io import IOBase
 from numbers import Number
@@ -24,6 +25,8 @@ from chainette.validation import is_valid_already, problems
 
 LOOK = 10
 """Rows that are looked at before any is sent."""
+RESEMBLING = 0.75
+"""From here, a name is taken for another one that is misspelt (`difflib`)."""
 
 
 class Fields:
@@ -103,6 +106,28 @@ class Fields:
         except InputError:
             return False
         return True
+
+    def check_names(self, drawn: Iterable[str], columns: Collection[str]) -> None:
+        """Refuse a column that is drawn for a field, and is misspelt.
+
+        Args:
+            drawn: The columns that are drawn.
+            columns: All columns.
+
+        Raises:
+            InputError: No field has its name, and no column that of the field which it resembles.
+        """
+        if self._model is None or self._model.model_config.get("extra") == "allow":
+            return
+        fields = {*self._fields, *self._optional}
+        missing = sorted(name for name in fields if name not in columns)
+        for name in drawn:
+            close = get_close_matches(name.lower(), [it.lower() for it in missing], 1, RESEMBLING)
+            if name not in fields and close:
+                raise InputError(
+                    f"rows: {type_name(self._type)} has no field {name!r}"
+                    f"{did_you_mean(name, missing)}"
+                )
 
     def _check_kind(self, rows: Sequence[InputRow]) -> None:
         """Refuse rows that are neither dicts nor what the model takes in their place."""

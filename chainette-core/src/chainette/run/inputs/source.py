@@ -29,6 +29,7 @@ from chainette.reports.digest import values_digest
 from chainette.run.inputs.columns import LOOK, Fields, kind_of
 from chainette.run.inputs.files import FileFormat, Files, InputRow
 from chainette.run.inputs.formats.tables import about_index, is_frame, read_frame
+from chainette.run.inputs.generated import Rows
 from chainette.run.inputs.hugging_face import is_dataset, open_dataset
 from chainette.run.inputs.paths import as_path
 from chainette.run.inputs.selection import choose, select
@@ -86,6 +87,7 @@ class InputSource:
         self._columns = columns
         self._fields = Fields(adapter or TypeAdapter(model), model)
         self._look = LOOK if limit is None else min(LOOK, limit)
+        self._chosen: frozenset[int] | None = None
         self._begun = self._check_first()
         self._chosen = choose(self._count(), sample, limit)
 
@@ -101,6 +103,7 @@ class InputSource:
         rows = self._rows()
         if (
             (isinstance(inputs, Files) and not inputs.is_stdin)
+            or isinstance(inputs, Rows)
             or _is_in_memory(inputs)
             or (hasattr(inputs, "_fingerprint") and hasattr(inputs, "__len__"))
         ):
@@ -118,6 +121,8 @@ class InputSource:
     def _check(self, rows: Sequence[InputRow]) -> None:
         try:
             self._fields.check(rows, self._path or "the inputs", self._columns or {})
+            if isinstance(self._inputs, Rows) and self._columns is None:
+                self._fields.check_names(self._inputs.drawn, self._inputs.columns)
         except InputError as error:
             raise InputError(f"{error}{about_index(self._inputs)}") from None
 
@@ -161,6 +166,8 @@ class InputSource:
         inputs = self._inputs
         if isinstance(inputs, Files):
             yield from inputs.rows()
+        elif isinstance(inputs, Rows):
+            yield from inputs.read(self._chosen)
         elif is_frame(inputs):
             for index, read in enumerate(read_frame(inputs, self._wanted)):
                 yield InputRow(index, *read, True)
@@ -184,13 +191,13 @@ class InputSource:
     @property
     def paths(self) -> list[Path]:
         """The files that the rows come from."""
-        return self._inputs.paths if isinstance(self._inputs, Files) else []
+        return self._inputs.paths if isinstance(self._inputs, Files | Rows) else []
 
     def identity(self) -> dict[str, str | None]:
         """The path and the digest of the inputs, as far as they have them."""
         inputs = self._inputs
         known = getattr(inputs, "_fingerprint", None)
-        if isinstance(inputs, Files):
+        if isinstance(inputs, Files | Rows):
             known = inputs.digest()
         elif known is None and _is_in_memory(inputs):
             rows = (str(row.error) if row.error else row.value for row in self._rows())

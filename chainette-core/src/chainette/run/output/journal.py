@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, TypeAlias
 
-from chainette.errors import Drop, EngineError, OutputDirError
+from chainette.errors import ApplyError, Drop, EngineError, OutputDirError
+from chainette.folder.call_index import CallIndex
 from chainette.folder.files import RunFolder
-from chainette.folder.lines import EncodedList, LineFile, error_fields
+from chainette.folder.lines import LineFile, error_fields
 from chainette.folder.resume_index import ResumeIndex, failure
 from chainette.pipeline.composites.reduce import Reduce
+from chainette.pipeline.nodes.apply import ApplyNode
 from chainette.pipeline.nodes.node import Node
 from chainette.pipeline.nodes.step import Step
 from chainette.pipeline.pipeline import Pipeline
@@ -21,11 +24,15 @@ from chainette.reports.snapshot import SnapshotError
 from chainette.run.control import RunControl
 from chainette.run.cost import Ledger
 from chainette.run.item import Item
+from chainette.run.output.calls import CallJournal
+from chainette.run.output.lines import function_fields, unreadable_fields
+from chainette.run.output.whole import WholeBatch
 from chainette.types import LLMOutput
 from chainette.usage import FREE, dollars
 
 Part: TypeAlias = Node | Reduce[Any, Any]
 """What an item can fail in: a node, or a `reduce` that cannot say which group it belongs to."""
+NOTHING: Mapping[str, Any] = MappingProxyType({})
 _UNREADABLE = "its outputs cannot be read back"
 _logger = logging.getLogger(__name__)
 
@@ -37,9 +44,13 @@ class Earlier:
     Attributes:
         output: The output: of a function, `None` or a `Drop` if it dropped its item, a list if it
             split it.
+        reasoning: The model's reasoning; empty where there is none.
+        requests: Requests that the answer of a step took.
     """
 
     output: Any
+    reasoning: str = ""
+    requests: int = 1
 
 
 class Journal:
@@ -51,11 +62,15 @@ class Journal:
         earlier: The lines of the run that is resumed, or `None`.
         control: Told when a line cannot be written.
         ledger: The tokens and costs so far.
+        earlier_calls: The calls of functions in the run that is resumed, or `None`.
 
     Attributes:
         ledger: The tokens and costs so far.
+        calls: The calls of functions.
         retries: Requests that were sent again, by step id.
         tolerated: Failures after which their items went on.
+        batches: By node that sees all items at once, a digest of what it has seen.
+        on_stale: Receives the lines of the earlier run that turn out not to count anymore.
     """
 
     def __init__(
@@ -65,16 +80,21 @@ class Journal:
         earlier: ResumeIndex | None,
         control: RunControl,
         ledger: Ledger,
+        earlier_calls: CallIndex | None = None,
     ) -> None:
+        self._pipeline = pipeline
         self._folder = folder
         self._earlier = earlier
         self._control = control
         self._codecs = codecs(pipeline)
         self._warned: set[str] = set()
-        self._forgotten: set[str] = set()
         self.ledger = ledger
+        files = folder.steps if folder is not None else None
+        self.calls: CallJournal = CallJournal(files, earlier_calls, self._write)
         self.retries: Counter[str] = Counter()
         self.tolerated: int = 0
+        self.batches: dict[str, str] = {}
+        self.on_stale: Callable[[dict[str, Any]], object] = lambda line: None
 
     def codec(self, node: Node) -> OutputCodec:
         """The conversion of a node's outputs into JSON and back."""
@@ -92,12 +112,20 @@ class Journal:
             FailedRowError: The item failed then, and is not to be tried again.
         """
         line = self._line(node.id, item)
-        if line is None:
-            return None
+        if line is None or (_waits_for_all(node) and ("message" not in line or "batch" in line)):
+            return None  # all items go into the batch, which knows what an earlier run has seen
+        return self.read(node, line, names)
+
+    def read(self, node: Part, line: dict[str, Any], names: Mapping[str, Any]) -> Earlier | None:
+        """The output in a line of an earlier run; `None` if it cannot be read. See `find`."""
         if (error := failure(line)) is not None:
             raise error
         try:
-            return Earlier(_output(line, self._codecs[node.id], names))
+            return Earlier(
+                _output(line, self._codecs[node.id], names),
+                line.get("reasoning") or "",
+                line.get("requests", 1),
+            )
         except Exception as problem:  # an edited line, or a class that is gone
             reason = f"an output cannot be read back ({type(problem).__name__}: {problem})"
             self._warn_once(node, f"{reason}: its row runs again")
@@ -105,17 +133,13 @@ class Journal:
 
     def _line(self, id: str, item: Item) -> dict[str, Any] | None:
         """The line that an earlier run left; of a group, if its members are still the same."""
-        if self._earlier is None or id in self._forgotten:
+        if self._earlier is None:
             return None
         line = self._earlier.find(id, item.key)
         if line is None or item.group is None:
             return line
         members = item.group.members
         return line if members is not None and line.get("members") == members else None
-
-    def forget(self, node_ids: Iterable[str]) -> None:
-        """Pass over what an earlier run left of some nodes."""
-        self._forgotten.update(node_ids)
 
     def step_done(
         self, step: Step, item: Item, output: LLMOutput, request: Mapping[str, Any]
@@ -144,32 +168,51 @@ class Journal:
             "reasoning": completion.reasoning_content,
             **request,
         }
+        if output.requests != 1:
+            fields["requests"] = output.requests
+        if output.cached:
+            fields["cached"] = True
         self._write(self._folder.steps[step.id], fields)
 
-    def function_done(self, node: Node, item: Item, output: Any) -> None:
-        """Write down the output of a function, where it can be read back."""
+    def function_done(
+        self, node: Node, item: Item, output: Any, spent: Mapping[str, Any] = NOTHING
+    ) -> None:
+        """Write down the output of a function, where it can be read back.
+
+        Args:
+            node: The function.
+            item: The item.
+            output: The output.
+            spent: Further fields of its line, about its calls.
+        """
         if self._folder is None:
             return
         codec = self._codecs[node.id]
-        fields: dict[str, Any]
         try:
-            if isinstance(output, list):
-                fields = {**_together(map(codec.record, output)), "kind": "split"}
-            elif isinstance(output, Drop) and output.reason:
-                fields = {"output": None, "kind": "dropped", "reason": output.reason}
-            elif output is None or isinstance(output, Drop):
-                fields = {"output": None, "kind": "dropped"}
-            else:
-                fields = {**codec.record(output), "kind": "one"}
+            fields = function_fields(codec, output)
         except SnapshotError as error:
             self._warn_once(
                 node,
                 f"{_UNREADABLE} ({error}): run.results has them as JSON, and the function is "
                 "called again when the run is resumed",
             )
-        else:
-            file, line = self._folder.steps[node.id], {**item.key, **fields}
-            self._write(file, line, is_long=isinstance(output, list))
+            if not node.waits_for_all:
+                return
+            fields = unreadable_fields(codec, output)
+        line = {**item.key, **fields, **spent, **self._batch(node)}
+        self._write(self._folder.steps[node.id], line, is_long=isinstance(output, list))
+
+    def _batch(self, node: Part | None) -> dict[str, str]:
+        """The field that says what a function that sees all items has seen."""
+        digest = self.batches.get(node.id) if node else None
+        return {} if digest is None else {"batch": digest}
+
+    def whole(self, node: ApplyNode) -> WholeBatch | None:
+        """The lines of a function that sees all items at once; `None` without a folder."""
+        if self._folder is None:
+            return None
+        codec, on_stale = self._codecs[node.id], self.on_stale
+        return WholeBatch(node, self._pipeline, codec, self._folder, self._earlier, self, on_stale)
 
     def _answer(self, step: Step, value: Any, text: str | None) -> dict[str, Any]:
         """The fields of an answer; what no snapshot can hold is read from its text again."""
@@ -180,15 +223,25 @@ class Journal:
             self._warn_once(step, f"{_UNREADABLE} ({error}): run.results has them as JSON")
             return {"output": codec.dump(value)}
 
-    def has_run(self, node: Node, item: Item) -> bool | None:
-        """Whether a node ran for an item in an earlier run; `None` if that is not known."""
-        line = self._line(node.id, item)
-        return None if line is None else line.get("kind") != "skipped"
+    def has_run(self, node: Node, item: Item, branch: str | None) -> bool | None:
+        """Whether a node ran for an item in an earlier run; `None` if that is not known.
 
-    def skipped(self, node: Node, item: Item) -> None:
-        """Write down that a node was not run for an item, since its condition did not hold."""
+        Args:
+            node: The node.
+            item: The item.
+            branch: The name of the branch that begins with the node and is meant, or `None`.
+        """
+        line = self._line(node.id, item)
+        if line is None:
+            return None
+        return line.get("kind") != "skipped" or line.get("branch") != branch
+
+    def skipped(self, node: Node, item: Item, branch: str | None) -> None:
+        """Write down that a node, or its branch, was not run: the condition did not hold."""
         if self._folder is not None:
             fields = {**item.key, "output": None, "kind": "skipped"}
+            if branch is not None:
+                fields["branch"] = branch
             self._write(self._folder.steps[node.id], fields)
 
     def failed(
@@ -205,14 +258,14 @@ class Journal:
         if self._line(id or "", item) is not None:
             return
         spent: dict[str, Any] = {}
-        if isinstance(error, EngineError) and (error.usage or error.cost != FREE):
-            usage = error.usage
-            spent = {"usage": usage and usage.as_dict(), "cost": dollars(error.cost)}
+        if isinstance(error, EngineError | ApplyError):
+            spent = _spent(error, has_calls=node is not None and not isinstance(node, Step))
         if is_tolerated:
             spent["tolerated"] = True
         if isinstance(node, Reduce) and item.group is not None:
             spent["kind"] = "key"  # of a group of groups: it is about one of these
-        self._write(self._folder.errors, {**item.key, **error_fields(id, error), **spent})
+        fields = {**item.key, **error_fields(id, error), **spent, **self._batch(node)}
+        self._write(self._folder.errors, fields)
 
     def dropped(self, node: Node, item: Item, reason: str | None) -> None:
         """Write down that a function dropped an item."""
@@ -224,6 +277,7 @@ class Journal:
         """Forget the earlier run."""
         if self._earlier is not None:
             self._earlier.close()
+        self.calls.close()
 
     def _warn_once(self, node: Part, message: str) -> None:
         if node.id not in self._warned:
@@ -242,6 +296,10 @@ class Journal:
             self._control.fail(error)
 
 
+def _waits_for_all(node: Part) -> bool:
+    return isinstance(node, Node) and node.waits_for_all
+
+
 def _output(line: dict[str, Any], codec: OutputCodec, names: Mapping[str, Any]) -> Any:
     """The output of a node, from its line."""
     if line.get("kind") == "split":
@@ -253,18 +311,22 @@ def _output(line: dict[str, Any], codec: OutputCodec, names: Mapping[str, Any]) 
     return codec.read(line, names)
 
 
+def _spent(error: EngineError | ApplyError, *, has_calls: bool) -> dict[str, Any]:
+    """The fields of a failure that say what it took; each call of a function has its own line."""
+    requests = error.requests if isinstance(error, EngineError) else 0
+    if not (error.usage or error.cost != FREE or requests):
+        return {}
+    fields: dict[str, Any] = {"usage": error.usage and error.usage.as_dict()}
+    fields["cost"] = dollars(error.cost)
+    if has_calls:
+        fields["calls"] = error.calls
+    elif requests != 1:
+        fields["requests"] = requests
+    return fields
+
+
 def _consumed(items: list[Any]) -> Iterator[Any]:
     """The items of a list that lets go of each: there can be very many, and only this needs it."""
     items.reverse()
     while items:
         yield items.pop()
-
-
-def _together(records: Iterable[dict[str, Any]]) -> dict[str, EncodedList]:
-    """The records of a split's parts as one."""
-    outputs, snapshots, has_snapshots = EncodedList(), EncodedList(), False
-    for record in records:
-        outputs.append(record["output"])
-        snapshots.append(record.get("snapshot"))
-        has_snapshots = has_snapshots or "snapshot" in record
-    return {"output": outputs} | ({"snapshot": snapshots} if has_snapshots else {})

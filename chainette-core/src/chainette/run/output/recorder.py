@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -43,7 +43,7 @@ class Recorder:
         in_order: Whether results are sent in input order, or as rows finish.
 
     Attributes:
-        counts: The numbers of rows so far.
+        group_counts: The numbers of groups, and of those that failed.
         waiting: Ends that are held, since those of an earlier row are written first.
     """
 
@@ -73,11 +73,26 @@ class Recorder:
         self._order = order
         self._next_row = next(order, -1)
         self._is_direct = folder is not None and results is None
-        self.counts: Counts = Counts()
+        self._rows = [0] * len(STATES)
+        self._tolerated = 0
+        self.group_counts: tuple[int, int] = (0, 0)
         self.waiting: int = 0
         if folder is not None:
             folder.write_json(GRAPH, graph(pipeline))
             folder.write_json(MANIFEST, manifest)
+
+    @property
+    def counts(self) -> Counts:
+        """The numbers of rows and groups so far."""
+        by_state = dict(zip(STATES, self._rows, strict=True))
+        groups, failed = self.group_counts
+        return Counts(
+            rows=sum(self._rows),
+            tolerated=self._tolerated,
+            groups=groups,
+            failed_groups=failed,
+            **by_state,
+        )
 
     @property
     def held(self) -> int:
@@ -138,7 +153,7 @@ class Recorder:
             end: The fields of the manifest that say how the run ended.
             costs: US dollars by step id; `None` where the price is unknown.
         """
-        self.counts = replace(self.counts, tolerated=journal.tolerated)
+        self._tolerated = journal.tolerated
         try:
             if self._table is not None:
                 self._table.close()
@@ -199,7 +214,7 @@ class Recorder:
         """Hand a row over, in input order."""
         leaves = self._released(row_id)
         self._done.remove(row_id)
-        self.counts = self.counts.with_row(STATES[self._bits.pop(row_id, 0)])
+        self._rows[self._bits.pop(row_id, 0)] += 1
         if self._stream is not None:
             if self._in_order:
                 self._stream.send_nowait(result_of(self._pipeline, row_id, leaves))

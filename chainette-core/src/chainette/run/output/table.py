@@ -9,7 +9,8 @@ from chainette.errors import OutputDirError
 from chainette.folder.files import RunFolder
 from chainette.folder.lines import LineFiles, Mark, error_fields
 from chainette.pipeline.pipeline import Pipeline
-from chainette.reports.codec import codecs, flatten
+from chainette.pipeline.reasoning import REASONING
+from chainette.reports.codec import MANY, codecs, flatten
 from chainette.reports.result import Leaf, Many
 from chainette.run.control import RunControl
 from chainette.run.item import Item
@@ -32,6 +33,7 @@ class TableLines:
         self._pipeline = pipeline
         self._codecs = codecs(pipeline)
         self._uncertain = {id for id, codec in self._codecs.items() if not codec.is_certain}
+        self._kept = [step.id for step in pipeline.prompted if step.keep_reasoning]
         self._last = pipeline.main_ids[-1] if pipeline.main_ids else None
         yields_last = self._last is None or pipeline.nodes[self._last].yield_output
         self.may_have_values: bool = bool(self._uncertain) or not yields_last
@@ -42,13 +44,17 @@ class TableLines:
         columns = {id: self._codecs[id].dump(value) for id, value in values.items()}
         many = [id for id, value in values.items() if isinstance(value, Many)]
         if leaf.error is not None:
-            fields = error_fields(leaf.node.id if leaf.node else None, leaf.error)
-            columns["error"] = {key: text for key, text in fields.items() if key != "raw_text"}
+            error = error_fields(leaf.node.id if leaf.node else None, leaf.error)
+            columns["error"] = {key: text for key, text in error.items() if key != "raw_text"}
             if leaf.is_partial:
                 columns["partial"] = True
         if leaf.dropped:
             columns["dropped"] = True
-        return {**Item(row_id, leaf.path).key, **flatten(columns, many)}
+        fields = {**Item(row_id, leaf.path).key, **flatten(columns, many)}
+        for id in self._kept:
+            text = leaf.reasoning.get(id)
+            fields[f"{REASONING}.{id}{MANY if isinstance(text, Many) else ''}"] = text
+        return fields
 
     def values(self, row_id: int, leaf: Leaf) -> dict[str, Any]:
         """The outputs at one end of a row that its flattened line does not give back, if any."""
@@ -64,6 +70,8 @@ class TableLines:
             codec = self._codecs[last]
             snapshot = codec.snapshot_or_lost(leaf.value)
             fields["value"] = {"output": codec.dump(leaf.value), "snapshot": snapshot}
+        if rest := {id: it for id, it in leaf.reasoning.items() if id not in self._kept}:
+            fields[REASONING] = rest
         return {**Item(row_id, leaf.path).key, **fields} if fields else fields
 
 
@@ -93,7 +101,8 @@ class Table:
         if leaf.path and not self._row_starts:
             self._row_starts = {file: file.end for file in self._folder.tables}
         self._folder.flattened.write(self._lines.line(row_id, leaf))
-        if self._lines.may_have_values and (values := self._lines.values(row_id, leaf)):
+        may_have_values = self._lines.may_have_values or leaf.reasoning
+        if may_have_values and (values := self._lines.values(row_id, leaf)):
             self._folder.values.write(values)
 
     def row_done(self) -> None:

@@ -16,9 +16,9 @@ import anyio.to_thread
 from anyio.abc import TaskGroup
 
 from chainette.engine.client.base import BaseClient
+from chainette.errors import ConfigError
 from chainette.pipeline.composites.reduce import Reduce
 from chainette.pipeline.nodes.flow import Branch
-from chainette.pipeline.nodes.step import Step
 from chainette.pipeline.pipeline import Pipeline
 
 ROWS = 64
@@ -131,8 +131,8 @@ class Leases:
                 # With `fold`, its first node comes again after its last one.
                 again = self._note(node.steps) if node.fold else frozenset()
                 engines = self._note(node.steps, engines | again)
-            elif isinstance(node, Step):
-                engines |= {node.engine_name}
+            else:
+                engines = engines.union(node.engines)
             self._ahead[id(node)] = engines
         return engines
 
@@ -198,3 +198,20 @@ def _keys(
     client: BaseClient, loop: asyncio.AbstractEventLoop
 ) -> tuple[tuple[int, int], tuple[int, int]]:
     return (id(client), id(loop)), (id(client), 0)
+
+
+def check_prefills(pipeline: Pipeline, clients: Mapping[str, BaseClient]) -> None:
+    """Refuse to begin an answer that the engine would not continue.
+
+    Raises:
+        ConfigError: An engine cannot.
+    """
+    for step in pipeline.prompted:
+        client = clients[step.engine_name]
+        if step.prefill and not client.capabilities.prefill:
+            raise ConfigError(
+                f"step {step.id!r}: its engine {step.engine_name!r} (backend "
+                f"{client.config.backend!r}) cannot continue a prefill: leave it out, and say in "
+                "the prompt how the answer begins; or use a backend whose capabilities have "
+                "prefill, as `chainette plugins list` shows them"
+            )

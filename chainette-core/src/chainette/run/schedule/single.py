@@ -20,7 +20,7 @@ from chainette.pipeline.pipeline import Pipeline
 from chainette.registry.engines import client_for, get_engine_config
 from chainette.reports.result import Leaf, Result, result_of
 from chainette.run.control import RunControl
-from chainette.run.cost import Ledger
+from chainette.run.cost import Ledger, engines_by_node
 from chainette.run.events import with_plugins
 from chainette.run.inputs.files import InputRow
 from chainette.run.output.journal import Journal
@@ -28,7 +28,7 @@ from chainette.run.schedule import gc_tuning
 from chainette.run.schedule.batches import Batches
 from chainette.run.schedule.flow.nodes import NodeRunner, PromptedSteps
 from chainette.run.schedule.flow.row import RowRunner
-from chainette.run.schedule.leases import Leases
+from chainette.run.schedule.leases import Leases, check_prefills
 from chainette.run.schedule.parking import Parking
 
 
@@ -51,7 +51,7 @@ class SingleRows:
             raise ChainError(f"reduce {reduce.id!r} needs all rows: use run, not run_one")
         self._pipeline = pipeline
         self._infos = node_infos(pipeline)
-        self._engines = {step.id: step.engine_name for step in pipeline.prompted}
+        self._engines = engines_by_node(pipeline)
         self._batched = batched_nodes(pipeline)
         for node in self._batched:
             if node.batch == "all":
@@ -78,7 +78,8 @@ class SingleRows:
         emit(RunStarted(self._pipeline.name, self._infos, 1))
         with gc_tuning.relaxed(), closing(answers) if answers else nullcontext():
             async with anyio.create_task_group() if self._needs_tasks else nullcontext() as tasks:
-                parking, batches = Parking(control), Batches(self._batched, tasks, control)
+                parking = Parking(control)
+                batches = Batches(self._batched, tasks, journal, control)
                 if self._batched:
                     control.attach(lambda: _flush(parking, batches))
                 rows = RowRunner(
@@ -115,6 +116,7 @@ class SingleRows:
             for other in list(self._open):
                 if other is loop or other.is_closed():
                     self._open.pop(other).forget(other)
+            check_prefills(self._pipeline, clients)
             leases = self._open[loop] = Leases(self._pipeline, clients)
             leases.open()
         return leases, clients
@@ -153,6 +155,12 @@ def batched_nodes(pipeline: Pipeline) -> list[ApplyNode]:
     """The functions that take several items at a time."""
     nodes = pipeline.nodes.values()
     return [node for node in nodes if isinstance(node, ApplyNode) and node.batch is not None]
+
+
+def calling(pipeline: Pipeline) -> list[str]:
+    """The ids of the functions that call engines."""
+    nodes = pipeline.nodes.items()
+    return [id for id, node in nodes if isinstance(node, ApplyNode) and node.engines]
 
 
 def node_infos(pipeline: Pipeline) -> tuple[NodeInfo, ...]:

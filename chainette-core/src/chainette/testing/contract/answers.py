@@ -140,6 +140,24 @@ class AnswerChecks(Checks):
         if server is not None:
             assert output.usage == count_words(server.requests[-1], [completion.text])
 
+    def test_the_start_of_an_answer_is_continued(self, engine: BaseClient, server: Any) -> None:
+        """It is sent as the assistant's turn at the end, and is in the answer once."""
+        if not engine.capabilities.prefill:
+            pytest.skip("the backend does not continue the start of an answer")
+        start = "The number is"
+        begun: list[Message] = [*CONVERSATION, {"role": "assistant", "content": start}]
+        if server is None:
+            text = engine.generate([begun], SamplingParams(max_tokens=8))[0].outputs[0].text
+            assert text.count(start) == 1
+            assert text.startswith(start)
+            return
+        for answer in (" two.", f"{start} two."):
+            server.set_answers(lambda _, answer=answer: answer)
+            output = engine.generate([begun])[0]
+            assert output.error is None
+            assert output.outputs[0].text == f"{start} two."
+            assert server.requests[-1].messages == begun
+
     def test_reasoning_is_apart_from_the_answer(
         self, make_engine: MakeEngine, server: Any, caplog: pytest.LogCaptureFixture
     ) -> None:

@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections.abc import Awaitable, Mapping
 from typing import Any
 
-from chainette.errors import ApplyError, ChainetteError, EngineError, FailedRowError, ValidatorError
+from chainette.errors import (
+    ApplyError,
+    ChainetteError,
+    EngineError,
+    FailedRowError,
+    RowBudgetError,
+    ValidatorError,
+)
 from chainette.pipeline.nodes.conditions import Condition
 from chainette.pipeline.nodes.naming import values_of
 from chainette.pipeline.nodes.node import Node
@@ -28,7 +35,13 @@ class Conditions:
         self._journal = journal
 
     async def hold(
-        self, condition: Condition, node: Node, item: Item, names: Mapping[str, Any], value: Any
+        self,
+        condition: Condition,
+        node: Node,
+        item: Item,
+        names: Mapping[str, Any],
+        value: Any,
+        branch: str | None = None,
     ) -> bool:
         """Whether a condition holds for an item.
 
@@ -38,18 +51,19 @@ class Conditions:
             item: The item.
             names: The values that it may see, by name.
             value: The node's direct input.
+            branch: The name of the branch, if it is the condition of one.
 
         Raises:
             ChainetteError: It cannot be said.
         """
-        if (earlier := self._journal.has_run(node, item)) is not None:
+        if (earlier := self._journal.has_run(node, item, branch)) is not None:
             return earlier
         if condition.expression is not None:
             holds = bool(condition.expression.value({**values_of(value), **names}))
         else:
             holds = await self._called(condition, value, names)
         if not holds:
-            self._journal.skipped(node, item)
+            self._journal.skipped(node, item, branch)
         return holds
 
     async def _called(self, condition: Condition, value: Any, names: Mapping[str, Any]) -> bool:
@@ -72,6 +86,6 @@ def is_tolerable(error: ChainetteError) -> bool:
     if isinstance(error, FailedRowError):
         return error.is_tolerated
     if isinstance(error, EngineError):
-        return not (error.final or isinstance(error, ValidatorError))
+        return not (error.final or isinstance(error, RowBudgetError | ValidatorError))
     # What a function raised; an output that is not of its type is a bug, and has no cause.
     return isinstance(error, ApplyError) and error.__cause__ is not None

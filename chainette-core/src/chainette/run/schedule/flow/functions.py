@@ -11,16 +11,21 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from chainette.errors import ApplyError, Drop
+from chainette.errors import ApplyError, ChainetteError, Drop
 from chainette.events import Listener, NodeFinished
 from chainette.pipeline.nodes.apply import ApplyNode
 from chainette.pipeline.nodes.naming import type_name
 from chainette.run.item import Item
 from chainette.run.output.journal import Journal
 from chainette.run.schedule.batches import Batches, call
+from chainette.run.schedule.flow.calls import FunctionCalls
 from chainette.run.schedule.parking import Activity
 from chainette.text import with_article
+from chainette.usage import FREE
 from chainette.validation import summary
+
+STOPPED = object()
+"""The output of a node that was not run, as in a dry run; its item goes no further."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,33 +54,72 @@ class Functions:
 
     def __init__(self, batches: Batches, journal: Journal, emit: Listener) -> None:
         self._batches = batches
+        self._direct = batches.direct
         self._journal = journal
         self._emit = emit
 
     async def run(
-        self, node: ApplyNode, item: Item, names: dict[str, Any], value: Any, activity: Activity
+        self,
+        node: ApplyNode,
+        item: Item,
+        names: dict[str, Any],
+        value: Any,
+        activity: Activity,
+        calls: FunctionCalls | None = None,
     ) -> Any:
-        """Call a function with an item; see `NodeRunner.run`."""
+        """Call a function with an item, and with its calls of engines; see `NodeRunner.run`."""
         start = perf_counter()
         earlier = self._journal.find(node, item, OwnNames(names))
         if earlier is not None:
             output = earlier.output
+        elif calls is None:
+            output = await self._output(node, item, names, value, activity)
+            if not node.waits_for_all:
+                self._journal.function_done(node, item, output)
         else:
-            argument, context = own(value), OwnNames(names)
-            if node.batch is None:
-                output = await call(node, argument, context)
-            else:
-                output = await self._batches.output(node, item, argument, context, activity)
-            check = self._journal.codec(node).check
-            output = _validated(node, output, partial(check, context=OwnNames(names)))
-            self._journal.function_done(node, item, output)
-        seconds = perf_counter() - start
-        self._emit(
-            NodeFinished(node.id, item.event_row, item.name, None, seconds, group=item.group_title)
-        )
+            run = partial(self._output, node, item, names, value, activity, calls)
+            try:
+                output = await calls.run(run)
+            except ChainetteError as error:
+                if (reason := calls.reason(error)) is error:
+                    raise
+                raise reason from error.__cause__
+            if calls.is_stopped:
+                return STOPPED
+            self._journal.function_done(node, item, output, calls.fields)
+        self._finished(node, item, perf_counter() - start, calls)
         if output is None or isinstance(output, Drop):
             return Dropped(output.reason or None if output else None)
         return Split(output) if isinstance(output, list) else output
+
+    async def _output(
+        self,
+        node: ApplyNode,
+        item: Item,
+        names: dict[str, Any],
+        value: Any,
+        activity: Activity,
+        calls: FunctionCalls | None = None,
+    ) -> Any:
+        """What a function returns for an item, checked.
+
+        Raises:
+            ChainetteError: It failed, or its output does not fit.
+        """
+        argument, context = own(value), OwnNames(names)
+        check = partial(self._journal.codec(node).check, context=OwnNames(names))
+        valid = partial(_validated, node, check=check)
+        if node.batch is not None:
+            return await self._batches.output(node, item, argument, context, activity, valid)
+        with self._direct.watched(node):
+            return valid(await call(node, argument, context, item.row_id, calls))
+
+    def _finished(
+        self, node: ApplyNode, item: Item, seconds: float, calls: FunctionCalls | None
+    ) -> None:
+        usage, cost = (None, FREE) if calls is None else (calls.spent.usage, calls.spent.cost)
+        row, title = item.event_row, item.group_title
+        self._emit(NodeFinished(node.id, row, item.name, usage, seconds, cost, title))
 
 
 def _validated(node: ApplyNode, output: Any, check: Callable[[Any], Any]) -> Any:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any, Protocol
 
+from chainette.engine.client.asking import Asks
 from chainette.engine.client.base import BaseClient
 from chainette.engine.client.cache import RunCache
 from chainette.engine.telemetry import hooks as telemetry
@@ -25,16 +27,17 @@ from chainette.pipeline.nodes.node import Node
 from chainette.pipeline.nodes.step import Step
 from chainette.run.control import RunControl
 from chainette.run.item import Item
-from chainette.run.output.journal import Journal, Part
+from chainette.run.output.journal import Earlier, Journal, Part
 from chainette.run.schedule.batches import Batches
+from chainette.run.schedule.flow.accounts import RowAccounts
+from chainette.run.schedule.flow.asking import EngineCalls
+from chainette.run.schedule.flow.calls import EngineWatch, FunctionCalls
 from chainette.run.schedule.flow.conditions import Conditions, is_tolerable
-from chainette.run.schedule.flow.functions import Functions, OwnNames
+from chainette.run.schedule.flow.functions import STOPPED, Functions, OwnNames
+from chainette.run.schedule.flow.state import Reasoned
 from chainette.run.schedule.leases import Leases
-from chainette.run.schedule.parking import Activity
-from chainette.types import Message
-
-STOPPED = object()
-"""The output of a node that was not run, as in a dry run; its item goes no further."""
+from chainette.run.schedule.parking import Activity, Gate
+from chainette.types import LLMOutput, Message
 
 
 class StepRunner(Protocol):
@@ -59,6 +62,9 @@ class StepRunner(Protocol):
     def may_call(self, node: Node) -> bool:
         """Whether a function of a node may be called; if not, its item goes no further."""
 
+    def calls(self, node: ApplyNode, item: Item, names: Mapping[str, Any]) -> FunctionCalls:
+        """The calls that a function makes for an item; validators of answers see the names."""
+
 
 class PromptedSteps:
     """Steps run by prompting their engines, unless an earlier run has done so already.
@@ -72,6 +78,7 @@ class PromptedSteps:
         cache: Earlier answers.
         max_chars: Maximum characters of a prompt.
         uncached: Steps that are done again, and take no earlier answers.
+        accounts: The requests of each row, and their limits.
     """
 
     def __init__(
@@ -84,6 +91,7 @@ class PromptedSteps:
         cache: RunCache | None,
         max_chars: int,
         uncached: Collection[str] = (),
+        accounts: RowAccounts | None = None,
     ) -> None:
         self._clients = clients
         self._journal = journal
@@ -93,59 +101,82 @@ class PromptedSteps:
         self._cache = cache
         self._max_chars = max_chars
         self._uncached = uncached
-        self._answered: set[str] = set()
+        self._accounts = accounts or RowAccounts()
+        self._watch = EngineWatch(control)
+        self._calls = EngineCalls(
+            clients,
+            journal,
+            leases,
+            control,
+            emit,
+            cache,
+            max_chars,
+            uncached,
+            self._watch,
+            self._accounts,
+        )
 
     async def run(self, step: Step, item: Item, names: Mapping[str, Any], value: Any) -> Any:
         """Prompt the step's engine; see `StepRunner.run`."""
         context = OwnNames(names)
         earlier = self._journal.find(step, item, context)
         if earlier is not None:
-            self._emit(
-                NodeFinished(step.id, item.event_row, item.name, None, 0.0, group=item.group_title)
-            )
-            return earlier.output
+            return self._earlier(step, item, earlier)
         messages = prompt(step, item, names, value, self._max_chars)
         await self._leases.settled()
         reads = step.id not in self._uncached
         turn = self._cache.turn(reads=reads) if self._cache is not None else None
+        asks, sampling = step.asks, step.sampling
+        if self._accounts.is_limited or asks.sampling:
+            asks = self._in_bounds(asks, step, item)
+            sampling = asks.at(0) or sampling
         output = await self._clients[step.engine_name].complete(
             messages,
-            step.sampling,
+            sampling,
             output_model=step.answer_type,
             context=context,
             cache=turn,
+            asks=asks,
             on_retry=partial(self._retried, step, item),
         )
-        self._check_engine(step, output.error)
+        self._watch.check(step.engine_name, output.error)
         self._journal.step_done(step, item, output, turn.fields if turn is not None else {})
+        if asks.sampling:
+            self._count(step, item, output.requests)
         if output.error is not None:
-            output.error.usage, output.error.cost = output.usage, output.cost
-            raise output.error
+            raise _failure(output, output.error)
+        place, took = (step.id, item.event_row, item.name), (output.usage, output.latency)
+        self._emit(NodeFinished(*place, *took, output.cost, item.group_title))
+        completion = output.outputs[0]
+        thoughts = completion.reasoning_content
+        return Reasoned(completion.parsed, thoughts) if thoughts else completion.parsed
+
+    def _earlier(self, step: Step, item: Item, earlier: Earlier) -> Any:
+        """The output that an earlier run left."""
         self._emit(
-            NodeFinished(
-                step.id,
-                item.event_row,
-                item.name,
-                output.usage,
-                output.latency,
-                output.cost,
-                item.group_title,
-            )
+            NodeFinished(step.id, item.event_row, item.name, None, 0.0, group=item.group_title)
         )
-        return output.outputs[0].parsed
+        if step.asks.sampling:
+            self._count(step, item, earlier.requests)
+        thoughts = earlier.reasoning
+        return Reasoned(earlier.output, thoughts) if thoughts else earlier.output
+
+    def _in_bounds(self, asks: Asks, step: Step, item: Item) -> Asks:
+        """The requests that an answer may take, in the bounds of its row."""
+        account = self._accounts.of(item.owner)
+        return replace(asks, first=account.attempts[step.id, item.path], bound=account)
+
+    def _count(self, step: Step, item: Item, requests: int) -> None:
+        """Count the requests of an answer, on which the sampling of the item's next one depends."""
+        self._accounts.of(item.owner).attempts[step.id, item.path] += requests
 
     def may_call(self, node: Node) -> bool:
         """Every function may be called; see `StepRunner.may_call`."""
         return True
 
-    def _check_engine(self, step: Step, error: EngineError | None) -> None:
-        """End the run if the engine cannot be expected to answer any row."""
-        if error is not None and error.unusable and step.engine_name not in self._answered:
-            self._control.fail(error)
-        elif error is not None and error.final:
-            self._control.stop(error)
-        else:
-            self._answered.add(step.engine_name)
+    def calls(self, node: ApplyNode, item: Item, names: Mapping[str, Any]) -> FunctionCalls:
+        """The calls of a function; see `StepRunner.calls`."""
+        return self._calls.of(node, item, OwnNames(names))
 
     def _retried(self, step: Step, item: Item, error: EngineError, seconds: float) -> None:
         self._journal.retries[step.id] += 1
@@ -153,6 +184,12 @@ class PromptedSteps:
             NodeRetried(step.id, item.event_row, item.name, error, seconds, item.group_title)
         )
         self._control.wake()
+
+
+def _failure(output: LLMOutput, error: EngineError) -> EngineError:
+    """The error of a request, with what it took."""
+    error.usage, error.cost, error.requests = output.usage, output.cost, output.requests
+    return error
 
 
 def prompt(
@@ -218,25 +255,43 @@ class NodeRunner:
         self._emit(event)
         with telemetry.node(event):
             try:
-                if isinstance(node, Step):
-                    return await self._steps.run(node, item, names, value)
-                assert isinstance(node, ApplyNode)
-                if not self._steps.may_call(node):
-                    return STOPPED
-                return await self._functions.run(node, item, names, value, activity)
+                return await self._run(node, item, names, value, activity)
             except ChainetteError as error:
                 if node.tolerance is None or not is_tolerable(error):
                     raise
                 self.failed(node, item, error, is_tolerated=True)
                 return node.tolerance
 
+    async def _run(
+        self, node: Node, item: Item, names: dict[str, Any], value: Any, activity: Activity
+    ) -> Any:
+        if isinstance(node, Step):
+            return await self._steps.run(node, item, names, value)
+        assert isinstance(node, ApplyNode)
+        if not self._steps.may_call(node):
+            return STOPPED
+        calls = self._steps.calls(node, item, names) if node.engines else None
+        output = await self._functions.run(node, item, names, value, activity, calls)
+        if output is STOPPED and self._control.is_spent:
+            await Gate(is_batch=True).wait(activity)  # its row ends with the run
+        return output
+
     async def is_met(
-        self, condition: Condition, node: Node, item: Item, names: Mapping[str, Any], value: Any
+        self,
+        condition: Condition,
+        node: Node,
+        item: Item,
+        names: Mapping[str, Any],
+        value: Any,
+        branch: str | None = None,
     ) -> bool | None:
-        """Whether a condition holds for an item; `None` where no function may be called."""
+        """Whether a condition holds for an item; `None` where no function may be called.
+
+        The arguments are those of `Conditions.hold`.
+        """
         if condition.function is not None and not self._steps.may_call(node):
             return None
-        return await self._conditions.hold(condition, node, item, names, value)
+        return await self._conditions.hold(condition, node, item, names, value, branch)
 
     async def key_of(
         self, reduce: Reduce[Any, Any], item: Item, names: Mapping[str, Any], value: Any

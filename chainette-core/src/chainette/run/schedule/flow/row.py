@@ -28,10 +28,10 @@ from chainette.run.inputs.files import InputRow
 from chainette.run.item import Item
 from chainette.run.schedule.flow.conditions import SKIPPED, is_tolerable
 from chainette.run.schedule.flow.ends import ItemEnds, RowEnds, RowRecorder, Take
-from chainette.run.schedule.flow.functions import Dropped, Split
+from chainette.run.schedule.flow.functions import STOPPED, Dropped, Split
 from chainette.run.schedule.flow.items import ItemActivity, ItemRoom, Items
-from chainette.run.schedule.flow.nodes import STOPPED, NodeRunner
-from chainette.run.schedule.flow.state import BranchError, FlowState, Subflow
+from chainette.run.schedule.flow.nodes import NodeRunner
+from chainette.run.schedule.flow.state import BranchError, FlowState, Reasoned, Subflow
 from chainette.run.schedule.leases import Lease, Leases
 from chainette.run.schedule.parking import Gate, Parking, RowActivity
 from chainette.validation import is_valid_already, validator_error
@@ -164,7 +164,7 @@ class RowRunner:
         if isinstance(output, Fallback):
             state.fell_back(node, output)
         elif output is SKIPPED:
-            state.names[node.id] = None
+            state.nothing(node)
         else:
             state.passed(node, output)
         return None
@@ -199,8 +199,11 @@ class RowRunner:
                 return STOPPED if is_met is None else node.skipped or SKIPPED
         run = partial(self._nodes.run, node, state.item, state.names, state.value, state.activity)
         if (count := self._expected(node)) is None or not state.is_row:
-            return await run()
-        output: Any = None
+            output = await run()
+            if output.__class__ is Reasoned or node.id in state.reasoning:
+                output = state.without_reasoning(node, output)
+            return output
+        output = None
         await self._room.enter_row(count)
         try:
             output = await run()
@@ -247,15 +250,18 @@ class RowRunner:
         items = Items(len(outputs), start, self._room, state.activity)
         await items.done.wait(state.activity)
 
-    async def _is_met(self, condition: Condition, node: Node, state: FlowState) -> bool | None:
-        return await self._nodes.is_met(condition, node, state.item, state.names, state.value)
+    async def _is_met(
+        self, condition: Condition, node: Node, state: FlowState, branch: str | None = None
+    ) -> bool | None:
+        item, names, value = state.item, state.names, state.value
+        return await self._nodes.is_met(condition, node, item, names, value, branch)
 
     async def _branch(self, branch: Branch, state: FlowState) -> None:
         """Start a branch, if its condition holds."""
         is_met: bool | None = True
         if branch.condition is not None:
             await self._join_names(branch.condition.needs(state.unjoined), state)
-            is_met = await self._is_met(branch.condition, branch.first_node, state)
+            is_met = await self._is_met(branch.condition, branch.first_node, state, branch.name)
         if is_met:
             own = state.for_branch(branch, self._leases.lease(branch.steps))
             subflow = self._start(branch, own)
@@ -307,9 +313,11 @@ class RowRunner:
         """
         state.lease.end()
         leaf.path, leaf.outputs, leaf.value = state.item.path, state.outputs, state.value
+        leaf.reasoning = state.reasoning
         for subflow in state.beside:
             await subflow.gate.wait(state.activity)
             leaf.outputs = {**subflow.outputs(), **leaf.outputs}
+            leaf.reasoning = {**subflow.reasoning(), **leaf.reasoning}
             blame = subflow.unfinished
             if leaf.error is None and blame is not None:
                 leaf.is_partial = blame.error is not None and leaf.has_value

@@ -2,16 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 from chainette.pipeline.nodes.conditions import Fallback
 from chainette.pipeline.nodes.flow import Branch
 from chainette.pipeline.nodes.node import Node
-from chainette.reports.result import Leaf, Many
+from chainette.pipeline.reasoning import REASONING, Reasoning
+from chainette.reports.result import Leaf, Many, merged_reasoning
 from chainette.run.item import Item
 from chainette.run.schedule.leases import Lease
 from chainette.run.schedule.parking import Activity, Gate
+
+_NONE: Mapping[str, Any] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class Reasoned:
+    """The output of a step whose model reported its reasoning.
+
+    Attributes:
+        output: The output.
+        reasoning: The reasoning.
+    """
+
+    output: Any
+    reasoning: str
 
 
 @dataclass(slots=True)
@@ -70,6 +88,12 @@ class Subflow:
                 merged.setdefault(id, Many()).extend(value if isinstance(value, Many) else [value])
         return merged
 
+    def reasoning(self) -> Mapping[str, Any]:
+        """Reasoning of its steps by id, as for the outputs."""
+        if self.is_whole:
+            return self.leaves[0].reasoning if self.leaves else _NONE
+        return merged_reasoning(self.leaves, flat=True)
+
 
 @dataclass(slots=True)
 class FlowState:
@@ -86,6 +110,7 @@ class FlowState:
         outputs: Outputs so far, of nodes that yield.
         is_row: Whether it is the main flow of a row that has not been split.
         is_tolerant: Whether it is in a branch whose failures are tolerated.
+        reasoning: Reasoning so far, of steps whose model reported it.
     """
 
     item: Item
@@ -98,6 +123,7 @@ class FlowState:
     outputs: dict[str, Any] = field(default_factory=dict)
     is_row: bool = False
     is_tolerant: bool = False
+    reasoning: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def unjoined(self) -> set[str]:
@@ -107,13 +133,39 @@ class FlowState:
     def fell_back(self, node: Node, output: Fallback) -> None:
         """Keep the value in place of a node's output."""
         if output.value is None:
-            self.names[node.id] = self.value = None
+            self.nothing(node)
+            self.value = None
         else:
             self.passed(node, output.value)
+
+    def nothing(self, node: Node) -> None:
+        """Note that a node has no output."""
+        self.names[node.id] = None
+        if node.id in self.reasoning:
+            self.without_reasoning(node, None)
+        if node.kind == "step":
+            self._name_reasoning(node.id)
+
+    def _name_reasoning(self, id: str) -> None:
+        """Let prompts name the reasoning of a step, whether there is any."""
+        text = self.reasoning.get(id, "") if self.reasoning else ""
+        known = self.names.get(REASONING, _NONE)
+        self.names[REASONING] = Reasoning({**known, id: text})
+
+    def without_reasoning(self, node: Node, output: Any) -> Any:
+        """The output of a node itself; its reasoning, if there is any, is kept here."""
+        others = {id: text for id, text in self.reasoning.items() if id != node.id}
+        if output.__class__ is not Reasoned:
+            self.reasoning = others
+            return output
+        self.reasoning = {**others, node.id: output.reasoning}
+        return output.output
 
     def passed(self, node: Node, output: Any) -> None:
         """Keep the output of a node."""
         self.names[node.id] = self.value = output
+        if node.kind == "step":
+            self._name_reasoning(node.id)
         if node.yield_output:
             self.outputs[node.id] = output
 
@@ -129,6 +181,7 @@ class FlowState:
             self.beside[:],
             {**self.outputs},
             is_tolerant=self.is_tolerant,
+            reasoning=self.reasoning,
         )
 
     def for_branch(self, branch: Branch, lease: Lease) -> FlowState:

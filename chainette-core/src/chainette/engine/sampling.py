@@ -1,0 +1,88 @@
+"""The sampling parameters of a step, which can differ by attempt."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeAlias
+
+from chainette.errors import ChainError, ConfigError
+from chainette.types import SamplingParams
+
+Sampling: TypeAlias = (
+    SamplingParams | Mapping[str, Any] | Sequence[SamplingParams | Mapping[str, Any]]
+)
+"""What a step takes as its sampling."""
+BY_ATTEMPT = frozenset(SamplingParams.model_fields) - {"stop", "n", "guided_decoding"}
+"""The parameters that a list gives a value for each attempt; `stop` is a list already."""
+
+
+def by_attempt(id: str, sampling: Any) -> tuple[SamplingParams, ...]:
+    """The sampling parameters of a step: one for each attempt, of which the last repeats.
+
+    Args:
+        id: The step.
+        sampling: The parameters, a mapping of them whose values can be lists, a list of either, or
+            `None`.
+
+    Raises:
+        ChainError: They are something else, out of range, or ask for several completions.
+    """
+    if sampling is None:
+        return (SamplingParams(),)
+    where = f"step {id!r}, sampling"
+    if isinstance(sampling, Mapping):
+        given = _unfolded(where, sampling)
+    elif isinstance(sampling, list | tuple):
+        given = list(sampling)
+    else:
+        given = [sampling]
+    if not given:
+        raise ChainError(f"{where}: the list is empty; give the parameters of each attempt")
+    return tuple(
+        _checked(id, where if len(given) == 1 else f"{where}, attempt {number}", it)
+        for number, it in enumerate(given, 1)
+    )
+
+
+def _unfolded(where: str, sampling: Mapping[Any, Any]) -> list[Mapping[str, Any]]:
+    """A mapping whose values can be lists, as one mapping for each attempt."""
+    fields = {str(name): value for name, value in sampling.items()}
+    lists = {
+        name: value
+        for name, value in fields.items()
+        if name in BY_ATTEMPT and isinstance(value, list | tuple)
+    }
+    for name, values in lists.items():
+        if not values:
+            raise ChainError(f"{where}: {name} is an empty list; give a value for each attempt")
+    attempts = max(map(len, lists.values()), default=1)
+    return [
+        fields | {name: values[min(n, len(values) - 1)] for name, values in lists.items()}
+        for n in range(attempts)
+    ]
+
+
+def _checked(id: str, place: str, sampling: Any) -> SamplingParams:
+    """The sampling parameters of one attempt.
+
+    Raises:
+        ChainError: They are of another type, or ask for several completions.
+    """
+    if isinstance(sampling, Mapping):
+        try:
+            sampling = SamplingParams(**{str(name): value for name, value in sampling.items()})
+        except ConfigError as error:
+            raise ChainError(f"{place}: {error}") from None
+    if not isinstance(sampling, SamplingParams):
+        kind = "class" if isinstance(sampling, type) else type(sampling).__name__
+        example = '{"temperature": 0}'
+        raise ChainError(
+            f"{place.replace(', sampling', ': sampling', 1)} is a {kind}; "
+            f"give SamplingParams(temperature=0) or {example}"
+        )
+    if sampling.n > 1:
+        raise ChainError(
+            f"step {id!r}: n={sampling.n} would pay for {sampling.n} completions and keep one; "
+            "for several, call get_engine(name).generate(prompts, SamplingParams(n=…))"
+        )
+    return sampling

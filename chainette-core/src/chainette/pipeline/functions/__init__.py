@@ -1,0 +1,1 @@
+"""Parameters of the functions in chains, and the engine calls that they make."""

@@ -1,0 +1,289 @@
+"""How often a step puts an invalid answer back to the model, and with which sampling."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from chainette import Chain, SamplingParams, Step, apply, load_chain
+from chainette.engine.client.asking import Asks
+from chainette.engine.client.sync import run_sync
+from chainette.engine.sampling import by_attempt
+from chainette.errors import ChainError, EngineError, OutputDirError, StructuredOutputError
+from chainette.pipeline.graph import graph
+from chainette.testing.fake_engine import FakeClient, fake_engine
+from pydantic import BaseModel
+
+
+class Row(BaseModel):
+    word: str
+
+
+class Count(BaseModel):
+    letters: int
+
+
+GOOD = {"letters": 4}
+ROW = {"word": "door"}
+
+
+def count(id: str = "count", **fields: Any) -> Step[Row, Count]:
+    return Step(
+        id=id,
+        input_model=Row,
+        output_model=Count,
+        engine_name="e",
+        user_prompt="Count {{ word }}",
+        **fields,
+    )
+
+
+def chain(**fields: Any) -> Chain[Row, Count]:
+    return Chain(name="c", steps=count(**fields))
+
+
+def temperatures(engine: FakeClient) -> list[float | None]:
+    return [it.temperature for it in engine.samplings]
+
+
+@pytest.mark.parametrize(
+    ("fields", "asked"),
+    [({}, 2), ({"reasks": 1}, 2), ({"reasks": 0}, 1), ({"reasks": 3}, 4), ({"reasks": 9}, 10)],
+)
+def test_an_invalid_answer_is_put_back_as_often_as_the_step_says(
+    fields: dict[str, Any], asked: int
+) -> None:
+    with fake_engine("e", ["no"] * (asked - 1) + [GOOD]) as engine:
+        assert chain(**fields).run_one(ROW) == Count(letters=4)
+        assert len(engine.requests) == asked
+    with fake_engine("e", [f"no {n}" for n in range(asked)] + [GOOD]) as engine:
+        with pytest.raises(StructuredOutputError) as caught:
+            chain(**fields).run_one(ROW)
+        assert len(engine.requests) == asked
+    assert caught.value.raw_text == f"no {asked - 1}"
+
+
+def test_the_conversation_has_the_last_answer_alone() -> None:
+    with fake_engine("e", ["one", '{"letters": "two"}', "three", GOOD]) as engine:
+        chain(reasks=3, system_prompt="You count.").run_one(ROW)
+    for request, echo in zip(
+        engine.requests[1:], ["one", '{"letters": "two"}', "three"], strict=True
+    ):
+        assert [it["role"] for it in request] == ["system", "user", "assistant", "user"]
+        assert request[2]["content"] == echo
+        assert request[0]["content"].count("Respond ONLY with JSON") == 1
+    assert "letters" in engine.requests[2][3]["content"]
+
+
+def test_what_cannot_be_mended_is_not_asked_again() -> None:
+    with fake_engine("e", ["no", EngineError("broken"), GOOD]) as engine:
+        with pytest.raises(StructuredOutputError):  # the last answer that there was
+            chain(reasks=5).run_one(ROW)
+        assert len(engine.requests) == 2
+
+
+def test_one_retry_is_told_and_counted_for_each(tmp_path: Path) -> None:
+    with fake_engine("e", ["no", "no", GOOD]):
+        chain(reasks=2).run([ROW], output_dir=tmp_path)
+    assert json.loads((tmp_path / "run.json").read_text())["retries"] == {"count": 2}
+
+
+FORMS: list[tuple[Any, list[float | None]]] = [
+    ({"temperature": [0, 0.4, 0.8]}, [0, 0.4, 0.8, 0.8, 0.8]),
+    ({"temperature": (0, 0.4)}, [0, 0.4, 0.4, 0.4, 0.4]),
+    ({"temperature": [0, None]}, [0, None, None, None, None]),
+    ({"temperature": [0.5]}, [0.5] * 5),
+    ({"temperature": 0.5}, [0.5] * 5),
+    ([SamplingParams(temperature=0), SamplingParams(temperature=1)], [0, 1, 1, 1, 1]),
+    ([{"temperature": 0}, SamplingParams(temperature=1), {}], [0, 1, None, None, None]),
+    ([SamplingParams(temperature=0.1)], [0.1] * 5),
+]
+
+
+@pytest.mark.parametrize(("sampling", "sent"), FORMS, ids=str)
+def test_each_attempt_has_its_own_sampling_and_the_last_repeats(
+    sampling: Any, sent: list[float | None]
+) -> None:
+    with fake_engine("e", ["no"] * 4 + [GOOD]) as engine:
+        chain(reasks=4, sampling=sampling).run_one(ROW)
+    assert temperatures(engine) == sent
+
+
+def test_lists_of_several_parameters_go_on_side_by_side() -> None:
+    sampling = {"temperature": [0, 1], "seed": [1, 2, 3], "top_p": 0.5, "stop": ["A", "B"]}
+    with fake_engine("e", ["no"] * 3 + [GOOD]) as engine:
+        chain(reasks=3, sampling=sampling).run_one(ROW)
+    assert [(it.temperature, it.seed, it.top_p, it.stop) for it in engine.samplings] == [
+        (0, 1, 0.5, ["A", "B"]),
+        (1, 2, 0.5, ["A", "B"]),
+        (1, 3, 0.5, ["A", "B"]),
+        (1, 3, 0.5, ["A", "B"]),
+    ]
+
+
+def test_every_row_and_item_begins_with_the_first_entry() -> None:
+    def twice(row: Row) -> list[Row]:
+        return [row, row]
+
+    steps = [apply(twice), count(sampling={"temperature": [0, 1]})]
+    with fake_engine("e", ["no", GOOD] * 4, max_concurrency=1) as engine:
+        run = Chain(name="c", steps=steps).run([ROW, ROW])
+    assert run.counts.ok == 2
+    assert sorted(map(float, temperatures(engine))) == [0, 0, 0, 0, 1, 1, 1, 1]  # type: ignore[arg-type]
+
+
+MISTAKES: list[tuple[dict[str, Any], str]] = [
+    ({"reasks": -1}, "step 'count': reasks is -1; give the number of times that"),
+    ({"reasks": 1.5}, "reasks is 1.5"),
+    ({"reasks": True}, "reasks is True"),
+    ({"reasks": "3"}, "reasks is '3'"),
+    ({"reasks": None}, "reasks is None"),
+    ({"sampling": {"temperature": []}}, "sampling: temperature is an empty list; give a value"),
+    ({"sampling": []}, "step 'count', sampling: the list is empty"),
+    ({"sampling": {"temperature": [0, -1]}}, "attempt 2: SamplingParams: temperature: expected"),
+    ({"sampling": {"temperature": [0, "hot"]}}, "attempt 2: SamplingParams: temperature: expected"),
+    ({"sampling": {"temperature": [0, [1]]}}, "attempt 2: SamplingParams: temperature: expected"),
+    ({"sampling": {"temprature": [0, 1]}}, "(did you mean 'temperature'?)"),
+    ({"sampling": [{"temperature": [0, 1]}]}, "sampling: SamplingParams: temperature: expected"),
+    ({"sampling": [{}, 0.5]}, "step 'count': sampling, attempt 2 is a float; give SamplingParams"),
+    ({"sampling": [{}, {"n": 2}]}, "n=2 would pay for 2 completions"),
+    ({"sampling": {"n": [1, 2]}}, "n: expected a whole number"),
+]
+
+
+@pytest.mark.parametrize(("fields", "message"), MISTAKES)
+def test_mistakes_are_found_when_the_step_is_built(fields: dict[str, Any], message: str) -> None:
+    with pytest.raises(ChainError) as caught:
+        count(**fields)
+    assert message in str(caught.value)
+
+
+YAML = """
+name: c
+models:
+  Row: {{word: str}}
+  Count: {{letters: int}}
+steps:
+  - id: count
+    input_model: Row
+    output_model: Count
+    engine_name: e
+    user_prompt: "Count {{{{ word }}}}"
+    {0}
+"""
+
+
+@pytest.mark.parametrize(
+    ("line", "sent"),
+    [
+        ("emoji: x", [None, None, None]),
+        ("sampling: {temperature: [0, 0.5]}", [0, 0.5, 0.5]),
+        ("sampling: [{temperature: 0}, {temperature: 1, stop: END}]", [0, 1, 1]),
+    ],
+)
+def test_yaml_says_the_same(line: str, sent: list[float | None], tmp_path: Path) -> None:
+    file = tmp_path / "chain.yaml"
+    file.write_text(YAML.format(line + "\n    reasks: 2"))
+    with fake_engine("e", ["no", "no", GOOD]) as engine:
+        load_chain(str(file)).run_one(ROW)
+    assert temperatures(engine) == sent
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("reasks: -1", "chain.yaml:12: steps.0.reasks: expected a number of at least 0"),
+        ("reasks: many", "chain.yaml:12: steps.0.reasks: expected a whole number"),
+        ("sampling: {temperature: [0, hot]}", "steps.0.sampling.temperature.1: expected a number"),
+        ("sampling: {temperature: [0, -1]}", "sampling.temperature.1: expected a number of at"),
+        (
+            "sampling: {temperature: []}",
+            "steps.0.sampling.temperature: expected a list of at least",
+        ),
+        ("sampling: []", "steps.0.sampling: expected a list of at least 1"),
+        (
+            "sampling: [{temprature: 1}]",
+            "chain.yaml:12: unknown key 'temprature' (did you mean 'temperature'?)",
+        ),
+        ("sampling: {temperature: hot}", "steps.0.sampling.temperature: expected a number"),
+    ],
+)
+def test_mistakes_in_yaml_have_their_place(line: str, message: str, tmp_path: Path) -> None:
+    file = tmp_path / "chain.yaml"
+    file.write_text(YAML.format(line))
+    with pytest.raises(ChainError) as caught:
+        load_chain(str(file))
+    assert message in str(caught.value)
+
+
+def lines(folder: Path, id: str = "count") -> list[dict[str, Any]]:
+    text = (folder / f"steps/{id}/000000.jsonl").read_text()
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def test_a_line_says_how_many_requests_its_answer_took(tmp_path: Path) -> None:
+    with fake_engine("e", ["no", "no", GOOD, GOOD], max_concurrency=1):
+        chain(reasks=2).run([ROW, ROW], output_dir=tmp_path)
+    assert [line.get("requests") for line in lines(tmp_path)] == [3, None]
+
+
+def test_more_tries_need_no_redo(tmp_path: Path) -> None:
+    with fake_engine("e", ["no", "no", GOOD], max_concurrency=1):
+        first = chain().run([ROW, ROW], output_dir=tmp_path)
+    assert (first.counts.ok, first.counts.failed) == (1, 1)
+    with fake_engine("e", ["no"] * 3 + [GOOD]) as engine:
+        again = chain(reasks=3).run([ROW, ROW], output_dir=tmp_path, retry_errors=True)
+    assert (again.counts.ok, len(engine.requests)) == (2, 4)
+
+
+def test_another_sampling_of_a_later_attempt_is_a_change(tmp_path: Path) -> None:
+    with fake_engine("e", [GOOD]):
+        chain(sampling={"temperature": [0, 0.4]}).run([ROW], output_dir=tmp_path)
+    with fake_engine("e", [GOOD]), pytest.raises(OutputDirError, match="sampling"):
+        chain(sampling={"temperature": [0, 0.8]}).run([ROW], output_dir=tmp_path, resume=True)
+
+
+def test_the_cache_knows_the_sampling_of_later_attempts(tmp_path: Path) -> None:
+    pytest.importorskip("diskcache")
+    warm, hot = ({"temperature": [0, it]} for it in (0.4, 1))
+    with fake_engine("e", ["no", GOOD, "no", GOOD]) as engine:
+        for sampling, asked in ((warm, 2), (warm, 2), (hot, 4)):
+            folder = tmp_path / "out"
+            chain(sampling=sampling).run(
+                [ROW], cache=tmp_path / "c", output_dir=folder, overwrite=True
+            )
+            assert len(engine.requests) == asked
+            assert lines(folder)[0]["requests"] == 2
+    with fake_engine("e", ["no", {"letters": 1}, "no", {"letters": 2}], max_concurrency=1):
+        run = chain(sampling=warm, system_prompt="2").run([ROW, ROW], cache=tmp_path / "c")
+    assert sorted(it.unwrap().letters for it in run.results) == [1, 2]
+
+
+def test_the_graph_shows_what_is_not_the_default() -> None:
+    (plain,) = graph(chain())["nodes"]
+    assert "reasks" not in plain
+    assert plain["sampling"] == {"n": 1}
+    (node,) = graph(chain(reasks=3, sampling={"temperature": [0, 1]}))["nodes"]
+    assert node["reasks"] == 3
+    assert node["sampling"] == [{"temperature": 0.0, "n": 1}, {"temperature": 1.0, "n": 1}]
+
+
+@pytest.mark.parametrize(
+    ("first", "now", "later"),
+    [(0, 0.0, [0.4, 0.8]), (1, 0.4, [0.8]), (2, 0.8, []), (7, 0.8, [])],
+)
+def test_attempts_before_the_first_request_count(
+    first: int, now: float, later: list[float]
+) -> None:
+    schedule = by_attempt("s", {"temperature": [0, 0.4, 0.8]})
+    asks = Asks(2, schedule, first)
+    sampling = asks.at(0)
+    assert sampling is not None
+    assert sampling.temperature == now
+    assert [it.temperature for it in asks.later] == later
+    with fake_engine("e", ["no", "no", GOOD]) as engine:
+        output = run_sync(lambda: engine.complete("Hi", sampling, output_model=Count, asks=asks))
+    assert output.requests == 3
+    assert temperatures(engine) == [now, *later, *[0.8] * (2 - len(later))]
