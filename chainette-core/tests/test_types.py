@@ -20,10 +20,11 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 EXPORTED = [
-    "ApplyNode", "Branch", "Calls", "Chain", "Code", "Completion", "Drop", "EngineConfig",
+    "ApplyNode", "Branch", "Calls", "Chain", "Code", "Completion", "Drop", "EngineConfig", "Group",
     "GuidedDecodingParams", "LLMOutput", "Result", "Run", "SamplingParams", "Step", "SyncCalls",
     "Usage", "apply", "get_engine", "get_engine_config", "hookimpl", "instrument", "load_chain",
-    "load_engines", "pipe", "register_backend", "register_engine", "repeat", "route", "rows",
+    "load_engines", "pipe", "reduce", "register_backend", "register_engine", "repeat", "route",
+    "rows",
 ]  # fmt: skip
 usages = st.builds(Usage, *[st.integers(0, 10**9)] * 4)
 

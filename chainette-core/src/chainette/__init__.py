@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from chainette.engine.telemetry.otel import instrument
     from chainette.errors import Drop
     from chainette.loading.target import load_chain
+    from chainette.pipeline.composites.group import Group
+    from chainette.pipeline.composites.reduce import reduce
     from chainette.pipeline.composites.repeat import repeat
     from chainette.pipeline.composites.route import route
     from chainette.pipeline.functions.calls import Calls, SyncCalls
@@ -44,6 +46,7 @@ __all__ = [
     "Completion",
     "Drop",
     "EngineConfig",
+    "Group",
     "GuidedDecodingParams",
     "LLMOutput",
     "Result",
@@ -60,6 +63,7 @@ __all__ = [
     "load_chain",
     "load_engines",
     "pipe",
+    "reduce",
     "register_backend",
     "register_engine",
     "repeat",
@@ -76,6 +80,7 @@ _HOMES = {
     "Completion": "types",
     "Drop": "errors",
     "EngineConfig": "registry.engines",  # which hands down the function that makes clients
+    "Group": "pipeline.composites.group",
     "GuidedDecodingParams": "types",
     "LLMOutput": "types",
     "Result": "reports.result",
@@ -92,6 +97,7 @@ _HOMES = {
     "load_chain": "loading.target",
     "load_engines": "registry.config_file",
     "pipe": "pipeline.nodes.flow",
+    "reduce": "pipeline.composites.reduce",
     "register_backend": "plugins.discovery",
     "register_engine": "registry.engines",
     "repeat": "pipeline.composites.repeat",

@@ -28,12 +28,14 @@ class NodeInfo:
         title: Name for people, with the emoji.
         engine: Name of the engine that it prompts, or `None` for a function.
         in_main_flow: Whether it belongs to the main flow and not to a branch.
+        on_groups: Whether it works on groups of rows.
     """
 
     id: str
     title: str
     engine: str | None
     in_main_flow: bool
+    on_groups: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,10 +60,12 @@ class RowStarted:
     Attributes:
         chain: Name of the chain.
         row_id: 0-based index of the input row.
+        group: Key of the group, in telemetry alone, where it is one; `row_id` is -1 then.
     """
 
     chain: str
     row_id: int
+    group: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,13 +74,15 @@ class NodeStarted:
 
     Attributes:
         node_id: The node.
-        row_id: The input row.
+        row_id: The input row; -1 for a group.
         item: Path of the item among its siblings, such as `3.1`; empty for a whole row.
+        group: Key of the group, for people; `None` for a row.
     """
 
     node_id: str
     row_id: int
     item: str
+    group: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,12 +91,13 @@ class NodeFinished:
 
     Attributes:
         node_id: The node.
-        row_id: The input row.
+        row_id: The input row; -1 for a group.
         item: Path of the item among its siblings.
         usage: Tokens that it took, for a function those of its calls; `None` if there were no
             requests, and where the server does not say.
         seconds: Duration; 0 when the output comes from an earlier run.
         cost: US dollars that its requests cost; `None` where they are unknown.
+        group: Key of the group, for people; `None` for a row.
     """
 
     node_id: str
@@ -99,6 +106,7 @@ class NodeFinished:
     usage: Usage | None
     seconds: float
     cost: Decimal | None = FREE
+    group: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,10 +115,11 @@ class NodeRetried:
 
     Attributes:
         node_id: The node.
-        row_id: The input row.
+        row_id: The input row; -1 for a group.
         item: Path of the item among its siblings.
         error: Why.
         seconds: Delay before it is sent.
+        group: Key of the group, for people; `None` for a row.
     """
 
     node_id: str
@@ -118,6 +127,7 @@ class NodeRetried:
     item: str
     error: Exception
     seconds: float
+    group: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,10 +161,11 @@ class NodeFailed:
 
     Attributes:
         node_id: The node; empty for a row that could not be read.
-        row_id: The input row.
+        row_id: The input row; -1 for a group.
         item: Path of the item among its siblings.
         error: Why.
         is_tolerated: Whether the item goes on without the node's output.
+        group: Key of the group, for people; `None` for a row.
     """
 
     node_id: str
@@ -162,6 +173,7 @@ class NodeFailed:
     item: str
     error: Exception
     is_tolerated: bool = False
+    group: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +187,43 @@ class RowFinished:
     """
 
     row_id: int
+    state: RowState
+    error: Exception | None = None
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing in it failed, other than what the chain tolerates."""
+        return self.state in ("ok", "dropped")
+
+
+@dataclass(frozen=True, slots=True)
+class GroupsStarted:
+    """All rows have ended, and the groups of a `reduce` begin.
+
+    Attributes:
+        reduce_id: The id of the `reduce`.
+        nodes: The nodes that its groups pass through.
+        total: Number of groups.
+    """
+
+    reduce_id: str
+    nodes: tuple[str, ...]
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
+class GroupFinished:
+    """A group has reached its end.
+
+    Attributes:
+        reduce_id: The id of the `reduce`.
+        group: Its key, for people.
+        state: As in `RowFinished`.
+        error: The reason why all of it failed, or `None`.
+    """
+
+    reduce_id: str
+    group: str
     state: RowState
     error: Exception | None = None
 
@@ -227,6 +276,8 @@ Event: TypeAlias = (
     | CallFinished
     | NodeFailed
     | RowFinished
+    | GroupsStarted
+    | GroupFinished
     | RunClosed
 )
 """Everything that happens in a run."""

@@ -16,6 +16,7 @@ from rich.progress import TimeRemainingColumn as Remaining
 from chainette.cli.run_stats import RunStats, rate
 from chainette.events import (
     Event,
+    GroupFinished,
     Listener,
     NodeFailed,
     NodeRetried,
@@ -72,6 +73,7 @@ class _Bars(Progress):
         node = self._stats.nodes[id]
         return {
             "completed": node.done + node.failed,
+            **({"total": node.total} if node.total is not None else {}),
             "in_flight": f"{node.in_flight} in flight" if node.in_flight else "",
             "speed": node.speed(self._stats.seconds) if node.done else "",
             "failed": f"{node.failed} failed" if node.failed else "",
@@ -101,7 +103,8 @@ class LiveProgress:
         match event:
             case RunStarted():
                 for node in event.nodes:
-                    self._bars.add_bar(node.id, node.title, event.total)
+                    total = None if node.on_groups else event.total
+                    self._bars.add_bar(node.id, node.title, total)
                 self._bars.add_bar("", "rows", event.total)
                 self._bars.start()
             case RunClosed():
@@ -125,7 +128,7 @@ class PlainProgress:
             case RunStarted():
                 main = [node.id for node in event.nodes if node.in_main_flow]
                 _print(f"{event.chain}: {' > '.join(main)}")
-            case RowFinished() if self._is_due():
+            case RowFinished() | GroupFinished() if self._is_due():
                 _print(self._stats.line())
             case RunClosed():
                 _print(self._stats.line())
@@ -150,7 +153,7 @@ class JsonProgress(PlainProgress):
                 _print_error("retried", event, seconds=round(event.seconds, 3))
             case NodeFailed():
                 _print_error("failed", event)
-            case RowFinished() if self._is_due():
+            case RowFinished() | GroupFinished() if self._is_due():
                 _print_json("progress", **self._stats.state())
             case RunClosed():
                 _print_json("run_closed", **self._stats.state())
@@ -161,7 +164,7 @@ def _print_error(kind: str, event: NodeRetried | NodeFailed, **more: Any) -> Non
     _print_json(
         kind,
         node_id=event.node_id or None,
-        row_id=event.row_id,
+        **({"row_id": event.row_id} if event.group is None else {"group": event.group}),
         item=event.item or None,
         engine=getattr(error, "engine", None),
         type=type(error).__name__,

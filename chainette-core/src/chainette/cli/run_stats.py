@@ -11,6 +11,8 @@ from typing import Any
 from chainette.errors import ApplyError, EngineError
 from chainette.events import (
     Event,
+    GroupFinished,
+    GroupsStarted,
     NodeFailed,
     NodeFinished,
     NodeRetried,
@@ -32,6 +34,7 @@ class NodeStats:
         started: Items that reached it.
         done: Items that it has finished.
         failed: Items that failed in it.
+        total: Expected items; `None` where that is not known.
         usage: Tokens of its items.
         cost: US dollars of its items, or `None` if they are unknown.
         seconds: Total duration of its items.
@@ -41,6 +44,7 @@ class NodeStats:
     started: int = 0
     done: int = 0
     failed: int = 0
+    total: int | None = None
     usage: Usage = field(default_factory=Usage)
     cost: Decimal | None = FREE
     seconds: float = 0.0
@@ -79,6 +83,9 @@ class RunStats:
         total: Expected rows, if known.
         rows: Finished rows.
         failed: Failed rows.
+        groups: Finished groups.
+        failed_groups: Failed groups.
+        of_groups: Expected groups, once all rows have ended; `None` before.
         retries: Requests that were sent again.
         started_at: Time at which the run started.
     """
@@ -88,6 +95,9 @@ class RunStats:
     total: int | None = None
     rows: int = 0
     failed: int = 0
+    groups: int = 0
+    failed_groups: int = 0
+    of_groups: int | None = None
     retries: int = 0
     started_at: float = field(default_factory=perf_counter)
     _first: dict[str, str] = field(default_factory=dict)
@@ -111,6 +121,13 @@ class RunStats:
             case RowFinished():
                 self.rows += 1
                 self.failed += not event.ok
+            case GroupFinished():
+                self.groups += 1
+                self.failed_groups += not event.ok
+            case GroupsStarted():
+                self.of_groups = (self.of_groups or 0) + event.total
+                for id in event.nodes:
+                    self.nodes[id].total = event.total
             case RunStarted():
                 self.total, self.started_at = event.total, perf_counter()
                 self.nodes = {node.id: NodeStats(engine=node.engine) for node in event.nodes}
@@ -144,8 +161,15 @@ class RunStats:
         retries = f", {self.retries} retried" if self.retries else ""
         busy = f", {in_flight} in flight" if in_flight else ""
         noun = "row" if self.total == 1 else "rows"
-        counts = f"{self.rows}{of} {noun}, {self.failed} failed{retries}{busy}"
+        counts = f"{self.rows}{of} {noun}, {self.failed} failed{self._groups()}{retries}{busy}"
         return f"{counts}, {speed}{self.cost()}{left}"
+
+    def _groups(self) -> str:
+        """The groups so far; empty as long as rows run."""
+        if self.of_groups is None:
+            return ""
+        noun = "group" if self.of_groups == 1 else "groups"
+        return f", {self.groups}/{self.of_groups} {noun}, {self.failed_groups} failed"
 
     def cost(self) -> str:
         """The cost so far, after a comma; empty if it is unknown or zero."""
@@ -158,6 +182,7 @@ class RunStats:
             "rows": self.rows,
             "of": self.total,
             "failed": self.failed,
+            **self._group_state(),
             "retries": self.retries,
             "seconds": round(self.seconds, 3),
             "nodes": {
@@ -169,6 +194,15 @@ class RunStats:
                 }
                 for id, node in self.nodes.items()
             },
+        }
+
+    def _group_state(self) -> dict[str, Any]:
+        if self.of_groups is None:
+            return {}
+        return {
+            "groups": self.groups,
+            "of_groups": self.of_groups,
+            "failed_groups": self.failed_groups,
         }
 
 

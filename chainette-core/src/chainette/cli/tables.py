@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import chain as chained
 from itertools import islice
 from typing import Any
 
@@ -15,6 +16,7 @@ from rich.text import Text
 
 from chainette.cli.run_stats import RunStats, plural
 from chainette.pipeline.pipeline import Pipeline
+from chainette.reports.groups import title_of
 from chainette.reports.run import Counts, Run
 from chainette.text import escaped
 from chainette.usage import Usage
@@ -42,7 +44,7 @@ def answers(run: Run, chain: Pipeline) -> Table:
     """
     found = (result for result in run.results if result.state != "failed")
     results = list(islice(found, MAX_ROWS))
-    columns = [id for id, node in chain.nodes.items() if node.yield_output]
+    columns = [id for id, node in chain.row_nodes.items() if node.yield_output]
     rows = [
         [
             str(it.row_id) if it.ok else f"{it.row_id} ({it.state})",
@@ -58,12 +60,41 @@ def answers(run: Run, chain: Pipeline) -> Table:
     return grid
 
 
-def failures(run: Run) -> Table:
-    """The first failed rows with their errors."""
-    results = list(islice(run.errors, MAX_FAILURES))
-    rows = [[str(it.row_id), str(it.error)] for it in results]
-    left = run.counts.unfinished - len(results)
-    title = f"failed rows (and {left} more)" if left else "failed rows"
+def group_answers(run: Run, chain: Pipeline) -> Iterator[Table]:
+    """The first groups that did not fail, of each `reduce`."""
+    for reduce in chain.group_steps:
+        found = (group for group in run.groups(reduce) if group.state != "failed")
+        groups = list(islice(found, MAX_ROWS))
+        columns = [node.id for node in chain.stage_nodes(reduce) if node.yield_output]
+        rows = [
+            [
+                title_of(it.key) if it.ok else f"{title_of(it.key)} ({it.state})",
+                str(len(it.row_ids)),
+                *(_cell(it.outputs[id]) if id in it.outputs else "" for id in columns),
+            ]
+            for it in groups
+        ]
+        grid = table([f"by {reduce.key.text}", "items", *columns], rows)
+        grid.show_lines = True
+        if next(found, None) is not None:
+            grid.caption = f"and more in the run's file groups/{reduce.id}.jsonl"
+        if groups:
+            yield grid
+
+
+def failures(run: Run, chain: Pipeline) -> Table:
+    """The first failed rows and groups with their errors."""
+    groups = (
+        (f"group {title_of(it.key)}", it.error)
+        for reduce in chain.group_steps
+        for it in run.groups(reduce)
+        if it.error is not None
+    )
+    found = chained(((str(it.row_id), it.error) for it in run.errors), groups)
+    rows = [[name, str(error)] for name, error in islice(found, MAX_FAILURES)]
+    left = run.counts.unfinished + run.counts.failed_groups - len(rows)
+    noun = "failed rows and groups" if run.counts.failed_groups else "failed rows"
+    title = f"{noun} (and {left} more)" if left else noun
     return table(["row", "error"], rows, title)
 
 
@@ -73,6 +104,8 @@ def summary(run: Run, stats: RunStats) -> str:
     rows = f"{plural(counts.rows, 'row')} in {run.seconds:.1f} s"
     tokens = f"{usage.prompt_tokens} prompt and {usage.completion_tokens} completion tokens"
     lines = [f"{rows}: {_counted(counts)}; {tokens}, {_cost(run)}"]
+    if groups := _groups(run):
+        lines.append(groups)
     by_time = sorted(stats.nodes.items(), key=lambda item: -item[1].average)[:3]
     slowest = [f"{id} {node.average:.2f} s" for id, node in by_time if node.average > 0]
     if len(stats.nodes) > 1 and slowest:
@@ -81,6 +114,22 @@ def summary(run: Run, stats: RunStats) -> str:
         message, count = stats.errors.most_common(1)[0]
         lines.append(f"most frequent error ({count} of {stats.errors.total()}): {message}")
     return "\n".join(escape(escaped(line)) for line in lines)
+
+
+def _groups(run: Run) -> str:
+    """The numbers of groups, and of the rows that are in none; empty without a `reduce`."""
+    if not run.group_results:
+        return ""
+    counts, has_ended = run.counts, run.stopped is None and not run.interrupted
+    if not (has_ended or counts.groups):
+        return "no groups were made: they need all rows"
+    failed = f"{counts.failed_groups} failed"
+    missing = {"failed": counts.failed, "dropped": counts.dropped}
+    left_out = " and ".join(f"{count} {state}" for state, count in missing.items() if count)
+    noun = "row is" if counts.failed + counts.dropped == 1 else "rows are"
+    return f"{plural(counts.groups, 'group')}, {failed}" + (
+        f"; {left_out} {noun} in no group" if left_out else ""
+    )
 
 
 def _counted(counts: Counts) -> str:

@@ -9,6 +9,7 @@ from rich.text import Text
 from rich.tree import Tree
 
 from chainette.pipeline.composites.composite import Composite
+from chainette.pipeline.composites.reduce import Reduce
 from chainette.pipeline.composites.repeat import Repeat
 from chainette.pipeline.composites.route import Route
 from chainette.pipeline.nodes.conditions import condition_fields
@@ -19,7 +20,9 @@ from chainette.pipeline.nodes.step import Step
 from chainette.pipeline.pipeline import Pipeline
 from chainette.text import escaped, printable
 
-ICONS = {"step": "💬", "apply": "⚙️", "branch": "🌿", "route": "🔀", "repeat": "🔁"}
+ICONS = {
+    "step": "💬", "apply": "⚙️", "branch": "🌿", "route": "🔀", "repeat": "🔁", "reduce": "🧺",
+}  # fmt: skip
 """Emojis of nodes that do not have their own."""
 MAX_TURN = 100
 """Characters of a turn that are shown."""
@@ -44,6 +47,11 @@ def _grow(parent: Tree, nodes: list[Any], icons: bool, max_branches: int | None)
     for node in nodes:
         if isinstance(node, Composite):
             _grow_composite(parent.add(_line(node, icons)), node, icons, max_branches)
+        elif isinstance(node, Reduce):
+            fold = f", {node.fold} at a time" if node.fold else ""
+            text = f"reduce {node.id} by {node.key.text}{fold}"
+            shown = f"{ICONS[node.kind]} {text}" if icons else text
+            _grow(parent.add(Text(escaped(shown))), node.steps, icons, max_branches)
         elif not isinstance(node, Branch):
             _add_turns(parent.add(_line(node, icons)), node)
         elif max_branches is None or visible < max_branches:

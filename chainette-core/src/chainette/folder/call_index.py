@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from chainette.folder.files import CALLS, RETRIED, STEPS
-from chainette.folder.lines import read_lines
+from chainette.folder.lines import owner, read_lines
 from chainette.folder.resume_index import OnLine
 
 _logger = logging.getLogger(__name__)
@@ -86,7 +86,8 @@ class CallIndex:
 
 def _place(item: Mapping[str, Any]) -> str:
     """The row, item and round of a line, as a text."""
-    return f"{item['row_id']} {item.get('item', '')} {item.get('round', '')}"
+    part = f" {item['part']}" if "part" in item else ""
+    return f"{owner(item)} {item.get('item', '')} {item.get('round', '')}{part}"
 
 
 def _failures(path: Path, node_ids: Collection[str]) -> Iterator[tuple[str, str]]:

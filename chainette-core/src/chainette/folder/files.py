@@ -29,7 +29,9 @@ REDONE = "redone"
 """Folder of lines that a redo has replaced; what they cost was spent, too."""
 RETRIED = "retried"
 """Folder of the errors that were tried again; what they cost was spent."""
-_FOLDERS = (STEPS, FLATTENED, VALUES, RETRIED, REDONE)
+GROUPS = "groups"
+"""Folder of the tables of groups; every run writes them from the journals."""
+_FOLDERS = (STEPS, FLATTENED, VALUES, RETRIED, REDONE, GROUPS)
 _NAMES = (*_FOLDERS, ERRORS, DROPPED, GRAPH, MANIFEST, "flattened.parquet")
 _OWN = {(name,) for name in (*_NAMES, LOCK)}
 """Everything in the folder that a run writes, and an overwritten one loses."""
@@ -66,6 +68,7 @@ class RunFolder:
         self.path = path
         self._max_lines = max_lines
         self.earlier: dict[str, Any] | None = None
+        self._groups: list[LineFile] = []
         try:
             if resume and (path / MANIFEST).exists():
                 self.earlier = _as_it_ended(path)
@@ -88,6 +91,17 @@ class RunFolder:
         """Outputs that the flattened table does not give back; few chains have any."""
         return LineFiles(self.path / VALUES, self._max_lines)
 
+    def group_table(self, id: str) -> LineFile:
+        """The table of the groups of a `reduce`, which begins empty."""
+        path = self.path / GROUPS / f"{id}.jsonl"
+        try:
+            path.parent.mkdir(exist_ok=True)
+            path.unlink(missing_ok=True)
+            self._groups.append(LineFile(path))
+        except OSError as error:
+            raise unwritable(path, error) from None
+        return self._groups[-1]
+
     @property
     def tables(self) -> tuple[LineFiles, ...]:
         """The files that are made from the journals."""
@@ -95,7 +109,7 @@ class RunFolder:
 
     @property
     def _files(self) -> tuple[LineFile, ...]:
-        return *self.steps.values(), *self.tables, self.errors, self.dropped
+        return *self.steps.values(), *self.tables, *self._groups, self.errors, self.dropped
 
     def check(self) -> None:
         """Notice that the folder is gone, where open files would still take lines.
@@ -148,7 +162,8 @@ class RunFolder:
 
 def lines_size(path: Path) -> int:
     """Bytes of all lines in a run's folder."""
-    patterns = ("steps/*/*.jsonl", f"{FLATTENED}/*.jsonl", f"{VALUES}/*.jsonl", ERRORS)
+    folders = (f"{STEPS}/*", FLATTENED, VALUES, GROUPS)
+    patterns = (*(f"{folder}/*.jsonl" for folder in folders), ERRORS)
     return sum(file.stat().st_size for pattern in patterns for file in path.glob(pattern))
 
 
@@ -210,7 +225,7 @@ def _state(path: Path) -> str:
 
 def _rewind(path: Path, retry_errors: bool) -> None:
     """Remove the files that are rebuilt from the journals, and repair the journals."""
-    for folder in (FLATTENED, VALUES):
+    for folder in (FLATTENED, VALUES, GROUPS):
         shutil.rmtree(path / folder, ignore_errors=True)
     (path / DROPPED).unlink(missing_ok=True)
     errors = path / ERRORS

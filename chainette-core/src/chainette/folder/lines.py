@@ -263,7 +263,7 @@ def read_file(
     with path.open("rb") as file:
         for number, line in enumerate(file, 1):
             value = value_or_none(line)
-            if isinstance(value, dict) and isinstance(value.get("row_id"), int):
+            if isinstance(value, dict) and names_item(value):
                 yield value
             elif on_broken is not None:
                 on_broken(f"{path}:{number}")
@@ -272,6 +272,21 @@ def read_file(
                     f"{path}:{number}: the line is broken; resume the run to write it again "
                     "(--resume)"
                 )
+
+
+def names_item(line: Mapping[str, Any]) -> bool:
+    """Whether a line says which row or group it is about."""
+    return isinstance(line.get("row_id"), int) or "group" in line or "row_ids" in line
+
+
+def owner(line: Mapping[str, Any]) -> int | str:
+    """The row or the group that a line is about."""
+    return line["row_id"] if "row_id" in line else group_name(line["group"])
+
+
+def group_name(key: Any) -> str:
+    """The key of a group as a text that no other key of a run has."""
+    return encoded(key).decode()
 
 
 def value_or_none(line: bytes) -> Any:

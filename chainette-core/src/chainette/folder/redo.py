@@ -13,7 +13,14 @@ from typing import Any
 
 from chainette.atomic_file import replacing
 from chainette.folder.files import CALLS, ERRORS, MANIFEST, REDONE, STEPS
-from chainette.folder.lines import encoded, read_lines, unwritable, value_or_none
+from chainette.folder.lines import (
+    encoded,
+    names_item,
+    owner,
+    read_lines,
+    unwritable,
+    value_or_none,
+)
 from chainette.pipeline.graph import dependents, later_rounds, places
 from chainette.pipeline.nodes.apply import ApplyNode
 from chainette.pipeline.pipeline import Pipeline
@@ -51,17 +58,17 @@ class Stale:
     """The lines of a node that go.
 
     Attributes:
-        rows: Rows of which all of them go.
+        rows: Rows and groups of which all of them go.
         rounds: The depths of repeats of which those of later rounds go, with their rows; `None` for
             all rows.
     """
 
-    rows: set[int] = field(default_factory=set)
-    rounds: list[tuple[int, set[int] | None]] = field(default_factory=list)
+    rows: set[int | str] = field(default_factory=set)
+    rounds: list[tuple[int, set[int | str] | None]] = field(default_factory=list)
 
     def has(self, line: dict[str, Any]) -> bool:
         """Whether a line goes."""
-        row, rounds = line["row_id"], rounds_of(line)
+        row, rounds = owner(line), rounds_of(line)
         return row in self.rows or any(
             rounds[depth : depth + 1] > (1,) and (rows is None or row in rows)
             for depth, rows in self.rounds
@@ -152,7 +159,7 @@ class _Aside:
                 self._filter_node(id, own.then(partial(revalidate, id)))
 
     def _reach(
-        self, whole: set[str], rows: Mapping[str, set[int]]
+        self, whole: set[str], rows: Mapping[str, set[int | str]]
     ) -> tuple[set[str], Mapping[str, Stale]]:
         """The nodes that run again for all rows, and the lines of others that go."""
         partly: dict[str, Stale] = defaultdict(Stale)
@@ -177,10 +184,10 @@ class _Aside:
         others = [it for it in dependents(self._chain, [id]) if it != id]
         return later_rounds(self._chain, others).get(id, [])
 
-    def _changed(self, id: str, revalidate: Revalidate) -> set[int]:
-        """The rows in which an answer is not valid anymore, or gives another value."""
+    def _changed(self, id: str, revalidate: Revalidate) -> set[int | str]:
+        """The rows and groups in which an answer is not valid anymore, or gives another value."""
         lines = read_lines(self._path / STEPS / id, lambda place: None)
-        return {line["row_id"] for line in lines if revalidate(id, line) != line}
+        return {owner(line) for line in lines if revalidate(id, line) != line}
 
     def _move_node(self, id: str) -> None:
         source, target = self._path / STEPS / id, self._target / id
@@ -214,7 +221,7 @@ class _Aside:
 
 def remove_tables(path: Path) -> None:
     """Remove the Parquet tables of a run, which are out of date."""
-    for table in (*path.glob(f"{STEPS}/*.parquet"), path / "flattened.parquet"):
+    for table in (*path.glob("*/*.parquet"), path / "flattened.parquet"):
         table.unlink(missing_ok=True)
 
 
@@ -234,7 +241,7 @@ def move_lines(file: Path, target: Path, keep: Keep) -> None:
         ):
             for line in (it for it in lines if it.endswith(b"\n")):
                 value = value_or_none(line)
-                is_line = isinstance(value, dict) and ("row_id" in value or "group" in value)
+                is_line = isinstance(value, dict) and names_item(value)
                 new = keep(value) if is_line else value
                 if new is not None or value is None:
                     kept.write(line if new == value else encoded(new) + b"\n")

@@ -12,7 +12,7 @@ from typing import Any
 
 from chainette.errors import FailedRowError
 from chainette.folder.files import ERRORS
-from chainette.folder.lines import read_file, read_lines
+from chainette.folder.lines import group_name, read_file, read_lines
 
 OnLine = Callable[[str, dict[str, Any]], object]
 _logger = logging.getLogger(__name__)
@@ -21,7 +21,7 @@ _FORGET_ITEMS = "DELETE FROM lines WHERE node = ? AND row = ? AND item >= ? AND 
 
 
 class ResumeIndex:
-    """The finished lines of a run's journals, by node, row and item.
+    """The finished lines of a run's journals, by node, row or group, and item.
 
     A temporary database holds them, so that memory stays flat.
 
@@ -45,7 +45,7 @@ class ResumeIndex:
         self._db = sqlite3.connect("", check_same_thread=False)  # a temporary file
         self._db.execute("PRAGMA journal_mode=OFF")
         self._db.execute(
-            "CREATE TABLE lines (node TEXT, row INTEGER, item TEXT, round TEXT, line TEXT, "
+            "CREATE TABLE lines (node TEXT, row, item TEXT, round TEXT, line TEXT, "
             "PRIMARY KEY (node, row, item, round)) WITHOUT ROWID"
         )
         broken: list[str] = []
@@ -75,12 +75,12 @@ class ResumeIndex:
         for record in self._db.execute("SELECT line FROM lines WHERE node = ?", (node_id,)):
             yield json.loads(record[0])
 
-    def forget(self, node_id: str, row_id: int, item: str = "") -> list[dict[str, Any]]:
+    def forget(self, node_id: str, row_id: int | str, item: str = "") -> list[dict[str, Any]]:
         """Forget the lines of a node for an item, and for what it was split into.
 
         Args:
             node_id: The node.
-            row_id: The row.
+            row_id: The row or the group.
             item: The item's path; by default all items of the row.
 
         Returns:
@@ -118,14 +118,19 @@ def failure(line: dict[str, Any]) -> FailedRowError | None:
     )
 
 
-def _record(node_id: str, line: dict[str, Any], on_line: OnLine) -> tuple[str, int, str, str, str]:
+def _record(
+    node_id: str, line: dict[str, Any], on_line: OnLine
+) -> tuple[str, int | str, str, str, str]:
     on_line(node_id, line)
     return node_id, *_place(line), json.dumps(line)
 
 
-def _place(key: Mapping[str, Any]) -> tuple[int, str, str]:
-    """The row, the item and the round that a line is about."""
-    return key["row_id"], key.get("item", ""), str(key.get("round", ""))
+def _place(key: Mapping[str, Any]) -> tuple[int | str, str, str]:
+    """The row or the group, the item and the round that a line is about."""
+    item, round = key.get("item", ""), str(key.get("round", ""))
+    if "row_id" in key:
+        return key["row_id"], item, round
+    return group_name(key["group"]), item, f"{round}/{key.get('part', 0)}"
 
 
 def _finished(

@@ -12,15 +12,15 @@ from typing import Any
 
 from chainette.atomic_file import replacing
 from chainette.folder.files import ERRORS, REDONE, STEPS, RunFolder
-from chainette.folder.lines import read_file, unwritable
+from chainette.folder.lines import owner, read_file, unwritable
 from chainette.folder.redo import move_lines, remove_tables, rounds_of
 from chainette.pipeline.graph import judges_itself, later_rounds, reach
 from chainette.pipeline.pipeline import Pipeline
 
 Goes = Callable[[dict[str, Any]], bool]
 """Whether a line is set aside; it is called once for each line, in their order."""
-Items = dict[int, set[str]]
-"""Paths of items by row; an empty one is the whole row."""
+Items = dict[int | str, set[str]]
+"""Paths of items by row or group; an empty one is the whole row."""
 _UNFINISHED = "unfinished"
 """A file in a folder of lines that are being moved: some may still be at their old place, too."""
 
@@ -54,7 +54,7 @@ def set_fallbacks_aside(path: Path, chain: Pipeline) -> None:
         return
     stale: dict[str, Items] = {}
     reached: dict[str, dict[str, bool]] = {}
-    later: dict[str, dict[int, set[tuple[int, ...]]]] = {}
+    later: dict[str, dict[int | str, set[tuple[int, ...]]]] = {}
     for line in read_file(path / ERRORS, lambda place: None):
         id = line.get("node_id")
         if not line.get("tolerated") or id not in chain.nodes:
@@ -63,22 +63,22 @@ def set_fallbacks_aside(path: Path, chain: Pipeline) -> None:
             reached[id] = reach(chain, id)
         for other, of_whole_rows in reached[id].items():
             if not judges_itself(chain, other):
-                items = stale.setdefault(other, {}).setdefault(line["row_id"], set())
+                items = stale.setdefault(other, {}).setdefault(owner(line), set())
                 items.add("" if of_whole_rows else line.get("item", ""))
         for other in later_rounds(chain, reached[id].keys()):
-            later.setdefault(other, {}).setdefault(line["row_id"], set()).add(rounds_of(line))
+            later.setdefault(other, {}).setdefault(owner(line), set()).add(rounds_of(line))
     goes = {id: of_items(items) for id, items in stale.items()}
     goes |= {id: _of_later_rounds(rounds) for id, rounds in later.items() if id not in goes}
     if goes:
         _set_aside(path, goes)
 
 
-def _of_later_rounds(rounds: Mapping[int, set[tuple[int, ...]]]) -> Goes:
+def _of_later_rounds(rounds: Mapping[int | str, set[tuple[int, ...]]]) -> Goes:
     """Whether a line is of a later round than one of some rounds of its row."""
 
     def goes(line: dict[str, Any]) -> bool:
         own = rounds_of(line)
-        return any(own[: len(it)] > it[: len(own)] for it in rounds.get(line["row_id"], ()))
+        return any(own[: len(it)] > it[: len(own)] for it in rounds.get(owner(line), ()))
 
     return goes
 
@@ -87,7 +87,7 @@ def of_items(items: Items) -> Goes:
     """Whether a line is about one of some items, or about a part of one."""
 
     def goes(line: dict[str, Any]) -> bool:
-        found = items.get(line.get("row_id", -1))
+        found = items.get(owner(line))
         if found is None or "" in found:
             return found is not None
         path = line.get("item", "").split(".")

@@ -20,17 +20,20 @@ from chainette.loading.yaml_spec import (
     ApplySpec,
     BranchSpec,
     ChainSpec,
+    ReduceSpec,
     RepeatSpec,
     RouteSpec,
     RowsSpec,
     StepSpec,
     UseSpec,
 )
+from chainette.pipeline.composites.group import Group
+from chainette.pipeline.composites.reduce import reduce
 from chainette.pipeline.composites.repeat import repeat
 from chainette.pipeline.composites.route import route
 from chainette.pipeline.examples import Example
 from chainette.pipeline.nodes.apply import ApplyNode
-from chainette.pipeline.nodes.flow import Branch, flattened
+from chainette.pipeline.nodes.flow import Branch, Pipe, flattened
 from chainette.pipeline.nodes.step import Step
 from chainette.registry.config_file import check_engines, raise_mistakes, register_all
 from chainette.run.chain import Chain
@@ -44,6 +47,8 @@ FUNCTION = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
 """The name of a function, which is not an expression."""
 _CODE = re.compile(r"""Code\(\s*(?P<quote>["']?)(?P<language>[^\s"'()]*)(?P=quote)\s*\)""")
 """The type of code, as in Python; the quotes may be left out."""
+_GROUP = re.compile(r"Group(\[\s*(?P<items>\S.*?)\s*\])?")
+"""The type of a group, as in Python."""
 EXPANDED = ("inputs", "output_dir", "run")
 """Keys of the file whose values may contain `${VAR}`; engines are expanded apart."""
 
@@ -165,7 +170,10 @@ def _nodes(source: YamlSource, specs: list[Any], models: Models, location: Locat
             for path, inside in _inside(spec).items()
         }
         try:
-            if isinstance(spec, UseSpec):
+            if isinstance(spec, ReduceSpec):
+                steps = Pipe(inner["steps",])
+                nodes.append(reduce(steps, _key(spec.by), fold=spec.fold, id=spec.reduce))
+            elif isinstance(spec, UseSpec):
                 nodes += flattened(load_symbol(spec.use))
             elif isinstance(spec, BranchSpec | RouteSpec | RepeatSpec):
                 nodes.append(_with_inner(source, spec, inner, models, here))
@@ -178,7 +186,7 @@ def _nodes(source: YamlSource, specs: list[Any], models: Models, location: Locat
 
 def _inside(spec: Any) -> dict[Location, list[Any]]:
     """The nodes inside of a node, by where they are in it."""
-    if isinstance(spec, BranchSpec | RepeatSpec):
+    if isinstance(spec, BranchSpec | RepeatSpec | ReduceSpec):
         return {("steps",): spec.steps}
     if not isinstance(spec, RouteSpec):
         return {}
@@ -223,6 +231,13 @@ def _given(spec: BaseModel) -> dict[str, Any]:
     return arguments
 
 
+def _key(by: str | list[str] | None) -> Any:
+    """What the rows of a group have in common: expressions, and functions by name."""
+    if isinstance(by, list):
+        return [_key(part) for part in by]
+    return load_symbol(by) if by is not None and FUNCTION.fullmatch(by) else by
+
+
 def _node(
     source: YamlSource, spec: StepSpec | ApplySpec, models: Models, location: Location
 ) -> Step | ApplyNode:
@@ -264,6 +279,8 @@ def _examples(source: YamlSource, spec: StepSpec, location: Location) -> Any:
 def _model(name: str, models: Models) -> Any:
     if name in models:
         return models[name]
+    if (group := _GROUP.fullmatch(name)) is not None:
+        return Group.__class_getitem__(_model(group["items"], models)) if group["items"] else Group
     if ":" in name:
         return load_symbol(name)
     if name == "str":
@@ -271,8 +288,8 @@ def _model(name: str, models: Models) -> Any:
     if (code := _CODE.fullmatch(name)) is not None:
         return Code(code["language"] or None)
     known = ", ".join(models) or "none"
-    hint = did_you_mean(name, [*models, "str", "Code"])
+    hint = did_you_mean(name, [*models, "str", "Code", "Group"])
     raise ChainError(
         f"unknown model {name!r}{hint}; declared under models: {known} "
-        "(or str, Code(python), module:Class)"
+        "(or str, Code(python), Group[…], module:Class)"
     )

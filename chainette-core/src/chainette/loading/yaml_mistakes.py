@@ -15,6 +15,7 @@ from chainette.loading.yaml_spec import (
     BranchSpec,
     ChainSpec,
     ExampleSpec,
+    ReduceSpec,
     RepeatSpec,
     RouteSpec,
     RowsSpec,
@@ -60,6 +61,7 @@ _SECTIONS = {
     "<branch>": _section("a branch", "in a node with branch", BranchSpec),
     "<route>": _section("a route", "in a node with route", RouteSpec),
     "<repeat>": _section("a repeat", "in a node with repeat", RepeatSpec),
+    "<reduce>": _section("a reduce", "in a node with reduce", ReduceSpec),
     "<use>": _section("a node with use", "in a node with use", UseSpec),
     "messages": _section("a message", "under messages of a step", TurnSpec),
     "<examples>": _section("an example", "under examples of a step", ExampleSpec),
@@ -71,7 +73,7 @@ _SECTIONS = {
 _STEP = _SECTIONS["<step>"]
 _NODE = (
     "a node is a step (id, input_model, output_model, engine_name, user_prompt, …), or has one of "
-    "the keys apply (a function), branch, route, repeat, use"
+    "the keys apply (a function), branch, route, repeat, reduce, use"
 )
 _EXPECTED = {
     "models": "a mapping of models by name, such as {Review: {text: str}}",

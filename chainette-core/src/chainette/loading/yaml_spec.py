@@ -180,13 +180,22 @@ class RepeatSpec(_NodeSpec):
     exhausted: Literal["fail", "last"] = "fail"
 
 
+class ReduceSpec(_Spec):
+    """Nodes that take all rows of a key, as a `Group`; `reduce` is the name of the groups."""
+
+    reduce: str
+    by: str | list[str] | None = None
+    fold: int | None = Field(default=None, ge=1)
+    steps: list[NodeSpec] = Field(min_length=1)
+
+
 class UseSpec(_Spec):
     """A step, function, branch, pipe or chain from Python, as `module:name`."""
 
     use: str
 
 
-KINDS = ("apply", "branch", "route", "repeat", "use")
+KINDS = ("apply", "branch", "route", "repeat", "reduce", "use")
 """Keys that say what a node is; a step has none of them."""
 
 
@@ -206,6 +215,7 @@ NodeSpec = Annotated[
     | Annotated[BranchSpec, Tag("<branch>")]
     | Annotated[RouteSpec, Tag("<route>")]
     | Annotated[RepeatSpec, Tag("<repeat>")]
+    | Annotated[ReduceSpec, Tag("<reduce>")]
     | Annotated[UseSpec, Tag("<use>")],
     Discriminator(_kind),
 ]

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable, Iterator
 from typing import Any
 
 from chainette.pipeline.composites.composite import Composite, may_split
+from chainette.pipeline.composites.reduce import Reduce
 from chainette.pipeline.composites.repeat import Repeat, value_node
 from chainette.pipeline.composites.route import Route
 from chainette.pipeline.nodes.apply import ApplyNode
@@ -37,6 +38,10 @@ def _described(nodes: list[Any], place: dict[str, Any]) -> Iterator[dict[str, An
     for node in nodes:
         if isinstance(node, Branch):
             yield from _described(node.steps, place | {"branch": node.name})
+            continue
+        if isinstance(node, Reduce):
+            fields = {"reduce": node.id, "by": node.key.fields, "fold": node.fold}
+            yield from _described(node.steps, place | fields)
             continue
         own = {
             "id": node.id,
@@ -112,6 +117,12 @@ def _edges(nodes: list[Any], sources: Sources) -> tuple[list[Edge], Sources]:
             if node.alias:
                 joined += [(end, node.alias) for end, _ in ends]
             continue
+        if isinstance(node, Reduce):
+            words = {"by": node.key.text}
+            inner, sources = _edges(node.steps, [(source, words) for source, _ in sources])
+            edges += inner
+            joined = []
+            continue
         if isinstance(node, Repeat):
             inner, sources = _repeated(node, sources)
             edges += inner
@@ -166,6 +177,14 @@ def _place(nodes: list[Any], source: Names, joined: Names, found: dict[str, Name
             if node.alias:
                 joined[node.alias] = end[""]
             continue
+        if isinstance(node, Reduce):
+            inner: dict[str, dict[str, str]] = {}
+            end = _place(node.steps, source, {}, inner)
+            used = {alias: joined[alias] for alias in node.key.needs(joined)}
+            first = source[""]
+            found |= {id: {**it, **used} if it[""] == first else it for id, it in inner.items()}
+            joined, source = {}, end
+            continue
         used = {alias: joined[alias] for alias in node.needs(joined)}
         if isinstance(node, Repeat):
             before = source | {"previous": value_node(node).id}
@@ -205,6 +224,10 @@ def _depend(
             if _depend(node.steps, ids, begins, {*joined}, found) and node.alias:
                 joined.add(node.alias)
             continue
+        if isinstance(node, Reduce):
+            does = does or node.id in ids or bool(node.key.needs(joined))
+            does, joined = _depend(node.steps, ids, does, set(), found), set()
+            continue
         does = does or bool(node.needs(joined))
         if isinstance(node, Repeat):
             count = len(found)
@@ -235,7 +258,7 @@ def _later(
     nodes: Iterable[Any], ids: Collection[str], depth: int, found: dict[str, list[int]]
 ) -> None:
     for node in nodes:
-        if isinstance(node, Branch):
+        if isinstance(node, Branch | Reduce):
             _later(node.steps, ids, depth, found)
         elif isinstance(node, Composite):
             if node.repeats and node.id in ids:
@@ -255,7 +278,7 @@ def reach(chain: Pipeline, id: str) -> dict[str, bool]:
         chain: The chain.
         id: The node; it is not among those that are returned.
     """
-    places = _places(chain.steps, id)
+    places = _places(_spliced(chain.steps), id)
     found: dict[str, bool] = {}
     for other in dependents(chain, [id]):
         if other != id:
@@ -267,7 +290,8 @@ def reach(chain: Pipeline, id: str) -> dict[str, bool]:
 
 def is_tolerated(chain: Pipeline, id: str) -> bool:
     """Whether what depends on a node may run although the node failed."""
-    return any(flow[index].tolerance is not None for flow, index in _places(chain.steps, id))
+    places = _places(_spliced(chain.steps), id)
+    return any(flow[index].tolerance is not None for flow, index in places)
 
 
 def judges_itself(chain: Pipeline, id: str) -> bool:
@@ -275,10 +299,15 @@ def judges_itself(chain: Pipeline, id: str) -> bool:
 
     Where a condition decides on what it sees, that is to be asked again first.
     """
-    places = _places(chain.steps, id)
+    places = _places(_spliced(chain.steps), id)
     parts = [flow[index] for flow, index in places]
     is_conditional = any(it.condition is not None or isinstance(it, Route) for it in parts)
     return chain.nodes[id].waits_for_all and not is_conditional
+
+
+def _spliced(nodes: list[Any]) -> list[Any]:
+    """The nodes of a chain, with those of a `reduce` in its place."""
+    return [it for node in nodes for it in (node.steps if isinstance(node, Reduce) else [node])]
 
 
 def _places(nodes: list[Any], id: str) -> list[Place]:
@@ -318,10 +347,11 @@ def mermaid(chain: Pipeline) -> str:
     lines = ["flowchart TD", f'    chain_input(["{type_name(chain.input_model)}"])']
     lines += _boxes(chain.steps, "    ")
     for edge in graph(chain)["edges"]:
-        words = next((edge[key] for key in ("join", "case", "repeat") if key in edge), None)
-        arrow = "-->" if words is None else f"-- {words} -->"
-        if words is not None and not words.isidentifier():
-            arrow = f'-->|"{_quoted(words)}"|'
+        label = next((edge[key] for key in ("join", "case", "repeat") if key in edge), None)
+        label = f"by {edge['by']}" if label is None and "by" in edge else label
+        arrow = "-->" if label is None else f"-- {label} -->"
+        if label is not None and not label.isidentifier():
+            arrow = f'-->|"{_quoted(label)}"|'
         lines.append(f"    {edge['from']} {arrow} {edge['to']}")
     return "\n".join(lines)
 
@@ -341,6 +371,8 @@ def _boxes(nodes: list[Any], indent: str) -> Iterator[str]:
             yield f'{indent}{node.id}{{"{_label(node)}"}}'
             for arm in node.arms:
                 yield from _boxes(arm.nodes, indent)
+        elif isinstance(node, Reduce):
+            yield from _boxes(node.steps, indent)
         elif isinstance(node, Step):
             yield f'{indent}{node.id}["{_label(node)}<br/>{node.engine_name}"]'
         else:

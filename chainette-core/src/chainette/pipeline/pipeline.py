@@ -9,8 +9,9 @@ from typing import Any, Generic
 from pydantic import TypeAdapter
 
 from chainette.pipeline.composites.composite import Composite
+from chainette.pipeline.composites.reduce import Reduce
 from chainette.pipeline.composites.repeat import value_node
-from chainette.pipeline.nodes.flow import Flow, In, Out, Parallel, flattened
+from chainette.pipeline.nodes.flow import Flow, Grouped, In, Out, Parallel, flattened
 from chainette.pipeline.nodes.naming import check_title
 from chainette.pipeline.nodes.node import Node
 from chainette.pipeline.nodes.step import Step
@@ -31,7 +32,7 @@ class Pipeline(Generic[In, Out]):
     """
 
     def __init__(
-        self, *, name: str, steps: Flow | Parallel | Sequence[Any], emoji: str = ""
+        self, *, name: str, steps: Flow | Grouped | Parallel | Sequence[Any], emoji: str = ""
     ) -> None:
         check_title(name, "chain: name")
         self.name = name
@@ -43,8 +44,30 @@ class Pipeline(Generic[In, Out]):
     def input_model(self) -> Any:
         """Type of the input rows."""
         # Branches at the start take the main flow's input, and may accept more than it does.
-        main = (node for node in self.steps if isinstance(node, Node))
+        main = (node for node in self.row_steps if isinstance(node, Node | Reduce))
         return next(main, self.steps[0]).input_model
+
+    @cached_property
+    def row_steps(self) -> list[Any]:
+        """The part of the steps that a row passes through: up to the first `reduce`."""
+        return next(iter(self._parts), [])
+
+    @cached_property
+    def group_steps(self) -> dict[Reduce[Any, Any], list[Any]]:
+        """For each `reduce`, the steps that its groups pass through: up to the next one."""
+        before = [part[-1] for part in self._parts if isinstance(part[-1], Reduce)]
+        after = [*self._parts[1:], []]
+        return {part: [*part.steps, *more] for part, more in zip(before, after, strict=False)}
+
+    @cached_property
+    def _parts(self) -> list[list[Any]]:
+        """The steps, divided behind every `reduce`."""
+        parts: list[list[Any]] = [[]]
+        for step in self.steps:
+            parts[-1].append(step)
+            if isinstance(step, Reduce):
+                parts.append([])
+        return parts if parts[-1] else parts[:-1]
 
     @cached_property
     def input_adapter(self) -> TypeAdapter[Any]:
@@ -59,7 +82,22 @@ class Pipeline(Generic[In, Out]):
     @cached_property
     def main_ids(self) -> list[str]:
         """Ids of the nodes of the main flow, in order."""
-        return [node.id for node in self.steps if isinstance(node, Node)]
+        return [node.id for node in self.row_steps if isinstance(node, Node)]
+
+    @cached_property
+    def group_ids(self) -> frozenset[str]:
+        """Ids of the nodes that work on groups."""
+        return frozenset(it.id for reduce in self.group_steps for it in self.stage_nodes(reduce))
+
+    def stage_nodes(self, reduce: Reduce[Any, Any]) -> list[Node]:
+        """The nodes that the groups of a `reduce` pass through."""
+        steps = self.group_steps[reduce]
+        return [*all_nodes(step for step in steps if not isinstance(step, Reduce))]
+
+    @property
+    def row_nodes(self) -> dict[str, Node]:
+        """The nodes that work on rows and on their items, by id."""
+        return {id: node for id, node in self.nodes.items() if id not in self.group_ids}
 
     @cached_property
     def value_id(self) -> str | None:
@@ -88,4 +126,6 @@ class Pipeline(Generic[In, Out]):
 
     def __repr__(self) -> str:
         """The name and the nodes of the main flow."""
-        return f"{type(self).__name__}({self.name!r}, {' >> '.join(self.main_ids)})"
+        main = (it for it in self.steps if isinstance(it, Node | Reduce))
+        ids = [f"reduce({it.id})" if isinstance(it, Reduce) else it.id for it in main]
+        return f"{type(self).__name__}({self.name!r}, {' >> '.join(ids)})"

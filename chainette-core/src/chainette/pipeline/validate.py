@@ -18,6 +18,9 @@ from chainette.pipeline.composites.composite import (
     given,
     may_split,
 )
+from chainette.pipeline.composites.group import Group, GroupName, element_of, is_group
+from chainette.pipeline.composites.reduce import Reduce
+from chainette.pipeline.functions.parameters import ROW_ID
 from chainette.pipeline.nodes.annotations import is_several
 from chainette.pipeline.nodes.apply import ApplyNode
 from chainette.pipeline.nodes.flow import Branch
@@ -43,6 +46,7 @@ def validate(name: str, nodes: list[Any], input_model: Any) -> None:
     where = f"chain {name!r}"
     if not nodes:
         raise ChainError(f"{where} has no steps")
+    _check_places(where, nodes)
     _check_uses(where, nodes)
     _check_names(where, nodes)
     _check_first(where, nodes)
@@ -55,7 +59,7 @@ def validate(name: str, nodes: list[Any], input_model: Any) -> None:
 def all_nodes(nodes: Iterable[Any]) -> Iterator[Node]:
     """Steps, functions, routes and repeats, including those in others and in branches."""
     for node in nodes:
-        if isinstance(node, Branch):
+        if isinstance(node, Branch | Reduce):
             yield from all_nodes(node.steps)
         elif isinstance(node, Composite):
             yield from (node,) if node.comes_first else ()
@@ -70,9 +74,15 @@ def all_branches(nodes: Iterable[Any]) -> Iterator[Branch]:
     for node in nodes:
         if isinstance(node, Branch):
             yield node
+        if isinstance(node, Branch | Reduce):
             yield from all_branches(node.steps)
         elif isinstance(node, Composite):
             yield from all_branches(node.members())
+
+
+def all_reduces(nodes: Iterable[Any]) -> Iterator[Reduce[Any, Any]]:
+    """The parts that bring rows together, in the chain's order."""
+    return (node for node in nodes if isinstance(node, Reduce))
 
 
 def _check_names(where: str, nodes: list[Any]) -> None:
@@ -82,6 +92,10 @@ def _check_names(where: str, nodes: list[Any]) -> None:
             count = sum(other.id == node.id for other in all_nodes(nodes))
             raise ChainError(f"{where}: {count} steps have the id {node.id!r}")
         ids[node.id] = f"the id of a {node.kind}"
+    for part in all_reduces(nodes):
+        if part.id in ids and part.id != part.last.id:
+            raise ChainError(f"{where}: reduce {part.id!r} has the name that is {ids[part.id]}")
+        ids[part.id] = f"the id of a {part.kind}"
     branch_names: set[str] = set()
     for branch in all_branches(nodes):
         if branch.name in branch_names:
@@ -122,16 +136,19 @@ def _check_flow(nodes: list[Any], scope: Scope) -> Any:
         scope: What the first one sees; what the last one gives is noted in it.
     """
     where = scope.where
-    for node in nodes:
+    for index, node in enumerate(nodes):
         if isinstance(node, Branch):
             _check_branch(node, scope)
             continue
+        if isinstance(node, Reduce):
+            _check_none(node, scope)
+            return _check_groups(nodes[index:], scope)
         if not (_fits(scope.current, node.input_model) or isinstance(node, Composite)):
             before = scope.before
-            previous = f"{before.kind} {before.id!r}" if before is not None else "the input"
+            previous = f"{before.kind} {before.id!r}" if before is not None else scope.origin
             raise ChainError(
-                f"{where}: {node.kind} {node.id!r} takes {type_name(node.input_model)}, "
-                f"but {previous} gives {type_name(scope.current)}{_about_batch(node)}"
+                f"{where}: {node.kind} {node.id!r} takes {type_name(node.input_model)}, but "
+                f"{previous} gives {type_name(scope.current)}{_about_input(node, scope.current)}"
             )
         _check_options(node, scope)
         if isinstance(node, Composite):
@@ -172,12 +189,8 @@ def _check_options(node: Node, scope: Scope) -> None:
     Raises:
         ChainError: It cannot, or does not.
     """
-    title, before = f"{scope.where}: {node.kind} {node.id!r}", scope.before
-    if before is not None and before.gives_none and not _fits(type(None), node.input_model):
-        raise ChainError(
-            f"{title} takes {type_name(node.input_model)}, but {before.kind} {before.id!r} may "
-            "give None; give it default=… or otherwise=… with a value, or let it run in a branch"
-        )
+    title = f"{scope.where}: {node.kind} {node.id!r}"
+    _check_none(node, scope)
     if node.condition is None:
         return
     model = scope.current if isinstance(node, Composite) else node.input_model
@@ -188,6 +201,103 @@ def _check_options(node: Node, scope: Scope) -> None:
             f"goes on, which is {type_name(node.input_model)}; give otherwise=… with a value in "
             "its place, or put it into a branch that has the condition"
         )
+
+
+def _check_none(node: Node | Reduce[Any, Any], scope: Scope) -> None:
+    """Check that a node takes `None` where the one before it may give that.
+
+    Raises:
+        ChainError: It does not.
+    """
+    before = scope.before
+    if before is not None and before.gives_none and not _fits(type(None), node.input_model):
+        raise ChainError(
+            f"{scope.where}: {node.kind} {node.id!r} takes {type_name(node.input_model)}, but "
+            f"{before.kind} {before.id!r} may give None; give it default=… or otherwise=… with a "
+            "value, or let it run in a branch"
+        )
+
+
+def _check_groups(nodes: list[Any], scope: Scope) -> Any:
+    """Check a `reduce` and the nodes behind it, as `_check_flow` checks those of a row.
+
+    Raises:
+        ChainError: They do not fit together, or use what belongs to a row.
+    """
+    reduce, *rest = nodes
+    where, title = scope.where, f"reduce {reduce.id!r}"
+    for node in all_nodes(reduce.steps):
+        if reduce.fold is not None and isinstance(node, ApplyNode) and node.types.splits:
+            raise ChainError(
+                f"{where}: {title} has fold={reduce.fold}, and {node.kind} {node.id!r} returns "
+                "several items; with fold it must give one output for all parts of a group"
+            )
+        if is_group(node.input_model) and (more := _needed(node.input_model)):
+            raise ChainError(
+                f"{where}: {node.kind} {node.id!r} takes {type_name(node.input_model)}, whose "
+                f"{', '.join(more)} no group has; give the fields defaults, or make them properties"
+            )
+    for node in all_nodes(nodes):
+        if isinstance(node, ApplyNode) and node.parameters.takes(ROW_ID):
+            raise ChainError(
+                f"{where}: {node.kind} {node.id!r} takes {ROW_ID}, which a group does not have; "
+                "it has row_ids"
+            )
+    hint = f" (it belongs to a row, and {title} makes groups of them: its nodes see `group`)"
+    unseen = dict.fromkeys([*scope.names, *scope.elsewhere], hint)
+    current, seen = scope.current, {"group": GroupName}
+    kind = Group.__class_getitem__(current)
+    groups = Scope(where, kind, seen, unseen, "group", origin=title)
+    last = _check_flow([*reduce.steps, *rest], groups)
+    reduce.key.check(scope.current, scope.names, scope.elsewhere, scope.source)
+    return last
+
+
+def _needed(model: Any) -> list[str]:
+    """The fields of a kind of group that are not those of every group, and have no default."""
+    fields = model.model_fields.items()
+    return [it for it, field in fields if field.is_required() and it not in Group.model_fields]
+
+
+def _check_places(where: str, nodes: list[Any]) -> None:
+    """Check that rows are brought together in the main flow alone.
+
+    Raises:
+        ChainError: A branch would do so, or a group of a group.
+    """
+    for holder, inner in _held(nodes):
+        name = holder.name if isinstance(holder, Branch) else holder.id
+        raise ChainError(
+            f"{where}: reduce {inner.id!r} is in {holder.kind} {name!r}; it ends the flow of "
+            "the rows, so it must be in the chain itself"
+        )
+    at = next((i for i, node in enumerate(nodes) if isinstance(node, Reduce)), len(nodes))
+    taken = [
+        f"{node.kind} {node.name!r} another id"
+        for node in all_nodes(nodes[at:])
+        if node.id == "group"
+    ]
+    taken += [
+        f"branch {it.name!r} another alias"
+        for it in all_branches(nodes[at:])
+        if it.alias == "group"
+    ]
+    if taken:
+        raise ChainError(
+            f"{where}: the name 'group' is taken behind a reduce: it is the group; give {taken[0]}"
+        )
+
+
+def _held(nodes: list[Any]) -> Iterator[tuple[Any, Reduce[Any, Any]]]:
+    """The parts that bring rows together inside of other parts, with what they are in."""
+    for part in nodes:
+        inside: Iterable[Any] = ()
+        if isinstance(part, Branch | Reduce):
+            inside = part.steps
+        elif isinstance(part, Composite):
+            inside = part.members()
+        yield from ((part, inner) for inner in inside if isinstance(inner, Reduce))
+        yield from _held([it for it in inside if not isinstance(it, Reduce)])
 
 
 def _check_first(where: str, nodes: list[Any]) -> None:
@@ -205,6 +315,13 @@ def _check_first(where: str, nodes: list[Any]) -> None:
             f"{where}: apply {node.id!r} takes {type_name(node.input_model)}{_about_batch(node)}; "
             "if each row is a list, give it as input_model"
         )
+
+
+def _about_input(node: Node, current: Any) -> str:
+    """A hint at what a node could take."""
+    if is_group(current) and not is_group(node.input_model):
+        return f"; give it input_model={type_name(current)}"
+    return _about_batch(node)
 
 
 def _about_batch(node: Node) -> str:
@@ -238,6 +355,8 @@ def _fits(source: Any, target: Any) -> bool:
         return any(_fits(source, option) for option in get_args(target))
     if get_origin(source) in _UNIONS:  # each value is checked by the node that it comes to
         return any(_fits(option, target) for option in get_args(source))
+    if is_group(source) and is_group(target):
+        return _fits(element_of(source), element_of(target))
     if isinstance(source, type) and isinstance(target, type):
         return issubclass(source, target)
     return False

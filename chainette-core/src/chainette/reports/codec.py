@@ -22,6 +22,9 @@ from chainette.reports.result import Many
 from chainette.reports.snapshot import LOST, SnapshotError, Snapshots
 from chainette.validation import is_valid_already, type_adapter, validator_error
 
+_PLAIN = b"="
+"""The start of packed outputs whose JSON value says all."""
+
 
 class OutputCodec:
     """Conversion of one node's outputs into JSON values and back.
@@ -162,6 +165,23 @@ class OutputCodec:
             return fields
         snapshot = self.snapshot(value, is_validated=is_validated)
         return fields if snapshot is None else fields | {"snapshot": snapshot}
+
+    def pack(self, value: Any) -> bytes:
+        """An output as bytes from which `unpack` makes an equal value.
+
+        Raises:
+            SnapshotError: The value holds an object that is not data.
+        """
+        if not self._is_plain(value, is_validated=False):
+            record = self.record(value)
+            return encode({"snapshot": record["snapshot"]} if "snapshot" in record else record)
+        return _PLAIN + encode(self._adapter.dump_python(value, mode="json", by_alias=False))
+
+    def unpack(self, content: bytes) -> Any:
+        """The output of the bytes that `pack` made of it."""
+        if not content.startswith(_PLAIN):
+            return self.read(decode(content))
+        return self._adapter.validate_json(content[len(_PLAIN) :], by_name=True, by_alias=False)
 
     def read(self, fields: Mapping[str, Any], context: Mapping[str, Any] | None = None) -> Any:
         """The output of a line.

@@ -13,6 +13,7 @@ from typing_extensions import TypeVar
 from chainette.errors import DroppedRowError
 from chainette.events import RowState
 from chainette.folder.lines import ItemPath, item_name
+from chainette.pipeline.composites.reduce import Reduce
 from chainette.pipeline.composites.repeat import Repeat, Rounds, value_node
 from chainette.pipeline.nodes.flow import Branch, Out
 from chainette.pipeline.nodes.node import Node
@@ -146,7 +147,10 @@ class Result(Generic[Out]):
         if self.dropped:
             return "the row was dropped"
         known = ", ".join(self.outputs) or "none"
-        return f"it is not a step of this chain, or its branch was not run; outputs: {known}"
+        return (
+            "it is not a step of this chain, its branch was not run, or it works on groups, which "
+            f"run.groups has; outputs: {known}"
+        )
 
 
 class Many(list[Any]):
@@ -179,7 +183,7 @@ class Leaf:
     dropped: bool = False
     stopped: bool = False
     error: Exception | None = None
-    node: Node | None = None
+    node: Node | Reduce[Any, Any] | None = None
     is_partial: bool = False
     is_tolerated: bool = False
     is_empty: bool = False

@@ -6,11 +6,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, Generic
+from typing import Any, Generic, overload
 
+from chainette.pipeline.composites.reduce import Reduce
 from chainette.pipeline.nodes.flow import Out
+from chainette.pipeline.nodes.node import Node
 from chainette.reports.frames import chunks, require_pyarrow
-from chainette.reports.result import Result
+from chainette.reports.groups import GroupResult
+from chainette.reports.result import Output, Result
 from chainette.text import names_keywords
 from chainette.usage import Usage
 
@@ -32,6 +35,8 @@ class Counts:
         dropped: Rows that functions dropped.
         failed: Rows without a value, because something failed.
         tolerated: Failures that the chain tolerates; their rows go on.
+        groups: Groups that were made of the rows.
+        failed_groups: Groups of which something failed.
     """
 
     rows: int = 0
@@ -40,6 +45,8 @@ class Counts:
     dropped: int = 0
     failed: int = 0
     tolerated: int = 0
+    groups: int = 0
+    failed_groups: int = 0
 
     @property
     def unfinished(self) -> int:
@@ -64,6 +71,7 @@ class Run(Generic[Out]):
         stopped: The reason why it was stopped before all rows were done, or `None`; it can be
             resumed.
         lines: Reads the lines of the flattened table; see `to_arrow`.
+        group_results: The groups by the nodes that work on them; see `groups`.
         nothing_to_do: Whether the run that was resumed had an end for every row, so that nothing
             ran.
     """
@@ -79,6 +87,33 @@ class Run(Generic[Out]):
     stopped: Exception | None = None
     lines: Callable[[], Iterator[dict[str, Any]]] = field(default=lambda: iter(()), repr=False)
     nothing_to_do: bool = False
+    group_results: Mapping[str, Sequence[GroupResult[Any]]] = field(
+        default_factory=dict, repr=False
+    )
+
+    @overload
+    def groups(self, node: Reduce[Any, Output]) -> Sequence[GroupResult[Output]]: ...
+    @overload
+    def groups(self, node: Node[Any, Output]) -> Sequence[GroupResult[Output]]: ...
+    @overload
+    def groups(self, node: str) -> Sequence[GroupResult[Any]]: ...
+    def groups(self, node: Any) -> Any:
+        """The results of the groups of a `reduce`, in the order of their first rows.
+
+        Args:
+            node: The `reduce`, its id, or a node behind it, whose outputs are the values then.
+
+        Returns:
+            One result for each group. There are none if the run ended before all of its rows.
+
+        Raises:
+            KeyError: The node does not work on groups.
+        """
+        id = node if isinstance(node, str) else str(node.id)
+        if id not in self.group_results:
+            known = ", ".join(map(repr, self.group_results)) or "none"
+            raise KeyError(f"{id!r} does not work on groups; nodes that do: {known}")
+        return self.group_results[id]
 
     def to_arrow(self) -> Any:
         """The flattened table as a `pyarrow.Table`, in input order.

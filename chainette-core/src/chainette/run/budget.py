@@ -6,7 +6,16 @@ import logging
 from decimal import Decimal
 
 from chainette.errors import BudgetError, FailedRowError
-from chainette.events import CallFinished, Event, NodeFailed, NodeFinished, RowFinished, RunStarted
+from chainette.events import (
+    CallFinished,
+    Event,
+    GroupFinished,
+    GroupsStarted,
+    NodeFailed,
+    NodeFinished,
+    RowFinished,
+    RunStarted,
+)
 from chainette.run.control import RunControl
 from chainette.run.cost import Ledger
 from chainette.text import described, without_numbers
@@ -41,17 +50,26 @@ class Budget:
         self._max_cost, self._max_errors = max_cost, max_errors
         self._ledger = ledger
         self._control = control
-        self._rows = self._failed = 0
-        self._first = FirstFailures(stops=max_errors is None)
+        self._rows = self._failed = self._groups = self._failed_groups = 0
+        self._first = FirstFailures("rows", stops=max_errors is None)
+        self._first_groups = FirstFailures("groups", stops=max_errors is None)
 
     def __call__(self, event: Event) -> None:
-        """Count a row that is finished, and look at the cost after every step and call."""
+        """Count a row or group that is finished, and look at the cost after every step and call."""
         reason = None
         if isinstance(event, RowFinished):
             self._rows += 1
             self._failed += not event.ok
             hopeless = self._first.count(event) if self._first.are_alike else None
             reason = hopeless or self._too_many_errors()
+        elif isinstance(event, GroupFinished):
+            self._groups += 1
+            self._failed_groups += not event.ok
+            first = self._first_groups
+            reason = (first.count(event) if first.are_alike else None) or self._too_many_errors()
+        elif isinstance(event, GroupsStarted):
+            self._first_groups = FirstFailures("groups", stops=self._max_errors is None)
+            self._first_groups.total = event.total
         elif isinstance(event, RunStarted):
             self._first.total = event.total
         elif self._max_cost is not None and isinstance(event, _SPENDING):
@@ -61,13 +79,16 @@ class Budget:
             self._control.drain(reason)
 
     def _too_many_errors(self) -> BudgetError | None:
+        """The reason to stop because of failed rows, or of failed groups."""
+        counts = ((self._failed, self._rows, "rows"), (self._failed_groups, self._groups, "groups"))
         most = self._max_errors
-        if most is not None and self._failed:
-            if most < 1 and self._rows >= FEWEST and self._failed > most * self._rows:
-                share = f"{self._failed} of {self._rows} rows failed"
+        for failed, all_of_them, noun in counts if most is not None else ():
+            assert most is not None
+            if most < 1 and all_of_them >= FEWEST and failed > most * all_of_them:
+                share = f"{failed} of {all_of_them} {noun} failed"
                 return BudgetError(f"{share} (max_errors={most:g})")
-            if most >= 1 and self._failed > most:
-                return BudgetError(f"{self._failed} rows failed (max_errors={most:g})")
+            if most >= 1 and failed > most:
+                return BudgetError(f"{failed} {noun} failed (max_errors={most:g})")
         return None
 
     def _too_expensive(self, max_cost: float) -> BudgetError | None:
@@ -83,25 +104,27 @@ class Budget:
 
 
 class FirstFailures:
-    """The first rows of a run, as long as all of them fail for one reason.
+    """The first rows or groups of a run, as long as all of them fail for one reason.
 
     Args:
+        noun: What they are.
         stops: Whether a run of which nothing else is to be expected stops.
 
     Attributes:
-        are_alike: Whether all rows so far have failed for one reason.
-        total: Number of input rows, or `None` where it is unknown.
+        are_alike: Whether all so far have failed for one reason.
+        total: Number of rows or groups, or `None` where it is unknown.
     """
 
-    def __init__(self, *, stops: bool) -> None:
+    def __init__(self, noun: str, *, stops: bool) -> None:
+        self._noun = noun
         self._stops = stops
         self._kind: str | None = None
         self._rows = 0
         self.are_alike: bool = True
         self.total: int | None = None
 
-    def count(self, row: RowFinished) -> BudgetError | None:
-        """Count a row, and warn once there are `FEWEST`.
+    def count(self, row: RowFinished | GroupFinished) -> BudgetError | None:
+        """Count one, and warn once there are `FEWEST`.
 
         Returns:
             The reason why the run must stop, or `None`.
@@ -115,7 +138,7 @@ class FirstFailures:
             return None
         self._kind = kind
         self._rows += 1
-        text = f"all of the first {self._rows} rows failed for one reason: {message}"
+        text = f"all of the first {self._rows} {self._noun} failed for one reason: {message}"
         if self._rows == FEWEST:
             more = f"; the run stops after {HOPELESS} (max_errors overrides)" if self._stops else ""
             _logger.warning("%s%s", text, more)

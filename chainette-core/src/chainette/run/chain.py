@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol, TypeAlias, overload
 
 from chainette.pipeline.bounds import MAX_PROMPT
-from chainette.pipeline.nodes.flow import I_, O_, Flow, In, Out, Parallel, Split
+from chainette.pipeline.nodes.flow import I_, O_, Flow, Grouped, In, Out, Parallel, Split
 from chainette.pipeline.pipeline import Pipeline
 from chainette.run.options import Help, RunOptions, known, takes
 from chainette.text import names_keywords
@@ -63,6 +63,10 @@ class Chain(Pipeline[In, Out]):
     @overload
     def __init__(
         self: Chain[I_, O_], *, name: str, steps: Flow[I_, O_], emoji: str = ""
+    ) -> None: ...
+    @overload
+    def __init__(
+        self: Chain[I_, O_], *, name: str, steps: Grouped[I_, O_, Any], emoji: str = ""
     ) -> None: ...
     @overload
     def __init__(

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 from chainette.pipeline.bounds import MAX_PROMPT
 from chainette.pipeline.composites.composite import Composite
+from chainette.pipeline.composites.reduce import Reduce
 from chainette.pipeline.composites.repeat import Repeat
 from chainette.pipeline.composites.route import Route
 from chainette.pipeline.functions.calls import Question
@@ -52,12 +53,12 @@ class Unknown:
 
     Attributes:
         step_id: The step or function.
-        after: The function or step whose output must be there first; the function itself, where
-            only calling it tells its prompts.
+        after: The function, step or `reduce` whose output must be there first; the function
+            itself, where only calling it tells its prompts.
     """
 
     step_id: str
-    after: Node
+    after: Node | Reduce[Any, Any]
 
 
 class RenderedSteps:
@@ -97,6 +98,10 @@ class RenderedSteps:
             await calls.stop()
 
         return FunctionCalls(node, show, self._threads)
+
+
+Stop: TypeAlias = Node | Reduce[Any, Any] | None
+"""What a dry run stops at."""
 
 
 async def dry_run(
@@ -158,15 +163,16 @@ class _Walk:
         self._with_functions = with_functions
         self.unknown: list[Unknown] = []
 
-    def flow(
-        self, nodes: list[Any], stop: Node | None, joined: dict[str, Node | None]
-    ) -> Node | None:
+    def flow(self, nodes: list[Any], stop: Stop, joined: dict[str, Stop]) -> Stop:
         """Where a flow stops, when it begins behind a node that stops it, or `None`."""
         for node in nodes:
             if isinstance(node, Branch):
                 end = self.flow(node.steps, stop, {**joined})
                 if node.alias is not None:
                     joined[node.alias] = end
+                continue
+            if isinstance(node, Reduce):
+                stop, joined = self.flow(node.steps, node, {}), {}
                 continue
             needed = (joined[alias] for alias in sorted(node.needs(joined)))
             stop = stop or next((end for end in needed if end is not None), None)
@@ -181,9 +187,7 @@ class _Walk:
                 stop = stop or node
         return stop
 
-    def _inside(
-        self, node: Composite, stop: Node | None, joined: dict[str, Node | None]
-    ) -> Node | None:
+    def _inside(self, node: Composite, stop: Stop, joined: dict[str, Stop]) -> Stop:
         """Where a flow stops that goes through a composite; see `flow`."""
         if isinstance(node, Repeat):
             stop = self.flow(list(node.members()), stop, joined)

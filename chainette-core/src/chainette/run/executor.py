@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -33,6 +34,7 @@ from chainette.run.budget import Budget
 from chainette.run.control import RunControl
 from chainette.run.cost import Ledger, check_prices, engines_by_node, retried
 from chainette.run.events import with_plugins
+from chainette.run.groups.phase import GroupPhase, Tools
 from chainette.run.inputs.source import InputSource
 from chainette.run.options import RunOptions
 from chainette.run.output.earlier import complete_run, selection
@@ -49,6 +51,8 @@ from chainette.run.schedule.leases import Leases, check_prefills
 from chainette.run.schedule.parking import Parking
 from chainette.run.schedule.single import batched_nodes, calling, node_infos
 from chainette.run.schedule.workers import Room, Workers
+
+_logger = logging.getLogger(__name__)
 
 
 class Executor:
@@ -143,9 +147,17 @@ class Executor:
         self._journal = Journal(pipeline, folder, earlier, self.control, self._ledger, calls)
         if self._answers is not None:
             self._journal.on_stale = self._answers.uncount
+        self._groups = GroupPhase(pipeline, folder, is_resumed=earlier is not None)
         self._recorder = Recorder(
             pipeline, folder, fields, self.control, order=order, results=results, in_order=in_order
         )
+        # Groups of a stream that nothing is written of could be seen by no one.
+        self._is_seen = results is None or folder is not None
+        if pipeline.group_steps and not self._is_seen:
+            ids = ", ".join(repr(reduce.id) for reduce in pipeline.group_steps)
+            _logger.warning(
+                "stream yields rows, not groups: without output_dir, those of %s are not made", ids
+            )
 
     def _open_folder(
         self, path: Path, fields: dict[str, Any], locks: ExitStack, *, is_stream: bool
@@ -217,6 +229,7 @@ class Executor:
         start = perf_counter()
         status = "failed"
         self._leases.open()
+        self._groups.reserve(self._leases)
         nodes = node_infos(self._pipeline)
         self._emit(RunStarted(self._pipeline.name, nodes, self._source.total()))
         try:
@@ -224,6 +237,7 @@ class Executor:
                 await self._start_engines()
                 with gc_tuning.relaxed():
                     await self._run_rows()
+                    await self._run_groups()
             if self.control.failure is not None:
                 raise self.control.failure
             status = self.control.status
@@ -264,10 +278,11 @@ class Executor:
                 tasks=tasks,
                 control=control,
                 emit=self._emit,
+                members=self._groups.members,
             )
             workers = Workers(
                 rows.run,
-                pipeline=pipeline,
+                nodes=pipeline.steps,
                 room=Room(pipeline, self._leases, self._recorder),
                 leases=self._leases,
                 batches=batches,
@@ -276,6 +291,12 @@ class Executor:
                 control=control,
             )
             await workers.run(self._source.rows())
+
+    async def _run_groups(self) -> None:
+        """Run the groups, once every row has ended."""
+        if self._is_seen and isinstance(self._steps, PromptedSteps):
+            tools = Tools(self._steps, self._journal, self._leases, self.control, self._emit)
+            await self._groups.run(tools)
 
     def _close(self, status: str) -> None:
         end: dict[str, Any] = {"status": status, "ended": now()}
@@ -286,9 +307,16 @@ class Executor:
             end["cache"] = {"hits": self._cache.hits, "misses": self._cache.misses}
             self._cache.close()
             self._answers.close()
-        self._recorder.close(self._journal, end, self._ledger.costs)
+        try:
+            self._groups.close()
+        except OutputDirError as error:
+            end |= {"status": "stopped", "stopped": str(error)}
+            raise
+        finally:
+            self._recorder.group_counts = self._groups.counts
+            self._recorder.close(self._journal, end, self._ledger.costs)
         if self._options.fmt == "parquet" and self._recorder.path is not None:
-            write_tables(self._recorder.path, self._pipeline.nodes)
+            write_tables(self._recorder.path, self._pipeline)
 
     def _finished(self, seconds: float) -> Run:
         control, recorder = self.control, self._recorder
@@ -303,6 +331,7 @@ class Executor:
             signal=control.signal,
             stopped=control.stop_reason,
             lines=recorder.lines,
+            group_results=self._groups.results(),
         )
 
 

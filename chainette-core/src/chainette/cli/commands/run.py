@@ -37,7 +37,7 @@ _AllowErrors = run_option(
     "allow_errors",
     min=0,
     metavar="<float>",
-    help="Failed rows with which the exit code is still 0; below 1, their share of all.",
+    help="Failed rows and groups with which the exit code is still 0; below 1, their share of all.",
 )
 
 
@@ -150,15 +150,19 @@ def _show_prompts(
 
 def _stops(unknown: list[Unknown], *, with_functions: bool) -> Iterator[str]:
     """A line for each node that a dry run stopped at, with the nodes that follow it."""
-    followers: dict[Node, list[str]] = {}
+    from chainette.pipeline.composites.reduce import Reduce
+
+    followers: dict[Node | Reduce[Any, Any], list[str]] = {}
     for it in unknown:
         ids = followers.setdefault(it.after, [])
-        if it.step_id != it.after.id:
+        if it.step_id != it.after.id or isinstance(it.after, Reduce):
             ids.append(repr(it.step_id))
     for node, ids in followers.items():
         noun = "step" if len(ids) == 1 else "steps"
         follows = f"the prompt of {noun} {', '.join(ids)} depends on" if ids else ""
-        if node.kind == "step":
+        if isinstance(node, Reduce):
+            yield f"stopped at reduce {node.id!r}, which needs all rows: {follows} them"
+        elif node.kind == "step":
             yield f"stopped at step {node.id!r}: {follows} its answer"
         elif with_functions:
             yield f"stopped at function {node.id!r}, which calls an engine: {follows} its output"
@@ -222,7 +226,7 @@ def _report(run: Run, chain: Chain, stats: RunStats) -> None:
     """Show the first answers on stdout and the summary on stderr."""
     from rich.console import Console
 
-    from chainette.cli.tables import answers, failures, summary
+    from chainette.cli.tables import answers, failures, group_answers, summary
 
     console = Console(stderr=True)
     if run.nothing_to_do:
@@ -232,8 +236,10 @@ def _report(run: Run, chain: Chain, stats: RunStats) -> None:
         return
     if run.counts.failed < run.counts.rows:
         Console().print(answers(run, chain))
-    if run.counts.unfinished:
-        console.print(failures(run), highlight=False)
+    for grid in group_answers(run, chain):
+        Console().print(grid)
+    if run.counts.unfinished or run.counts.failed_groups:
+        console.print(failures(run, chain), highlight=False)
     console.print(summary(run, stats), highlight=False)
     if not run.counts.rows and not run.interrupted:
         console.print("the input has no rows", highlight=False)
@@ -251,8 +257,10 @@ def _exit_code(run: Run, allowed: float) -> int:
     if run.stopped is not None:
         return STOPPED
     most = allowed * run.counts.rows if allowed < 1 else allowed
-    if run.counts.unfinished <= most:
+    if run.counts.unfinished + run.counts.failed_groups <= most:
         return 0
+    if run.counts.failed_groups:
+        return 1
     # When no row of the input could be read, nothing could start.
     is_unreadable = all(
         result.error is not None and getattr(result.error, "type", "") == "InputError"

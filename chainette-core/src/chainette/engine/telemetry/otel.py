@@ -78,16 +78,20 @@ class OpenTelemetry:
             "chainette.chain": event.chain,
             "chainette.row_id": event.row_id,
         }
-        with self._tracer.start_as_current_span(f"row {event.chain}", attributes=attributes):
+        kind = "row" if event.group is None else "group"
+        if event.group is not None:
+            attributes = {"chainette.chain": event.chain, "chainette.group": event.group}
+        with self._tracer.start_as_current_span(f"{kind} {event.chain}", attributes=attributes):
             yield
 
     @contextmanager
     def node(self, event: NodeStarted) -> Iterator[None]:
         """A span around one item in one step or function."""
-        attributes: dict[str, Any] = {
-            "chainette.step": event.node_id,
-            "chainette.row_id": event.row_id,
-        }
+        attributes: dict[str, Any] = {"chainette.step": event.node_id}
+        if event.group is None:
+            attributes["chainette.row_id"] = event.row_id
+        else:
+            attributes["chainette.group"] = event.group
         if event.item:
             attributes["chainette.item"] = event.item
         with self._span(f"step {event.node_id}", attributes) as span:

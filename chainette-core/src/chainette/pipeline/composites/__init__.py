@@ -1,1 +1,1 @@
-"""Nodes that lead their item through nodes of their own: routes and repeats."""
+"""Parts of a chain that hold other parts: routes, repeats, and what works on groups."""

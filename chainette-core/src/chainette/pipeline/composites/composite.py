@@ -35,6 +35,7 @@ class Scope:
         elsewhere: Hints for names that cannot be seen.
         source: The name of the value that comes in.
         before: The node that it comes from, or `None` at the start of a flow.
+        origin: What the value at the start of the flow comes from, for messages.
     """
 
     where: str
@@ -43,6 +44,7 @@ class Scope:
     elsewhere: dict[str, str] = field(default_factory=dict)
     source: str = "chain_input"
     before: Node | None = None
+    origin: str = "the input"
 
     def inner(self, **names: Any) -> Scope:
         """A scope that begins as this one, with more names."""

@@ -23,7 +23,7 @@ from chainette.pipeline.nodes.naming import type_name
 from chainette.pipeline.nodes.node import Node
 from chainette.pipeline.nodes.step import Step
 from chainette.pipeline.pipeline import Pipeline
-from chainette.pipeline.validate import all_branches
+from chainette.pipeline.validate import all_branches, all_nodes
 from chainette.validation import type_adapter
 
 VALIDATORS = "validators"
@@ -34,7 +34,7 @@ METHODS = "methods of its output type"
 
 def parts(chain: Pipeline) -> dict[str, dict[str, str]]:
     """The digests of every node's parts, by the node's id and by words for people."""
-    found, branches = places(chain), _branches(chain)
+    found, branches, reduces = places(chain), _branches(chain), _reduces(chain)
     input_type = _type(chain.input_model)
     return {
         id: {
@@ -42,6 +42,7 @@ def parts(chain: Pipeline) -> dict[str, dict[str, str]]:
             for name, value in {
                 **_parts(node, found[id], input_type),
                 **branches.get(id, {}),
+                **reduces.get(id, {}),
             }.items()
             if value not in (None, "")
         }
@@ -76,6 +77,18 @@ def _branches(chain: Pipeline) -> dict[str, dict[str, Any]]:
         fields = _conditions(branch.condition, branch.tolerance)
         own = {f"{name} of branch {branch.name!r}": value for name, value in fields.items()}
         found.setdefault(branch.first_node.id, {}).update(own)
+    return found
+
+
+def _reduces(chain: Pipeline) -> dict[str, dict[str, Any]]:
+    """What brings the rows of a group together, by the id of each node that takes the group."""
+    found: dict[str, dict[str, Any]] = {}
+    for part in chain.group_steps:
+        uses = Uses()
+        code = [_code(function, uses) for function in part.key.functions]
+        more = {f"{name}, used by by": value for name, value in uses.parts.items()}
+        fields = {"by": [part.key.fields, code], "fold": part.fold, **more}
+        found |= {node.id: fields for node in all_nodes(part.steps)}
     return found
 
 

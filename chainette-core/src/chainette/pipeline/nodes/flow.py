@@ -30,8 +30,10 @@ if TYPE_CHECKING:
 
 In = TypeVar("In", contravariant=True, default=Any)
 Out = TypeVar("Out", covariant=True, default=Any)
+Row = TypeVar("Row", covariant=True, default=Any)
 I_ = TypeVar("I_")
 O_ = TypeVar("O_")
+R_ = TypeVar("R_")
 Next = TypeVar("Next")
 
 
@@ -51,6 +53,8 @@ class Flow(Part, Generic[In, Out]):
 
     @overload
     def __rshift__(self, other: Parallel[Out] | Sequence[Parallel[Out]]) -> Pipe[In, Out]: ...
+    @overload
+    def __rshift__(self: Flow[I_, O_], other: Grouped[O_, Any, Next]) -> Grouped[I_, O_, Next]: ...
     @overload
     def __rshift__(self, other: Split[Out, Next]) -> Split[In, Next]: ...
     @overload
@@ -92,8 +96,14 @@ class Pipe(Flow[In, Out]):
 class Split(Pipe[In, Out]):
     """Nodes in a row, one of which splits its input; what follows runs for each item."""
 
+    @overload  # type: ignore[override]  # groups hold items; the rows' value is a list of them
+    def __rshift__(  # pyright: ignore[reportIncompatibleMethodOverride]
+        self, other: Parallel[Out] | Sequence[Parallel[Out]]
+    ) -> Split[In, Out]: ...
     @overload
-    def __rshift__(self, other: Parallel[Out] | Sequence[Parallel[Out]]) -> Split[In, Out]: ...
+    def __rshift__(
+        self: Split[I_, O_], other: Grouped[O_, Any, Next]
+    ) -> Grouped[I_, list[O_], Next]: ...
     @overload
     def __rshift__(self, other: Split[Out, Next]) -> Split[In, Next]: ...
     @overload
@@ -101,6 +111,36 @@ class Split(Pipe[In, Out]):
     def __rshift__(self, other: Any) -> Any:
         """This part, then the other."""
         return _joined(self, other)
+
+
+class Grouped(Part, Generic[In, Row, Out]):
+    """Nodes in a row, one of which takes groups of rows; what follows works on groups.
+
+    Its types are those of what it takes, of the rows' value in front of the groups, and of what it
+    gives for a group.
+
+    Args:
+        nodes: The nodes.
+    """
+
+    def __init__(self, nodes: Iterable[Any]) -> None:
+        self._nodes = list(nodes)
+
+    @overload
+    def __rshift__(
+        self, other: Parallel[Out] | Sequence[Parallel[Out]]
+    ) -> Grouped[In, Row, Out]: ...
+    @overload
+    def __rshift__(self, other: Grouped[Out, Any, Next]) -> Grouped[In, Row, Next]: ...
+    @overload
+    def __rshift__(self, other: Flow[Out, Next]) -> Grouped[In, Row, Next]: ...
+    def __rshift__(self, other: Any) -> Any:
+        """This part, then the other."""
+        return Grouped(flattened([self, other]))
+
+    def nodes(self) -> Iterator[Any]:
+        """The nodes, one after another."""
+        yield from self._nodes
 
 
 class Parallel(Part, Generic[In]):
@@ -115,6 +155,8 @@ class Parallel(Part, Generic[In]):
 
     @overload
     def __rshift__(self: Parallel[I_], other: Parallel[I_]) -> Parallel[I_]: ...
+    @overload
+    def __rshift__(self: Parallel[I_], other: Grouped[I_, R_, O_]) -> Grouped[I_, R_, O_]: ...
     @overload
     def __rshift__(self: Parallel[I_], other: Split[I_, O_]) -> Split[I_, O_]: ...
     @overload
@@ -287,6 +329,8 @@ def _joined(first: Any, second: Any) -> Part:
     nodes = flattened([first, second])
     if all(isinstance(node, Branch) for node in nodes):
         return Parallel(nodes)
+    if isinstance(second, Grouped):
+        return Grouped(nodes)
     if any(isinstance(part, Split) for part in (first, second)):
         return Split(nodes)
     return Pipe(nodes)

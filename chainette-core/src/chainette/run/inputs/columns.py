@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from inspect import isroutine
 from io import IOBase
@@ -16,12 +16,12 @@ from typing import Any
 from pydantic import BaseModel, RootModel, TypeAdapter, ValidationError
 from typing_extensions import is_typeddict
 
-from chainette.errors import InputError
+from chainette.errors import InputError, ValidatorError
 from chainette.pipeline.nodes.naming import type_name
 from chainette.run.inputs.files import InputRow
 from chainette.run.inputs.paths import FORMATS
 from chainette.text import did_you_mean
-from chainette.validation import is_valid_already, problems
+from chainette.validation import is_valid_already, problems, validator_error
 
 LOOK = 10
 """Rows that are looked at before any is sent."""
@@ -265,3 +265,28 @@ def explained(error: ValidationError, limit: int = 3) -> str:
         messages.append(message)
     more = f" (and {len(messages) - limit} more)" if len(messages) > limit else ""
     return "; ".join(messages[:limit]) + more
+
+
+def validated(source: InputRow, model: Any, validate: Callable[[Any], Any]) -> Any:
+    """The value of a row, as the first node takes it.
+
+    Args:
+        source: The row as it was read.
+        model: The type of rows.
+        validate: Validates a value by that type.
+
+    Raises:
+        InputError: The row could not be read, or does not fit.
+        ValidatorError: A validator failed for a reason of its own.
+    """
+    if source.error is not None:
+        raise source.error
+    if is_valid_already(source.value, model):
+        return source.value
+    try:
+        return validate(source.value)
+    except ValidationError as error:
+        raise InputError(f"{source.place}: {explained(error)}") from None
+    except Exception as error:
+        bug = validator_error(type_name(model), error)
+        raise ValidatorError(f"{source.place}: {bug}") from error

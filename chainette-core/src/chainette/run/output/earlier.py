@@ -9,9 +9,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from chainette.folder.files import ERRORS, FLATTENED, MANIFEST, VALUES, lines_size
+from chainette.folder.files import ERRORS, FLATTENED, GROUPS, MANIFEST, VALUES, lines_size
 from chainette.folder.lines import read_file, read_lines
 from chainette.pipeline.pipeline import Pipeline
+from chainette.reports.groups import stored_groups
 from chainette.reports.results import StoredResults
 from chainette.reports.run import Counts, Run
 from chainette.run.options import RunOptions
@@ -55,6 +56,8 @@ def _complete_run(
         return None
     if options.fmt == "parquet" and not (path / "flattened.parquet").exists():
         return None
+    if not all((path / GROUPS / f"{it.id}.jsonl").exists() for it in pipeline.group_steps):
+        return None
     counts = Counts(**earlier["counts"])
     costs = earlier["cost_usd_by_step"]
     return Run(
@@ -65,6 +68,7 @@ def _complete_run(
         costs={id: None if it is None else Decimal(str(it)) for id, it in costs.items()},
         lines=partial(read_lines, path / FLATTENED),
         nothing_to_do=True,
+        group_results=stored_groups(path, pipeline),
     )
 
 
@@ -90,6 +94,7 @@ def _is_whole(path: Path, earlier: Mapping[str, Any]) -> bool:
     for folder in (path / FLATTENED, path / VALUES, *(path / "steps").iterdir()):
         for _ in read_lines(folder, broken.append):
             pass
-    for _ in read_file(path / ERRORS, broken.append):
-        pass
+    for file in (path / ERRORS, *(path / GROUPS).glob("*.jsonl")):
+        for _ in read_file(file, broken.append):
+            pass
     return not broken

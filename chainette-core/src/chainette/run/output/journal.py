@@ -7,13 +7,14 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeAlias
 
 from chainette.errors import ApplyError, Drop, EngineError, OutputDirError
 from chainette.folder.call_index import CallIndex
 from chainette.folder.files import RunFolder
 from chainette.folder.lines import LineFile, error_fields
 from chainette.folder.resume_index import ResumeIndex, failure
+from chainette.pipeline.composites.reduce import Reduce
 from chainette.pipeline.nodes.apply import ApplyNode
 from chainette.pipeline.nodes.node import Node
 from chainette.pipeline.nodes.step import Step
@@ -29,6 +30,8 @@ from chainette.run.output.whole import WholeBatch
 from chainette.types import LLMOutput
 from chainette.usage import FREE, dollars
 
+Part: TypeAlias = Node | Reduce[Any, Any]
+"""What an item can fail in: a node, or a `reduce` that cannot say which group it belongs to."""
 NOTHING: Mapping[str, Any] = MappingProxyType({})
 _UNREADABLE = "its outputs cannot be read back"
 _logger = logging.getLogger(__name__)
@@ -97,7 +100,7 @@ class Journal:
         """The conversion of a node's outputs into JSON and back."""
         return self._codecs[node.id]
 
-    def find(self, node: Node, item: Item, names: Mapping[str, Any]) -> Earlier | None:
+    def find(self, node: Part, item: Item, names: Mapping[str, Any]) -> Earlier | None:
         """The output that an earlier run left, or `None`.
 
         Args:
@@ -108,14 +111,12 @@ class Journal:
         Raises:
             FailedRowError: The item failed then, and is not to be tried again.
         """
-        if self._earlier is None:
-            return None
-        line = self._earlier.find(node.id, item.key)
-        if line is None or (node.waits_for_all and ("message" not in line or "batch" in line)):
+        line = self._line(node.id, item)
+        if line is None or (_waits_for_all(node) and ("message" not in line or "batch" in line)):
             return None  # all items go into the batch, which knows what an earlier run has seen
         return self.read(node, line, names)
 
-    def read(self, node: Node, line: dict[str, Any], names: Mapping[str, Any]) -> Earlier | None:
+    def read(self, node: Part, line: dict[str, Any], names: Mapping[str, Any]) -> Earlier | None:
         """The output in a line of an earlier run; `None` if it cannot be read. See `find`."""
         if (error := failure(line)) is not None:
             raise error
@@ -129,6 +130,16 @@ class Journal:
             reason = f"an output cannot be read back ({type(problem).__name__}: {problem})"
             self._warn_once(node, f"{reason}: its row runs again")
             return None
+
+    def _line(self, id: str, item: Item) -> dict[str, Any] | None:
+        """The line that an earlier run left; of a group, if its members are still the same."""
+        if self._earlier is None:
+            return None
+        line = self._earlier.find(id, item.key)
+        if line is None or item.group is None:
+            return line
+        members = item.group.members
+        return line if members is not None and line.get("members") == members else None
 
     def step_done(
         self, step: Step, item: Item, output: LLMOutput, request: Mapping[str, Any]
@@ -191,7 +202,7 @@ class Journal:
         line = {**item.key, **fields, **spent, **self._batch(node)}
         self._write(self._folder.steps[node.id], line, is_long=isinstance(output, list))
 
-    def _batch(self, node: Node | None) -> dict[str, str]:
+    def _batch(self, node: Part | None) -> dict[str, str]:
         """The field that says what a function that sees all items has seen."""
         digest = self.batches.get(node.id) if node else None
         return {} if digest is None else {"batch": digest}
@@ -220,9 +231,7 @@ class Journal:
             item: The item.
             branch: The name of the branch that begins with the node and is meant, or `None`.
         """
-        if self._earlier is None:
-            return None
-        line = self._earlier.find(node.id, item.key)
+        line = self._line(node.id, item)
         if line is None:
             return None
         return line.get("kind") != "skipped" or line.get("branch") != branch
@@ -241,7 +250,7 @@ class Journal:
         Raises:
             FailedRowError: It could not be decided then, and is not to be tried again.
         """
-        line = self._earlier.find(node.id, item.key) if self._earlier is not None else None
+        line = self._line(node.id, item)
         if line is not None and (error := failure(line)) is not None:
             raise error
         return line
@@ -253,7 +262,7 @@ class Journal:
             self._write(self._folder.steps[node.id], line)
 
     def failed(
-        self, node: Node | None, item: Item, error: Exception, *, is_tolerated: bool = False
+        self, node: Part | None, item: Item, error: Exception, *, is_tolerated: bool = False
     ) -> None:
         """Write down an error of a node, or of a row that could not be read.
 
@@ -263,7 +272,7 @@ class Journal:
         if self._folder is None:
             return
         id = node.id if node else None
-        earlier = self._earlier.find(id or "", item.key) if self._earlier is not None else None
+        earlier = self._line(id or "", item)
         if earlier is not None and failure(earlier) is not None:
             return
         spent: dict[str, Any] = {}
@@ -271,6 +280,8 @@ class Journal:
             spent = _spent(error, has_calls=node is not None and not isinstance(node, Step))
         if is_tolerated:
             spent["tolerated"] = True
+        if isinstance(node, Reduce) and item.group is not None:
+            spent["kind"] = "key"  # of a group of groups: it is about one of these
         fields = {**item.key, **error_fields(id, error), **spent, **self._batch(node)}
         self._write(self._folder.errors, fields)
 
@@ -286,7 +297,7 @@ class Journal:
             self._earlier.close()
         self.calls.close()
 
-    def _warn_once(self, node: Node, message: str) -> None:
+    def _warn_once(self, node: Part, message: str) -> None:
         if node.id not in self._warned:
             self._warned.add(node.id)
             _logger.warning("%s %r: %s", node.kind, node.id, message)
@@ -301,6 +312,10 @@ class Journal:
             file.flush()
         except OutputDirError as error:
             self._control.fail(error)
+
+
+def _waits_for_all(node: Part) -> bool:
+    return isinstance(node, Node) and node.waits_for_all
 
 
 def _output(line: dict[str, Any], codec: OutputCodec, names: Mapping[str, Any]) -> Any:

@@ -2,28 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from itertools import chain as chained
 from pathlib import Path
 from typing import Any
 
 from chainette.atomic_file import replacing
-from chainette.folder.files import FLATTENED
-from chainette.folder.lines import read_lines, unwritable
+from chainette.folder.files import FLATTENED, GROUPS
+from chainette.folder.lines import read_file, read_lines, unwritable
+from chainette.pipeline.pipeline import Pipeline
 from chainette.reports.codec import flatten
 from chainette.reports.frames import Lines, chunks
 
 
-def write_tables(path: Path, node_ids: Iterable[str]) -> None:
+def write_tables(path: Path, pipeline: Pipeline[Any, Any]) -> None:
     """Write a run's flattened table and its nodes' tables as Parquet, beside their JSON lines.
 
     Args:
         path: The run's folder.
-        node_ids: Nodes of the chain.
+        pipeline: The chain.
     """
     write_table(lambda: read_lines(path / FLATTENED), path / "flattened.parquet")
-    for id in node_ids:
+    for reduce in pipeline.group_steps:
+        table = path / GROUPS / f"{reduce.id}.jsonl"
+        if table.exists():
+            write_table(partial(_group_lines, table, reduce.last.id), table.with_suffix(".parquet"))
+    for id in pipeline.nodes:
         folder = path / "steps" / id
         write_table(partial(_node_lines, folder), folder.with_suffix(".parquet"))
 
@@ -45,6 +50,16 @@ def write_table(lines: Lines, target: Path) -> None:
                 writer.write_table(table)
     except OSError as error:
         raise unwritable(target, error) from None
+
+
+def _group_lines(table: Path, node_id: str) -> Iterator[dict[str, Any]]:
+    for line in read_file(table):
+        outputs = {node_id: line["output"]} if "output" in line else {}
+        outputs |= line.get("outputs", {})
+        error = {"error": line["error"]} if "error" in line else {}
+        names = ("key", "row_ids", "item", "partial", "dropped")
+        own = {name: line[name] for name in names if name in line}
+        yield own | flatten(outputs | error, line.get("many", ()))
 
 
 def _node_lines(folder: Path) -> Iterator[dict[str, Any]]:

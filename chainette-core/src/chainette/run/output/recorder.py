@@ -43,6 +43,7 @@ class Recorder:
         in_order: Whether results are sent in input order, or as rows finish.
 
     Attributes:
+        group_counts: The numbers of groups, and of those that failed.
         waiting: Ends that are held, since those of an earlier row are written first.
     """
 
@@ -74,6 +75,7 @@ class Recorder:
         self._is_direct = folder is not None and results is None
         self._rows = [0] * len(STATES)
         self._tolerated = 0
+        self.group_counts: tuple[int, int] = (0, 0)
         self.waiting: int = 0
         if folder is not None:
             folder.write_json(GRAPH, graph(pipeline))
@@ -81,9 +83,16 @@ class Recorder:
 
     @property
     def counts(self) -> Counts:
-        """The numbers of rows so far."""
+        """The numbers of rows and groups so far."""
         by_state = dict(zip(STATES, self._rows, strict=True))
-        return Counts(rows=sum(self._rows), tolerated=self._tolerated, **by_state)
+        groups, failed = self.group_counts
+        return Counts(
+            rows=sum(self._rows),
+            tolerated=self._tolerated,
+            groups=groups,
+            failed_groups=failed,
+            **by_state,
+        )
 
     @property
     def held(self) -> int:
@@ -166,8 +175,11 @@ class Recorder:
         costs: Mapping[str, Decimal | None],
     ) -> None:
         """Close the files and write the manifest, even if one of them cannot be written."""
+        counts = asdict(self.counts)
+        if not self._pipeline.group_steps:
+            counts = {it: count for it, count in counts.items() if "groups" not in it}
         end |= {
-            "counts": asdict(self.counts),
+            "counts": counts,
             "retries": dict(journal.retries),
             "usage": sum(journal.ledger.usage.values(), Usage()).as_dict(),
             "usage_by_step": {id: usage.as_dict() for id, usage in journal.ledger.usage.items()},

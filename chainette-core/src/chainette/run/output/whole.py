@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from chainette.errors import Drop, FailedRowError
 from chainette.folder.files import STEPS, RunFolder
-from chainette.folder.lines import EncodedList, read_lines
+from chainette.folder.lines import EncodedList, owner, read_lines
 from chainette.folder.resume_index import ResumeIndex
 from chainette.folder.stale import Goes, Items, of_items, set_lines_aside
 from chainette.json_bytes import decode, encode
@@ -267,8 +267,8 @@ class WholeBatch:
         return read_lines(self._folder.path / STEPS / self._node.id, lambda place: None)
 
 
-def _key(line: Mapping[str, Any]) -> tuple[int, str]:
-    return line["row_id"], line.get("item", "")
+def _key(line: Mapping[str, Any]) -> tuple[int | str, str]:
+    return owner(line), line.get("item", "")
 
 
 def _as_data(value: Any) -> Any:

@@ -18,6 +18,7 @@ from anyio.abc import TaskGroup
 from chainette.engine.client.base import BaseClient
 from chainette.errors import ConfigError
 from chainette.pipeline.composites.composite import Composite
+from chainette.pipeline.composites.reduce import Reduce
 from chainette.pipeline.composites.repeat import Repeat
 from chainette.pipeline.nodes.flow import Branch
 from chainette.pipeline.pipeline import Pipeline
@@ -132,6 +133,10 @@ class Leases:
                 engines |= self._note(node.steps)
             elif isinstance(node, Composite):
                 engines = self._note_composite(node, engines)
+            elif isinstance(node, Reduce):
+                # With `fold`, its first node comes again after its last one.
+                again = self._note(node.steps) if node.fold else frozenset()
+                engines = self._note(node.steps, engines | again)
             else:
                 engines = engines.union(node.engines)
             self._ahead[id(node)] = engines

@@ -47,6 +47,8 @@ class SingleRows:
     def __init__(self, pipeline: Pipeline) -> None:
         for step in pipeline.prompted:
             step.check_output()
+        for reduce in pipeline.group_steps:
+            raise ChainError(f"reduce {reduce.id!r} needs all rows: use run, not run_one")
         self._pipeline = pipeline
         self._infos = node_infos(pipeline)
         self._engines = engines_by_node(pipeline)
@@ -169,6 +171,7 @@ def node_infos(pipeline: Pipeline) -> tuple[NodeInfo, ...]:
             title=f"{node.emoji} {node.name}".strip(),
             engine=node.engine_name if isinstance(node, Step) else None,
             in_main_flow=id in pipeline.main_ids,
+            on_groups=id in pipeline.group_ids,
         )
         for id, node in pipeline.nodes.items()
     )

@@ -6,17 +6,30 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
+from typing import Any, Generic, Protocol, TypeVar
 
 import anyio
 from anyio.abc import TaskGroup
 
 from chainette.pipeline.pipeline import Pipeline
 from chainette.run.control import RunControl
-from chainette.run.inputs.files import InputRow
-from chainette.run.output.recorder import Recorder
 from chainette.run.schedule.batches import Batches
 from chainette.run.schedule.leases import Lease, Leases
 from chainette.run.schedule.parking import Parking
+
+Row = TypeVar("Row")
+
+
+class Ends(Protocol):
+    """The ends of rows, as far as they decide on room for others."""
+
+    @property
+    def is_full(self) -> bool:
+        """Whether enough results wait for the caller."""
+
+    @property
+    def held(self) -> int:
+        """The number of finished rows that wait for a slower one."""
 
 
 class Room:
@@ -31,7 +44,7 @@ class Room:
         requests: Requests that the engines take at a time.
     """
 
-    def __init__(self, pipeline: Pipeline, leases: Leases, recorder: Recorder) -> None:
+    def __init__(self, pipeline: Pipeline, leases: Leases, recorder: Ends) -> None:
         self._clients = clients = list(leases.clients.values())
         self._asks_one_engine = len(clients) == 1 and pipeline.has_only_steps
         self._recorder = recorder
@@ -55,14 +68,14 @@ class Room:
         return min(self._clients[0].limits.backing_off, self.requests)
 
 
-class Workers:
+class Workers(Generic[Row]):
     """Tasks that each run one row after another.
 
     A task for every row, or one that hands out rows, would cost several times as much.
 
     Args:
         run_row: Runs a row.
-        pipeline: The chain.
+        nodes: The nodes that a row passes through.
         room: Says how many rows may be in flight.
         leases: The engines that are in use.
         batches: The batches that rows wait in.
@@ -73,9 +86,9 @@ class Workers:
 
     def __init__(
         self,
-        run_row: Callable[[InputRow, Lease], Awaitable[None]],
+        run_row: Callable[[Row, Lease], Awaitable[None]],
         *,
-        pipeline: Pipeline,
+        nodes: list[Any],
         room: Room,
         leases: Leases,
         batches: Batches,
@@ -84,7 +97,7 @@ class Workers:
         control: RunControl,
     ) -> None:
         self._run_row = run_row
-        self._nodes = pipeline.steps
+        self._nodes = nodes
         self._room = room
         self._leases = leases
         self._batches = batches
@@ -92,13 +105,13 @@ class Workers:
         self._tasks = tasks
         self._control = control
         self._ahead = max(room.requests, 4)
-        self._ready: deque[InputRow] = deque()
+        self._ready: deque[Row] = deque()
         self._busy = 0
         self._is_exhausted = False
         self._changed = anyio.Event()
         control.attach(self._look)
 
-    async def run(self, rows: AsyncGenerator[InputRow, None]) -> None:
+    async def run(self, rows: AsyncGenerator[Row, None]) -> None:
         """Run rows as long as there are any; those in flight end in the task group."""
         async with aclosing(rows):
             while (row := await self._next_row(rows)) is not None:
@@ -109,12 +122,12 @@ class Workers:
         self._leases.no_more_rows(self._tasks)
         self._look()
 
-    def add(self, row: InputRow) -> None:
+    def add(self, row: Row) -> None:
         """Add a row that was read, and begin it if there is room."""
         self._ready.append(row)
         self._begin()
 
-    async def _next_row(self, rows: AsyncGenerator[InputRow, None]) -> InputRow | None:
+    async def _next_row(self, rows: AsyncGenerator[Row, None]) -> Row | None:
         """The next row, once one should be read."""
         while not self._control.is_draining and len(self._ready) >= self._ahead:
             await self._wait()
@@ -146,14 +159,14 @@ class Workers:
         while (work := self._next()) is not None:
             self._tasks.start_soon(self._work, work)
 
-    def _next(self) -> tuple[InputRow, Lease] | None:
+    def _next(self) -> tuple[Row, Lease] | None:
         if not self._ready or not self._room.allows(self._busy - self._parking.count):
             return None
         self._busy += 1
         return self._ready.popleft(), self._leases.lease(self._nodes)
 
-    async def _work(self, first: tuple[InputRow, Lease]) -> None:
-        work: tuple[InputRow, Lease] | None = first
+    async def _work(self, first: tuple[Row, Lease]) -> None:
+        work: tuple[Row, Lease] | None = first
         while work is not None:
             await self._run_row(*work)
             self._busy -= 1

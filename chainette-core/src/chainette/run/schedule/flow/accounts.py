@@ -10,7 +10,7 @@ from typing import Any
 
 from chainette.errors import RowBudgetError
 from chainette.events import Event, RowFinished
-from chainette.folder.lines import ItemPath
+from chainette.folder.lines import ItemPath, owner
 from chainette.usage import FREE
 
 _WAY_OUT = "raise it, and run the row again with retry_errors"
@@ -22,7 +22,7 @@ class RowAccount:
     It is a `Bound` of requests.
 
     Args:
-        row_id: The row.
+        owner: The row, or the group.
         accounts: The limits.
         requests: Requests so far.
         cost: US dollars so far, or `None` if they are unknown.
@@ -33,12 +33,16 @@ class RowAccount:
         attempts: Requests so far by step and path of the item, for sampling by attempt.
     """
 
-    __slots__ = ("_accounts", "_row_id", "attempts", "cost", "requests")
+    __slots__ = ("_accounts", "_owner", "attempts", "cost", "requests")
 
     def __init__(
-        self, row_id: int, accounts: RowAccounts, requests: int = 0, cost: Decimal | None = FREE
+        self,
+        owner: int | str,
+        accounts: RowAccounts,
+        requests: int = 0,
+        cost: Decimal | None = FREE,
     ) -> None:
-        self._row_id = row_id
+        self._owner = owner
         self._accounts = accounts
         self.requests: int = requests
         self.cost: Decimal | None = cost
@@ -47,7 +51,7 @@ class RowAccount:
     def check(self) -> None:
         """Check that one more request may be sent; see `Bound.check`."""
         most, max_cost = self._accounts.max_requests, self._accounts.max_cost
-        row = f"row {self._row_id}"
+        row = f"{'row' if isinstance(self._owner, int) else 'group'} {self._owner}"
         if most is not None and self.requests >= most:
             counted = f"{self.requests} request{'s' if self.requests > 1 else ''}"
             raise RowBudgetError(
@@ -96,14 +100,14 @@ class RowAccounts:
         self.max_requests: int | None = max_requests
         self.max_cost: float | None = max_cost
         self.is_limited: bool = max_requests is not None or max_cost is not None
-        self._open: dict[int, RowAccount] = {}
+        self._open: dict[int | str, RowAccount] = {}
         self._db: sqlite3.Connection | None = None
 
-    def of(self, row_id: int) -> RowAccount:
-        """The account of a row."""
-        account = self._open.get(row_id)
+    def of(self, owner: int | str) -> RowAccount:
+        """The account of a row or a group."""
+        account = self._open.get(owner)
         if account is None:
-            account = self._open[row_id] = RowAccount(row_id, self, *self._earlier(row_id))
+            account = self._open[owner] = RowAccount(owner, self, *self._earlier(owner))
         return account
 
     def add_line(self, line: Mapping[str, Any], cost: Decimal | None) -> None:
@@ -119,9 +123,9 @@ class RowAccounts:
         if self._db is None:
             self._db = sqlite3.connect("", check_same_thread=False)  # a temporary file
             self._db.execute("PRAGMA journal_mode=OFF")
-            self._db.execute("CREATE TABLE lines (row INTEGER, requests INTEGER, cost TEXT)")
+            self._db.execute("CREATE TABLE lines (row, requests INTEGER, cost TEXT)")
             self._db.execute("CREATE INDEX rows ON lines (row)")
-        record = line["row_id"], requests, None if cost is None else str(cost)
+        record = owner(line), requests, None if cost is None else str(cost)
         self._db.execute("INSERT INTO lines VALUES (?, ?, ?)", record)
 
     def __call__(self, event: Event) -> None:
@@ -134,13 +138,13 @@ class RowAccounts:
         if self._db is not None:
             self._db.close()
 
-    def _earlier(self, row_id: int) -> tuple[int, Decimal | None]:
-        """Requests and cost of a row in earlier runs."""
+    def _earlier(self, owner: int | str) -> tuple[int, Decimal | None]:
+        """Requests and cost of a row or group in earlier runs."""
         requests, total = 0, FREE
         is_known = True
         if self._db is not None:
             query = "SELECT requests, cost FROM lines WHERE row = ?"
-            for count, cost in self._db.execute(query, (row_id,)):
+            for count, cost in self._db.execute(query, (owner,)):
                 requests += count
                 is_known = is_known and cost is not None
                 total += Decimal(cost or 0)

@@ -139,7 +139,7 @@ class EngineCalls:
     def _bounds(self, item: Item) -> Asks:
         """The requests that an answer may take, in the bounds of its row."""
         accounts = self._accounts
-        return Asks(bound=accounts.of(item.row_id)) if accounts.is_limited else ONE_MORE
+        return Asks(bound=accounts.of(item.owner)) if accounts.is_limited else ONE_MORE
 
     def _ended(
         self,
@@ -155,7 +155,7 @@ class EngineCalls:
         self._emit(
             CallFinished(
                 node.id,
-                item.row_id,
+                item.event_row,
                 item.name,
                 question.engine,
                 output.usage,
@@ -167,7 +167,9 @@ class EngineCalls:
 
     def _retried(self, node: ApplyNode, item: Item, error: EngineError, seconds: float) -> None:
         self._journal.retries[node.id] += 1
-        self._emit(NodeRetried(node.id, item.row_id, item.name, error, seconds))
+        self._emit(
+            NodeRetried(node.id, item.event_row, item.name, error, seconds, item.group_title)
+        )
         self._control.wake()
 
 

@@ -118,7 +118,8 @@ class Functions:
         self, node: ApplyNode, item: Item, seconds: float, calls: FunctionCalls | None
     ) -> None:
         usage, cost = (None, FREE) if calls is None else (calls.spent.usage, calls.spent.cost)
-        self._emit(NodeFinished(node.id, item.row_id, item.name, usage, seconds, cost))
+        row, title = item.event_row, item.group_title
+        self._emit(NodeFinished(node.id, row, item.name, usage, seconds, cost, title))
 
 
 def _validated(node: ApplyNode, output: Any, check: Callable[[Any], Any]) -> Any:

@@ -19,13 +19,15 @@ from chainette.events import (
     NodeRetried,
     NodeStarted,
 )
+from chainette.pipeline.composites.group_key import NO_KEY
+from chainette.pipeline.composites.reduce import Reduce
 from chainette.pipeline.nodes.apply import ApplyNode
 from chainette.pipeline.nodes.conditions import Condition
 from chainette.pipeline.nodes.node import Node
 from chainette.pipeline.nodes.step import Step
 from chainette.run.control import RunControl
 from chainette.run.item import Item
-from chainette.run.output.journal import Earlier, Journal
+from chainette.run.output.journal import Earlier, Journal, Part
 from chainette.run.schedule.batches import Batches
 from chainette.run.schedule.composites.decisions import Decisions
 from chainette.run.schedule.flow.accounts import RowAccounts
@@ -144,16 +146,17 @@ class PromptedSteps:
             self._count(step, item, output.requests)
         if output.error is not None:
             raise _failure(output, output.error)
-        self._emit(
-            NodeFinished(step.id, item.row_id, item.name, output.usage, output.latency, output.cost)
-        )
+        place, took = (step.id, item.event_row, item.name), (output.usage, output.latency)
+        self._emit(NodeFinished(*place, *took, output.cost, item.group_title))
         completion = output.outputs[0]
         thoughts = completion.reasoning_content
         return Reasoned(completion.parsed, thoughts) if thoughts else completion.parsed
 
     def _earlier(self, step: Step, item: Item, earlier: Earlier) -> Any:
         """The output that an earlier run left."""
-        self._emit(NodeFinished(step.id, item.row_id, item.name, None, 0.0))
+        self._emit(
+            NodeFinished(step.id, item.event_row, item.name, None, 0.0, group=item.group_title)
+        )
         if step.asks.sampling:
             self._count(step, item, earlier.requests)
         thoughts = earlier.reasoning
@@ -161,12 +164,12 @@ class PromptedSteps:
 
     def _in_bounds(self, asks: Asks, step: Step, item: Item) -> Asks:
         """The requests that an answer may take, in the bounds of its row."""
-        account = self._accounts.of(item.row_id)
+        account = self._accounts.of(item.owner)
         return replace(asks, first=account.attempts[step.id, item.path], bound=account)
 
     def _count(self, step: Step, item: Item, requests: int) -> None:
         """Count the requests of an answer, on which the sampling of the item's next one depends."""
-        self._accounts.of(item.row_id).attempts[step.id, item.path] += requests
+        self._accounts.of(item.owner).attempts[step.id, item.path] += requests
 
     def may_call(self, node: Node) -> bool:
         """Every function may be called; see `StepRunner.may_call`."""
@@ -178,7 +181,9 @@ class PromptedSteps:
 
     def _retried(self, step: Step, item: Item, error: EngineError, seconds: float) -> None:
         self._journal.retries[step.id] += 1
-        self._emit(NodeRetried(step.id, item.row_id, item.name, error, seconds))
+        self._emit(
+            NodeRetried(step.id, item.event_row, item.name, error, seconds, item.group_title)
+        )
         self._control.wake()
 
 
@@ -199,8 +204,7 @@ def prompt(
     try:
         return step.messages(names, value, max_chars)
     except ChainError as error:
-        path = f", item {item.name}" if item.name else ""
-        raise ChainError(f"row {item.row_id}{path}: {error}") from None
+        raise ChainError(f"{item.title}: {error}") from None
 
 
 class NodeRunner:
@@ -252,7 +256,7 @@ class NodeRunner:
         Raises:
             ChainetteError: The node failed.
         """
-        event = NodeStarted(node.id, item.row_id, item.name)
+        event = NodeStarted(node.id, item.event_row, item.name, item.group_title)
         self._emit(event)
         with telemetry.node(event):
             try:
@@ -294,14 +298,36 @@ class NodeRunner:
             return None
         return await self._conditions.hold(condition, node, item, names, value, branch)
 
+    async def key_of(
+        self, reduce: Reduce[Any, Any], item: Item, names: Mapping[str, Any], value: Any
+    ) -> Any:
+        """The key of the group that an item belongs to; `STOPPED` where no function may be called.
+
+        Raises:
+            ChainetteError: There is none, or there was none in an earlier run.
+        """
+        if reduce.key.functions and not self._steps.may_call(reduce.last):
+            return STOPPED
+        try:
+            self._journal.find(reduce, item, names)
+            key = reduce.key.plain(value)
+            if key is not NO_KEY:
+                return key
+            return await reduce.key.of(value, names, lambda: OwnNames(names))
+        except ChainetteError:
+            self._emit(NodeStarted(reduce.id, item.event_row, item.name, item.group_title))
+            raise
+
     def failed(
-        self, node: Node | None, item: Item, error: Exception, *, is_tolerated: bool = False
+        self, node: Part | None, item: Item, error: Exception, *, is_tolerated: bool = False
     ) -> None:
         """Record that an item failed in a node, or could not be read, unless the run is over."""
         if not self._control.is_over:
             id = node.id if node else ""
             self._journal.failed(node, item, error, is_tolerated=is_tolerated)
-            self._emit(NodeFailed(id, item.row_id, item.name, error, is_tolerated))
+            self._emit(
+                NodeFailed(id, item.event_row, item.name, error, is_tolerated, item.group_title)
+            )
 
     def dropped(self, node: Node, item: Item, reason: str | None) -> None:
         """Record that a function dropped an item, unless the run is over."""

@@ -7,22 +7,22 @@ from functools import partial
 from typing import Any
 
 from anyio.abc import TaskGroup
-from pydantic import ValidationError
 
 from chainette.engine.telemetry import hooks as telemetry
 from chainette.errors import ChainetteError, InputError, ValidatorError
 from chainette.events import Listener, RowFinished, RowStarted
 from chainette.pipeline.composites.composite import Composite, End
+from chainette.pipeline.composites.reduce import Reduce
 from chainette.pipeline.nodes.apply import ApplyNode, SplitNode
 from chainette.pipeline.nodes.conditions import Condition, Fallback
 from chainette.pipeline.nodes.flow import Branch
-from chainette.pipeline.nodes.naming import type_name
 from chainette.pipeline.nodes.node import Node
 from chainette.pipeline.pipeline import Pipeline
 from chainette.pipeline.validate import all_nodes
 from chainette.reports.result import Leaf
 from chainette.run.control import RunControl
-from chainette.run.inputs.columns import explained
+from chainette.run.groups.members import Members
+from chainette.run.inputs.columns import validated
 from chainette.run.inputs.files import InputRow
 from chainette.run.item import Item
 from chainette.run.schedule.composites.turns import Composites, check_split, skip
@@ -34,7 +34,6 @@ from chainette.run.schedule.flow.nodes import NodeRunner
 from chainette.run.schedule.flow.state import EndError, FlowState, Reasoned, Subflow
 from chainette.run.schedule.leases import Lease, Leases
 from chainette.run.schedule.parking import Gate, Parking, RowActivity
-from chainette.validation import is_valid_already, validator_error
 
 _ENDS = frozenset({object, Dropped, Split, Fallback})
 """Types of what a node can give in place of an output; `STOPPED` and `SKIPPED` are objects."""
@@ -52,6 +51,7 @@ class RowRunner:
         tasks: The task group that branches and items run in, if there can be any.
         control: Told when no row can continue.
         emit: Receives events.
+        members: Receives the values that belong to groups, if there can be any.
     """
 
     def __init__(
@@ -65,6 +65,7 @@ class RowRunner:
         tasks: TaskGroup | None,
         control: RunControl,
         emit: Listener,
+        members: Members | None = None,
     ) -> None:
         self._pipeline = pipeline
         self._input_model = pipeline.input_model
@@ -77,6 +78,7 @@ class RowRunner:
         self._tasks = tasks
         self._control = control
         self._emit = emit
+        self._members = members
         # The same bounds as for rows that several engines work on.
         self._room = ItemRoom(2 * leases.requests, 8 * leases.requests, recorder)
         self._counts: dict[str, int] = {}
@@ -105,7 +107,7 @@ class RowRunner:
         """Lead a row to the one or more ends it has."""
         item = Item(source.row_id)
         try:
-            value = self._validated(source)
+            value = validated(source, self._input_model, self._validate)
         except (InputError, ValidatorError) as error:
             self._nodes.failed(None, item, error)
             lease.end()
@@ -113,20 +115,7 @@ class RowRunner:
             return
         activity = RowActivity(self._parking)
         state = FlowState(item, lease, activity, {"chain_input": value}, value, is_row=True)
-        await self._flow(self._pipeline.steps, state, take)
-
-    def _validated(self, source: InputRow) -> Any:
-        if source.error is not None:
-            raise source.error
-        if is_valid_already(source.value, self._input_model):
-            return source.value
-        try:
-            return self._validate(source.value)
-        except ValidationError as error:
-            raise InputError(f"{source.place}: {explained(error)}") from None
-        except Exception as error:
-            bug = validator_error(type_name(self._pipeline.input_model), error)
-            raise ValidatorError(f"{source.place}: {bug}") from error
+        await self._flow(self._pipeline.row_steps, state, take)
 
     async def _flow(self, nodes: list[Any], state: FlowState, take: Take) -> None:
         """Lead a value through nodes, to the one or more ends it has."""
@@ -140,7 +129,7 @@ class RowRunner:
                     index += 1
                     continue
                 await self._join(node, state)
-                if isinstance(node, Composite | End):
+                if isinstance(node, Composite | End | Reduce):
                     nodes, index = await self._turned(node, nodes[index + 1 :], state), 0
                     continue
                 output = await self._output(node, state)
@@ -163,12 +152,16 @@ class RowRunner:
             nodes, index = rest, 0
         return await self._end(state, Leaf(()), take)
 
-    async def _turned(self, node: Composite | End, rest: list[Any], state: FlowState) -> list[Any]:
+    async def _turned(
+        self, node: Composite | End | Reduce[Any, Any], rest: list[Any], state: FlowState
+    ) -> list[Any]:
         """The nodes that follow where a flow comes to a composite, or to its end.
 
         Raises:
             EndError: The flow ends here.
         """
+        if isinstance(node, Reduce):
+            raise EndError(await self._grouped(node, state))
         if isinstance(node, End):
             judged = await self._judged(node, state)
             turned = await self._composites.leave(node.composite, rest, state, judged)
@@ -222,7 +215,21 @@ class RowRunner:
             state.passed(node, output)
         return None
 
-    def _failed(self, part: Node | Branch | End, state: FlowState, error: ChainetteError) -> Leaf:
+    async def _grouped(self, reduce: Reduce[Any, Any], state: FlowState) -> Leaf:
+        """Put the value of a flow into its group, which is the end of the flow."""
+        key = await self._nodes.key_of(reduce, state.item, state.names, state.value)
+        if key is STOPPED:
+            return Leaf((), stopped=True)
+        if self._members is not None and not self._control.is_over:
+            self._members.add(state.item, key, state.value)
+        return Leaf(())
+
+    def _failed(
+        self,
+        part: Node | Branch | End | Reduce[Any, Any],
+        state: FlowState,
+        error: ChainetteError,
+    ) -> Leaf:
         """Record a failure, and return how its flow ends."""
         is_tolerated = state.is_tolerant and is_tolerable(error)
         node = part.first_node if isinstance(part, Branch) else part

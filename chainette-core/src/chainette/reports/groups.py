@@ -1,0 +1,278 @@
+"""The groups of a run: their keys, their values, and how they are read back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from enum import Enum
+from itertools import groupby, islice
+from pathlib import Path
+from typing import Any, Generic, overload
+from uuid import UUID
+
+from chainette.errors import DroppedRowError, FailedRowError
+from chainette.events import RowState
+from chainette.folder.files import GROUPS
+from chainette.folder.lines import error_fields, item_name, read_file
+from chainette.pipeline.composites.reduce import Reduce
+from chainette.pipeline.nodes.flow import Out
+from chainette.pipeline.pipeline import Pipeline
+from chainette.reports.codec import codecs
+from chainette.reports.result import Leaf, Many, state_of
+from chainette.reports.snapshot import Snapshots
+
+
+class Keys:
+    """Keys of groups as JSON values and back.
+
+    Args:
+        model: Type of the items, which knows the classes of their fields.
+    """
+
+    def __init__(self, model: Any) -> None:
+        self._snapshots = Snapshots(model)
+
+    def written(self, key: Any) -> Any:
+        """The JSON value of a key, which no other key has; a tuple is a list."""
+        if type(key) is tuple:
+            return [self.written(part) for part in key]
+        return self._snapshots.take(key)
+
+    def read(self, written: Any) -> Any:
+        """The key of its JSON value.
+
+        Raises:
+            LookupError: Its class does not exist anymore.
+        """
+        if isinstance(written, list):
+            return tuple(self.read(part) for part in written)
+        return self._snapshots.restore(written)
+
+
+def shown(key: Any) -> Any:
+    """A key as a JSON value for people: an Enum as its value, a date as a text."""
+    if type(key) is tuple:
+        return [shown(part) for part in key]
+    if isinstance(key, Enum):
+        return shown(key.value) if isinstance(key.value, str | int) else key.name
+    return str(key) if isinstance(key, date | UUID) else key
+
+
+def title_of(key: Any) -> str:
+    """A key as a text for people."""
+    value = shown(key)
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+@dataclass(frozen=True, slots=True)
+class GroupResult(Generic[Out]):
+    """The result of one group.
+
+    Attributes:
+        key: The key; a tuple if there are several, `None` for the one group of all rows.
+        row_ids: The row ids of its items, in input order.
+        value: The output of the node that was asked for, or `None`. If a function has split the
+            group, a list of those of its items.
+        error: The reason why the group, or a part of it, failed, or `None`.
+        state: As in `Result`.
+        outputs: Outputs of the nodes that it has passed, by id.
+    """
+
+    key: Any
+    row_ids: Sequence[int]
+    value: Out | None = None
+    error: Exception | None = None
+    state: RowState = "ok"
+    outputs: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def ok(self) -> bool:
+        """Whether the state is `ok`."""
+        return self.state == "ok"
+
+    def unwrap(self) -> Out:
+        """Return the value.
+
+        Raises:
+            Exception: The error of the group, or of a part of it.
+            DroppedRowError: A function dropped the group.
+        """
+        if self.error is not None:
+            raise self.error
+        if self.state == "dropped":
+            raise DroppedRowError(f"group {title_of(self.key)} has no value: a function dropped it")
+        return self.value  # type: ignore[return-value]
+
+
+def group_result(
+    node_id: str, key: Any, row_ids: Sequence[int], leaves: Sequence[Leaf]
+) -> GroupResult[Any]:
+    """The result of a group, from its one or more ends.
+
+    Args:
+        node_id: The node whose output is the value.
+        key: Its key.
+        row_ids: The row ids of its items.
+        leaves: Its ends.
+    """
+    error = next((leaf.error for leaf in leaves if leaf.error is not None), None)
+    outputs: dict[str, Any] = dict(leaves[0].outputs)
+    if len(leaves) != 1 or leaves[0].path:
+        outputs = {}
+        for leaf in leaves:
+            for id, output in leaf.outputs.items():
+                outputs.setdefault(id, []).append(output)
+    value = outputs.get(node_id)
+    return GroupResult(key, row_ids, value, error, state_of(leaves), outputs)
+
+
+class GroupLines:
+    """The ends of groups as lines of their table, and back.
+
+    Args:
+        chain: The chain.
+        reduce: The `reduce` that makes the groups.
+
+    Attributes:
+        keys: Writes and reads keys.
+    """
+
+    def __init__(self, chain: Pipeline[Any, Any], reduce: Reduce[Any, Any]) -> None:
+        self._codecs = codecs(chain)
+        self._main = reduce.last.id
+        self.keys: Keys = Keys(reduce.input_model)
+
+    def line(self, key: Any, row_ids: Sequence[int], leaf: Leaf) -> dict[str, Any]:
+        """The line of a group, or of one of the items that it was split into."""
+        written, readable = self.keys.written(key), shown(key)
+        fields: dict[str, Any] = {"key": readable}
+        if written != readable:
+            fields["group"] = written
+        fields["row_ids"] = row_ids
+        if leaf.path:
+            fields["item"] = item_name(leaf.path)
+        outputs = {id: self._codecs[id].dump(value) for id, value in leaf.outputs.items()}
+        if self._main in outputs:
+            fields["output"] = outputs.pop(self._main)
+        fields |= {"outputs": outputs} if outputs else {}
+        many = [id for id, value in leaf.outputs.items() if isinstance(value, Many)]
+        snapshots = {
+            id: snapshot
+            for id, value in leaf.outputs.items()
+            if (snapshot := self._codecs[id].snapshot_or_lost(value)) is not None
+        }
+        fields |= {"many": many} if many else {}
+        fields |= {"snapshots": snapshots} if snapshots else {}
+        if leaf.error is not None:
+            known = error_fields(leaf.node.id if leaf.node else None, leaf.error)
+            fields["error"] = {name: text for name, text in known.items() if name != "raw_text"}
+        states = {"partial": leaf.is_partial, "dropped": leaf.dropped}
+        return fields | {name: True for name, holds in states.items() if holds}
+
+    def key(self, line: Mapping[str, Any]) -> Any:
+        """The key of a line; readable JSON where that is all that is left of it."""
+        try:
+            return self.keys.read(line.get("group", line["key"]))
+        except Exception:  # its class is gone
+            return line["key"]
+
+    def leaf(self, line: Mapping[str, Any]) -> Leaf:
+        """The end of a group, from its line."""
+        path = tuple(int(part) for part in line.get("item", "").split(".") if part)
+        dumped = dict(line.get("outputs", {}))
+        if "output" in line:
+            dumped = {self._main: line["output"], **dumped}
+        snapshots, many = line.get("snapshots", {}), line.get("many", ())
+        outputs = {
+            id: self._many(id, value, snapshots.get(id))
+            if id in many
+            else self._read(id, value, snapshots.get(id))
+            for id, value in dumped.items()
+        }
+        failure = line.get("error")
+        error = FailedRowError(failure["message"], type=failure["type"]) if failure else None
+        dropped, is_partial = line.get("dropped", False), line.get("partial", False)
+        return Leaf(path, outputs, dropped=dropped, error=error, is_partial=is_partial)
+
+    def _many(self, id: str, value: Any, snapshot: Any) -> Many:
+        snapshots = snapshot if isinstance(snapshot, list) else [snapshot] * len(value)
+        return Many(self._read(id, *pair) for pair in zip(value, snapshots, strict=True))
+
+    def _read(self, id: str, output: Any, snapshot: Any) -> Any:
+        codec = self._codecs[id]
+        try:
+            return codec.load(output) if snapshot is None else codec.restore(snapshot)
+        except Exception:  # it holds objects that are not data, or its class is gone
+            return output
+
+
+class StoredGroups(Sequence[GroupResult[Any]]):
+    """The groups of a run on disk, read again each time, so that memory stays flat.
+
+    Args:
+        path: The run's folder.
+        chain: The chain that ran.
+        reduce: The `reduce` that made them.
+        node_id: The node whose outputs are the values.
+    """
+
+    def __init__(
+        self, path: Path, chain: Pipeline[Any, Any], reduce: Reduce[Any, Any], node_id: str
+    ) -> None:
+        self._file = path / GROUPS / f"{reduce.id}.jsonl"
+        self._lines = GroupLines(chain, reduce)
+        self._node_id = node_id
+
+    def __len__(self) -> int:
+        """The number of groups."""
+        return sum(1 for _ in self._grouped())
+
+    def __iter__(self) -> Iterator[GroupResult[Any]]:
+        """Read the groups one by one."""
+        for lines in self._grouped():
+            leaves = [self._lines.leaf(line) for line in lines]
+            key, row_ids = self._lines.key(lines[0]), lines[0]["row_ids"]
+            yield group_result(self._node_id, key, row_ids, leaves)
+
+    @overload
+    def __getitem__(self, index: int) -> GroupResult[Any]: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[GroupResult[Any]]: ...
+    def __getitem__(self, index: int | slice) -> GroupResult[Any] | list[GroupResult[Any]]:
+        """One group, or several; the file is read from its start."""
+        if isinstance(index, slice) or index < 0:
+            return list(self)[index]
+        found = next(islice(iter(self), index, None), None)
+        if found is None:
+            raise IndexError(f"there are {len(self)} groups")
+        return found
+
+    def _grouped(self) -> Iterator[list[dict[str, Any]]]:
+        """The lines of each group."""
+        if self._file.exists():
+            lines = read_file(self._file)
+            for _, them in groupby(lines, key=lambda it: (str(it.get("group")), str([it["key"]]))):
+                yield list(them)
+
+
+def group_nodes(chain: Pipeline[Any, Any]) -> Iterator[tuple[str, Reduce[Any, Any], str]]:
+    """The names of groups: of a `reduce`, and of the nodes that its groups pass through.
+
+    Yields:
+        The name, the `reduce`, and the node whose outputs are the values.
+    """
+    for reduce in chain.group_steps:
+        yield reduce.id, reduce, reduce.last.id
+        for node in chain.stage_nodes(reduce):
+            if node.id != reduce.id:
+                yield node.id, reduce, node.id
+
+
+def stored_groups(path: Path, chain: Pipeline[Any, Any]) -> dict[str, Sequence[GroupResult[Any]]]:
+    """The groups of a run on disk, by name."""
+    return {
+        name: StoredGroups(path, chain, reduce, node_id)
+        for name, reduce, node_id in group_nodes(chain)
+    }
