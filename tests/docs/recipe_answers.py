@@ -1,0 +1,84 @@
+"""Scripted answers for the recipes, by page and engine."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from chainette.testing.script import Answers
+
+ANSWERS: dict[str, Mapping[str, Answers]] = {
+    "ultrafeedback": {
+        "first": {"sky": "Because of the sea.", "prime": "2"},
+        "second": {"sky": "Air scatters blue light more than red.", "prime": "3"},
+        "third": {"sky": "It is day.", "prime": "5"},
+        "judge": {
+            "sky": {"reason": "The second explains it.", "scores": [1, 5, 2]},
+            "prime": {"reason": "All are right.", "scores": [5, 5, 5]},
+        },
+    },
+    "apigen": {
+        "writer": {
+            "an order that one call of Python's pow": {
+                "text": "Raise 2 to the power of 5.",
+                "function": "pow",
+                "arguments": [2, 5],
+            },
+            "an order that one call of Python's max": {
+                "text": "Give me the sum of 1 and 9.",
+                "function": "max",
+                "arguments": [1, 9],
+            },
+            "divmod": {"text": "What is 7 by 0?", "function": "divmod", "arguments": [7, 0]},
+            "max": {"text": "What is the largest?", "function": "max", "arguments": [1, 9]},
+        },
+        "judge": {"sum": False, "": True},
+    },
+    "magpie": {
+        "writer": {
+            "about angles": "How many degrees has a pentagon?",
+            "about primes": "Is 91 a prime number, and how do I see that?",
+            "about bread": "bread??",
+            "pentagon": "Its angles sum to 540 degrees.",
+            "91": "It is not: 91 is 7 times 13.",
+        },
+        "judge": {
+            "bread": {"quality": "poor", "difficulty": "easy"},
+            "": {"quality": "good", "difficulty": "easy"},
+        },
+    },
+    "citations": {
+        "writer": [
+            {"statements": [{"statement": "Ada was a Londoner.", "quotes": ["born in london"]}]},
+            {
+                "statements": [
+                    {"statement": "Ada was a Londoner.", "quotes": ["born in London"]},
+                    {"statement": "She programmed.", "quotes": ["wrote programs for a machine"]},
+                ]
+            },
+        ],
+    },
+    "text-to-sql": {
+        "writer": {
+            "SQLite for stock": "```sql\nCREATE TABLE item (name TEXT, id INT);\n"
+            "CREATE TABLE stock (id INT, pieces INT);\n"
+            "INSERT INTO item VALUES ('lamp', 1), ('chair', 2);\n"
+            "INSERT INTO stock VALUES (1, 30), (2, 0);\n```",
+            "SQLite for bookings": "```sql\nCREATE TABLE bookings (guest TEXT, nights INT);\n"
+            "INSERT INTO bookings VALUES ('Ann', 2), ('Bob', 5);\n```",
+            "needs a JOIN": "Which items are sold out?",
+            "needs SUM": "How many nights are booked?",
+        },
+        "judge": {
+            "sold out": "SELECT name FROM item JOIN stock USING (id) WHERE pieces = 0",
+            "nights": "SELECT SUM(nights) FROM bookings",
+        },
+    },
+    "semantic-join": {
+        "small": {
+            "Baking": {"fits": True, "is_certain": True},
+            "Romans": {"fits": True, "is_certain": False},
+            "Python": {"fits": True, "is_certain": True},
+        },
+        "judge": {"Romans": {"fits": False, "is_certain": True}},
+    },
+}
