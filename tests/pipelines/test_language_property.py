@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 import os
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from chainette import Branch, Chain, Drop, Step, apply
+from chainette import Branch, Calls, Chain, Drop, Step, apply
 from chainette.errors import RequestError
 from chainette.folder import lines as folder_lines
 from chainette.testing import fake_engine
@@ -66,7 +67,7 @@ class Parts:
         return Chain(name="drawn", steps=self.flow(depth, splits=True))
 
     def flow(self, depth: int, *, splits: bool) -> list[Any]:
-        kinds = ["step", "map", "drop"]
+        kinds = ["step", "map", "drop", "calls"]
         kinds += ["split", "all"] if splits else []
         kinds += ["branch"] if depth > 1 else []
         nodes: list[Any] = []
@@ -126,6 +127,19 @@ class Parts:
             return [Value(n=value.n + part, text=f"{part}") for part in range(value.n % 4)]
 
         return [apply(parts, id=id)]
+
+    def _calls(self, depth: int) -> list[Any]:
+        id = self.id("calls")
+
+        async def judged(value: Value, calls: Calls) -> Value:
+            first, second = await asyncio.gather(
+                calls["e"].ask(f"{id} first {value.n}", output_model=Value),
+                calls["e"].ask(f"{id} second {value.text}", output_model=Value),
+            )
+            third = await calls["e"].ask(f"{id} {first.n} {second.n}", output_model=Value)
+            return Value(n=third.n, text=second.text)
+
+        return [apply(judged, id=id, engines=["e"], **self._options())]
 
     def _all(self, depth: int) -> list[Any]:
         id = self.id("all")

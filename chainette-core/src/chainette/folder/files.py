@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterable
-from contextlib import ExitStack
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -124,6 +124,20 @@ class RunFolder:
     def size(self) -> int:
         """Bytes of all lines."""
         return lines_size(self.path)
+
+    @contextmanager
+    def closed(self, node_ids: Iterable[str]) -> Iterator[None]:
+        """Let go of the files of some nodes, and of the errors, while their lines are moved.
+
+        Args:
+            node_ids: The nodes.
+        """
+        files = [*(self.steps[id] for id in node_ids), self.errors]
+        for file in files:
+            file.close()
+        yield
+        for file in files:
+            file.reopen()
 
     def close(self) -> None:
         """Close every file, even if one of them cannot be closed."""

@@ -149,6 +149,10 @@ class LineFile:
             except OSError as error:
                 raise unwritable(self._path, error) from None
 
+    def reopen(self) -> None:
+        """Open the file again after `close`; another one may have taken its place."""
+        self._file = self._path.open("ab", BUFFER)
+
     def _room_for(self, lines: int) -> BinaryIO:
         """The file for a number of lines."""
         assert self._file is not None
@@ -169,12 +173,16 @@ class LineFiles(LineFile):
         folder.mkdir(parents=True, exist_ok=True)
         self._path = folder
         self._max_lines = max_lines
+        self.reopen()
+
+    def reopen(self) -> None:
+        """Open the last file; see `LineFile.reopen`."""
         self._file = None
-        paths = sorted(folder.glob("*.jsonl"))
+        paths = sorted(self._path.glob("*.jsonl"))
         self._number = len(paths)
         self._left = self._size = 0
         if paths:
-            self._left = max_lines - repair(paths[-1])
+            self._left = self._max_lines - repair(paths[-1])
             self._size = paths[-1].stat().st_size
             self._file = paths[-1].open("ab", BUFFER)
 

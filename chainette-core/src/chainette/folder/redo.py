@@ -100,8 +100,7 @@ class _Aside:
     def run(self, nodes: list[str], steps: list[str], revalidate: Revalidate) -> None:
         """Move all lines of some nodes, and those that depend on answers that changed."""
         self._target.mkdir(parents=True, exist_ok=True)
-        for table in (*self._path.glob(f"{STEPS}/*.parquet"), self._path / "flattened.parquet"):
-            table.unlink(missing_ok=True)
+        remove_tables(self._path)
         rows = {id: self._changed(id, revalidate) for id in steps}
         whole, partly = self._reach({*nodes}, rows)
         for id in sorted(whole):
@@ -123,7 +122,7 @@ class _Aside:
         for id, changed in rows.items():
             for other in dependents(self._chain, [id] if changed else [])[1:]:
                 node = self._chain.nodes[other]
-                if isinstance(node, ApplyNode) and node.batch is not None:
+                if isinstance(node, ApplyNode) and isinstance(node.batch, int):
                     whole = {*whole, *dependents(self._chain, [other])}
                 partly.setdefault(other, set()).update(changed)
         return whole, {id: them for id, them in partly.items() if id not in whole}
@@ -142,7 +141,7 @@ class _Aside:
 
     def _filter_node(self, id: str, keep: Keep) -> None:
         for file in sorted((self._path / STEPS / id).glob("*.jsonl")):
-            _filter(file, self._target / id / file.name, keep)
+            move_lines(file, self._target / id / file.name, keep)
 
     def _filter_errors(
         self, whole: set[str], partly: Mapping[str, set[int]], steps: set[str]
@@ -161,14 +160,20 @@ class _Aside:
             return None if goes else line
 
         if (self._path / ERRORS).exists():
-            _filter(self._path / ERRORS, self._target / ERRORS, keep)
+            move_lines(self._path / ERRORS, self._target / ERRORS, keep)
 
 
 def _of_rows(rows: set[int]) -> Keep:
     return lambda line: None if line["row_id"] in rows else line
 
 
-def _filter(file: Path, target: Path, keep: Keep) -> None:
+def remove_tables(path: Path) -> None:
+    """Remove the Parquet tables of a run, which are out of date."""
+    for table in (*path.glob(f"{STEPS}/*.parquet"), path / "flattened.parquet"):
+        table.unlink(missing_ok=True)
+
+
+def move_lines(file: Path, target: Path, keep: Keep) -> None:
     """Move the lines of a file that are not kept; a broken one stays, and a torn one is dropped.
 
     Both files are replaced as a whole, the target first. If the process is killed in between, the
@@ -184,7 +189,8 @@ def _filter(file: Path, target: Path, keep: Keep) -> None:
         ):
             for line in (it for it in lines if it.endswith(b"\n")):
                 value = value_or_none(line)
-                new = keep(value) if isinstance(value, dict) and "row_id" in value else value
+                is_line = isinstance(value, dict) and ("row_id" in value or "group" in value)
+                new = keep(value) if is_line else value
                 if new is not None or value is None:
                     kept.write(line if new == value else encoded(new) + b"\n")
                 elif line not in known:

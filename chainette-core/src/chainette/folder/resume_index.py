@@ -16,6 +16,8 @@ from chainette.folder.lines import read_file, read_lines
 
 OnLine = Callable[[str, dict[str, Any]], object]
 _logger = logging.getLogger(__name__)
+_OF_ITEMS = "SELECT line FROM lines WHERE node = ? AND row = ? AND item >= ? AND item < ?"
+_FORGET_ITEMS = "DELETE FROM lines WHERE node = ? AND row = ? AND item >= ? AND item < ?"
 
 
 class ResumeIndex:
@@ -67,6 +69,36 @@ class ResumeIndex:
             (node_id, *_place(key)),
         ).fetchone()
         return json.loads(record[0]) if record else None
+
+    def lines(self, node_id: str) -> Iterator[dict[str, Any]]:
+        """The lines of a node: its outputs and its errors."""
+        for record in self._db.execute("SELECT line FROM lines WHERE node = ?", (node_id,)):
+            yield json.loads(record[0])
+
+    def forget(self, node_id: str, row_id: int, item: str = "") -> list[dict[str, Any]]:
+        """Forget the lines of a node for an item, and for what it was split into.
+
+        Args:
+            node_id: The node.
+            row_id: The row.
+            item: The item's path; by default all items of the row.
+
+        Returns:
+            The lines.
+        """
+        # After the digits comes ":", and after "." comes "/".
+        ranges = [(item, f"{item}\0"), (f"{item}.", f"{item}/")] if item else [("", ":")]
+        found: list[str] = []
+        for first, end in ranges:
+            values = (node_id, row_id, first, end)
+            found += [record[0] for record in self._db.execute(_OF_ITEMS, values)]
+            if found:
+                self._db.execute(_FORGET_ITEMS, values)
+        return [json.loads(line) for line in found]
+
+    def forget_node(self, node_id: str) -> None:
+        """Forget all lines of a node."""
+        self._db.execute("DELETE FROM lines WHERE node = ?", (node_id,))
 
     def close(self) -> None:
         """Forget everything."""

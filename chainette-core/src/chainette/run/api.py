@@ -57,6 +57,12 @@ async def stream(
     pipeline: Pipeline, inputs: Any, *, in_order: bool, **options: Any
 ) -> AsyncGenerator[Result[Any], None]:
     """Run a chain and yield the result of every row; see `Chain.stream`."""
+    if waiting := [id for id, node in pipeline.nodes.items() if node.waits_for_all]:
+        _logger.warning(
+            "stream: every result comes at the end, once all rows were read, since apply %s has "
+            "batch='all'",
+            " and ".join(map(repr, waiting)),
+        )
     send, receive = anyio.create_memory_object_stream[Result[Any]](math.inf)
     with send, receive:
         executor = Executor(pipeline, inputs, results=send, in_order=in_order, **options)

@@ -22,6 +22,7 @@ from chainette.folder.lock import locked
 from chainette.folder.manifest import check_resumable, continued, manifest, now
 from chainette.folder.redo import Redo, set_aside
 from chainette.folder.resume_index import ResumeIndex
+from chainette.folder.stale import set_fallbacks_aside, settle
 from chainette.pipeline.pipeline import Pipeline
 from chainette.registry.engines import client_for, get_engine_config
 from chainette.reports.frames import require_pyarrow
@@ -139,6 +140,8 @@ class Executor:
             if earlier is not None and (callers := calling(pipeline)):
                 calls = CallIndex(path, callers, on_line=self._count)
         self._journal = Journal(pipeline, folder, earlier, self.control, self._ledger, calls)
+        if self._answers is not None:
+            self._journal.on_stale = self._answers.uncount
         self._recorder = Recorder(
             pipeline, folder, fields, self.control, order=order, results=results, in_order=in_order
         )
@@ -196,7 +199,11 @@ class Executor:
                 raise OutputDirError(f"{path}: holds no run, so there is nothing to redo")
             return Redo(), False
         redo = check_resumable(path, chain, fields, force=options.force, redo=options.redo)
-        return redo, set_aside(path, chain, redo, revalidation(chain))
+        settle(path)
+        is_set_aside = set_aside(path, chain, redo, revalidation(chain))
+        if options.retry_errors:
+            set_fallbacks_aside(path, chain)
+        return redo, is_set_aside
 
     async def run(self) -> Run:
         """Run every row; see `Chain.arun`."""
@@ -242,7 +249,8 @@ class Executor:
         """Connect the rooms that a row passes through, and let rows in."""
         pipeline, control = self._pipeline, self.control
         async with anyio.create_task_group() as tasks:
-            parking, batches = Parking(control), Batches(batched_nodes(pipeline), tasks, control)
+            parking = Parking(control)
+            batches = Batches(batched_nodes(pipeline), tasks, self._journal, control)
             nodes = NodeRunner(self._steps, batches, self._journal, control, self._emit)
             rows = RowRunner(
                 pipeline,

@@ -128,6 +128,11 @@ class RunCache:
         if line.get("request") is not None and line.get("ordinal") is not None:
             self._ordinals.add(line["request"], line["ordinal"])
 
+    def uncount(self, line: Mapping[str, Any]) -> None:
+        """Take back that a request was counted, since its line is out of date."""
+        if line.get("request") is not None and line.get("ordinal") is not None:
+            self._ordinals.remove(line["request"], line["ordinal"])
+
     def turn(self, *, reads: bool = True) -> CacheTurn:
         """The turn of one more request.
 
@@ -242,6 +247,11 @@ class _Ordinals:
         """Note an ordinal that an earlier run has used."""
         self._has_earlier = True
         self._db.execute("INSERT OR IGNORE INTO earlier VALUES (?, ?)", (request, ordinal))
+
+    def remove(self, request: str, ordinal: int) -> None:
+        """Forget an ordinal that an earlier run has used: it can be taken again."""
+        where = (request, ordinal)
+        self._db.execute("DELETE FROM earlier WHERE request = ? AND ordinal = ?", where)
 
     def take(self, request: str) -> int:
         """The first ordinal of a request that was not used yet.

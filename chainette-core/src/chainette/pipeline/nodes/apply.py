@@ -128,6 +128,7 @@ class ApplyNode(Node[In, Out]):
         )
         self.fn = fn
         self.batch = batch
+        self.waits_for_all: bool = batch == "all"
         self.threaded: bool = options.get("threaded", False)
         self.types: FunctionTypes = types
         self._engines = engines_of(options.get("engines"), self.id)

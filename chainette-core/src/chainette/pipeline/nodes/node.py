@@ -42,12 +42,14 @@ class Node(Flow[In, Out]):
         skipped: The output where the condition does not hold; `None` passes the input on.
         tolerance: The output where it fails; `None` fails the item.
         is_plain: Whether it always runs, and no failure is tolerated.
+        waits_for_all: Whether it runs once, with the items of all rows.
 
     Raises:
         ChainError: The id is not a valid name, a type is something else, or an option is wrong.
     """
 
     kind = ""
+    waits_for_all: bool = False
 
     def __init__(
         self,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
@@ -12,8 +12,9 @@ from typing import Any
 from chainette.errors import ApplyError, Drop, EngineError, OutputDirError
 from chainette.folder.call_index import CallIndex
 from chainette.folder.files import RunFolder
-from chainette.folder.lines import EncodedList, LineFile, error_fields
+from chainette.folder.lines import LineFile, error_fields
 from chainette.folder.resume_index import ResumeIndex, failure
+from chainette.pipeline.nodes.apply import ApplyNode
 from chainette.pipeline.nodes.node import Node
 from chainette.pipeline.nodes.step import Step
 from chainette.pipeline.pipeline import Pipeline
@@ -23,6 +24,8 @@ from chainette.run.control import RunControl
 from chainette.run.cost import Ledger
 from chainette.run.item import Item
 from chainette.run.output.calls import CallJournal
+from chainette.run.output.lines import function_fields, unreadable_fields
+from chainette.run.output.whole import WholeBatch
 from chainette.types import LLMOutput
 from chainette.usage import FREE, dollars
 
@@ -63,6 +66,8 @@ class Journal:
         calls: The calls of functions.
         retries: Requests that were sent again, by step id.
         tolerated: Failures after which their items went on.
+        batches: By node that sees all items at once, a digest of what it has seen.
+        on_stale: Receives the lines of the earlier run that turn out not to count anymore.
     """
 
     def __init__(
@@ -74,6 +79,7 @@ class Journal:
         ledger: Ledger,
         earlier_calls: CallIndex | None = None,
     ) -> None:
+        self._pipeline = pipeline
         self._folder = folder
         self._earlier = earlier
         self._control = control
@@ -84,6 +90,8 @@ class Journal:
         self.calls: CallJournal = CallJournal(files, earlier_calls, self._write)
         self.retries: Counter[str] = Counter()
         self.tolerated: int = 0
+        self.batches: dict[str, str] = {}
+        self.on_stale: Callable[[dict[str, Any]], object] = lambda line: None
 
     def codec(self, node: Node) -> OutputCodec:
         """The conversion of a node's outputs into JSON and back."""
@@ -103,8 +111,12 @@ class Journal:
         if self._earlier is None:
             return None
         line = self._earlier.find(node.id, item.key)
-        if line is None:
-            return None
+        if line is None or (node.waits_for_all and ("message" not in line or "batch" in line)):
+            return None  # all items go into the batch, which knows what an earlier run has seen
+        return self.read(node, line, names)
+
+    def read(self, node: Node, line: dict[str, Any], names: Mapping[str, Any]) -> Earlier | None:
+        """The output in a line of an earlier run; `None` if it cannot be read. See `find`."""
         if (error := failure(line)) is not None:
             raise error
         try:
@@ -165,25 +177,31 @@ class Journal:
         if self._folder is None:
             return
         codec = self._codecs[node.id]
-        fields: dict[str, Any]
         try:
-            if isinstance(output, list):
-                fields = {**_together(map(codec.record, output)), "kind": "split"}
-            elif isinstance(output, Drop) and output.reason:
-                fields = {"output": None, "kind": "dropped", "reason": output.reason}
-            elif output is None or isinstance(output, Drop):
-                fields = {"output": None, "kind": "dropped"}
-            else:
-                fields = {**codec.record(output), "kind": "one"}
+            fields = function_fields(codec, output)
         except SnapshotError as error:
             self._warn_once(
                 node,
                 f"{_UNREADABLE} ({error}): run.results has them as JSON, and the function is "
                 "called again when the run is resumed",
             )
-        else:
-            file, line = self._folder.steps[node.id], {**item.key, **fields, **spent}
-            self._write(file, line, is_long=isinstance(output, list))
+            if not node.waits_for_all:
+                return
+            fields = unreadable_fields(codec, output)
+        line = {**item.key, **fields, **spent, **self._batch(node)}
+        self._write(self._folder.steps[node.id], line, is_long=isinstance(output, list))
+
+    def _batch(self, node: Node | None) -> dict[str, str]:
+        """The field that says what a function that sees all items has seen."""
+        digest = self.batches.get(node.id) if node else None
+        return {} if digest is None else {"batch": digest}
+
+    def whole(self, node: ApplyNode) -> WholeBatch | None:
+        """The lines of a function that sees all items at once; `None` without a folder."""
+        if self._folder is None:
+            return None
+        codec, on_stale = self._codecs[node.id], self.on_stale
+        return WholeBatch(node, self._pipeline, codec, self._folder, self._earlier, self, on_stale)
 
     def _answer(self, step: Step, value: Any, text: str | None) -> dict[str, Any]:
         """The fields of an answer; what no snapshot can hold is read from its text again."""
@@ -235,7 +253,8 @@ class Journal:
             spent = _spent(error, has_calls=node is not None and not isinstance(node, Step))
         if is_tolerated:
             spent["tolerated"] = True
-        self._write(self._folder.errors, {**item.key, **error_fields(id, error), **spent})
+        fields = {**item.key, **error_fields(id, error), **spent, **self._batch(node)}
+        self._write(self._folder.errors, fields)
 
     def dropped(self, node: Node, item: Item, reason: str | None) -> None:
         """Write down that a function dropped an item."""
@@ -296,13 +315,3 @@ def _consumed(items: list[Any]) -> Iterator[Any]:
     items.reverse()
     while items:
         yield items.pop()
-
-
-def _together(records: Iterable[dict[str, Any]]) -> dict[str, EncodedList]:
-    """The records of a split's parts as one."""
-    outputs, snapshots, has_snapshots = EncodedList(), EncodedList(), False
-    for record in records:
-        outputs.append(record["output"])
-        snapshots.append(record.get("snapshot"))
-        has_snapshots = has_snapshots or "snapshot" in record
-    return {"output": outputs} | ({"snapshot": snapshots} if has_snapshots else {})

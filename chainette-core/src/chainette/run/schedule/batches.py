@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Iterator, Mapping, Set
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Set
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -11,11 +11,12 @@ import anyio.to_thread
 from anyio.abc import TaskGroup
 from pydantic import BaseModel
 
-from chainette.errors import ApplyError, Drop
+from chainette.errors import ApplyError, ChainetteError, Drop
 from chainette.pipeline.nodes.annotations import is_collection
 from chainette.pipeline.nodes.apply import ApplyNode
 from chainette.run.control import RunControl
 from chainette.run.item import Item
+from chainette.run.output.journal import Journal
 from chainette.run.schedule.direct import DirectRequests
 from chainette.run.schedule.flow.calls import FunctionCalls
 from chainette.run.schedule.parking import Activity, Gate
@@ -33,6 +34,7 @@ class WaitingItem:
         value: Its value.
         context: The names that the function may see.
         gate: Opens when the batch is done.
+        check: Makes an output of the node's type of what the function returned for it.
         output: The function's output for the item.
         error: The reason why there is no output, or `None`.
     """
@@ -41,6 +43,7 @@ class WaitingItem:
     value: Any
     context: Mapping[str, Any]
     gate: Gate
+    check: Callable[[Any], Any]
     output: Any = None
     error: Exception | None = None
 
@@ -51,6 +54,7 @@ class Batches:
     Args:
         nodes: The nodes.
         tasks: The task group that functions run in, if there can be any.
+        journal: The outputs so far.
         control: Woken after every batch.
 
     Attributes:
@@ -59,11 +63,16 @@ class Batches:
     """
 
     def __init__(
-        self, nodes: list[ApplyNode], tasks: TaskGroup | None, control: RunControl
+        self,
+        nodes: list[ApplyNode],
+        tasks: TaskGroup | None,
+        journal: Journal,
+        control: RunControl,
     ) -> None:
         self._nodes = {node.id: node for node in nodes}
         self._waiting: dict[str, list[WaitingItem]] = {node.id: [] for node in nodes}
         self._tasks = tasks
+        self._journal = journal
         self._control = control
         self.running: int = 0
         self.direct: DirectRequests = DirectRequests()
@@ -75,13 +84,14 @@ class Batches:
         value: Any,
         context: Mapping[str, Any],
         activity: Activity,
+        check: Callable[[Any], Any],
     ) -> Any:
         """Put an item into a batch and wait for the function's output for it.
 
         Raises:
-            ApplyError: The function failed.
+            ChainetteError: The function failed, or its output is not of its type.
         """
-        entry = WaitingItem(item, value, context, Gate(is_batch=True))
+        entry = WaitingItem(item, value, context, Gate(is_batch=True), check)
         waiting = self._waiting[node.id]
         waiting.append(entry)
         if node.batch != "all" and len(waiting) >= (node.batch or 1):
@@ -113,6 +123,24 @@ class Batches:
         self._tasks.start_soon(self._run, node, sorted(entries, key=lambda entry: entry.item))
 
     async def _run(self, node: ApplyNode, entries: list[WaitingItem]) -> None:
+        whole = self._journal.whole(node) if node.waits_for_all else None
+        try:
+            if whole is None or not whole.take(entries):
+                await self._call(node, entries)
+                if whole is not None:
+                    whole.write(entries)
+        except Exception as error:  # the disk, or a defect: no row can continue
+            self._control.fail(error)
+            for entry in entries:
+                entry.error = error
+        finally:
+            self.running -= 1
+            for entry in entries:
+                entry.gate.open()
+            self._control.wake()
+
+    async def _call(self, node: ApplyNode, entries: list[WaitingItem]) -> None:
+        """Call the function, and check what it returned for each item."""
         try:
             values = [entry.value for entry in entries]
             row_ids = [entry.item.row_id for entry in entries]
@@ -124,16 +152,15 @@ class Batches:
                     f"apply {node.id!r}: a batch of {len(entries)} items needs a list of the same "
                     f"length, got {size}"
                 )
-            for entry, output in zip(entries, outputs, strict=True):
-                entry.output = output
         except ApplyError as error:
             for entry in entries:
                 entry.error = error
-        finally:
-            self.running -= 1
-            for entry in entries:
-                entry.gate.open()
-            self._control.wake()
+            return
+        for entry, output in zip(entries, outputs, strict=True):
+            try:
+                entry.output = entry.check(output)
+            except ChainetteError as error:
+                entry.error = error
 
 
 async def call(

@@ -76,7 +76,8 @@ class SingleRows:
         emit(RunStarted(self._pipeline.name, self._infos, 1))
         with gc_tuning.relaxed(), closing(answers) if answers else nullcontext():
             async with anyio.create_task_group() if self._needs_tasks else nullcontext() as tasks:
-                parking, batches = Parking(control), Batches(self._batched, tasks, control)
+                parking = Parking(control)
+                batches = Batches(self._batched, tasks, journal, control)
                 if self._batched:
                     control.attach(lambda: _flush(parking, batches))
                 rows = RowRunner(

@@ -74,7 +74,8 @@ class Functions:
             output = earlier.output
         elif calls is None:
             output = await self._output(node, item, names, value, activity)
-            self._journal.function_done(node, item, output)
+            if not node.waits_for_all:
+                self._journal.function_done(node, item, output)
         else:
             run = partial(self._output, node, item, names, value, activity, calls)
             try:
@@ -106,13 +107,12 @@ class Functions:
             ChainetteError: It failed, or its output does not fit.
         """
         argument, context = own(value), OwnNames(names)
-        if node.batch is None:
-            with self._direct.watched(node):
-                output = await call(node, argument, context, item.row_id, calls)
-        else:
-            output = await self._batches.output(node, item, argument, context, activity)
-        check = self._journal.codec(node).check
-        return _validated(node, output, partial(check, context=OwnNames(names)))
+        check = partial(self._journal.codec(node).check, context=OwnNames(names))
+        valid = partial(_validated, node, check=check)
+        if node.batch is not None:
+            return await self._batches.output(node, item, argument, context, activity, valid)
+        with self._direct.watched(node):
+            return valid(await call(node, argument, context, item.row_id, calls))
 
     def _finished(
         self, node: ApplyNode, item: Item, seconds: float, calls: FunctionCalls | None
