@@ -23,7 +23,7 @@ EXPORTED = [
     "ApplyNode", "Branch", "Calls", "Chain", "Code", "Completion", "Drop", "EngineConfig",
     "GuidedDecodingParams", "LLMOutput", "Result", "Run", "SamplingParams", "Step", "SyncCalls",
     "Usage", "apply", "get_engine", "get_engine_config", "hookimpl", "instrument", "load_chain",
-    "load_engines", "pipe", "register_backend", "register_engine", "rows",
+    "load_engines", "pipe", "register_backend", "register_engine", "repeat", "route", "rows",
 ]  # fmt: skip
 usages = st.builds(Usage, *[st.integers(0, 10**9)] * 4)
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from chainette import Branch, Calls, Chain, Drop, Step, apply
+from chainette import Branch, Calls, Chain, Drop, Step, apply, repeat, route
 from chainette.errors import RequestError
 from chainette.folder import lines as folder_lines
 from chainette.testing import fake_engine
@@ -59,6 +59,8 @@ class Parts:
     def __init__(self, draw: Draw) -> None:
         self._draw = draw
         self._numbers = count()
+        self._splits = True
+        self._repeats = 0
 
     def id(self, kind: str) -> str:
         return f"{kind}{next(self._numbers)}"
@@ -68,8 +70,9 @@ class Parts:
 
     def flow(self, depth: int, *, splits: bool) -> list[Any]:
         kinds = ["step", "map", "drop", "calls"]
-        kinds += ["split", "all"] if splits else []
-        kinds += ["branch"] if depth > 1 else []
+        kinds += ["split"] if splits else []
+        kinds += ["all"] if splits and not self._repeats else []
+        kinds += ["branch", "route", "repeat"] if depth > 1 else []
         nodes: list[Any] = []
         for kind in self._draw(st.lists(st.sampled_from(kinds), min_size=1, max_size=3)):
             nodes += getattr(self, f"_{kind}")(depth)
@@ -141,6 +144,36 @@ class Parts:
 
         return [apply(judged, id=id, engines=["e"], **self._options())]
 
+    def _route(self, depth: int) -> list[Any]:
+        arms = [self.flow(depth - 1, splits=self._splits) for _ in range(2)]
+        made = route("n % 3", id=self.id("route")).case(0, arms[0]).case(1, arms[1])
+        return [made.default(None) if self._draw(st.booleans()) else made]
+
+    def _repeat(self, depth: int) -> list[Any]:
+        id, kind = self.id("repeat"), self._draw(st.sampled_from(["text", "bool", "expression"]))
+
+        def check(value: Value, names: Any) -> bool | str | None:
+            drawn = number(id, value.n, names["round"], repr(names["feedback"]))
+            if drawn % 3 == 0:
+                return True if kind == "bool" else None
+            return False if kind == "bool" else f"not good: {drawn % 10}"
+
+        before, self._splits = self._splits, False
+        self._repeats += 1
+        says = self.id("says")
+        step = Step(
+            id=says, input_model=Value, output_model=Value, engine_name="e",
+            user_prompt=f"{says} {{{{ n }}}} {{{{ round }}}} {{{{ feedback }}}} "
+            "{{ previous.n if previous else '-' }}",
+            **self._options(),
+        )  # fmt: skip
+        body = [*self.flow(depth - 1, splits=False), step]
+        self._splits = before
+        self._repeats -= 1
+        until = "n % 2 == 0" if kind == "expression" else check
+        exhausted = self._draw(st.sampled_from(["fail", "last"]))
+        return [repeat(body, until=until, max_rounds=3, id=id, exhausted=exhausted)]
+
     def _all(self, depth: int) -> list[Any]:
         id = self.id("all")
 
@@ -153,7 +186,9 @@ class Parts:
     def _branch(self, depth: int) -> list[Any]:
         alias, id = self.id("alias"), self.id("joins")
         options = self._draw(st.sampled_from([{}, {"on_error": "none"}, {"when": "n % 2 == 0"}]))
+        before, self._splits = self._splits, True
         branch = Branch(self.id("branch"), self.flow(depth - 1, splits=True), **options)
+        self._splits = before
         if not self._draw(st.booleans()):
             return [branch]
 

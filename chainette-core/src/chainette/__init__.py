@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from chainette.engine.telemetry.otel import instrument
     from chainette.errors import Drop
     from chainette.loading.target import load_chain
+    from chainette.pipeline.composites.repeat import repeat
+    from chainette.pipeline.composites.route import route
     from chainette.pipeline.functions.calls import Calls, SyncCalls
     from chainette.pipeline.nodes.apply import ApplyNode, apply
     from chainette.pipeline.nodes.flow import Branch, pipe
@@ -60,6 +62,8 @@ __all__ = [
     "pipe",
     "register_backend",
     "register_engine",
+    "repeat",
+    "route",
     "rows",
 ]
 
@@ -90,6 +94,8 @@ _HOMES = {
     "pipe": "pipeline.nodes.flow",
     "register_backend": "plugins.discovery",
     "register_engine": "registry.engines",
+    "repeat": "pipeline.composites.repeat",
+    "route": "pipeline.composites.route",
     "rows": "run.inputs.generated",
 }
 

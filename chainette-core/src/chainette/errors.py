@@ -10,6 +10,8 @@ They form a tree::
     │   └── UnknownBackendError    no plugin has a backend of that name
     ├── ChainError             a chain, its YAML or one of its templates is wrong
     ├── ApplyError             a function of a chain failed on a row
+    ├── RouteError             a route has no case for a row's key
+    ├── RepeatError            a repeat had no good round for a row
     ├── InputError             an input file or one of its rows cannot be used
     ├── OutputDirError         the output directory cannot be used
     ├── BudgetError            a run was stopped: too many errors, or too much spent
@@ -90,6 +92,25 @@ class ApplyError(ChainetteError):
     usage: Usage | None = None
     cost: Decimal | None = FREE
     calls: int = 0
+
+
+class RouteError(ChainetteError):
+    """A route has no case for the key of an item, and no default."""
+
+
+class RepeatError(ChainetteError):
+    """No round of a repeat was good.
+
+    Args:
+        message: A description of the failure.
+        rounds: The number of rounds.
+        feedback: What was wrong in the last one, if that is known.
+    """
+
+    def __init__(self, message: str, *, rounds: int, feedback: str | None = None) -> None:
+        super().__init__(message)
+        self.rounds: int = rounds
+        self.feedback: str | None = feedback
 
 
 class InputError(ChainetteError):

@@ -8,6 +8,9 @@ from typing import Any
 from rich.text import Text
 from rich.tree import Tree
 
+from chainette.pipeline.composites.composite import Composite
+from chainette.pipeline.composites.repeat import Repeat
+from chainette.pipeline.composites.route import Route
 from chainette.pipeline.nodes.conditions import condition_fields
 from chainette.pipeline.nodes.flow import Branch
 from chainette.pipeline.nodes.naming import type_name
@@ -16,7 +19,7 @@ from chainette.pipeline.nodes.step import Step
 from chainette.pipeline.pipeline import Pipeline
 from chainette.text import escaped, printable
 
-ICONS = {"step": "💬", "apply": "⚙️", "branch": "🌿"}
+ICONS = {"step": "💬", "apply": "⚙️", "branch": "🌿", "route": "🔀", "repeat": "🔁"}
 """Emojis of nodes that do not have their own."""
 MAX_TURN = 100
 """Characters of a turn that are shown."""
@@ -39,7 +42,9 @@ def tree(chain: Pipeline, *, icons: bool = True, max_branches: int | None = None
 def _grow(parent: Tree, nodes: list[Any], icons: bool, max_branches: int | None) -> None:
     visible = hidden = 0
     for node in nodes:
-        if not isinstance(node, Branch):
+        if isinstance(node, Composite):
+            _grow_composite(parent.add(_line(node, icons)), node, icons, max_branches)
+        elif not isinstance(node, Branch):
             _add_turns(parent.add(_line(node, icons)), node)
         elif max_branches is None or visible < max_branches:
             visible += 1
@@ -51,6 +56,25 @@ def _grow(parent: Tree, nodes: list[Any], icons: bool, max_branches: int | None)
             hidden += 1
     if hidden:
         parent.add(Text(f"… {hidden} more branches", style="dim"))
+
+
+def _grow_composite(parent: Tree, node: Composite, icons: bool, most: int | None) -> None:
+    if isinstance(node, Route):
+        for arm in node.arms:
+            passes = "" if arm.nodes else "  passes its input on"
+            title = Text(escaped(node.label(arm))).append(passes, style="dim")
+            _grow(parent.add(title), arm.nodes, icons, most)
+    else:
+        _grow(parent, list(node.members()), icons, most)
+
+
+def _words(node: Composite) -> str:
+    """What a composite does, in a few words."""
+    if isinstance(node, Route):
+        return f"  by {node.by.text}"
+    assert isinstance(node, Repeat)
+    until = node.until.text if node.until is not None else getattr(node.judge, "id", "")
+    return f"  until {until}, at most {node.max_rounds} rounds"
 
 
 def _add_turns(parent: Tree, node: Node) -> None:
@@ -67,7 +91,9 @@ def _line(node: Node, icons: bool) -> Text:
         line.append(f" ({node.id})", style="dim")
     types = f"{type_name(node.input_model)} → {type_name(node.output_model)}"
     line.append(f"  {escaped(types)}", style="dim")
-    if node.engines:
+    if isinstance(node, Composite):
+        line.append(escaped(_words(node)), style="dim")
+    elif node.engines:
         noun = "engine" if len(node.engines) == 1 else "engines"
         line.append(f"  {noun} {escaped(', '.join(node.engines))}", style="dim")
     line.append(_conditions(node), style="dim")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -13,7 +14,7 @@ from typing import Any
 from chainette.atomic_file import replacing
 from chainette.folder.files import CALLS, ERRORS, MANIFEST, REDONE, STEPS
 from chainette.folder.lines import encoded, read_lines, unwritable, value_or_none
-from chainette.pipeline.graph import dependents, places
+from chainette.pipeline.graph import dependents, later_rounds, places
 from chainette.pipeline.nodes.apply import ApplyNode
 from chainette.pipeline.pipeline import Pipeline
 
@@ -43,6 +44,41 @@ class Redo:
     def __bool__(self) -> bool:
         """Whether there are any."""
         return bool(self.nodes or self.revalidated)
+
+
+@dataclass(slots=True)
+class Stale:
+    """The lines of a node that go.
+
+    Attributes:
+        rows: Rows of which all of them go.
+        rounds: The depths of repeats of which those of later rounds go, with their rows; `None` for
+            all rows.
+    """
+
+    rows: set[int] = field(default_factory=set)
+    rounds: list[tuple[int, set[int] | None]] = field(default_factory=list)
+
+    def has(self, line: dict[str, Any]) -> bool:
+        """Whether a line goes."""
+        row, rounds = line["row_id"], rounds_of(line)
+        return row in self.rows or any(
+            rounds[depth : depth + 1] > (1,) and (rows is None or row in rows)
+            for depth, rows in self.rounds
+        )
+
+    def rest(self, line: dict[str, Any]) -> dict[str, Any] | None:
+        """A line that stays; see `Keep`."""
+        return None if self.has(line) else line
+
+    def then(self, keep: Keep) -> Keep:
+        """What is left of the lines that stay."""
+        return lambda line: None if self.has(line) else keep(line)
+
+
+def rounds_of(line: Mapping[str, Any]) -> tuple[int, ...]:
+    """The rounds of the repeats that a line is in, from the outermost on."""
+    return tuple(int(part) for part in str(line.get("round", "")).split(".") if part)
 
 
 def set_aside(path: Path, chain: Pipeline, redo: Redo, revalidate: Revalidate) -> bool:
@@ -106,26 +142,40 @@ class _Aside:
         for id in sorted(whole):
             self._move_node(id)
             self._move_node(id + CALLS)
-        for id, moved in partly.items():
-            self._filter_node(id, _of_rows(moved))
-            self._filter_node(id + CALLS, _of_rows(moved))
+        for id, stale in partly.items():
+            self._filter_node(id, stale.rest)
+            self._filter_node(id + CALLS, stale.rest)
         self._filter_errors(whole, partly, {*steps})
         for id in steps:  # last: it is what tells which rows have changed
             if id not in whole:
-                self._filter_node(id, partial(revalidate, id))
+                own = Stale(rounds=[(it, rows[id]) for it in self._depths(id)])
+                self._filter_node(id, own.then(partial(revalidate, id)))
 
     def _reach(
         self, whole: set[str], rows: Mapping[str, set[int]]
-    ) -> tuple[set[str], dict[str, set[int]]]:
-        """The nodes that run again for all rows, and those that do so for some."""
-        partly: dict[str, set[int]] = {}
+    ) -> tuple[set[str], Mapping[str, Stale]]:
+        """The nodes that run again for all rows, and the lines of others that go."""
+        partly: dict[str, Stale] = defaultdict(Stale)
         for id, changed in rows.items():
-            for other in dependents(self._chain, [id] if changed else [])[1:]:
+            others = [it for it in dependents(self._chain, [id] if changed else []) if it != id]
+            for other in others:
                 node = self._chain.nodes[other]
                 if isinstance(node, ApplyNode) and isinstance(node.batch, int):
                     whole = {*whole, *dependents(self._chain, [other])}
-                partly.setdefault(other, set()).update(changed)
-        return whole, {id: them for id, them in partly.items() if id not in whole}
+                partly[other].rows.update(changed)
+            for other, depths in later_rounds(self._chain, others).items():
+                if other != id:
+                    partly[other].rounds += [(depth, changed) for depth in depths]
+        for other, depths in later_rounds(self._chain, whole).items():
+            partly[other].rounds += [(depth, None) for depth in depths]
+        for id in whole:
+            partly.pop(id, None)
+        return whole, partly
+
+    def _depths(self, id: str) -> list[int]:
+        """The depths of the repeats that a step is in: their later rounds depend on it."""
+        others = [it for it in dependents(self._chain, [id]) if it != id]
+        return later_rounds(self._chain, others).get(id, [])
 
     def _changed(self, id: str, revalidate: Revalidate) -> set[int]:
         """The rows in which an answer is not valid anymore, or gives another value."""
@@ -140,12 +190,11 @@ class _Aside:
             self._filter_node(id, lambda line: None)
 
     def _filter_node(self, id: str, keep: Keep) -> None:
-        for file in sorted((self._path / STEPS / id).glob("*.jsonl")):
+        # The last file first: a line is moved before the line of the round that it depends on.
+        for file in sorted((self._path / STEPS / id).glob("*.jsonl"), reverse=True):
             move_lines(file, self._target / id / file.name, keep)
 
-    def _filter_errors(
-        self, whole: set[str], partly: Mapping[str, set[int]], steps: set[str]
-    ) -> None:
+    def _filter_errors(self, whole: set[str], partly: Mapping[str, Stale], steps: set[str]) -> None:
         found = places(self._chain)
         reads_inputs = any(found[id][""] == "chain_input" for id in whole if id in found)
 
@@ -153,7 +202,7 @@ class _Aside:
             id = line.get("node_id")
             goes = (
                 id in whole
-                or line["row_id"] in partly.get(id or "", ())
+                or (id in partly and partly[str(id)].has(line))
                 or (id in steps and line.get("type") in _INVALID)
                 or (id is None and reads_inputs)
             )
@@ -161,10 +210,6 @@ class _Aside:
 
         if (self._path / ERRORS).exists():
             move_lines(self._path / ERRORS, self._target / ERRORS, keep)
-
-
-def _of_rows(rows: set[int]) -> Keep:
-    return lambda line: None if line["row_id"] in rows else line
 
 
 def remove_tables(path: Path) -> None:

@@ -13,8 +13,8 @@ from typing import Any
 from chainette.atomic_file import replacing
 from chainette.folder.files import ERRORS, REDONE, STEPS, RunFolder
 from chainette.folder.lines import read_file, unwritable
-from chainette.folder.redo import move_lines, remove_tables
-from chainette.pipeline.graph import judges_itself, reach
+from chainette.folder.redo import move_lines, remove_tables, rounds_of
+from chainette.pipeline.graph import judges_itself, later_rounds, reach
 from chainette.pipeline.pipeline import Pipeline
 
 Goes = Callable[[dict[str, Any]], bool]
@@ -54,6 +54,7 @@ def set_fallbacks_aside(path: Path, chain: Pipeline) -> None:
         return
     stale: dict[str, Items] = {}
     reached: dict[str, dict[str, bool]] = {}
+    later: dict[str, dict[int, set[tuple[int, ...]]]] = {}
     for line in read_file(path / ERRORS, lambda place: None):
         id = line.get("node_id")
         if not line.get("tolerated") or id not in chain.nodes:
@@ -64,8 +65,22 @@ def set_fallbacks_aside(path: Path, chain: Pipeline) -> None:
             if not judges_itself(chain, other):
                 items = stale.setdefault(other, {}).setdefault(line["row_id"], set())
                 items.add("" if of_whole_rows else line.get("item", ""))
-    if stale:
-        _set_aside(path, {id: of_items(items) for id, items in stale.items()})
+        for other in later_rounds(chain, reached[id].keys()):
+            later.setdefault(other, {}).setdefault(line["row_id"], set()).add(rounds_of(line))
+    goes = {id: of_items(items) for id, items in stale.items()}
+    goes |= {id: _of_later_rounds(rounds) for id, rounds in later.items() if id not in goes}
+    if goes:
+        _set_aside(path, goes)
+
+
+def _of_later_rounds(rounds: Mapping[int, set[tuple[int, ...]]]) -> Goes:
+    """Whether a line is of a later round than one of some rounds of its row."""
+
+    def goes(line: dict[str, Any]) -> bool:
+        own = rounds_of(line)
+        return any(own[: len(it)] > it[: len(own)] for it in rounds.get(line["row_id"], ()))
+
+    return goes
 
 
 def of_items(items: Items) -> Goes:

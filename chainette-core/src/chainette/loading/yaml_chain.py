@@ -20,10 +20,14 @@ from chainette.loading.yaml_spec import (
     ApplySpec,
     BranchSpec,
     ChainSpec,
+    RepeatSpec,
+    RouteSpec,
     RowsSpec,
     StepSpec,
     UseSpec,
 )
+from chainette.pipeline.composites.repeat import repeat
+from chainette.pipeline.composites.route import route
 from chainette.pipeline.examples import Example
 from chainette.pipeline.nodes.apply import ApplyNode
 from chainette.pipeline.nodes.flow import Branch, flattened
@@ -156,17 +160,15 @@ def _nodes(source: YamlSource, specs: list[Any], models: Models, location: Locat
     nodes: list[Any] = []
     for index, spec in enumerate(specs):
         here: Location = (*location, index)
-        if isinstance(spec, BranchSpec):
-            inner = _nodes(source, spec.steps, models, (*here, "steps"))
+        inner = {
+            path: _nodes(source, inside, models, (*here, *path))
+            for path, inside in _inside(spec).items()
+        }
         try:
-            if isinstance(spec, BranchSpec):
-                options = _given(spec)
-                for key in ("branch", "steps", "join"):
-                    options.pop(key, None)
-                branch = Branch(name=spec.branch, steps=inner, **options)
-                nodes.append(branch.join(spec.join) if spec.join else branch)
-            elif isinstance(spec, UseSpec):
+            if isinstance(spec, UseSpec):
                 nodes += flattened(load_symbol(spec.use))
+            elif isinstance(spec, BranchSpec | RouteSpec | RepeatSpec):
+                nodes.append(_with_inner(source, spec, inner, models, here))
             else:
                 nodes.append(_node(source, spec, models, here))
         except ChainError as error:
@@ -174,12 +176,50 @@ def _nodes(source: YamlSource, specs: list[Any], models: Models, location: Locat
     return nodes
 
 
+def _inside(spec: Any) -> dict[Location, list[Any]]:
+    """The nodes inside of a node, by where they are in it."""
+    if isinstance(spec, BranchSpec | RepeatSpec):
+        return {("steps",): spec.steps}
+    if not isinstance(spec, RouteSpec):
+        return {}
+    cases: dict[Location, list[Any]] = {("cases", key): it or [] for key, it in spec.cases.items()}  # type: ignore[misc]
+    return cases | (
+        {("default",): spec.default or []} if "default" in spec.model_fields_set else {}
+    )
+
+
+def _with_inner(
+    source: YamlSource,
+    spec: BranchSpec | RouteSpec | RepeatSpec,
+    inner: dict[Location, list[Any]],
+    models: Models,
+    location: Location,
+) -> Any:
+    """A node that has nodes inside."""
+    options = _given(spec)
+    for key in ("branch", "steps", "join", "route", "cases", "repeat"):
+        options.pop(key, None)
+    if isinstance(spec, BranchSpec):
+        branch = Branch(name=spec.branch, steps=inner["steps",], **options)
+        return branch.join(spec.join) if spec.join else branch
+    if isinstance(spec, RepeatSpec):
+        if isinstance(spec.until, StepSpec):
+            options["until"] = _node(source, spec.until, models, (*location, "until"))
+        return repeat(inner["steps",], id=spec.repeat, **options)
+    options.pop("default", None)
+    made: Any = route(id=spec.route, **options)
+    for place, nodes in inner.items():
+        made = made.case(place[1], nodes) if place[0] == "cases" else made.default(nodes)
+    return made
+
+
 def _given(spec: BaseModel) -> dict[str, Any]:
     """The arguments that a node has in the file; a function that is a condition is loaded."""
     arguments = {key: getattr(spec, key) for key in spec.model_fields_set}
-    when = arguments.get("when")
-    if when is not None and FUNCTION.fullmatch(when):
-        arguments["when"] = load_symbol(when)
+    for key in ("when", "by", "until"):
+        value = arguments.get(key)
+        if isinstance(value, str) and FUNCTION.fullmatch(value):
+            arguments[key] = load_symbol(value)
     return arguments
 
 

@@ -9,11 +9,14 @@ from pydantic import ValidationError
 
 from chainette.loading.inline_models import FieldSpec
 from chainette.loading.yaml_spec import (
+    KINDS,
     RUN_SPEC,
     ApplySpec,
     BranchSpec,
     ChainSpec,
     ExampleSpec,
+    RepeatSpec,
+    RouteSpec,
     RowsSpec,
     StepSpec,
     TurnSpec,
@@ -55,6 +58,8 @@ _SECTIONS = {
     "<step>": _section("a step", "in a step", StepSpec),
     "<apply>": _section("a function", "in a node with apply", ApplySpec),
     "<branch>": _section("a branch", "in a node with branch", BranchSpec),
+    "<route>": _section("a route", "in a node with route", RouteSpec),
+    "<repeat>": _section("a repeat", "in a node with repeat", RepeatSpec),
     "<use>": _section("a node with use", "in a node with use", UseSpec),
     "messages": _section("a message", "under messages of a step", TurnSpec),
     "<examples>": _section("an example", "under examples of a step", ExampleSpec),
@@ -63,11 +68,10 @@ _SECTIONS = {
     "<field>": _section("a field", "in a field of a model", FieldSpec),
 }
 """By the key, or the tag in Pydantic's locations, of each mapping below the file."""
-KINDS = ("apply", "branch", "use")
 _STEP = _SECTIONS["<step>"]
 _NODE = (
     "a node is a step (id, input_model, output_model, engine_name, user_prompt, …), or has one of "
-    "the keys apply (a function), branch, use"
+    "the keys apply (a function), branch, route, repeat, use"
 )
 _EXPECTED = {
     "models": "a mapping of models by name, such as {Review: {text: str}}",

@@ -150,17 +150,51 @@ class BranchSpec(_Spec):
     default: Any = None
 
 
+CaseKey = str | bool | int | None
+
+
+class RouteSpec(_Spec):
+    """One of several ways, by a key; `route` is its id, `by` an expression or `module:name`."""
+
+    route: str
+    by: str
+    cases: dict[CaseKey, list[NodeSpec] | None] = Field(min_length=1)
+    default: list[NodeSpec] | None = None
+    name: str = ""
+    yield_output: bool = True
+    emoji: str = ""
+    when: str | None = None
+    on_error: Literal["fail", "none"] = "fail"
+
+
+class RepeatSpec(_NodeSpec):
+    """Nodes that run again until `until` is good: an expression, `module:name` or a step."""
+
+    repeat: str
+    steps: list[NodeSpec] = Field(min_length=1)
+    until: Annotated[
+        Annotated[str, Tag("<text>")] | Annotated[StepSpec, Tag("<step>")],
+        Discriminator(lambda value: "<text>" if isinstance(value, str) else "<step>"),
+    ]
+    max_rounds: int = Field(default=4, ge=1)
+    exhausted: Literal["fail", "last"] = "fail"
+
+
 class UseSpec(_Spec):
     """A step, function, branch, pipe or chain from Python, as `module:name`."""
 
     use: str
 
 
+KINDS = ("apply", "branch", "route", "repeat", "use")
+"""Keys that say what a node is; a step has none of them."""
+
+
 def _kind(value: Any) -> str | None:
     """The tag of a node's spec, by the keys that the node has; `None` if they are of no kind."""
     if not isinstance(value, dict):
         return None
-    tags = [f"<{key}>" for key in ("apply", "branch", "use") if key in value]
+    tags = [f"<{key}>" for key in KINDS if key in value]
     if len(tags) > 1:
         return None
     return tags[0] if tags else "<step>" if value.keys() & StepSpec.model_fields.keys() else None
@@ -170,6 +204,8 @@ NodeSpec = Annotated[
     Annotated[StepSpec, Tag("<step>")]
     | Annotated[ApplySpec, Tag("<apply>")]
     | Annotated[BranchSpec, Tag("<branch>")]
+    | Annotated[RouteSpec, Tag("<route>")]
+    | Annotated[RepeatSpec, Tag("<repeat>")]
     | Annotated[UseSpec, Tag("<use>")],
     Discriminator(_kind),
 ]

@@ -34,6 +34,9 @@ class Expression:
             self._value = environment().compile_expression(source, undefined_to_none=False)
         except TemplateSyntaxError as error:
             raise ChainError(f"{where}: {source!r}: {error.message}") from None
+        # Every evaluation copies the globals; Jinja's own chain of mappings is slow to copy.
+        template = self._value._template
+        template.globals = dict(template.globals)
         self._template = PromptTemplate("{{ (" + source + ") }}", where)
 
     @property

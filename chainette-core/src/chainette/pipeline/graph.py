@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator
 from typing import Any
 
+from chainette.pipeline.composites.composite import Composite, may_split
+from chainette.pipeline.composites.repeat import Repeat, value_node
+from chainette.pipeline.composites.route import Route
 from chainette.pipeline.nodes.apply import ApplyNode
 from chainette.pipeline.nodes.conditions import condition_fields
 from chainette.pipeline.nodes.flow import Branch
@@ -15,66 +18,134 @@ from chainette.pipeline.pipeline import Pipeline
 from chainette.pipeline.validate import all_nodes
 
 Edge = dict[str, str]
+Sources = list[tuple[str, dict[str, str]]]
+"""Nodes that an edge comes from, with what the edge says."""
+Names = dict[str, str]
+"""Nodes that a node takes values from, by the names that it has for them."""
 Place = tuple[list[Any], int]
 """A flow, and the index of one of its parts."""
 
 
 def graph(chain: Pipeline) -> dict[str, Any]:
     """Nodes and edges of a chain, as in `graph.json`."""
-    edges, _ = _edges(chain.steps, "chain_input")
-    nodes = list(_described(chain.steps, None))
+    edges, _ = _edges(chain.steps, [("chain_input", {})])
+    nodes = list(_described(chain.steps, {"branch": None}))
     return {"name": chain.name, "emoji": chain.emoji, "nodes": nodes, "edges": edges}
 
 
-def _described(nodes: list[Any], branch: str | None) -> Iterator[dict[str, Any]]:
+def _described(nodes: list[Any], place: dict[str, Any]) -> Iterator[dict[str, Any]]:
     for node in nodes:
         if isinstance(node, Branch):
-            yield from _described(node.steps, node.name)
+            yield from _described(node.steps, place | {"branch": node.name})
             continue
-        yield {
+        own = {
             "id": node.id,
             "kind": node.kind,
-            "branch": branch,
+            **place,
             "name": node.name,
             "emoji": node.emoji,
             "input": type_name(node.input_model),
             "output": type_name(node.output_model),
             "yield_output": node.yield_output,
         } | _details(node)
+        yield from (own,) if getattr(node, "comes_first", True) else ()
+        if isinstance(node, Route):
+            for arm in node.arms:
+                inside = {"inside": node.id, "case": node.label(arm)}
+                yield from _described(arm.nodes, place | inside)
+        elif isinstance(node, Repeat):
+            yield from _described(list(node.members()), place | {"inside": node.id})
+            yield own
 
 
 def _details(node: Node) -> dict[str, Any]:
+    conditions = condition_fields(node.condition, node.tolerance, node.skipped)
+    if isinstance(node, Composite):
+        return composite_fields(node) | conditions
     if isinstance(node, Step):
         return {
             "engine": node.engine_name,
             **node.request_fields(),
             **node.answer_fields(),
-            **condition_fields(node.condition, node.tolerance, node.skipped),
+            **conditions,
         }
     assert isinstance(node, ApplyNode)
     return {
         "function": getattr(node.fn, "__qualname__", type(node.fn).__qualname__),
         "batch": node.batch,
-        **condition_fields(node.condition, node.tolerance, node.skipped),
+        **conditions,
         **({"engines": [*node.engines]} if node.engines else {}),
     }
 
 
-def _edges(nodes: list[Any], source: str) -> tuple[list[Edge], str]:
-    """The edges of a flow, and the node at its end."""
+def composite_fields(node: Composite) -> dict[str, Any]:
+    """What a route or a repeat does with its nodes, as JSON values."""
+    if isinstance(node, Route):
+        cases = [[node.label(arm), _names(arm.nodes)] for arm in node.cases]
+        other = node.otherwise_arm
+        default = {"default": _names(other.nodes)} if other is not None else {}
+        return {"by": node.by.text, "cases": cases, **default}
+    assert isinstance(node, Repeat)
+    until = {"until": node.until.text} if node.until is not None else {}
+    judge = {"judge": node.judge.id} if node.judge is not None else {}
+    return {
+        **until,
+        **judge,
+        "max_rounds": node.max_rounds,
+        "exhausted": node.exhausted,
+        "body": _names(node.body),
+    }
+
+
+def _names(nodes: list[Any]) -> list[str]:
+    return [f"branch {it.name}" if isinstance(it, Branch) else it.id for it in nodes]
+
+
+def _edges(nodes: list[Any], sources: Sources) -> tuple[list[Edge], Sources]:
+    """The edges of a flow, and the nodes at its end with what their edges say."""
     edges: list[Edge] = []
     joined: list[tuple[str, str]] = []
     for node in nodes:
         if isinstance(node, Branch):
-            inner, end = _edges(node.steps, source)
+            inner, ends = _edges(node.steps, sources)
             edges += inner
             if node.alias:
-                joined.append((end, node.alias))
+                joined += [(end, node.alias) for end, _ in ends]
             continue
-        edges.append({"from": source, "to": node.id})
+        if isinstance(node, Repeat):
+            inner, sources = _repeated(node, sources)
+            edges += inner
+        else:
+            edges += [{"from": source, "to": node.id, **words} for source, words in sources]
+            sources = [(node.id, {})]
         edges += [{"from": end, "to": node.id, "join": alias} for end, alias in joined]
-        joined, source = [], node.id
-    return edges, source
+        joined = []
+        if isinstance(node, Route):
+            inner, sources = _routed(node)
+            edges += inner
+    return edges, sources
+
+
+def _routed(route: Route) -> tuple[list[Edge], Sources]:
+    """The edges in a route, and the ends of its ways."""
+    edges: list[Edge] = []
+    ends: Sources = []
+    for arm in route.arms:
+        inner, last = _edges(arm.nodes, [(route.id, {"case": route.label(arm)})])
+        edges += inner
+        ends += last
+    return edges, ends
+
+
+def _repeated(node: Repeat, sources: Sources) -> tuple[list[Edge], Sources]:
+    """The edges in a repeat, and its end."""
+    edges, ends = _edges(list(node.members()), sources)
+    edges += [{"from": end, "to": node.id, **words} for end, words in ends]
+    first = next(it for it in node.body if isinstance(it, Node))
+    while isinstance(first, Repeat):
+        first = next(it for it in first.body if isinstance(it, Node))
+    edges.append({"from": node.id, "to": first.id, "repeat": "again"})
+    return edges, [(node.id, {})]
 
 
 def places(chain: Pipeline) -> dict[str, dict[str, str]]:
@@ -83,23 +154,29 @@ def places(chain: Pipeline) -> dict[str, dict[str, str]]:
     `` is its direct input, the others are the joined branches that it uses.
     """
     found: dict[str, dict[str, str]] = {}
-    _place(chain.steps, "chain_input", {}, found)
+    _place(chain.steps, {"": "chain_input"}, {}, found)
     return found
 
 
-def _place(
-    nodes: list[Any], source: str, joined: dict[str, str], found: dict[str, dict[str, str]]
-) -> str:
-    """Find the places of a flow's nodes, and return the node at its end."""
-    joined = {**joined}
+def _place(nodes: list[Any], source: Names, joined: Names, found: dict[str, Names]) -> Any:
+    """Find the places of a flow's nodes, and return that of what is behind it."""
     for node in nodes:
         if isinstance(node, Branch):
-            end = _place(node.steps, source, joined, found)
+            end = _place(node.steps, source, {**joined}, found)
             if node.alias:
-                joined[node.alias] = end
+                joined[node.alias] = end[""]
             continue
         used = {alias: joined[alias] for alias in node.needs(joined)}
-        found[node.id], source = {"": source, **used}, node.id
+        if isinstance(node, Repeat):
+            before = source | {"previous": value_node(node).id}
+            last = _place(list(node.members()), before, joined, found)
+            found[node.id], source = last | used, {"": value_node(node).id, "repeat": node.id}
+            continue
+        found[node.id], source = source | used, {"": node.id}
+        if isinstance(node, Route):
+            for arm in node.arms:
+                end = _place(arm.nodes, found[node.id], {**joined}, found)
+                source[f"case {node.label(arm)} of {node.id}"] = end[""]
     return source
 
 
@@ -122,17 +199,50 @@ def _depend(
     nodes: list[Any], ids: Collection[str], does: bool, joined: set[str], found: list[str]
 ) -> bool:
     """Find the dependent nodes of a flow, and say whether its end is one."""
-    joined = {*joined}
     for node in nodes:
         if isinstance(node, Branch):
             begins = does or bool(node.condition and node.condition.needs(joined))
-            if _depend(node.steps, ids, begins, joined, found) and node.alias:
+            if _depend(node.steps, ids, begins, {*joined}, found) and node.alias:
                 joined.add(node.alias)
             continue
-        does = does or node.id in ids or bool(node.needs(joined))
+        does = does or bool(node.needs(joined))
+        if isinstance(node, Repeat):
+            count = len(found)
+            _depend(list(node.members()), ids, does, joined, found)
+            does = does or len(found) > count or bool(node.end.needs(joined))
+        does = does or node.id in ids
         if does:
             found.append(node.id)
+        if isinstance(node, Route):
+            ends = [_depend(arm.nodes, ids, does, {*joined}, found) for arm in node.arms]
+            does = does or any(ends)
     return does
+
+
+def later_rounds(chain: Pipeline, ids: Collection[str]) -> dict[str, list[int]]:
+    """The nodes of which only later rounds depend on others, with the depths of their repeats.
+
+    Args:
+        chain: The chain.
+        ids: All that depends on what has changed, as `dependents` says it.
+    """
+    found: dict[str, list[int]] = {}
+    _later(chain.steps, ids, 0, found)
+    return found
+
+
+def _later(
+    nodes: Iterable[Any], ids: Collection[str], depth: int, found: dict[str, list[int]]
+) -> None:
+    for node in nodes:
+        if isinstance(node, Branch):
+            _later(node.steps, ids, depth, found)
+        elif isinstance(node, Composite):
+            if node.repeats and node.id in ids:
+                for inner in all_nodes(node.members()):
+                    if inner.id not in ids:
+                        found.setdefault(inner.id, []).append(depth)
+            _later(node.members(), ids, depth + node.repeats, found)
 
 
 def reach(chain: Pipeline, id: str) -> dict[str, bool]:
@@ -166,7 +276,8 @@ def judges_itself(chain: Pipeline, id: str) -> bool:
     Where a condition decides on what it sees, that is to be asked again first.
     """
     places = _places(chain.steps, id)
-    is_conditional = any(flow[index].condition is not None for flow, index in places)
+    parts = [flow[index] for flow, index in places]
+    is_conditional = any(it.condition is not None or isinstance(it, Route) for it in parts)
     return chain.nodes[id].waits_for_all and not is_conditional
 
 
@@ -178,6 +289,9 @@ def _places(nodes: list[Any], id: str) -> list[Place]:
                 return [(nodes, index), *inner]
         elif part.id == id:
             return [(nodes, index)]
+        elif isinstance(part, Composite) and id in _ids(part.members()):
+            (inner,) = filter(None, (_places(flow, id) for flow in part.flows))
+            return [(nodes, index), *inner]
     return []
 
 
@@ -191,6 +305,9 @@ def _may_split(nodes: Iterable[Any]) -> bool:
         if isinstance(node, ApplyNode):
             if node.types.splits is not False:
                 return True
+        elif isinstance(node, Composite):
+            if may_split(node.members()) is not False:
+                return True
         elif not isinstance(node, Branch | Step):
             return True
     return False
@@ -201,7 +318,10 @@ def mermaid(chain: Pipeline) -> str:
     lines = ["flowchart TD", f'    chain_input(["{type_name(chain.input_model)}"])']
     lines += _boxes(chain.steps, "    ")
     for edge in graph(chain)["edges"]:
-        arrow = f"-- {edge['join']} -->" if "join" in edge else "-->"
+        words = next((edge[key] for key in ("join", "case", "repeat") if key in edge), None)
+        arrow = "-->" if words is None else f"-- {words} -->"
+        if words is not None and not words.isidentifier():
+            arrow = f'-->|"{_quoted(words)}"|'
         lines.append(f"    {edge['from']} {arrow} {edge['to']}")
     return "\n".join(lines)
 
@@ -212,6 +332,15 @@ def _boxes(nodes: list[Any], indent: str) -> Iterator[str]:
             yield f'{indent}subgraph "{_label(node)}"'
             yield from _boxes(node.steps, indent + "    ")
             yield f"{indent}end"
+        elif isinstance(node, Repeat):
+            yield f'{indent}subgraph "{_label(node)}"'
+            yield from _boxes(list(node.members()), indent + "    ")
+            yield f'{indent}    {node.id}{{"{_label(node)}: again?"}}'
+            yield f"{indent}end"
+        elif isinstance(node, Route):
+            yield f'{indent}{node.id}{{"{_label(node)}"}}'
+            for arm in node.arms:
+                yield from _boxes(arm.nodes, indent)
         elif isinstance(node, Step):
             yield f'{indent}{node.id}["{_label(node)}<br/>{node.engine_name}"]'
         else:
@@ -220,4 +349,8 @@ def _boxes(nodes: list[Any], indent: str) -> Iterator[str]:
 
 
 def _label(node: Node | Branch) -> str:
-    return f"{node.emoji} {node.name}".strip().replace('"', "#quot;")
+    return _quoted(f"{node.emoji} {node.name}".strip())
+
+
+def _quoted(text: str) -> str:
+    return " ".join(text.replace('"', "#quot;").split())

@@ -8,11 +8,13 @@ from typing import Any, Generic
 
 from pydantic import TypeAdapter
 
+from chainette.pipeline.composites.composite import Composite
+from chainette.pipeline.composites.repeat import value_node
 from chainette.pipeline.nodes.flow import Flow, In, Out, Parallel, flattened
 from chainette.pipeline.nodes.naming import check_title
 from chainette.pipeline.nodes.node import Node
 from chainette.pipeline.nodes.step import Step
-from chainette.pipeline.validate import all_nodes, validate
+from chainette.pipeline.validate import all_branches, all_nodes, validate
 from chainette.validation import type_adapter
 
 
@@ -51,7 +53,7 @@ class Pipeline(Generic[In, Out]):
 
     @cached_property
     def nodes(self) -> dict[str, Node]:
-        """Steps and functions by id, those of branches included."""
+        """Steps, functions, routes and repeats by id, those of branches and of others included."""
         return {node.id: node for node in all_nodes(self.steps)}
 
     @cached_property
@@ -59,10 +61,25 @@ class Pipeline(Generic[In, Out]):
         """Ids of the nodes of the main flow, in order."""
         return [node.id for node in self.steps if isinstance(node, Node)]
 
+    @cached_property
+    def value_id(self) -> str | None:
+        """Id of the node whose output is the value of a row; `None` if there are only branches."""
+        return value_node(self.nodes[self.main_ids[-1]]).id if self.main_ids else None
+
     @property
     def prompted(self) -> list[Step]:
         """The steps that prompt an engine, those of branches included."""
         return [node for node in self.nodes.values() if isinstance(node, Step)]
+
+    @cached_property
+    def has_only_steps(self) -> bool:
+        """Whether it has no functions and no branches: its rows never split, and wait for engines.
+
+        Routes and repeats may be in it.
+        """
+        nodes = self.nodes.values()
+        is_plain = all(isinstance(node, Step | Composite) for node in nodes)
+        return is_plain and not any(all_branches(self.steps))
 
     @property
     def engine_names(self) -> list[str]:

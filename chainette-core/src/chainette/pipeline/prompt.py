@@ -182,6 +182,7 @@ class PromptTemplate:
 
     def _check_field(self, name: str, field: str, model: Any) -> None:
         options = get_args(model) if get_origin(model) in (Union, UnionType) else (model,)
+        options = tuple(option for option in options if option is not type(None)) or options
         if any(_may_have(option, field) for option in options):
             return
         model = options[0]

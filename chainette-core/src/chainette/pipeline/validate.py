@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import types
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from typing import Any, Union, get_args, get_origin
 
 from pydantic import BaseModel
 
 from chainette.engine.structured.text import base_of
 from chainette.errors import ChainError
+from chainette.pipeline.composites.composite import (
+    ROUND_NAMES,
+    Composite,
+    End,
+    Scope,
+    given,
+    may_split,
+)
 from chainette.pipeline.nodes.annotations import is_several
 from chainette.pipeline.nodes.apply import ApplyNode
 from chainette.pipeline.nodes.flow import Branch
@@ -40,16 +48,21 @@ def validate(name: str, nodes: list[Any], input_model: Any) -> None:
     _check_first(where, nodes)
     if not any(node.yield_output for node in all_nodes(nodes)):
         raise ChainError(f"{where}: no step has yield_output=True")
-    _check_flow(where, nodes, input_model, {"chain_input": input_model}, {}, "chain_input")
+    hints = dict.fromkeys(ROUND_NAMES, " (only the nodes of a repeat see it)")
+    _check_flow(nodes, Scope(where, input_model, {"chain_input": input_model}, hints))
 
 
 def all_nodes(nodes: Iterable[Any]) -> Iterator[Node]:
-    """Steps and functions, including those of branches."""
+    """Steps, functions, routes and repeats, including those in others and in branches."""
     for node in nodes:
         if isinstance(node, Branch):
             yield from all_nodes(node.steps)
+        elif isinstance(node, Composite):
+            yield from (node,) if node.comes_first else ()
+            yield from all_nodes(node.members())
+            yield from () if node.comes_first else (node,)
         else:
-            yield node
+            yield node.composite if isinstance(node, End) else node
 
 
 def all_branches(nodes: Iterable[Any]) -> Iterator[Branch]:
@@ -58,6 +71,8 @@ def all_branches(nodes: Iterable[Any]) -> Iterator[Branch]:
         if isinstance(node, Branch):
             yield node
             yield from all_branches(node.steps)
+        elif isinstance(node, Composite):
+            yield from all_branches(node.members())
 
 
 def _check_names(where: str, nodes: list[Any]) -> None:
@@ -99,80 +114,65 @@ def _check_uses(where: str, nodes: list[Any]) -> None:
             )
 
 
-def _check_flow(
-    where: str,
-    nodes: list[Any],
-    current: Any,
-    names: dict[str, Any],
-    elsewhere: dict[str, str],
-    source: str,
-) -> Any:
+def _check_flow(nodes: list[Any], scope: Scope) -> Any:
     """Check nodes one after another, and return the output type of the last one.
 
     Args:
-        where: The chain, for messages.
         nodes: The nodes.
-        current: Type of the first one's input.
-        names: Types of the visible values by name.
-        elsewhere: Hints for names that cannot be seen.
-        source: The name of the first one's input.
+        scope: What the first one sees; what the last one gives is noted in it.
     """
-    previous, before = "the input", None
+    where = scope.where
     for node in nodes:
         if isinstance(node, Branch):
-            _check_branch(where, node, current, names, elsewhere, source)
+            _check_branch(node, scope)
             continue
-        if not _fits(current, node.input_model):
+        if not (_fits(scope.current, node.input_model) or isinstance(node, Composite)):
+            before = scope.before
+            previous = f"{before.kind} {before.id!r}" if before is not None else "the input"
             raise ChainError(
                 f"{where}: {node.kind} {node.id!r} takes {type_name(node.input_model)}, "
-                f"but {previous} gives {type_name(current)}{_about_batch(node)}"
+                f"but {previous} gives {type_name(scope.current)}{_about_batch(node)}"
             )
-        _check_options(where, node, names, elsewhere, source, before)
-        if isinstance(node, Step):
-            node.check_prompts(names, elsewhere, source=source)
-        current = _given(node, names)
-        source, before = node.id, node
-        previous = f"{node.kind} {node.id!r}"
-    return current
+        _check_options(node, scope)
+        if isinstance(node, Composite):
+            scope.current = node.check(scope, _check_flow)
+        else:
+            if isinstance(node, Step):
+                node.check_prompts(scope.names, scope.elsewhere, source=scope.source)
+            scope.current = scope.names[node.id] = given(node)
+            scope.source = node.id
+            if isinstance(node, Step):
+                known = scope.names.get(REASONING, ReasoningType())
+                scope.names[REASONING] = known.after(node.id)
+        scope.before = node
+    return scope.current
 
 
-def _check_branch(
-    where: str,
-    branch: Branch,
-    current: Any,
-    names: dict[str, Any],
-    elsewhere: dict[str, str],
-    source: str,
-) -> None:
-    """Check a branch, and note what later nodes see of it; the arguments are as in `_check_flow`.
+def _check_branch(branch: Branch, scope: Scope) -> None:
+    """Check a branch, and note what later nodes see of it.
 
     Raises:
         ChainError: Its nodes do not fit together.
     """
     if branch.condition is not None:
-        branch.condition.check(current, names, elsewhere, source)
-    last = _check_flow(where, branch.steps, current, {**names}, {**elsewhere}, source)
-    for inner in all_nodes(branch.steps):
+        branch.condition.check(scope.current, scope.names, scope.elsewhere, scope.source)
+    inner = scope.inner()
+    inner.before = None
+    last = _check_flow(branch.steps, inner)
+    for node in all_nodes(branch.steps):
         joined = f"its last output is {branch.alias!r} here" if branch.alias else "join it"
-        elsewhere[inner.id] = f" (a step of branch {branch.name!r}: {joined})"
+        scope.elsewhere[node.id] = f" (a step of branch {branch.name!r}: {joined})"
     if branch.alias is not None:
-        names[branch.alias] = _joined(branch, last)
+        scope.names[branch.alias] = _joined(branch, last)
 
 
-def _check_options(
-    where: str,
-    node: Node,
-    names: Mapping[str, Any],
-    elsewhere: Mapping[str, str],
-    source: str,
-    before: Node | None,
-) -> None:
+def _check_options(node: Node, scope: Scope) -> None:
     """Check that a node's condition can be asked, and that what goes on without it fits.
 
     Raises:
         ChainError: It cannot, or does not.
     """
-    title = f"{where}: {node.kind} {node.id!r}"
+    title, before = f"{scope.where}: {node.kind} {node.id!r}", scope.before
     if before is not None and before.gives_none and not _fits(type(None), node.input_model):
         raise ChainError(
             f"{title} takes {type_name(node.input_model)}, but {before.kind} {before.id!r} may "
@@ -180,27 +180,14 @@ def _check_options(
         )
     if node.condition is None:
         return
-    node.condition.check(node.input_model, names, elsewhere, source)
+    model = scope.current if isinstance(node, Composite) else node.input_model
+    node.condition.check(model, scope.names, scope.elsewhere, scope.source)
     if node.skipped is None and not _fits(node.input_model, node.output_model):
         raise ChainError(
             f"{title} gives {type_name(node.output_model)}, but where `when` is false, its input "
             f"goes on, which is {type_name(node.input_model)}; give otherwise=… with a value in "
             "its place, or put it into a branch that has the condition"
         )
-
-
-def _given(node: Node, names: dict[str, Any]) -> Any:
-    """The type of what a node gives, `None` included where it may have no output.
-
-    It is added to the names, and so is the reasoning of a step.
-    """
-    model = node.output_model
-    if node.gives_none and model is not Any:
-        model = Union[model, None]  # noqa: UP007
-    names[node.id] = model
-    if isinstance(node, Step):
-        names[REASONING] = names.get(REASONING, ReasoningType()).after(node.id)
-    return model
 
 
 def _check_first(where: str, nodes: list[Any]) -> None:
@@ -233,11 +220,11 @@ def _about_batch(node: Node) -> str:
 
 def _joined(branch: Branch, last: Any) -> Any:
     """The type of a joined branch, from that of its last output."""
-    functions = [node for node in branch.steps if isinstance(node, ApplyNode)]
-    if any(node.types.splits for node in functions):
+    splits = may_split(branch.steps)
+    if splits:
         joined: Any = list if last is Any else types.GenericAlias(list, last)
     else:
-        joined = last if all(node.types.splits is False for node in functions) else Any
+        joined = last if splits is False else Any
     may_be_none = branch.condition is not None or branch.tolerance is not None
     return Union[joined, None] if may_be_none and joined is not Any else joined  # noqa: UP007
 

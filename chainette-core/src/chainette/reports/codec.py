@@ -10,7 +10,11 @@ from weakref import WeakKeyDictionary
 from pydantic import TypeAdapter, ValidationError
 
 from chainette.json_bytes import decode, encode
+from chainette.pipeline.composites.composite import main_nodes
+from chainette.pipeline.composites.repeat import Repeat, value_node
+from chainette.pipeline.composites.route import Route
 from chainette.pipeline.nodes.naming import type_name
+from chainette.pipeline.nodes.node import Node
 from chainette.pipeline.nodes.step import Step
 from chainette.pipeline.pipeline import Pipeline
 from chainette.reports.plain import Check, plain_check
@@ -208,13 +212,21 @@ def codecs(chain: Pipeline) -> dict[str, OutputCodec]:
     if chain not in _codecs:
         _codecs[chain] = {
             id: OutputCodec(
-                node.output_model,
-                is_validated=isinstance(node, Step),
+                node.recorded_model,
+                is_validated=_is_validated(node),
                 is_text=isinstance(node, Step) and node.is_text,
             )
             for id, node in chain.nodes.items()
         }
     return _codecs[chain]
+
+
+def _is_validated(node: Node) -> bool:
+    """Whether every output of a node comes from a validation."""
+    if isinstance(node, Route):
+        last = [main_nodes(flow)[-1:] for flow in node.flows]
+        return all(nodes and _is_validated(value_node(nodes[0])) for nodes in last)
+    return isinstance(node, Step | Repeat)
 
 
 MANY = "[]"

@@ -13,6 +13,7 @@ from typing_extensions import TypeVar
 from chainette.errors import DroppedRowError
 from chainette.events import RowState
 from chainette.folder.lines import ItemPath, item_name
+from chainette.pipeline.composites.repeat import Repeat, Rounds, value_node
 from chainette.pipeline.nodes.flow import Branch, Out
 from chainette.pipeline.nodes.node import Node
 from chainette.pipeline.pipeline import Pipeline
@@ -107,13 +108,15 @@ class Result(Generic[Out]):
         return self.value  # type: ignore[return-value]
 
     @overload
+    def __getitem__(self, key: Repeat[Any, Any]) -> Rounds: ...
+    @overload
     def __getitem__(self, key: Node[Any, Output]) -> Output: ...
     @overload
     def __getitem__(self, key: Branch[Any, Output]) -> Output: ...
     @overload
     def __getitem__(self, key: str) -> Any: ...
     def __getitem__(self, key: Any) -> Any:
-        """The output of a step, a function or a branch.
+        """The output of a step, a function, a route or a branch, or the rounds of a repeat.
 
         Args:
             key: The node, or its id. Of a row that was split, only the id gives the outputs, a
@@ -272,7 +275,8 @@ def merged_reasoning(leaves: Sequence[Leaf], *, flat: bool = False) -> dict[str,
 def _node_of(key: Any) -> Any:
     """The node that a key of a result names; the last one of a branch."""
     if isinstance(key, Branch):
-        return next(node for node in reversed(key.steps) if not isinstance(node, Branch))
+        last = next(node for node in reversed(key.steps) if not isinstance(node, Branch))
+        return value_node(last)
     return key
 
 

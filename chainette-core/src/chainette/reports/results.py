@@ -30,7 +30,7 @@ class StoredResults(Sequence[Result[Out]]):
         self._path = path
         self._chain = chain
         self._codecs = codecs(chain)
-        self._last = chain.main_ids[-1] if chain.main_ids else None
+        self._last = chain.value_id
         self._count = count
 
     def __len__(self) -> int:

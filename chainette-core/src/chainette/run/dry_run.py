@@ -8,8 +8,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from chainette.pipeline.bounds import MAX_PROMPT
+from chainette.pipeline.composites.composite import Composite
+from chainette.pipeline.composites.repeat import Repeat
+from chainette.pipeline.composites.route import Route
 from chainette.pipeline.functions.calls import Question
 from chainette.pipeline.nodes.apply import ApplyNode
+from chainette.pipeline.nodes.conditions import Condition
 from chainette.pipeline.nodes.flow import Branch
 from chainette.pipeline.nodes.node import Node
 from chainette.pipeline.nodes.step import Step
@@ -135,25 +139,60 @@ async def dry_run(
 
 def unknown_steps(pipeline: Pipeline, *, with_functions: bool) -> list[Unknown]:
     """The nodes whose prompts a dry run cannot know, each with the node that it stops at."""
-    unknown: list[Unknown] = []
+    walk = _Walk(with_functions)
+    walk.flow(pipeline.steps, None, {})
+    return walk.unknown
 
-    def walk(nodes: list[Any], stop: Node | None, joined: dict[str, Node | None]) -> Node | None:
+
+class _Walk:
+    """A walk through the nodes that a dry run comes to.
+
+    Args:
+        with_functions: Whether functions are called.
+
+    Attributes:
+        unknown: The steps whose prompts are not known.
+    """
+
+    def __init__(self, with_functions: bool) -> None:
+        self._with_functions = with_functions
+        self.unknown: list[Unknown] = []
+
+    def flow(
+        self, nodes: list[Any], stop: Node | None, joined: dict[str, Node | None]
+    ) -> Node | None:
         """Where a flow stops, when it begins behind a node that stops it, or `None`."""
         for node in nodes:
             if isinstance(node, Branch):
-                end = walk(node.steps, stop, {**joined})
+                end = self.flow(node.steps, stop, {**joined})
                 if node.alias is not None:
                     joined[node.alias] = end
                 continue
             needed = (joined[alias] for alias in sorted(node.needs(joined)))
             stop = stop or next((end for end in needed if end is not None), None)
+            if isinstance(node, Composite):
+                stop = self._inside(node, stop, joined)
+                continue
             if node.engines and stop is not None:
-                unknown.append(Unknown(node.id, stop))
-            elif not isinstance(node, Step) and node.engines and not with_functions:
-                unknown.append(Unknown(node.id, node))
-            if node.engines or not with_functions:
+                self.unknown.append(Unknown(node.id, stop))
+            elif not isinstance(node, Step) and node.engines and not self._with_functions:
+                self.unknown.append(Unknown(node.id, node))
+            if node.engines or not self._with_functions:
                 stop = stop or node
         return stop
 
-    walk(pipeline.steps, None, {})
-    return unknown
+    def _inside(
+        self, node: Composite, stop: Node | None, joined: dict[str, Node | None]
+    ) -> Node | None:
+        """Where a flow stops that goes through a composite; see `flow`."""
+        if isinstance(node, Repeat):
+            stop = self.flow(list(node.members()), stop, joined)
+            return stop or (node if self._stops(node.until) else None)
+        assert isinstance(node, Route)
+        stop = stop or (node if self._stops(node.by) else None)
+        ends = [self.flow(arm.nodes, stop, {**joined}) for arm in node.arms]
+        return stop or next((end for end in ends if end is not None), None)
+
+    def _stops(self, condition: Condition | None) -> bool:
+        calls = condition is not None and condition.function is not None
+        return calls and not self._with_functions

@@ -22,6 +22,7 @@ from chainette.folder.lock import locked
 from chainette.folder.manifest import check_resumable, continued, manifest, now
 from chainette.folder.redo import Redo, set_aside
 from chainette.folder.resume_index import ResumeIndex
+from chainette.folder.rounds import set_rounds_aside
 from chainette.folder.stale import set_fallbacks_aside, settle
 from chainette.pipeline.pipeline import Pipeline
 from chainette.registry.engines import client_for, get_engine_config
@@ -159,6 +160,8 @@ class Executor:
             self._complete = complete_run(path, self._pipeline, fields, options)
             if self._complete is not None:
                 return None, None
+        if options.retry_errors and (path / MANIFEST).exists():
+            set_rounds_aside(path, self._pipeline)
         folder = RunFolder(
             path,
             [*nodes, *(f"{id}{CALLS}" for id in calling(self._pipeline))],

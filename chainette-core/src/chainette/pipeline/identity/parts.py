@@ -11,7 +11,10 @@ from typing import Any
 from pydantic import BaseModel, PydanticUserError, TypeAdapter
 
 from chainette.engine.structured.text import fence_of
-from chainette.pipeline.graph import places
+from chainette.pipeline.composites.composite import Composite
+from chainette.pipeline.composites.keys import canonical
+from chainette.pipeline.composites.route import Route
+from chainette.pipeline.graph import composite_fields, places
 from chainette.pipeline.identity import origins
 from chainette.pipeline.identity.uses import Uses
 from chainette.pipeline.nodes.apply import ApplyNode
@@ -59,7 +62,10 @@ def _parts(node: Node, place: Mapping[str, str], input_type: Any) -> dict[str, A
         "place": dict(place),
         "input type": [_schema(node.input_model), input_type if is_first else None],
     }
-    own = _step(node) if isinstance(node, Step) else _function(node)
+    if isinstance(node, Composite):
+        own = _composite(node)
+    else:
+        own = _step(node) if isinstance(node, Step) else _function(node)
     return common | own | _conditions(node.condition, node.tolerance, node.skipped)
 
 
@@ -100,6 +106,23 @@ def _answer_type(step: Step) -> Any:
     """What the model is asked for: a value with a schema, text, or code in a language."""
     schema = _schema(step.output_model)
     return {"text": repr(fence_of(step.output_model)), **schema} if step.is_text else schema
+
+
+def _composite(node: Composite) -> dict[str, Any]:
+    """What a route or a repeat does with its nodes, which have parts of their own."""
+    fields = composite_fields(node)
+    name = "by" if isinstance(node, Route) else "until"
+    condition = node.by if isinstance(node, Route) else getattr(node, "until", None)
+    if isinstance(node, Route):
+        fields["cases"] = [
+            [canonical(arm.key), names]
+            for arm, (_, names) in zip(node.cases, fields["cases"], strict=True)
+        ]
+    if condition is None or condition.function is None:
+        return fields
+    uses = Uses()
+    fields[name] = _code(condition.function, uses)
+    return fields | {f"{part}, used by {name}": value for part, value in uses.parts.items()}
 
 
 def _function(node: Node) -> dict[str, Any]:

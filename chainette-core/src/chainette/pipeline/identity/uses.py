@@ -95,7 +95,7 @@ class Uses:
         """
         texts = []
         for base in cls.__mro__:
-            for name, value in vars(base).items() if origins.is_own(base.__module__) else ():
+            for name, value in [*vars(base).items()] if origins.is_own(base.__module__) else ():
                 if name in skip:
                     continue
                 for fn in _functions(value):

@@ -107,6 +107,11 @@ def types_of(
     return FunctionTypes(input_type, output, splits, (*values, *given), is_open)
 
 
+def returned_type(fn: Callable[..., Any]) -> Any:
+    """The type that a function returns, of a coroutine in the end; `Any` without an annotation."""
+    return _awaited(hints_of(fn).get("return", Any))
+
+
 def is_several(annotation: Any) -> bool:
     """Whether a type is a list of items, or another collection or iterator of them."""
     origin = get_origin(annotation) or annotation

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import Any, get_args
+from types import UnionType
+from typing import Any, Union, get_args, get_origin
 
 from pydantic import BaseModel
 
@@ -75,6 +76,8 @@ def type_name(model: Any) -> str:
     """The name of a type, for people; the same in every process."""
     if (fence := fence_of(model)) is not None and len(get_args(model)) == 2:
         return repr(fence)
+    if get_origin(model) in (Union, UnionType):
+        return " | ".join(map(type_name, get_args(model)))
     text = model.__name__ if isinstance(model, type) else str(model).removeprefix("typing.")
     return _ADDRESS.sub("", text)
 

@@ -89,6 +89,11 @@ class Node(Flow[In, Out]):
         return reads_context(type_adapter(self.output_model))
 
     @property
+    def recorded_model(self) -> Any:
+        """Type of what the results have under its id."""
+        return self.output_model
+
+    @property
     def gives_none(self) -> bool:
         """Whether the flow may go on with `None` behind it."""
         fallbacks = (self.skipped, self.tolerance)

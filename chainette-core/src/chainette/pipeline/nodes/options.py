@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from typing_extensions import TypedDict
 
@@ -30,6 +30,22 @@ class BranchOptions(TypedDict, total=False):
     when: Callable[..., Any] | str | None
     on_error: OnError
     default: Any
+
+
+class RouteOptions(TypedDict, total=False):
+    """The options of a route; see `route`."""
+
+    name: str
+    yield_output: bool
+    emoji: str
+    when: Callable[..., Any] | str | None
+
+
+class RepeatOptions(NodeOptions, total=False):
+    """The options of a repeat; see `repeat`."""
+
+    max_rounds: int
+    exhausted: Literal["fail", "last"]
 
 
 class StepOptions(NodeOptions, total=False):

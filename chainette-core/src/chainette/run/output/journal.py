@@ -235,6 +235,23 @@ class Journal:
                 fields["branch"] = branch
             self._write(self._folder.steps[node.id], fields)
 
+    def decision(self, node: Node, item: Item) -> dict[str, Any] | None:
+        """What an earlier run has decided for an item, as `decided` wrote it down, or `None`.
+
+        Raises:
+            FailedRowError: It could not be decided then, and is not to be tried again.
+        """
+        line = self._earlier.find(node.id, item.key) if self._earlier is not None else None
+        if line is not None and (error := failure(line)) is not None:
+            raise error
+        return line
+
+    def decided(self, node: Node, item: Item, kind: str, **fields: Any) -> None:
+        """Write down what was decided for an item: the way that it takes, or whether it is good."""
+        if self._folder is not None:
+            line = {**item.key, "output": None, "kind": kind, **fields}
+            self._write(self._folder.steps[node.id], line)
+
     def failed(
         self, node: Node | None, item: Item, error: Exception, *, is_tolerated: bool = False
     ) -> None:
@@ -246,7 +263,8 @@ class Journal:
         if self._folder is None:
             return
         id = node.id if node else None
-        if self._earlier is not None and self._earlier.find(id or "", item.key):
+        earlier = self._earlier.find(id or "", item.key) if self._earlier is not None else None
+        if earlier is not None and failure(earlier) is not None:
             return
         spent: dict[str, Any] = {}
         if isinstance(error, EngineError | ApplyError):

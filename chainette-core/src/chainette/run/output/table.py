@@ -34,8 +34,9 @@ class TableLines:
         self._codecs = codecs(pipeline)
         self._uncertain = {id for id, codec in self._codecs.items() if not codec.is_certain}
         self._kept = [step.id for step in pipeline.prompted if step.keep_reasoning]
-        self._last = pipeline.main_ids[-1] if pipeline.main_ids else None
-        yields_last = self._last is None or pipeline.nodes[self._last].yield_output
+        self._last = pipeline.value_id
+        is_plain = self._last is None or self._last == pipeline.main_ids[-1]
+        yields_last = self._last is None or (is_plain and pipeline.nodes[self._last].yield_output)
         self.may_have_values: bool = bool(self._uncertain) or not yields_last
 
     def line(self, row_id: int, leaf: Leaf) -> dict[str, Any]:
@@ -66,7 +67,7 @@ class TableLines:
         }
         fields: dict[str, Any] = {"outputs": outputs} if outputs else {}
         last = self._last
-        if last is not None and leaf.has_value and last not in leaf.outputs:
+        if last is not None and leaf.has_value and leaf.outputs.get(last, self) is not leaf.value:
             codec = self._codecs[last]
             snapshot = codec.snapshot_or_lost(leaf.value)
             fields["value"] = {"output": codec.dump(leaf.value), "snapshot": snapshot}

@@ -17,8 +17,11 @@ from anyio.abc import TaskGroup
 
 from chainette.engine.client.base import BaseClient
 from chainette.errors import ConfigError
+from chainette.pipeline.composites.composite import Composite
+from chainette.pipeline.composites.repeat import Repeat
 from chainette.pipeline.nodes.flow import Branch
 from chainette.pipeline.pipeline import Pipeline
+from chainette.pipeline.validate import all_nodes
 
 ROWS = 64
 """Rows in flight in a chain without engines."""
@@ -121,15 +124,25 @@ class Leases:
             with anyio.CancelScope(shield=True):
                 await _remove_user(client)
 
-    def _note(self, nodes: Sequence[Any]) -> frozenset[str]:
-        engines: frozenset[str] = frozenset()
+    def _note(self, nodes: Sequence[Any], behind: frozenset[str] = frozenset()) -> frozenset[str]:
+        """Note the engines of nodes, and of those behind them; return the first one's."""
+        engines = behind
         for node in reversed(nodes):
             if isinstance(node, Branch):
                 engines |= self._note(node.steps)
+            elif isinstance(node, Composite):
+                engines = self._note_composite(node, engines)
             else:
                 engines = engines.union(node.engines)
             self._ahead[id(node)] = engines
         return engines
+
+    def _note_composite(self, node: Composite, behind: frozenset[str]) -> frozenset[str]:
+        """As `_note`; each round of a repeat may be followed by another."""
+        if isinstance(node, Repeat):
+            behind = behind.union(*(it.engines for it in all_nodes(node.members())))
+        self._ahead[id(node.end)] = behind
+        return behind.union(*(self._note(flow, behind) for flow in node.flows))
 
 
 class Lease:

@@ -57,7 +57,7 @@ class SingleRows:
                     f"apply {node.id!r} has batch='all' and needs all rows: use run, not run_one"
                 )
         # A task group costs as much as all the rest; only branches, splits and batches need one.
-        self._needs_tasks = pipeline.steps != pipeline.prompted
+        self._needs_tasks = not pipeline.has_only_steps
         self._open: dict[asyncio.AbstractEventLoop, Leases] = {}
         self._caches: dict[str, ResponseCache] = {}
 

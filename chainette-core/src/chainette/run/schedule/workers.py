@@ -33,7 +33,7 @@ class Room:
 
     def __init__(self, pipeline: Pipeline, leases: Leases, recorder: Recorder) -> None:
         self._clients = clients = list(leases.clients.values())
-        self._asks_one_engine = len(clients) == 1 and pipeline.steps == pipeline.prompted
+        self._asks_one_engine = len(clients) == 1 and pipeline.has_only_steps
         self._recorder = recorder
         self.requests: int = leases.requests
 

@@ -10,9 +10,12 @@ from chainette.errors import (
     ChainetteError,
     EngineError,
     FailedRowError,
+    RepeatError,
+    RouteError,
     RowBudgetError,
     ValidatorError,
 )
+from chainette.pipeline.composites.repeat import Repeat
 from chainette.pipeline.nodes.conditions import Condition
 from chainette.pipeline.nodes.naming import values_of
 from chainette.pipeline.nodes.node import Node
@@ -58,27 +61,42 @@ class Conditions:
         """
         if (earlier := self._journal.has_run(node, item, branch)) is not None:
             return earlier
-        if condition.expression is not None:
-            holds = bool(condition.expression.value({**values_of(value), **names}))
-        else:
-            holds = await self._called(condition, value, names)
+        output = await asked(condition, value, names)
+        holds = bool(output) if condition.function is None else _truth(condition, output)
         if not holds:
             self._journal.skipped(node, item, branch)
+        elif isinstance(node, Repeat):  # its other lines are those of its rounds
+            self._journal.decided(node, item, "begun")
         return holds
 
-    async def _called(self, condition: Condition, value: Any, names: Mapping[str, Any]) -> bool:
-        assert condition.function is not None
-        arguments = (own(value), OwnNames(names)) if condition.takes_names else (own(value),)
-        try:
-            output = condition.function(*arguments)
-            if isinstance(output, Awaitable):
-                output = await output
-        except Exception as error:
-            message = f"{condition.where} failed: {type(error).__name__}: {error}"
-            raise ApplyError(message) from None
-        if type(output).__name__ not in ("bool", "bool_"):  # that of NumPy, too
-            raise ApplyError(f"{condition.where} returned {output!r}; it must return True or False")
-        return bool(output)
+
+async def asked(condition: Condition, value: Any, names: Mapping[str, Any]) -> Any:
+    """What a function or an expression of a chain says about an item.
+
+    Raises:
+        ChainetteError: It fails.
+    """
+    if condition.expression is not None:
+        return condition.expression.value({**values_of(value), **names})
+    assert condition.function is not None
+    arguments = (own(value), OwnNames(names)) if condition.takes_names else (own(value),)
+    try:
+        output = condition.function(*arguments)
+        return await output if isinstance(output, Awaitable) else output
+    except Exception as error:
+        message = f"{condition.where} failed: {type(error).__name__}: {error}"
+        raise ApplyError(message) from None
+
+
+def is_bool(output: Any) -> bool:
+    """Whether an output is a truth value; that of NumPy is one, too."""
+    return type(output).__name__ in ("bool", "bool_")
+
+
+def _truth(condition: Condition, output: Any) -> bool:
+    if not is_bool(output):
+        raise ApplyError(f"{condition.where} returned {output!r}; it must return True or False")
+    return bool(output)
 
 
 def is_tolerable(error: ChainetteError) -> bool:
@@ -87,5 +105,7 @@ def is_tolerable(error: ChainetteError) -> bool:
         return error.is_tolerated
     if isinstance(error, EngineError):
         return not (error.final or isinstance(error, RowBudgetError | ValidatorError))
+    if isinstance(error, RepeatError | RouteError):
+        return True
     # What a function raised; an output that is not of its type is a bug, and has no cause.
     return isinstance(error, ApplyError) and error.__cause__ is not None

@@ -27,6 +27,7 @@ from chainette.run.control import RunControl
 from chainette.run.item import Item
 from chainette.run.output.journal import Earlier, Journal
 from chainette.run.schedule.batches import Batches
+from chainette.run.schedule.composites.decisions import Decisions
 from chainette.run.schedule.flow.accounts import RowAccounts
 from chainette.run.schedule.flow.asking import EngineCalls
 from chainette.run.schedule.flow.calls import EngineWatch, FunctionCalls
@@ -211,6 +212,9 @@ class NodeRunner:
         journal: The outputs so far.
         control: Says whether the run is over.
         emit: Receives events.
+
+    Attributes:
+        decisions: Decides which way an item takes, and whether a round was good.
     """
 
     def __init__(
@@ -224,6 +228,7 @@ class NodeRunner:
         self._steps = steps
         self._functions = Functions(batches, journal, emit)
         self._conditions = Conditions(journal)
+        self.decisions: Decisions = Decisions(journal, steps.may_call)
         self._journal = journal
         self._control = control
         self._emit = emit

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from chainette.engine.telemetry import hooks as telemetry
 from chainette.errors import ChainetteError, InputError, ValidatorError
 from chainette.events import Listener, RowFinished, RowStarted
+from chainette.pipeline.composites.composite import Composite, End
 from chainette.pipeline.nodes.apply import ApplyNode, SplitNode
 from chainette.pipeline.nodes.conditions import Condition, Fallback
 from chainette.pipeline.nodes.flow import Branch
@@ -24,15 +25,19 @@ from chainette.run.control import RunControl
 from chainette.run.inputs.columns import explained
 from chainette.run.inputs.files import InputRow
 from chainette.run.item import Item
+from chainette.run.schedule.composites.turns import Composites, check_split, skip
 from chainette.run.schedule.flow.conditions import SKIPPED, is_tolerable
 from chainette.run.schedule.flow.ends import ItemEnds, RowEnds, RowRecorder, Take
 from chainette.run.schedule.flow.functions import STOPPED, Dropped, Split
 from chainette.run.schedule.flow.items import ItemActivity, ItemRoom, Items
 from chainette.run.schedule.flow.nodes import NodeRunner
-from chainette.run.schedule.flow.state import BranchError, FlowState, Reasoned, Subflow
+from chainette.run.schedule.flow.state import EndError, FlowState, Reasoned, Subflow
 from chainette.run.schedule.leases import Lease, Leases
 from chainette.run.schedule.parking import Gate, Parking, RowActivity
 from chainette.validation import is_valid_already, validator_error
+
+_ENDS = frozenset({object, Dropped, Split, Fallback})
+"""Types of what a node can give in place of an output; `STOPPED` and `SKIPPED` are objects."""
 
 
 class RowRunner:
@@ -65,6 +70,7 @@ class RowRunner:
         self._input_model = pipeline.input_model
         self._validate = pipeline.input_adapter.validate_python
         self._nodes = nodes
+        self._composites = Composites(nodes.decisions)
         self._recorder = recorder
         self._leases = leases
         self._parking = parking
@@ -124,28 +130,83 @@ class RowRunner:
 
     async def _flow(self, nodes: list[Any], state: FlowState, take: Take) -> None:
         """Lead a value through nodes, to the one or more ends it has."""
-        for index, node in enumerate(nodes):
+        index = 0
+        while index < len(nodes):
+            node = nodes[index]
             state.lease.advance(node)
             try:
                 if isinstance(node, Branch):
                     await self._branch(node, state)
+                    index += 1
                     continue
                 await self._join(node, state)
+                if isinstance(node, Composite | End):
+                    nodes, index = await self._turned(node, nodes[index + 1 :], state), 0
+                    continue
                 output = await self._output(node, state)
             except ChainetteError as error:
                 end = self._failed(node, state, error)
+            except EndError as error:
+                end = error.end
+            else:
+                index += 1
+                if isinstance(output, Split) and output:
+                    return await self._split(node, nodes[index:], output, state, take)
+                leaf = self._passed(node, output, state)
+                if leaf is None:
+                    continue
+                end = leaf
+                end.missed = [it.id for it in all_nodes(nodes[index - 1 :]) if it.yield_output]
+            rest = self._composites.caught(end, nodes[index:], state)
+            if rest is None:
                 return await self._end(state, end, take)
-            except BranchError as error:
-                return await self._end(state, error.end, take)
-            if isinstance(output, Split) and output:
-                return await self._split(node, nodes[index + 1 :], output, state, take)
-            if (leaf := self._passed(node, output, state)) is not None:
-                leaf.missed = [it.id for it in all_nodes(nodes[index:]) if it.yield_output]
-                return await self._end(state, leaf, take)
+            nodes, index = rest, 0
         return await self._end(state, Leaf(()), take)
+
+    async def _turned(self, node: Composite | End, rest: list[Any], state: FlowState) -> list[Any]:
+        """The nodes that follow where a flow comes to a composite, or to its end.
+
+        Raises:
+            EndError: The flow ends here.
+        """
+        if isinstance(node, End):
+            judged = await self._judged(node, state)
+            turned = await self._composites.leave(node.composite, rest, state, judged)
+        elif (skipped := await self._skipped(node, state)) is None:
+            turned = await self._composites.enter(node, rest, state)
+        elif skipped is STOPPED:
+            turned = None
+        else:
+            skip(node, skipped, state)
+            return rest
+        if turned is None:
+            raise EndError(Leaf((), stopped=True))
+        return turned
+
+    async def _judged(self, end: End, state: FlowState) -> Any:
+        """What the judge of a repeat says; the value of the flow stays that of the round.
+
+        Raises:
+            EndError: It says nothing.
+        """
+        judge = getattr(end.composite, "judge", None)
+        if judge is None:
+            return None
+        value = state.value
+        try:
+            output = await self._output(judge, state)
+        except ChainetteError as error:
+            raise EndError(self._failed(judge, state, error)) from None
+        if (leaf := self._passed(judge, output, state)) is not None:
+            raise EndError(leaf)
+        judged, state.value = state.value, value
+        return judged
 
     def _passed(self, node: Node, output: Any, state: FlowState) -> Leaf | None:
         """Let a flow go on with the output of a node, or else return how it ends."""
+        if output.__class__ not in _ENDS:
+            state.passed(node, output)
+            return None
         if output is STOPPED:
             return Leaf((), stopped=True)
         if isinstance(output, Dropped | Split):
@@ -161,10 +222,11 @@ class RowRunner:
             state.passed(node, output)
         return None
 
-    def _failed(self, part: Node | Branch, state: FlowState, error: ChainetteError) -> Leaf:
+    def _failed(self, part: Node | Branch | End, state: FlowState, error: ChainetteError) -> Leaf:
         """Record a failure, and return how its flow ends."""
         is_tolerated = state.is_tolerant and is_tolerable(error)
         node = part.first_node if isinstance(part, Branch) else part
+        node = node.composite if isinstance(node, End) else node
         self._nodes.failed(node, state.item, error, is_tolerated=is_tolerated)
         if is_tolerated:
             return Leaf((), is_tolerated=True, node=node)
@@ -172,10 +234,14 @@ class RowRunner:
 
     async def _output(self, node: Node, state: FlowState) -> Any:
         """The output of a node; what may split a whole row waits for room for its items."""
-        if node.condition is not None:
-            is_met = await self._is_met(node.condition, node, state)
-            if not is_met:
-                return STOPPED if is_met is None else node.skipped or SKIPPED
+        if node.condition is not None and (skipped := await self._skipped(node, state)) is not None:
+            return skipped
+        output = await self._run(node, state)
+        if state.frames and isinstance(output, Split):
+            check_split(node, state)
+        return output
+
+    async def _run(self, node: Node, state: FlowState) -> Any:
         run = partial(self._nodes.run, node, state.item, state.names, state.value, state.activity)
         if (count := self._expected(node)) is None or not state.is_row:
             output = await run()
@@ -189,6 +255,15 @@ class RowRunner:
         finally:
             self._room.leave_row(count, is_split=isinstance(output, Split))
         return output
+
+    async def _skipped(self, node: Node, state: FlowState) -> Any:
+        """What a node gives whose condition does not hold; `None` if it runs."""
+        if node.condition is None:
+            return None
+        is_met = await self._is_met(node.condition, node, state)
+        if is_met:
+            return None
+        return STOPPED if is_met is None else node.skipped or SKIPPED
 
     def _expected(self, node: Node) -> int | None:
         """The number of items to expect of a function that splits, or `None` for other nodes.
@@ -270,16 +345,17 @@ class RowRunner:
         self._tasks.start_soon(work)
         return subflow
 
-    async def _join(self, node: Node, state: FlowState) -> None:
+    async def _join(self, node: Node | End, state: FlowState) -> None:
         """Wait for the joined branches that a node needs."""
-        await self._join_names(node.needs(state.unjoined), state)
+        if state.joined:
+            await self._join_names(node.needs(state.unjoined), state)
 
     async def _join_names(self, aliases: Iterable[str], state: FlowState) -> None:
         for alias in aliases:
             subflow = state.joined[alias]
             await subflow.gate.wait(state.activity)
             if (end := subflow.unfinished) is not None:
-                raise BranchError(end)
+                raise EndError(end)
             state.names[alias] = subflow.output()
 
     async def _end(self, state: FlowState, leaf: Leaf, take: Take) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
+from chainette.pipeline.composites.composite import Composite
 from chainette.pipeline.nodes.conditions import Fallback
 from chainette.pipeline.nodes.flow import Branch
 from chainette.pipeline.nodes.node import Node
@@ -42,6 +43,8 @@ class Subflow:
         branch: The branch.
         is_skipped: Whether its condition does not hold.
         leaves: Its ends.
+        is_past: Whether it belongs to an earlier round of a repeat, and its outputs do not count.
+        is_excused: Whether the flow has gone on without it, where its failures are tolerated.
     """
 
     item: Item
@@ -49,15 +52,18 @@ class Subflow:
     branch: Branch
     is_skipped: bool = False
     leaves: list[Leaf] = field(default_factory=list)
+    is_past: bool = False
+    is_excused: bool = False
 
     @property
     def unfinished(self) -> Leaf | None:
         """The first end that failed or was stopped, other than failures that it tolerates."""
         found = (leaf for leaf in self.leaves if leaf.error or leaf.stopped)
-        return next(found, None) or (self._lost if self.branch.tolerance is None else None)
+        is_free = self.branch.tolerance is not None or self.is_excused
+        return next(found, None) or (None if is_free else self.lost)
 
     @property
-    def _lost(self) -> Leaf | None:
+    def lost(self) -> Leaf | None:
         """The first end whose failure is tolerated, by the branch or by one around it."""
         return next((leaf for leaf in self.leaves if leaf.is_tolerated), None)
 
@@ -68,7 +74,7 @@ class Subflow:
 
     def output(self) -> Any:
         """The last output, or those of all items that it was split into."""
-        if self.branch.tolerance is not None and self._lost is not None:
+        if self.branch.tolerance is not None and self.lost is not None:
             return self.branch.tolerance.value
         if self.is_skipped:
             return None
@@ -79,6 +85,8 @@ class Subflow:
 
     def outputs(self) -> dict[str, Any]:
         """Outputs of its nodes by id."""
+        if self.is_past:
+            return {}
         if self.is_whole:
             return self.leaves[0].outputs if self.leaves else {}
         merged: dict[str, Any] = {id: Many() for leaf in self.leaves for id in leaf.missed}
@@ -90,9 +98,42 @@ class Subflow:
 
     def reasoning(self) -> Mapping[str, Any]:
         """Reasoning of its steps by id, as for the outputs."""
+        if self.is_past:
+            return _NONE
         if self.is_whole:
             return self.leaves[0].reasoning if self.leaves else _NONE
         return merged_reasoning(self.leaves, flat=True)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Frame:
+    """The state of a flow in front of a composite that it is in.
+
+    Attributes:
+        composite: The composite.
+        item: The item.
+        names: The values by name.
+        value: The value that came in.
+        joined: The joined branches.
+        outputs: The outputs.
+        reasoning: The reasoning of steps.
+        branches: The number of branches beside the flow.
+        is_tolerant: Whether failures were tolerated already.
+        round: The round of a repeat.
+        feedback: What was wrong in the round before, if that is known.
+    """
+
+    composite: Composite
+    item: Item
+    names: dict[str, Any]
+    value: Any
+    joined: dict[str, Subflow]
+    outputs: dict[str, Any]
+    reasoning: Mapping[str, Any]
+    branches: int
+    is_tolerant: bool
+    round: int = 1
+    feedback: str | None = None
 
 
 @dataclass(slots=True)
@@ -109,8 +150,9 @@ class FlowState:
         beside: Branches that the end of the flow waits for.
         outputs: Outputs so far, of nodes that yield.
         is_row: Whether it is the main flow of a row that has not been split.
-        is_tolerant: Whether it is in a branch whose failures are tolerated.
+        is_tolerant: Whether it is in a branch or composite whose failures are tolerated.
         reasoning: Reasoning so far, of steps whose model reported it.
+        frames: The composites that it is in, the innermost last.
     """
 
     item: Item
@@ -124,6 +166,7 @@ class FlowState:
     is_row: bool = False
     is_tolerant: bool = False
     reasoning: Mapping[str, Any] = field(default_factory=dict)
+    frames: tuple[Frame, ...] = ()
 
     @property
     def unjoined(self) -> set[str]:
@@ -169,6 +212,32 @@ class FlowState:
         if node.yield_output:
             self.outputs[node.id] = output
 
+    def enter(self, composite: Composite) -> Frame:
+        """Go into a composite; what its nodes do to the state can be undone."""
+        frame = Frame(
+            composite,
+            self.item,
+            self.names,
+            self.value,
+            self.joined,
+            self.outputs,
+            self.reasoning,
+            len(self.beside),
+            self.is_tolerant,
+        )
+        self.frames = (*self.frames, frame)
+        self.names, self.outputs = {**self.names}, {**self.outputs}
+        self.is_tolerant = self.is_tolerant or composite.tolerance is not None
+        return frame
+
+    def leave(self, frame: Frame) -> None:
+        """Leave a composite, and all that are inside."""
+        depth = self.frames.index(frame)
+        for inner in reversed(self.frames[depth:]):
+            if inner.composite.repeats:
+                self.item = inner.item
+        self.frames, self.is_tolerant = self.frames[:depth], frame.is_tolerant
+
     def for_item(self, index: int, lease: Lease, activity: Activity) -> FlowState:
         """The state of a flow that continues with one item of a split."""
         return FlowState(
@@ -182,6 +251,7 @@ class FlowState:
             {**self.outputs},
             is_tolerant=self.is_tolerant,
             reasoning=self.reasoning,
+            frames=self.frames,
         )
 
     def for_branch(self, branch: Branch, lease: Lease) -> FlowState:
@@ -197,11 +267,11 @@ class FlowState:
         )
 
 
-class BranchError(Exception):
-    """A joined branch that is needed has no output.
+class EndError(Exception):
+    """A flow ends, as a joined branch that it needs has ended, or one of its own nodes.
 
     Args:
-        leaf: The end of the branch that has none.
+        leaf: The end of the branch, or of the node.
 
     Attributes:
         end: The end of the flow that needs it.

@@ -1,0 +1,1 @@
+"""Flows on their way through routes and repeats."""
