@@ -81,4 +81,46 @@ ANSWERS: dict[str, Mapping[str, Answers]] = {
         },
         "judge": {"Romans": {"fits": False, "is_certain": True}},
     },
+    "chain-of-density": {
+        "writer": {
+            "add what is missing": {
+                "missing": ["London", "1815"],
+                "text": "Ada Lovelace (London, 1815) programmed Babbage's engine first.",
+            },
+            "": {"missing": [], "text": "This article is about a woman who wrote a program."},
+        },
+    },
+    "reasoning-with-tests": {
+        "writer": {
+            "step by step": "Sum them, then divide by their number.",
+            "ZeroDivisionError": "```python\ndef mean(numbers):\n"
+            "    return sum(numbers) / max(len(numbers), 1)\n```",
+            "Write the Python": "```python\ndef mean(numbers):\n"
+            "    return sum(numbers) / len(numbers)\n```",
+        },
+    },
+    "dialogue": {
+        "first": {
+            "Hello": "My lamp flickers.",
+            "bulb": "It is new.",
+            "exchange": "Thank you, bye!",
+        },
+        "second": {
+            "flickers": "Is the bulb tight?",
+            "new": "Then we exchange the lamp.",
+            "bye": "Goodbye!",
+        },
+    },
+    "deita": {
+        "writer": {
+            "harder: Add 2 and 3.": "Add 2 and 3 without the digit 5.",
+            "harder: Add 2 and 3 without": "Prove that 2 and 3 make 5 from Peano's axioms.",
+            "harder: Name a bird.": "Name a bird that cannot fly.",
+            "harder: Name a bird that": "Explain why some birds of islands lost their wings.",
+            "Peano": "2 is S(S(0)), and so on.",
+            "islands": "Wings cost food, and nothing hunts there.",
+            "": "An answer.",
+        },
+        "judge": {"How hard": [1, 2, 5], "Peano": 6, "islands": 5, "": 3},
+    },
 }
