@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from chainette.testing.script import Answers
+from chainette.testing.script import Answer, Answers
+from chainette.types import Message
+
+
+def _transcript(messages: list[Message]) -> Answer:
+    """A model that loops on the second page, however often it is asked."""
+    loops = "[72x60]Thanks" in messages[-1]["content"]
+    return "Thanks " * 50 if loops else "# Bill\n\nTotal 12.50"
+
 
 ANSWERS: dict[str, Mapping[str, Answers]] = {
     "ultrafeedback": {
@@ -81,6 +89,15 @@ ANSWERS: dict[str, Mapping[str, Answers]] = {
         },
         "judge": {"Romans": {"fits": False, "is_certain": True}},
     },
+    "long-documents": {
+        "small": {
+            "itself: Lease": [{"who": "Bob", "what": "pays monthly"}],
+            "itself: monthly": [{"who": "Ann", "what": "mends the roof"}],
+        },
+        "writer": [
+            [{"who": "Bob", "what": "pays monthly"}, {"who": "Ann", "what": "mends the roof"}]
+        ],
+    },
     "chain-of-density": {
         "writer": {
             "add what is missing": {
@@ -122,5 +139,8 @@ ANSWERS: dict[str, Mapping[str, Answers]] = {
             "": "An answer.",
         },
         "judge": {"How hard": [1, 2, 5], "Peano": 6, "islands": 5, "": 3},
+    },
+    "olmocr": {
+        "writer": _transcript,
     },
 }
