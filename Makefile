@@ -19,7 +19,7 @@ demo: $(READY)
 		--engines examples/engines.llamacpp.yml -o runs/demo --overwrite
 
 # Four recipes of docs/recipes on the small model.
-GALLERY ?= ultrafeedback magpie semantic-join apigen
+GALLERY ?= ultrafeedback magpie semantic-join arena-hard
 demo-gallery: $(READY)
 	$(BIN)/python docs/gallery.py examples/engines.gallery.yml runs/gallery $(GALLERY:%=docs/recipes/%.md)
 

@@ -8,6 +8,13 @@ from chainette.testing.script import Answer, Answers
 from chainette.types import Message
 
 
+def _verdict(messages: list[Message]) -> Answer:
+    """A judge that prefers the new answer, and the first one."""
+    question, a, *_ = messages[-1]["content"].splitlines()
+    better = 0 if "1 + 1" in question else (-1 if a == "A: ?" else 2)
+    return {"own_answer": "…", "a_over_b": better}
+
+
 def _transcript(messages: list[Message]) -> Answer:
     """A model that loops on the second page, however often it is asked."""
     loops = "[72x60]Thanks" in messages[-1]["content"]
@@ -89,6 +96,20 @@ ANSWERS: dict[str, Mapping[str, Answers]] = {
         },
         "judge": {"Romans": {"fits": False, "is_certain": True}},
     },
+    "debates": {
+        "writer": {
+            "theft": [{"theme": "tax", "view": "It is theft."}, {"theme": "war", "view": "Never."}],
+            "fine": [{"theme": "taxation", "view": "It is fine."}],
+        },
+        "judge": {
+            "Name each theme": [
+                {"name": "taxes", "synonyms": ["tax", "taxation"]},
+                {"name": "war", "synonyms": ["war"]},
+            ],
+            "of taxes": "From theft in 1960 to fine in 2020.",
+            "of war": "There is one view only.",
+        },
+    },
     "long-documents": {
         "small": {
             "itself: Lease": [{"who": "Bob", "what": "pays monthly"}],
@@ -97,6 +118,10 @@ ANSWERS: dict[str, Mapping[str, Answers]] = {
         "writer": [
             [{"who": "Bob", "what": "pays monthly"}, {"who": "Ann", "what": "mends the roof"}]
         ],
+    },
+    "arena-hard": {
+        "writer": {"": "42"},
+        "judge": _verdict,
     },
     "chain-of-density": {
         "writer": {
