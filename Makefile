@@ -11,12 +11,17 @@ SOURCES := $(addsuffix /src,$(PACKAGES))
 # Else every command that a test starts would compile all that it imports.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo fuzz test test-all test-vllm test-ollama lint types format docs docs-check docs-links \
+.PHONY: demo demo-gallery fuzz test test-all test-vllm test-ollama lint types format docs docs-check docs-links \
 	bench bench-full bench-vllm build lock clean
 
 demo: $(READY)
 	$(BIN)/chainette run-yaml examples/engine_clinical_qa.yaml \
 		--engines examples/engines.llamacpp.yml -o runs/demo --overwrite
+
+# Four recipes of docs/recipes on the small model.
+GALLERY ?= ultrafeedback magpie semantic-join arena-hard
+demo-gallery: $(READY)
+	$(BIN)/python docs/gallery.py examples/engines.gallery.yml runs/gallery $(GALLERY:%=docs/recipes/%.md)
 
 # Left out: what builds distributions and environments, examples on the real model, and combinations.
 PYTEST := $(BIN)/python -m pytest -n auto --dist worksteal

@@ -18,6 +18,8 @@ PAGES = [
     *sorted(ROOT.glob("chainette-*/README.md")),
     *sorted(ROOT.glob("examples/*/README.md")),
 ]
+RECIPES = [page for page in DOCS if page.parent.name == "recipes" and page.stem != "index"]
+"""Pages with one program each, which tests run on scripted answers."""
 START = ROOT / "docs/start.md"
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 FILE_NAME = re.compile(r"# ([\w-]+\.\w+)\n")

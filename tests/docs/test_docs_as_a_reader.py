@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pages import PAGES, REPOSITORY_PAGES, ROOT, Reader, shell_variables, snippets
+from pages import PAGES, RECIPES, REPOSITORY_PAGES, ROOT, Reader, shell_variables, snippets
 
 PAGES_TO_RUN = [
-    page for page in PAGES if snippets([page], "python", "console") and page not in REPOSITORY_PAGES
+    page
+    for page in PAGES
+    if snippets([page], "python", "console") and page not in [*REPOSITORY_PAGES, *RECIPES]
 ]
 
 
