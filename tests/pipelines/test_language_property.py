@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from chainette import Branch, Calls, Chain, Drop, Step, apply, repeat, route
+from chainette import Branch, Calls, Chain, Drop, Group, Step, apply, reduce, repeat, route
 from chainette.errors import RequestError
 from chainette.folder import lines as folder_lines
 from chainette.testing import fake_engine
@@ -66,7 +66,10 @@ class Parts:
         return f"{kind}{next(self._numbers)}"
 
     def chain(self, depth: int) -> Chain[Any, Any]:
-        return Chain(name="drawn", steps=self.flow(depth, splits=True))
+        steps = self.flow(depth, splits=True)
+        if self._draw(st.booleans()):
+            steps += self._reduce(depth)
+        return Chain(name="drawn", steps=steps)
 
     def flow(self, depth: int, *, splits: bool) -> list[Any]:
         kinds = ["step", "map", "drop", "calls"]
@@ -173,6 +176,18 @@ class Parts:
         until = "n % 2 == 0" if kind == "expression" else check
         exhausted = self._draw(st.sampled_from(["fail", "last"]))
         return [repeat(body, until=until, max_rounds=3, id=id, exhausted=exhausted)]
+
+    def _reduce(self, depth: int) -> list[Any]:
+        id, fold = self.id("reduce"), self._draw(st.sampled_from([None, None, 2]))
+        step = Step(
+            id=id, input_model=Group[Value], output_model=Value, engine_name="e",
+            user_prompt=f"{id} {{{{ key }}}} {{{{ so_far }}}} "
+            "{% for item in items %}{{ item.n }} {% endfor %}",
+        )  # fmt: skip
+        self._repeats += 1  # no function takes all groups
+        rest = self.flow(2, splits=True) if self._draw(st.booleans()) else []
+        self._repeats -= 1
+        return [reduce(step, by="n % 3", fold=fold), *rest]
 
     def _all(self, depth: int) -> list[Any]:
         id = self.id("all")

@@ -8,7 +8,7 @@ from typing import Any
 
 from chainette.errors import RepeatError
 from chainette.folder.files import ERRORS, REDONE, STEPS
-from chainette.folder.lines import read_file, unwritable
+from chainette.folder.lines import owner, read_file, unwritable
 from chainette.folder.redo import move_lines, rounds_of
 from chainette.pipeline.composites.repeat import Repeat
 from chainette.pipeline.pipeline import Pipeline
@@ -47,11 +47,11 @@ def set_rounds_aside(path: Path, chain: Pipeline) -> None:
         raise unwritable(path, error) from None
 
 
-Place = tuple[int, str, tuple[int, ...]]
+Place = tuple[str, str, tuple[int, ...]]
 
 
 def _place(line: Mapping[str, Any]) -> Place:
-    return line["row_id"], line.get("item", ""), rounds_of(line)
+    return f"{owner(line)!r} {line.get('part', 0)}", line.get("item", ""), rounds_of(line)
 
 
 def _move(path: Path, repeat: Repeat, ends: set[Place]) -> None:
