@@ -1,6 +1,8 @@
 """Check that runs which are killed at random moments and resumed lose and repeat nothing.
 
-python benchmarks/kill_and_resume.py [KILLS]
+python benchmarks/kill_and_resume.py [KILLS] [all|repeat|calls|reduce]
+
+The word says what the runs are killed in.
 """
 
 from __future__ import annotations
@@ -20,11 +22,12 @@ from chainette.testing.script import Reply
 from chainette.testing.servers import FakeOpenAI
 
 KILLS = int(sys.argv[1]) if len(sys.argv) > 1 else 100
+WORD = sys.argv[2] if len(sys.argv) > 2 else "all"
 ROWS, IN_FLIGHT = 150, 8
 CHAIN = """
 import asyncio
 
-from chainette import Branch, Calls, Chain, Step, apply
+from chainette import Branch, Calls, Chain, Group, Step, apply, reduce, repeat
 from pydantic import BaseModel, Field, field_serializer, field_validator
 
 class Row(BaseModel):
@@ -71,13 +74,47 @@ async def argued(answer: Answer, calls: Calls) -> Answer:
 def step(id, takes, prompt):
     return Step(id=id, input_model=takes, output_model=Answer, engine_name="e", user_prompt=prompt)
 
-chain = Chain(name="signs", steps=[
+def is_good(answer: Answer, names):
+    done = names["round"] > abs(names["signs"].number) % 4
+    return None if done else f"round{names['round']}"
+
+words = {
+    "repeat": lambda: [
+        apply(signs),
+        repeat(
+            [
+                step("say", Row, "say {{ number }} {{ round }} {{ previous.text if previous }}"),
+                step("mend", Answer, "mend {{ signs.number }} {{ text }} {{ feedback or '-' }}"),
+            ],
+            until=is_good, max_rounds=3, exhausted="last", id="rounds",
+        ),
+        step("again", Answer, "again {{ signs.number }} {{ text }} {{ rounds.rounds }}"),
+    ],
+    "calls": lambda: [
+        apply(signs), step("say", Row, "say {{ number }}"), apply(argued, engines=["e"])
+    ],
+    "reduce": lambda: [
+        apply(signs),
+        step("say", Row, "say {{ number }}"),
+        reduce(
+            step(
+                "total", Group[Answer],
+                "total {{ key }}{{ so_far.text if so_far }} "
+                "{% for it in items %}{{ it.text }}{% endfor %}",
+            ),
+            by="signs.number % 29", fold=3,
+        ),
+        step("after", Answer, "after {{ group.key }} {{ text }}"),
+    ],
+    "all": lambda: [
     Branch(name="side", steps=[step("aside", Row, "aside {{ number }}")]).join("other"),
     apply(signs),
     step("say", Row, "say {{ number }}"),
     apply(argued, engines=["e"]),
     step("again", Answer, "again {{ signs.number }} {{ text }} {{ other.text }}{{ other.secret }}"),
-])
+    ],
+}
+chain = Chain(name="signs", steps=words["WORD"]())
 """
 
 
@@ -87,6 +124,10 @@ def answer(messages: Any) -> Reply:
         return faults.status(400, "unlucky")
     fields = {"text": words[1], "share": 50, "secret": f"of {words[1]}"}
     return Reply(json.dumps(fields), delay=0.004)
+
+
+KEYS = ("row_id", "group", "part", "item", "round", "call", "nth")
+"""The fields that tell the lines of a node apart."""
 
 
 class Campaign:
@@ -118,8 +159,9 @@ class Campaign:
         return [json.loads(line) for file in files for line in file.read_text().splitlines()]
 
     def tables(self, out: str) -> list[dict[str, Any]]:
-        """The flattened table, and the values that it does not give back."""
-        return [*self.lines(out, "flattened/*.jsonl"), *self.lines(out, "values/*.jsonl")]
+        """The flattened table, the values that it does not give back, and the groups."""
+        places = ("flattened/*.jsonl", "values/*.jsonl", "groups/*.jsonl")
+        return [line for place in places for line in self.lines(out, place)]
 
 
 def prompts_of(server: FakeOpenAI) -> set[str]:
@@ -131,7 +173,7 @@ def main() -> None:
     kills = campaigns = repeated = 0
     with tempfile.TemporaryDirectory() as name, FakeOpenAI(answer) as server:
         folder = Path(name)
-        (folder / "chain.py").write_text(CHAIN)
+        (folder / "chain.py").write_text(CHAIN.replace("WORD", WORD))
         (folder / "rows.jsonl").write_text(
             "".join(f'{{"number": {n}}}\n' for n in range(1, ROWS + 1))
         )
@@ -144,13 +186,13 @@ def main() -> None:
         while kills < KILLS:
             server.set_answers(answer)
             out, before = f"out-{campaigns}", kills
-            while not campaign.run(out, rng.randrange(1, 900)):
+            while not campaign.run(out, rng.randrange(1, clean_requests * 6 // 5)):
                 kills += 1
             campaigns += 1
             assert campaign.tables(out) == clean, "the results differ"
             assert prompts_of(server) == prompts, "the prompts differ"
             counts = Counter(
-                (line["row_id"], line.get("item"), path.name, line.get("call"), line.get("nth"))
+                (path.name, *(str(line.get(key)) for key in KEYS))
                 for path in (folder / out / "steps").iterdir()
                 for line in campaign.lines(out, f"steps/{path.name}/*.jsonl")
             )
