@@ -674,7 +674,7 @@ def test_every_public_class_is_in_the_table() -> None:
         for name, value in public_classes().items()
         if not issubclass(value, dict) and not issubclass(value, Exception)
     }
-    assert made == GIVEN.keys()
+    assert made - {"Calls", "Group", "SyncCalls"} == GIVEN.keys()  # those are made by runs
 
 
 QUICK = {"Completion", "LLMOutput", "Request", "Usage"}
