@@ -22,7 +22,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
-EXAMPLES = int(os.environ.get("LANGUAGE_EXAMPLES", "25"))
+EXAMPLES = int(os.environ.get("LANGUAGE_EXAMPLES", "12"))
 IN_FLIGHT = 4
 ROWS = 7
 KILLED = 9
@@ -301,7 +301,7 @@ def test_the_chains_that_are_drawn_have_every_part() -> None:
     """The property would say little if the strategy never drew some of the parts."""
     kinds: Counter[str] = Counter()
 
-    @settings(max_examples=60, deadline=None, derandomize=True, database=None)
+    @settings(max_examples=40, deadline=None, derandomize=True, database=None)
     @given(chain=chains())
     def look(chain: Chain[Any, Any]) -> None:
         kinds.update({id.rstrip("0123456789") for id in chain.nodes})
