@@ -17,6 +17,8 @@ from chainette.run.output.journal import Journal
 from chainette.testing import fake_engine
 from pydantic import BaseModel
 
+pytestmark = pytest.mark.exhaustive
+
 
 class Row(BaseModel):
     n: int

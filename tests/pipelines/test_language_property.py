@@ -22,6 +22,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
+pytestmark = pytest.mark.exhaustive
+
 EXAMPLES = int(os.environ.get("LANGUAGE_EXAMPLES", "12"))
 IN_FLIGHT = 4
 ROWS = 7

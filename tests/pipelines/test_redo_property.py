@@ -16,6 +16,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
+pytestmark = pytest.mark.exhaustive
+
 Plan = list[Any]
 NODES = st.sampled_from(["step", "plus", "split", "batch", "all", "drop"])
 
