@@ -215,6 +215,23 @@ class OutputCodec:
             return value
         return self._adapter.validate_python(value, context=context, by_name=True, by_alias=False)
 
+    def read_back(self, output: Any, snapshot: Any, *, is_many: bool = False) -> Any:
+        """An output from a table; JSON where that is all that is left of it.
+
+        Args:
+            output: Its JSON value.
+            snapshot: Its snapshot, or `None`.
+            is_many: Whether it is the outputs of all items that a branch split its item into.
+        """
+        if is_many:
+            snapshots = snapshot if isinstance(snapshot, list) else [snapshot] * len(output)
+            pairs = zip(output, snapshots, strict=True)
+            return Many(self.read_back(*pair) for pair in pairs)
+        try:
+            return self.load(output) if snapshot is None else self.restore(snapshot)
+        except Exception:  # it holds objects that are not data, or its class is gone
+            return output
+
     def restore(self, snapshot: Any) -> Any:
         """The output of a snapshot.
 

@@ -15,12 +15,12 @@ from uuid import UUID
 from chainette.errors import DroppedRowError, FailedRowError
 from chainette.events import RowState
 from chainette.folder.files import GROUPS
-from chainette.folder.lines import error_fields, item_name, read_file
+from chainette.folder.lines import item_name, read_file
 from chainette.pipeline.composites.reduce import Reduce
 from chainette.pipeline.nodes.flow import Out
 from chainette.pipeline.pipeline import Pipeline
 from chainette.reports.codec import codecs
-from chainette.reports.result import Leaf, Many, state_of
+from chainette.reports.result import Leaf, Many, error_columns, merged_outputs, state_of
 from chainette.reports.snapshot import Snapshots
 
 
@@ -118,12 +118,10 @@ def group_result(
         leaves: Its ends.
     """
     error = next((leaf.error for leaf in leaves if leaf.error is not None), None)
-    outputs: dict[str, Any] = dict(leaves[0].outputs)
-    if len(leaves) != 1 or leaves[0].path:
-        outputs = {}
-        for leaf in leaves:
-            for id, output in leaf.outputs.items():
-                outputs.setdefault(id, []).append(output)
+    is_whole = len(leaves) == 1 and not leaves[0].path
+    outputs: dict[str, Any] = (
+        {**leaves[0].outputs} if is_whole else merged_outputs(leaf.outputs for leaf in leaves)
+    )
     value = outputs.get(node_id)
     return GroupResult(key, row_ids, value, error, state_of(leaves), outputs)
 
@@ -166,8 +164,7 @@ class GroupLines:
         fields |= {"many": many} if many else {}
         fields |= {"snapshots": snapshots} if snapshots else {}
         if leaf.error is not None:
-            known = error_fields(leaf.node.id if leaf.node else None, leaf.error)
-            fields["error"] = {name: text for name, text in known.items() if name != "raw_text"}
+            fields["error"] = error_columns(leaf)
         states = {"partial": leaf.is_partial, "dropped": leaf.dropped}
         return fields | {name: True for name, holds in states.items() if holds}
 
@@ -186,26 +183,13 @@ class GroupLines:
             dumped = {self._main: line["output"], **dumped}
         snapshots, many = line.get("snapshots", {}), line.get("many", ())
         outputs = {
-            id: self._many(id, value, snapshots.get(id))
-            if id in many
-            else self._read(id, value, snapshots.get(id))
+            id: self._codecs[id].read_back(value, snapshots.get(id), is_many=id in many)
             for id, value in dumped.items()
         }
         failure = line.get("error")
         error = FailedRowError(failure["message"], type=failure["type"]) if failure else None
         dropped, is_partial = line.get("dropped", False), line.get("partial", False)
         return Leaf(path, outputs, dropped=dropped, error=error, is_partial=is_partial)
-
-    def _many(self, id: str, value: Any, snapshot: Any) -> Many:
-        snapshots = snapshot if isinstance(snapshot, list) else [snapshot] * len(value)
-        return Many(self._read(id, *pair) for pair in zip(value, snapshots, strict=True))
-
-    def _read(self, id: str, output: Any, snapshot: Any) -> Any:
-        codec = self._codecs[id]
-        try:
-            return codec.load(output) if snapshot is None else codec.restore(snapshot)
-        except Exception:  # it holds objects that are not data, or its class is gone
-            return output
 
 
 class StoredGroups(Sequence[GroupResult[Any]]):

@@ -12,7 +12,7 @@ from typing_extensions import TypeVar
 
 from chainette.errors import DroppedRowError
 from chainette.events import RowState
-from chainette.folder.lines import ItemPath, item_name
+from chainette.folder.lines import ItemPath, error_fields, item_name
 from chainette.pipeline.composites.reduce import Reduce
 from chainette.pipeline.composites.repeat import Repeat, Rounds, value_node
 from chainette.pipeline.nodes.flow import Branch, Out
@@ -240,15 +240,29 @@ def result_of(chain: Pipeline, row_id: int, leaves: Sequence[Leaf]) -> Result[An
         thoughts = _in_order(chain, leaf.reasoning)
         return Result(row_id, value, error, ends[0], state, ends=leaves, reasoning=thoughts)
     values = [leaf.value for leaf in leaves if leaf.has_value and has_main_flow]
-    merged: dict[str, list[Any]] = {}
-    for outputs in ends:
-        for id, output in outputs.items():
-            merged.setdefault(id, []).append(output)
+    merged = merged_outputs(ends)
     value = None if state == "failed" else values
     thoughts = _in_order(chain, merged_reasoning(leaves))
     return Result(
         row_id, value, error, merged, state, is_split=True, ends=leaves, reasoning=thoughts
     )
+
+
+def merged_outputs(ends: Iterable[Mapping[str, Any]]) -> dict[str, list[Any]]:
+    """The outputs of several items by node id, a list for each node."""
+    merged: dict[str, list[Any]] = {}
+    for outputs in ends:
+        for id, output in outputs.items():
+            merged.setdefault(id, []).append(output)
+    return merged
+
+
+def error_columns(leaf: Leaf) -> dict[str, Any]:
+    """What tables say about the error of an end that has one."""
+    assert leaf.error is not None
+    fields = error_fields(leaf.node.id if leaf.node else None, leaf.error)
+    del fields["raw_text"]
+    return fields
 
 
 def _in_order(chain: Pipeline, reasoning: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -68,8 +68,8 @@ class StoredResults(Sequence[Result[Out]]):
         kept = values.pop(REASONING, {})
         snapshots = more.get("outputs", {})
         outputs = {
-            (id := name.removesuffix(MANY)): self._output(
-                id, value, snapshots.get(id), is_many=name.endswith(MANY)
+            (id := name.removesuffix(MANY)): self._codecs[id].read_back(
+                value, snapshots.get(id), is_many=name.endswith(MANY)
             )
             for name, value in values.items()
         }
@@ -77,23 +77,9 @@ class StoredResults(Sequence[Result[Out]]):
         leaf = Leaf(path, outputs, dropped=dropped, error=error, is_partial=is_partial)
         leaf.reasoning = _reasoning(kept, more.get(REASONING, {}))
         if leaf.has_value and self._last is not None:
-            record = more.get("value", {})
-            leaf.value = self._read(self._last, **record) if record else outputs.get(self._last)
+            codec, record = self._codecs[self._last], more.get("value", {})
+            leaf.value = codec.read_back(**record) if record else outputs.get(self._last)
         return leaf
-
-    def _output(self, id: str, value: Any, snapshot: Any, *, is_many: bool) -> Any:
-        if not is_many:
-            return self._read(id, value, snapshot)
-        snapshots = snapshot if isinstance(snapshot, list) else [snapshot] * len(value)
-        return Many(self._read(id, *pair) for pair in zip(value, snapshots, strict=True))
-
-    def _read(self, id: str, output: Any, snapshot: Any = None) -> Any:
-        """An output of a node; JSON where that is all that is left of it."""
-        codec = self._codecs[id]
-        try:
-            return codec.load(output) if snapshot is None else codec.restore(snapshot)
-        except Exception:  # it holds objects that are not data, or its class is gone
-            return output
 
 
 def _reasoning(kept: dict[str, Any], others: dict[str, Any]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from chainette.folder.lines import LineFile
 from chainette.pipeline.composites.reduce import Reduce
 from chainette.pipeline.pipeline import Pipeline
 from chainette.reports.groups import GroupLines
-from chainette.reports.result import STATES, Leaf, state_bits
+from chainette.reports.result import Leaf, state_of
 from chainette.run.control import RunControl
 
 End = tuple[Any, Sequence[int], list[Leaf]]
@@ -88,11 +88,8 @@ class GroupTable:
     def _deliver(self, index: int) -> None:
         self._done.remove(index)
         (key, row_ids), leaves = self._known.pop(index), self._ends.pop(index, [])
-        bits = 0
-        for leaf in leaves:
-            bits |= state_bits(leaf)
         self.groups += 1
-        self.failed += STATES[bits] in ("failed", "partial")
+        self.failed += state_of(leaves) in ("failed", "partial")
         if self._file is None:
             self.ends.append((key, row_ids, leaves))
             return

@@ -7,11 +7,11 @@ from typing import Any
 
 from chainette.errors import OutputDirError
 from chainette.folder.files import RunFolder
-from chainette.folder.lines import LineFiles, Mark, error_fields
+from chainette.folder.lines import LineFiles, Mark
 from chainette.pipeline.pipeline import Pipeline
 from chainette.pipeline.reasoning import REASONING
 from chainette.reports.codec import MANY, codecs, flatten
-from chainette.reports.result import Leaf, Many
+from chainette.reports.result import Leaf, Many, error_columns
 from chainette.run.control import RunControl
 from chainette.run.item import Item
 
@@ -45,8 +45,7 @@ class TableLines:
         columns = {id: self._codecs[id].dump(value) for id, value in values.items()}
         many = [id for id, value in values.items() if isinstance(value, Many)]
         if leaf.error is not None:
-            error = error_fields(leaf.node.id if leaf.node else None, leaf.error)
-            columns["error"] = {key: text for key, text in error.items() if key != "raw_text"}
+            columns["error"] = error_columns(leaf)
             if leaf.is_partial:
                 columns["partial"] = True
         if leaf.dropped:
