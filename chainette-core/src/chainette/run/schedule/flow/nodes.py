@@ -33,7 +33,7 @@ from chainette.run.schedule.composites.decisions import Decisions
 from chainette.run.schedule.flow.accounts import RowAccounts
 from chainette.run.schedule.flow.asking import EngineCalls
 from chainette.run.schedule.flow.calls import EngineWatch, FunctionCalls
-from chainette.run.schedule.flow.conditions import Conditions, is_tolerable
+from chainette.run.schedule.flow.conditions import Conditions, asked, is_tolerable
 from chainette.run.schedule.flow.functions import STOPPED, Functions, OwnNames
 from chainette.run.schedule.flow.state import Reasoned
 from chainette.run.schedule.leases import Leases
@@ -313,7 +313,7 @@ class NodeRunner:
             key = reduce.key.plain(value)
             if key is not NO_KEY:
                 return key
-            return await reduce.key.of(value, names, lambda: OwnNames(names))
+            return await reduce.key.of(value, lambda part: asked(part, value, names))
         except ChainetteError:
             self._emit(NodeStarted(reduce.id, item.event_row, item.name, item.group_title))
             raise
