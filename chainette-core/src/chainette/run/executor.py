@@ -45,6 +45,7 @@ from chainette.run.output.revalidation import revalidation
 from chainette.run.schedule import gc_tuning
 from chainette.run.schedule.batches import Batches
 from chainette.run.schedule.flow.accounts import RowAccounts
+from chainette.run.schedule.flow.asking import Engines
 from chainette.run.schedule.flow.nodes import NodeRunner, PromptedSteps, StepRunner
 from chainette.run.schedule.flow.row import RowRunner
 from chainette.run.schedule.leases import Leases, check_prefills
@@ -114,7 +115,7 @@ class Executor:
         return [self._accounts] if self._accounts.is_limited or varies else []
 
     def _prompted_steps(self) -> PromptedSteps:
-        return PromptedSteps(
+        engines = Engines(
             self._clients,
             self._journal,
             self._leases,
@@ -125,6 +126,7 @@ class Executor:
             self._uncached,
             self._accounts,
         )
+        return PromptedSteps(engines)
 
     def _open(
         self,

@@ -26,6 +26,7 @@ from chainette.run.inputs.files import InputRow
 from chainette.run.output.journal import Journal
 from chainette.run.schedule import gc_tuning
 from chainette.run.schedule.batches import Batches
+from chainette.run.schedule.flow.asking import Engines
 from chainette.run.schedule.flow.nodes import NodeRunner, PromptedSteps
 from chainette.run.schedule.flow.row import RowRunner
 from chainette.run.schedule.leases import Leases, check_prefills
@@ -74,7 +75,8 @@ class SingleRows:
         emit = with_plugins()
         journal = Journal(self._pipeline, None, None, control, Ledger(self._engines, clients))
         answers = self._cache(cache)
-        steps = PromptedSteps(clients, journal, leases, control, emit, answers, max_chars)
+        engines = Engines(clients, journal, leases, control, emit, answers, max_chars)
+        steps = PromptedSteps(engines)
         emit(RunStarted(self._pipeline.name, self._infos, 1))
         with gc_tuning.relaxed(), closing(answers) if answers else nullcontext():
             async with anyio.create_task_group() if self._needs_tasks else nullcontext() as tasks:

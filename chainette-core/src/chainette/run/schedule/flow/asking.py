@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
 from chainette.engine.client.asking import ONE_MORE, Asks
 from chainette.engine.client.base import BaseClient
-from chainette.engine.client.cache import RunCache
+from chainette.engine.client.cache import CacheTurn, RunCache
 from chainette.errors import (
     ChainError,
     EngineError,
@@ -17,6 +18,7 @@ from chainette.errors import (
 from chainette.events import CallFinished, Listener, NodeRetried
 from chainette.pipeline.functions.calls import Question
 from chainette.pipeline.nodes.apply import ApplyNode
+from chainette.pipeline.nodes.node import Node
 from chainette.run.control import RunControl
 from chainette.run.item import Item
 from chainette.run.output.calls import answer_of
@@ -28,54 +30,70 @@ from chainette.run.schedule.threads import CallThreads
 from chainette.types import LLMOutput
 
 
-class EngineCalls:
-    """Calls of functions, made by prompting their engines unless an earlier run has done so.
+@dataclass(frozen=True, slots=True)
+class Engines:
+    """The engines of a run, and what every request to them goes through.
 
-    Args:
-        clients: The engines' clients by name.
-        journal: The calls so far.
+    Attributes:
+        clients: Their clients by name.
+        journal: The answers so far.
         leases: The engines that are in use.
         control: Told when no engine can answer, and when there may be room for another row.
         emit: Receives events.
         cache: Earlier answers.
         max_chars: Maximum characters of a prompt.
-        uncached: Functions that are done again, and take no earlier answers.
+        uncached: Nodes that are done again, and take no earlier answers.
+        accounts: The requests of each row, and their limits.
         watch: The engines that have answered.
-        accounts: The requests that each row has taken.
     """
 
-    def __init__(
-        self,
-        clients: Mapping[str, BaseClient],
-        journal: Journal,
-        leases: Leases,
-        control: RunControl,
-        emit: Listener,
-        cache: RunCache | None,
-        max_chars: int,
-        uncached: Collection[str],
-        watch: EngineWatch,
-        accounts: RowAccounts,
-    ) -> None:
-        self._clients = clients
-        self._journal = journal
-        self._leases = leases
-        self._control = control
-        self._emit = emit
-        self._cache = cache
-        self._max_chars = max_chars
-        self._uncached = uncached
-        self._watch = watch
-        self._accounts = accounts
-        self._threads = CallThreads(max(leases.requests, 8))
+    clients: Mapping[str, BaseClient]
+    journal: Journal
+    leases: Leases
+    control: RunControl
+    emit: Listener
+    cache: RunCache | None
+    max_chars: int
+    uncached: Collection[str] = ()
+    accounts: RowAccounts = field(default_factory=RowAccounts)
+    watch: EngineWatch = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Watch the engines."""
+        object.__setattr__(self, "watch", EngineWatch(self.control))
+
+    def turn(self, node: Node) -> CacheTurn | None:
+        """The turn of a node's request at the cache, if there is one."""
+        if self.cache is None:
+            return None
+        return self.cache.turn(reads=node.id not in self.uncached)
+
+    def retried(self, node: Node, item: Item, error: EngineError, seconds: float) -> None:
+        """Count that a request of a node is sent again."""
+        self.journal.retries[node.id] += 1
+        self.emit(NodeRetried(node.id, item.event_row, item.name, error, seconds, item.group_title))
+        self.control.wake()
+
+
+class EngineCalls:
+    """Calls of functions, made by prompting their engines unless an earlier run has done so.
+
+    Args:
+        engines: The engines.
+    """
+
+    def __init__(self, engines: Engines) -> None:
+        self._engines = engines
+        self._threads = CallThreads(max(engines.leases.requests, 8))
         # A function may ask very much at once; what waits here can still be stopped.
         self._rooms = {
-            name: asyncio.Semaphore(2 * client.max_concurrency) for name, client in clients.items()
+            name: asyncio.Semaphore(2 * client.max_concurrency)
+            for name, client in engines.clients.items()
         }
 
     def of(self, node: ApplyNode, item: Item, names: Mapping[str, Any]) -> FunctionCalls:
         """The calls of a function for an item, whose validators see some names."""
-        attempt = self._journal.calls.attempt(node.id, item)
+        attempt = self._engines.journal.calls.attempt(node.id, item)
         place = {"attempt": attempt} if attempt else {}
         return FunctionCalls(node, partial(self._answer, node, item, names, place), self._threads)
 
@@ -94,25 +112,25 @@ class EngineCalls:
             EngineError: There is no usable one.
             ChainError: The prompt is too long.
         """
-        check_size(question, self._max_chars)
+        check_size(question, self._engines.max_chars)
         place: dict[str, Any] = {**attempt, "call": question.digest}
         if ordinal := calls.ordinal(question.digest):
             place["nth"] = ordinal
-        earlier = self._journal.calls.find(node.id, item, question, place, names)
+        earlier = self._engines.journal.calls.find(node.id, item, question, place, names)
         if earlier is not None:
             calls.ended(earlier.usage, earlier.cost, is_new=False)
             return calls.fail(earlier.error) if earlier.error is not None else earlier.value
-        await self._leases.settled()
+        await self._engines.leases.settled()
         async with self._rooms[question.engine]:
-            if self._control.is_over or self._control.is_spent:
+            if self._engines.control.is_over or self._engines.control.is_spent:
                 await calls.stop()
             with calls.sending():
                 output, fields = await self._asked(node, item, names, question)
-                if not self._watch.check(question.engine, output.error):
+                if not self._engines.watch.check(question.engine, output.error):
                     fields |= place
                 self._ended(node, item, question, output, fields)
                 calls.ended(output.usage, output.cost, is_new=True)
-        if self._control.is_over:
+        if self._engines.control.is_over:
             await calls.stop()
         if output.error is not None:
             output.error.usage, output.error.cost = output.usage, output.cost
@@ -123,22 +141,21 @@ class EngineCalls:
         self, node: ApplyNode, item: Item, names: Mapping[str, Any], question: Question
     ) -> tuple[LLMOutput, dict[str, Any]]:
         """The output of an engine, and what the line of the call says about its request."""
-        reads = node.id not in self._uncached
-        turn = self._cache.turn(reads=reads) if self._cache is not None else None
-        output = await self._clients[question.engine].complete(
+        turn = self._engines.turn(node)
+        output = await self._engines.clients[question.engine].complete(
             question.messages,
             question.sampling,
             output_model=question.output_model,
             context=names,
             cache=turn,
             asks=self._bounds(item),
-            on_retry=partial(self._retried, node, item),
+            on_retry=partial(self._engines.retried, node, item),
         )
         return output, {**turn.fields} if turn is not None else {}
 
     def _bounds(self, item: Item) -> Asks:
         """The requests that an answer may take, in the bounds of its row."""
-        accounts = self._accounts
+        accounts = self._engines.accounts
         return Asks(bound=accounts.of(item.owner)) if accounts.is_limited else ONE_MORE
 
     def _ended(
@@ -150,9 +167,9 @@ class EngineCalls:
         fields: Mapping[str, Any],
     ) -> None:
         """Count and write down a call that has ended."""
-        self._journal.ledger.add(node.id, output.usage, output.cost)
-        self._journal.calls.done(node.id, item, question, output, fields)
-        self._emit(
+        self._engines.journal.ledger.add(node.id, output.usage, output.cost)
+        self._engines.journal.calls.done(node.id, item, question, output, fields)
+        self._engines.emit(
             CallFinished(
                 node.id,
                 item.event_row,
@@ -164,13 +181,6 @@ class EngineCalls:
                 output.error,
             )
         )
-
-    def _retried(self, node: ApplyNode, item: Item, error: EngineError, seconds: float) -> None:
-        self._journal.retries[node.id] += 1
-        self._emit(
-            NodeRetried(node.id, item.event_row, item.name, error, seconds, item.group_title)
-        )
-        self._control.wake()
 
 
 def check_size(question: Question, most: int) -> None:

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Any, Protocol
 
 from chainette.engine.client.asking import Asks
-from chainette.engine.client.base import BaseClient
-from chainette.engine.client.cache import RunCache
 from chainette.engine.telemetry import hooks as telemetry
 from chainette.errors import ChainError, ChainetteError, EngineError
 from chainette.events import (
     Listener,
     NodeFailed,
     NodeFinished,
-    NodeRetried,
     NodeStarted,
 )
 from chainette.pipeline.composites.group_key import NO_KEY
@@ -30,13 +27,11 @@ from chainette.run.item import Item
 from chainette.run.output.journal import Earlier, Journal, Part
 from chainette.run.schedule.batches import Batches
 from chainette.run.schedule.composites.decisions import Decisions
-from chainette.run.schedule.flow.accounts import RowAccounts
-from chainette.run.schedule.flow.asking import EngineCalls
-from chainette.run.schedule.flow.calls import EngineWatch, FunctionCalls
+from chainette.run.schedule.flow.asking import EngineCalls, Engines
+from chainette.run.schedule.flow.calls import FunctionCalls
 from chainette.run.schedule.flow.conditions import Conditions, asked, is_tolerable
 from chainette.run.schedule.flow.functions import STOPPED, Functions, OwnNames
 from chainette.run.schedule.flow.state import Reasoned
-from chainette.run.schedule.leases import Leases
 from chainette.run.schedule.parking import Activity, Gate
 from chainette.types import LLMOutput, Message
 
@@ -71,90 +66,50 @@ class PromptedSteps:
     """Steps run by prompting their engines, unless an earlier run has done so already.
 
     Args:
-        clients: The engines' clients by name.
-        journal: The outputs so far.
-        leases: The engines that are in use.
-        control: Told when no engine can answer, and when there may be room for another row.
-        emit: Receives events.
-        cache: Earlier answers.
-        max_chars: Maximum characters of a prompt.
-        uncached: Steps that are done again, and take no earlier answers.
-        accounts: The requests of each row, and their limits.
+        engines: The engines.
     """
 
-    def __init__(
-        self,
-        clients: Mapping[str, BaseClient],
-        journal: Journal,
-        leases: Leases,
-        control: RunControl,
-        emit: Listener,
-        cache: RunCache | None,
-        max_chars: int,
-        uncached: Collection[str] = (),
-        accounts: RowAccounts | None = None,
-    ) -> None:
-        self._clients = clients
-        self._journal = journal
-        self._leases = leases
-        self._control = control
-        self._emit = emit
-        self._cache = cache
-        self._max_chars = max_chars
-        self._uncached = uncached
-        self._accounts = accounts or RowAccounts()
-        self._watch = EngineWatch(control)
-        self._calls = EngineCalls(
-            clients,
-            journal,
-            leases,
-            control,
-            emit,
-            cache,
-            max_chars,
-            uncached,
-            self._watch,
-            self._accounts,
-        )
+    def __init__(self, engines: Engines) -> None:
+        self._engines = engines
+        self._calls = EngineCalls(engines)
 
     async def run(self, step: Step, item: Item, names: Mapping[str, Any], value: Any) -> Any:
         """Prompt the step's engine; see `StepRunner.run`."""
-        context = OwnNames(names)
-        earlier = self._journal.find(step, item, context)
+        engines, context = self._engines, OwnNames(names)
+        earlier = engines.journal.find(step, item, context)
         if earlier is not None:
             return self._earlier(step, item, earlier)
-        messages = prompt(step, item, names, value, self._max_chars)
-        await self._leases.settled()
-        reads = step.id not in self._uncached
-        turn = self._cache.turn(reads=reads) if self._cache is not None else None
+        messages = prompt(step, item, names, value, engines.max_chars)
+        await engines.leases.settled()
+        turn = engines.turn(step)
         asks, sampling = step.asks, step.sampling
-        if self._accounts.is_limited or asks.sampling:
+        if engines.accounts.is_limited or asks.sampling:
             asks = self._in_bounds(asks, step, item)
             sampling = asks.at(0) or sampling
-        output = await self._clients[step.engine_name].complete(
+        output = await engines.clients[step.engine_name].complete(
             messages,
             sampling,
             output_model=step.answer_type,
             context=context,
             cache=turn,
             asks=asks,
-            on_retry=partial(self._retried, step, item),
+            on_retry=partial(engines.retried, step, item),
         )
-        self._watch.check(step.engine_name, output.error)
-        self._journal.step_done(step, item, output, turn.fields if turn is not None else {})
+        engines.watch.check(step.engine_name, output.error)
+        engines.journal.step_done(step, item, output, turn.fields if turn is not None else {})
         if asks.sampling:
             self._count(step, item, output.requests)
         if output.error is not None:
             raise _failure(output, output.error)
         place, took = (step.id, item.event_row, item.name), (output.usage, output.latency)
-        self._emit(NodeFinished(*place, *took, output.cost, item.group_title))
+        engines.emit(NodeFinished(*place, *took, output.cost, item.group_title))
         completion = output.outputs[0]
         thoughts = completion.reasoning_content
         return Reasoned(completion.parsed, thoughts) if thoughts else completion.parsed
 
     def _earlier(self, step: Step, item: Item, earlier: Earlier) -> Any:
         """The output that an earlier run left."""
-        self._emit(
+        self._engines.emit(
             NodeFinished(step.id, item.event_row, item.name, None, 0.0, group=item.group_title)
         )
         if step.asks.sampling:
@@ -164,12 +119,12 @@ class PromptedSteps:
 
     def _in_bounds(self, asks: Asks, step: Step, item: Item) -> Asks:
         """The requests that an answer may take, in the bounds of its row."""
-        account = self._accounts.of(item.owner)
+        account = self._engines.accounts.of(item.owner)
         return replace(asks, first=account.attempts[step.id, item.path], bound=account)
 
     def _count(self, step: Step, item: Item, requests: int) -> None:
         """Count the requests of an answer, on which the sampling of the item's next one depends."""
-        self._accounts.of(item.owner).attempts[step.id, item.path] += requests
+        self._engines.accounts.of(item.owner).attempts[step.id, item.path] += requests
 
     def may_call(self, node: Node) -> bool:
         """Every function may be called; see `StepRunner.may_call`."""
@@ -178,13 +133,6 @@ class PromptedSteps:
     def calls(self, node: ApplyNode, item: Item, names: Mapping[str, Any]) -> FunctionCalls:
         """The calls of a function; see `StepRunner.calls`."""
         return self._calls.of(node, item, OwnNames(names))
-
-    def _retried(self, step: Step, item: Item, error: EngineError, seconds: float) -> None:
-        self._journal.retries[step.id] += 1
-        self._emit(
-            NodeRetried(step.id, item.event_row, item.name, error, seconds, item.group_title)
-        )
-        self._control.wake()
 
 
 def _failure(output: LLMOutput, error: EngineError) -> EngineError:
