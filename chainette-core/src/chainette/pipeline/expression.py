@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+from functools import cached_property
 from types import MappingProxyType
 from typing import Any
 
 from jinja2 import TemplateError, TemplateSyntaxError
+from jinja2.runtime import Context
+from pydantic import BaseModel
 
 from chainette.errors import ChainError
 from chainette.pipeline.bounds import MAX_PROMPT
+from chainette.pipeline.nodes.naming import values_of
 from chainette.pipeline.prompt import PromptTemplate, environment
-from chainette.pipeline.sandbox import bounds
+from chainette.pipeline.sandbox import Bounds
+
+_PATH = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
+_UNKNOWN = object()
+_SCALARS = frozenset({str, int, float, bool})
 
 
 class Expression:
@@ -31,18 +40,27 @@ class Expression:
         if "{{" in source or "{%" in source:
             raise ChainError(f"{where}: {source!r} has braces; give the bare expression")
         try:
-            self._value = environment().compile_expression(source, undefined_to_none=False)
+            self._compiled = environment().compile_expression(source)._template
         except TemplateSyntaxError as error:
             raise ChainError(f"{where}: {source!r}: {error.message}") from None
         # Every evaluation copies the globals; Jinja's own chain of mappings is slow to copy.
-        template = self._value._template
-        template.globals = dict(template.globals)
+        self._globals = dict(self._compiled.globals)
         self._template = PromptTemplate("{{ (" + source + ") }}", where)
 
     @property
+    def path(self) -> list[str]:
+        """The name that it consists of, and the fields of its value; empty for others."""
+        source = self.source.strip()
+        return source.split(".") if _PATH.fullmatch(source) else []
+
+    @cached_property
     def names(self) -> set[str]:
         """The variables that it reads."""
         return self._template.names
+
+    @cached_property
+    def _path(self) -> list[str]:
+        return self.path
 
     def check(
         self,
@@ -68,18 +86,39 @@ class Expression:
         self._template.check_meanings(own, types, source)
         self._template.check({**own, **types}, more_names=more_names, elsewhere=elsewhere)
 
-    def value(self, values: Mapping[str, Any]) -> Any:
+    def value(self, item: Any, names: Mapping[str, Any]) -> Any:
         """The value of the expression.
 
         Args:
-            values: The values by name.
+            item: The item, whose fields it can read.
+            names: The values that it can read by name, before the fields.
 
         Raises:
             ChainError: It fails on these values.
         """
+        value = self._at_path(item, names)
+        return self._evaluated(item, names) if value is _UNKNOWN else value
+
+    def _at_path(self, item: Any, names: Mapping[str, Any]) -> Any:
+        """The field that it names, without Jinja; `_UNKNOWN` where it is not a text or number."""
+        path = self._path
+        if not path:
+            return _UNKNOWN
+        value, fields = (names[path[0]], path[1:]) if path[0] in names else (item, path)
+        for name in fields:
+            if not isinstance(value, BaseModel) or name not in type(value).__pydantic_fields__:
+                return _UNKNOWN
+            value = getattr(value, name, _UNKNOWN)
+        return value if type(value) in _SCALARS else _UNKNOWN
+
+    def _evaluated(self, item: Any, names: Mapping[str, Any]) -> Any:
+        values = {**self._globals, **values_of(item), **names}
+        context = Context(self._compiled.environment, values, None, {})
         try:
-            with bounds(MAX_PROMPT):
-                value = self._value(**values)
+            with Bounds(MAX_PROMPT):
+                for _ in self._compiled.root_render_func(context):
+                    pass
+                value = context.vars["result"]
                 bool(value)  # what is undefined says so
                 return value
         except TemplateError as error:

@@ -17,7 +17,7 @@ from chainette.errors import ChainError
 from chainette.pipeline.bounds import MAX_PROMPT
 from chainette.pipeline.nodes.naming import CHAINS_OWN
 from chainette.pipeline.reasoning import REASONING, ReasoningType
-from chainette.pipeline.sandbox import PromptEnvironment, bounded, bounds, check_size, joined
+from chainette.pipeline.sandbox import Bounds, PromptEnvironment, bounded, check_size, joined
 from chainette.text import did_you_mean, with_article
 
 _BRACES = re.compile(
@@ -210,7 +210,7 @@ class PromptTemplate:
         if self._constant is not None:
             return self._constant
         try:
-            with bounds(max_chars):
+            with Bounds(max_chars):
                 text = self._grown(values) if self._grows else self._template.render(values)
                 check_size(len(text))
         except TemplateError as error:

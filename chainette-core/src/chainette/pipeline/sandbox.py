@@ -6,7 +6,6 @@ import dataclasses
 import re
 import threading
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from enum import Enum
 from typing import Any, cast
 
@@ -76,10 +75,10 @@ class PromptEnvironment(ImmutableSandboxedEnvironment):
 
 def bounded(tree: nodes.Template) -> nodes.Template:
     """A template whose loops are counted and whose texts do not grow without a limit."""
-    return cast(nodes.Template, _Bounds().visit(tree))
+    return cast(nodes.Template, _Bounding().visit(tree))
 
 
-class _Bounds(NodeTransformer):
+class _Bounding(NodeTransformer):
     def visit_Call(self, node: nodes.Call) -> nodes.Node:  # noqa: N802
         """Leave the name of a method that is called as it is."""
         if isinstance(node.node, nodes.Getattr):
@@ -127,19 +126,24 @@ class _Left(threading.local):
 _left = _Left()
 
 
-@contextmanager
-def bounds(max_chars: int) -> Iterator[None]:
-    """Render one prompt within bounds.
+class Bounds:
+    """The bounds within which one prompt is rendered.
 
     Args:
         max_chars: Maximum characters of the prompt, and of any text that is made on the way.
     """
-    before = _left.characters, _left.rounds
-    _left.characters, _left.rounds = max_chars, MAX_LOOPS
-    try:
-        yield
-    finally:
-        _left.characters, _left.rounds = before
+
+    __slots__ = ("_before", "_max_chars")
+
+    def __init__(self, max_chars: int) -> None:
+        self._max_chars = max_chars
+
+    def __enter__(self) -> None:
+        self._before = _left.characters, _left.rounds
+        _left.characters, _left.rounds = self._max_chars, MAX_LOOPS
+
+    def __exit__(self, *_: object) -> None:
+        _left.characters, _left.rounds = self._before
 
 
 def joined(chunks: Iterable[str]) -> str:

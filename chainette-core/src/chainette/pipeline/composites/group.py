@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import typing
-from copy import deepcopy
 from typing import Any, ClassVar, Generic, get_args
 
 from pydantic import BaseModel, ConfigDict
 from typing_extensions import TypeVar
 
+from chainette.pipeline.nodes.copies import copied
+
 Element = TypeVar("Element", default=Any)
-_SCALARS = frozenset((str, int, float, bool, type(None)))
 
 
 class Group(BaseModel, Generic[Element]):
@@ -33,8 +33,8 @@ class Group(BaseModel, Generic[Element]):
     def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Any:
         """A copy that shares nothing that can change."""
         memo = {} if memo is None else memo
-        values = {name: deepcopy(value, memo) for name, value in self if name not in _LISTS}
-        items = [_copied(item, memo) for item in self.items]
+        values = {name: copied(value, memo) for name, value in self if name not in _LISTS}
+        items = [copied(item, memo) for item in self.items]
         return type(self).model_construct(**values, items=items, row_ids=[*self.row_ids])
 
 
@@ -64,17 +64,3 @@ def element_of(model: Any) -> Any:
         return Any
     (element,) = get_args(model.model_fields["items"].annotation) or (Any,)
     return Any if isinstance(element, typing.TypeVar) else element
-
-
-def _copied(item: Any, memo: dict[int, Any]) -> Any:
-    """A copy of an item; that of a model of texts and numbers takes a fraction of the time."""
-    kind = type(item)
-    if kind in _SCALARS:
-        return item
-    is_plain = (
-        isinstance(item, BaseModel)
-        and kind.__deepcopy__ is BaseModel.__deepcopy__
-        and _SCALARS.issuperset(map(type, item.__dict__.values()))
-        and not (item.__pydantic_extra__ or item.__pydantic_private__)
-    )
-    return item.__copy__() if is_plain else deepcopy(item, memo)

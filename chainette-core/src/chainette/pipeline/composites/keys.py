@@ -14,27 +14,30 @@ Key: TypeAlias = str | int | Enum | None
 Canonical: TypeAlias = tuple[str, Any]
 """A key as it is compared: a truth value is not a number, and an enum's member is its value."""
 _KINDS = {str: "text", int: "number"}
+_EXACT: dict[type, str] = {**_KINDS, bool: "bool", type(None): "none"}
 
 
 def canonical(key: Any) -> Canonical | None:
     """A key as it is compared; `None` if it cannot be one."""
+    if (kind := _EXACT.get(type(key))) is not None:
+        return kind, key
     if isinstance(key, Enum):
         key = key.value
-    if key is None:
-        return "none", None
-    if isinstance(key, bool):
-        return "bool", key
+    if type(key) in (bool, type(None)):
+        return _EXACT[type(key)], key
     if isinstance(key, int):
         return "number", int(key)
     return ("text", str(key)) if isinstance(key, str) else None
 
 
 def is_same(case: Any, key: Any) -> bool:
-    """Whether a key is that of a case; members of two enums are not, whatever their values are."""
-    both_enums = isinstance(case, Enum) and isinstance(key, Enum)
-    if both_enums and type(case) is not type(key):
-        return False
-    return canonical(case) == canonical(key)
+    """Whether a key is that of a case."""
+    return canonical(case) == canonical(key) and not are_of_two_enums(case, key)
+
+
+def are_of_two_enums(case: Any, key: Any) -> bool:
+    """Whether keys are members of two enums, which are not the same, whatever their values are."""
+    return isinstance(key, Enum) and isinstance(case, Enum) and type(case) is not type(key)
 
 
 @dataclass(slots=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Union, overload
@@ -22,11 +21,12 @@ from chainette.pipeline.composites.composite import (
     union_of,
 )
 from chainette.pipeline.composites.keys import (
+    Canonical,
     Key,
     KeyType,
+    are_of_two_enums,
     canonical,
     field_type,
-    is_same,
     key_type,
     shown,
 )
@@ -41,8 +41,6 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
 New = TypeVar("New")
-_PATH = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
-"""An expression that is a name, or a field of one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +89,7 @@ class Route(Composite[In, Out]):
         self.by = by
         self.cases: list[Arm] = []
         self.otherwise_arm: Arm | None = None
+        self._arms: dict[Canonical | None, Arm] = {}
         self._add(first)
 
     @overload
@@ -162,8 +161,9 @@ class Route(Composite[In, Out]):
 
     def arm(self, key: Any) -> Arm | None:
         """The way of a key, the default where no case has it; `None` if there is none."""
-        found = (arm for arm in self.cases if is_same(arm.key, key))
-        return next(found, None) or self.otherwise_arm
+        arm = self._arms.get(canonical(key))
+        is_known = arm is not None and not are_of_two_enums(arm.key, key)
+        return arm if is_known else self.otherwise_arm
 
     @property
     def gives_none(self) -> bool:
@@ -233,25 +233,25 @@ class Route(Composite[In, Out]):
         if self.by.function is not None:
             return returned_type(self.by.function)
         assert self.by.expression is not None
-        source = self.by.expression.source.strip()
-        if not _PATH.fullmatch(source):
+        if not self.by.expression.path:
             return Any
-        name, *path = source.split(".")
+        name, *path = self.by.expression.path
         if name in scope.names:
             return field_type(scope.names[name], path)
         return field_type(scope.current, [name, *path])
 
     def _add(self, arm: Arm) -> None:
-        if canonical(arm.key) is None:
+        if (key := canonical(arm.key)) is None:
             raise ChainError(
                 f"route {self.id!r}: the key of a case is {arm.key!r}; give a text, a number, "
                 "True, False, None or a member of an enum"
             )
-        known = next((it for it in self.cases if canonical(it.key) == canonical(arm.key)), None)
+        known = self._arms.get(key)
         if known is not None:
             also = "" if known.key is arm.key else f", and {shown(known.key)} is the same key"
             raise ChainError(f"route {self.id!r} has two cases for {shown(arm.key)}{also}")
         self.cases.append(arm)
+        self._arms[key] = arm
         self._set_types()
 
     def _set_types(self) -> None:

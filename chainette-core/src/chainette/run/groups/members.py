@@ -131,7 +131,7 @@ class StoredMembers:
         self._keys = keys
         self._added: list[_Record] = []
         self._objects: dict[bytes, Any] = {}
-        self._names: dict[str, str] = {}
+        self._names: dict[str | int, str] = {}
         self._db = sqlite3.connect("", check_same_thread=False)  # a temporary file
         self._db.execute("PRAGMA journal_mode=OFF")
         self._db.execute(f"PRAGMA cache_size=-{_CACHE}")
@@ -153,8 +153,8 @@ class StoredMembers:
             self._flush()
 
     def _name(self, key: Any) -> str:
-        """The name of a group; those of texts, which are most, are kept for the next ones."""
-        if type(key) is not str:
+        """The name of a group; those of texts and numbers are kept for the next ones."""
+        if type(key) is not str and type(key) is not int:
             return group_name(self._keys.written(key))
         name = self._names.get(key)
         if name is None:

@@ -17,7 +17,6 @@ from chainette.errors import (
 )
 from chainette.pipeline.composites.repeat import Repeat
 from chainette.pipeline.nodes.conditions import Condition
-from chainette.pipeline.nodes.naming import values_of
 from chainette.pipeline.nodes.node import Node
 from chainette.run.item import Item
 from chainette.run.output.journal import Journal
@@ -77,7 +76,7 @@ async def asked(condition: Condition, value: Any, names: Mapping[str, Any]) -> A
         ChainetteError: It fails.
     """
     if condition.expression is not None:
-        return condition.expression.value({**values_of(value), **names})
+        return condition.expression.value(value, names)
     assert condition.function is not None
     arguments = (own(value), OwnNames(names)) if condition.takes_names else (own(value),)
     try:

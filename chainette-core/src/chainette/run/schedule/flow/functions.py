@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from copy import deepcopy
 from dataclasses import dataclass
 from functools import partial
 from time import perf_counter
@@ -14,6 +13,7 @@ from pydantic import ValidationError
 from chainette.errors import ApplyError, ChainetteError, Drop
 from chainette.events import Listener, NodeFinished
 from chainette.pipeline.nodes.apply import ApplyNode
+from chainette.pipeline.nodes.copies import copied
 from chainette.pipeline.nodes.naming import type_name
 from chainette.run.item import Item
 from chainette.run.output.journal import Journal
@@ -150,7 +150,7 @@ def _misfit(node: ApplyNode, output: Any, error: ValidationError) -> str:
 def own(value: Any) -> Any:
     """A copy that a function can change: others may see the value, too, and files hold it."""
     try:
-        return deepcopy(value)
+        return copied(value)
     except Exception:  # of an object that cannot be copied
         return value
 

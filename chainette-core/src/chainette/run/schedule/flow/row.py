@@ -39,6 +39,10 @@ _ENDS = frozenset({object, Dropped, Split, Fallback})
 """Types of what a node can give in place of an output; `STOPPED` and `SKIPPED` are objects."""
 
 
+_TURNS = (End, Composite, Reduce)
+"""Places where other nodes follow than the next one in the list."""
+
+
 class RowRunner:
     """Leads rows through the nodes, from the input to the record of their end.
 
@@ -129,7 +133,7 @@ class RowRunner:
                     index += 1
                     continue
                 await self._join(node, state)
-                if isinstance(node, Composite | End | Reduce):
+                if isinstance(node, _TURNS):
                     nodes, index = await self._turned(node, nodes[index + 1 :], state), 0
                     continue
                 output = await self._output(node, state)

@@ -105,7 +105,7 @@ class Subflow:
         return merged_reasoning(self.leaves, flat=True)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class Frame:
     """The state of a flow in front of a composite that it is in.
 
