@@ -3,7 +3,7 @@
 python benchmarks/language.py [ROWS] [ROUNDS] [CASE …]
 
 Every case is run to disk in a process of its own against a fast server, in alternating rounds with
-the same chain without the word. A case that ends in `many` shows that memory stays flat.
+the same steps and functions without the word.
 """
 
 from __future__ import annotations
@@ -68,26 +68,36 @@ def total(group: Group[Answer]) -> Total:
     return Total(score=sum(answer.score for answer in group.items))
 
 
-def first(row: Row) -> Row:
-    return row
+def checked(answer: Answer) -> Answer:
+    assert is_good(answer)
+    return answer
 
 
 NOTHING = Answer(label="", score=0)
-PLAIN: Callable[[], list[Any]] = lambda: [apply(same), step()]  # noqa: E731
-CASES: dict[str, tuple[Callable[[], list[Any]], float]] = {
+Nodes = Callable[[], list[Any]]
+PLAIN: Nodes = lambda: [apply(same), step()]  # noqa: E731
+CHECKED: Nodes = lambda: [apply(same), step(), apply(checked)]  # noqa: E731
+CASES: dict[str, tuple[Nodes, Nodes, float]] = {
     "when (expression)": (
-        lambda: [apply(same), step(when="text | length < 1000", otherwise=NOTHING)], 1.1
+        lambda: [apply(same), step(when="text | length < 1000", otherwise=NOTHING)], PLAIN, 1.1
     ),
-    "when (function)": (lambda: [apply(same), step(when=is_short, otherwise=NOTHING)], 1.1),
-    "on_error": (lambda: [apply(same), step(default=NOTHING)], 1.1),
+    "when (function)": (
+        lambda: [apply(same), step(when=is_short, otherwise=NOTHING)], PLAIN, 1.1
+    ),
+    "on_error": (lambda: [apply(same), step(default=NOTHING)], PLAIN, 1.1),
     "route": (
         lambda: [apply(same), route("key % 2", id="kind").case(0, step()).default(step_of("odd"))],
-        1.1,
+        PLAIN, 1.1
     ),
-    "repeat, one round": (
-        lambda: [apply(same), repeat(step(), until=is_good, max_rounds=3, id="rounds")], 1.1
+    "repeat (expression)": (
+        lambda: [apply(same), repeat(step(), until="score == 3", max_rounds=3, id="rounds")],
+        PLAIN, 1.1
     ),
-    "reduce": (lambda: [apply(same), step(), reduce(apply(total), by="chain_input.key")], 0.0),
+    "repeat (function)": (
+        lambda: [apply(same), repeat(step(), until=is_good, max_rounds=3, id="rounds")],
+        CHECKED, 1.1
+    ),
+    "reduce": (lambda: [apply(same), step(), reduce(apply(total), by="chain_input.key")], PLAIN, 0),
 }  # fmt: skip
 
 
@@ -105,7 +115,8 @@ def work(case: str, count: int, port: str) -> None:
     """Run one case, and print microseconds of CPU a row, and peak megabytes."""
     endpoint = f"http://127.0.0.1:{port}/v1"
     register_engine("e", backend="vllm_api", model="m", endpoint=endpoint, max_concurrency=16)
-    steps = PLAIN() if case == "plain" else CASES[case][0]()
+    name, _, is_plain = case.partition("/")
+    steps = CASES[name][1 if is_plain else 0]()
     chain = Chain(name="labels", steps=steps)
     with tempfile.TemporaryDirectory() as folder:
         chain.run(rows(100), output_dir=f"{folder}/warm")
@@ -144,12 +155,12 @@ def compare(case: str, count: int, rounds: int, port: str) -> None:
     plain, word = [], []
     few = measured(case, max(count // 10, 100), port)[1]
     for _ in range(rounds):
-        plain.append(measured("plain", count, port))
+        plain.append(measured(f"{case}/plain", count, port))
         word.append(measured(case, count, port))
     ratio = statistics.median(w[0] / p[0] for w, p in zip(word, plain, strict=True))
     added = statistics.median(w[0] - p[0] for w, p in zip(word, plain, strict=True))
     most = max(megabytes for _, megabytes in word)
-    bar = CASES[case][1]
+    bar = CASES[case][2]
     limit = f"bar {bar}" if bar else "bar 20 us"
     print(
         f"{case:20} {word[-1][0]:6.0f} us of CPU a row, {ratio:.2f} of plain ({added:+.1f} us; "

@@ -69,7 +69,7 @@ class _HistoryTemplate(PromptTemplate):
         Raises:
             ChainError: The value is not a list of messages.
         """
-        value = self._evaluated.value(values)
+        value = self._evaluated.value(None, values)
         if value is None:
             return []
         if isinstance(value, BaseModel | Mapping | str) or not isinstance(value, Sequence):

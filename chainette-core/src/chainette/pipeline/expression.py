@@ -19,7 +19,8 @@ from chainette.pipeline.prompt import PromptTemplate, environment
 from chainette.pipeline.sandbox import Bounds
 
 _PATH = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
-_UNKNOWN = object()
+UNKNOWN = object()
+"""In the place of a value that takes Jinja."""
 _SCALARS = frozenset({str, int, float, bool})
 
 
@@ -96,20 +97,20 @@ class Expression:
         Raises:
             ChainError: It fails on these values.
         """
-        value = self._at_path(item, names)
-        return self._evaluated(item, names) if value is _UNKNOWN else value
+        value = self.at_path(item, names)
+        return self._evaluated(item, names) if value is UNKNOWN else value
 
-    def _at_path(self, item: Any, names: Mapping[str, Any]) -> Any:
-        """The field that it names, without Jinja; `_UNKNOWN` where it is not a text or number."""
+    def at_path(self, item: Any, names: Mapping[str, Any]) -> Any:
+        """The text or number that it names; `UNKNOWN` if only Jinja can tell."""
         path = self._path
         if not path:
-            return _UNKNOWN
+            return UNKNOWN
         value, fields = (names[path[0]], path[1:]) if path[0] in names else (item, path)
         for name in fields:
             if not isinstance(value, BaseModel) or name not in type(value).__pydantic_fields__:
-                return _UNKNOWN
-            value = getattr(value, name, _UNKNOWN)
-        return value if type(value) in _SCALARS else _UNKNOWN
+                return UNKNOWN
+            value = getattr(value, name, UNKNOWN)
+        return value if type(value) in _SCALARS else UNKNOWN
 
     def _evaluated(self, item: Any, names: Mapping[str, Any]) -> Any:
         values = {**self._globals, **values_of(item), **names}

@@ -6,10 +6,12 @@ import reprlib
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from datetime import date
 from enum import Enum
+from functools import cached_property
 from typing import Any
 from uuid import UUID
 
 from chainette.errors import ApplyError, ChainError
+from chainette.pipeline.expression import UNKNOWN
 from chainette.pipeline.nodes.conditions import Condition
 from chainette.pipeline.nodes.naming import fields_of
 from chainette.text import with_article
@@ -54,7 +56,7 @@ class Key:
             "expression, a function of the item, or a list of these"
         )
 
-    @property
+    @cached_property
     def functions(self) -> list[Callable[..., Any]]:
         """The functions in it."""
         return [part.function for part in self.parts if part.function is not None]
@@ -100,10 +102,13 @@ class Key:
         """Whether a part is one of the item's fields, and nothing has to be evaluated."""
         return part.expression is not None and part.text in self._fields
 
-    def plain(self, value: Any) -> Any:
-        """The key of an item where it is one of its fields; `NO_KEY` where it takes more."""
-        field = self._field
-        return NO_KEY if field is None else checked(getattr(value, field), self._where)
+    def plain(self, value: Any, names: Mapping[str, Any]) -> Any:
+        """The key of an item where it is a field or a name; `NO_KEY` where it takes more."""
+        if (field := self._field) is not None:
+            return checked(getattr(value, field), self._where)
+        expression = self.parts[0].expression if self.is_single and self.parts else None
+        found = UNKNOWN if expression is None else expression.at_path(value, names)
+        return NO_KEY if found is UNKNOWN else checked(found, self._where)
 
     async def of(self, value: Any, ask: Callable[[Condition], Awaitable[Any]]) -> Any:
         """The key of an item.

@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
+_set = object.__setattr__  # models can be frozen
 _SCALARS = frozenset((str, int, float, bool, type(None)))
 
 
@@ -25,8 +26,18 @@ def copied(value: Any, memo: dict[int, Any] | None = None) -> Any:
     is_plain = (
         isinstance(value, BaseModel)
         and kind.__deepcopy__ is BaseModel.__deepcopy__
-        and kind.__copy__ is BaseModel.__copy__
         and _SCALARS.issuperset(map(type, value.__dict__.values()))
-        and not (value.__pydantic_extra__ or value.__pydantic_private__)
+        and value.__pydantic_extra__ is None
+        and value.__pydantic_private__ is None
     )
-    return value.__copy__() if is_plain else deepcopy(value, memo)
+    return _twin(kind, value) if is_plain else deepcopy(value, memo)
+
+
+def _twin(kind: type[BaseModel], value: BaseModel) -> BaseModel:
+    """Another model with the same values, made as `BaseModel.__copy__` makes it."""
+    twin = kind.__new__(kind)
+    _set(twin, "__dict__", {**value.__dict__})
+    _set(twin, "__pydantic_extra__", None)
+    _set(twin, "__pydantic_fields_set__", {*value.__pydantic_fields_set__})
+    _set(twin, "__pydantic_private__", None)
+    return twin

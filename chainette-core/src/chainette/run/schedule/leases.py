@@ -137,7 +137,7 @@ class Leases:
                 # With `fold`, its first node comes again after its last one.
                 again = self._note(node.steps) if node.fold else frozenset()
                 engines = self._note(node.steps, engines | again)
-            else:
+            elif not engines.issuperset(node.engines):  # equal sets are one: they compare faster
                 engines = engines.union(node.engines)
             self._ahead[id(node)] = engines
         return engines
@@ -145,9 +145,11 @@ class Leases:
     def _note_composite(self, node: Composite, behind: frozenset[str]) -> frozenset[str]:
         """As `_note`; each round of a repeat may be followed by another."""
         if isinstance(node, Repeat):
-            behind = behind.union(*(it.engines for it in all_nodes(node.members())))
+            inside = behind.union(*(it.engines for it in all_nodes(node.members())))
+            behind = behind if inside == behind else inside
         self._ahead[id(node.end)] = behind
-        return behind.union(*(self._note(flow, behind) for flow in node.flows))
+        inside = behind.union(*(self._note(flow, behind) for flow in node.flows))
+        return behind if inside == behind else inside
 
 
 class Lease:

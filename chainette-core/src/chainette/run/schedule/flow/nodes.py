@@ -258,7 +258,7 @@ class NodeRunner:
             return STOPPED
         try:
             self._journal.find(reduce, item, names)
-            key = reduce.key.plain(value)
+            key = reduce.key.plain(value, names)
             if key is not NO_KEY:
                 return key
             return await reduce.key.of(value, lambda part: asked(part, value, names))

@@ -159,17 +159,18 @@ class RowRunner:
     async def _turned(
         self, node: Composite | End | Reduce[Any, Any], rest: list[Any], state: FlowState
     ) -> list[Any]:
-        """The nodes that follow where a flow comes to a composite, or to its end.
+        """The nodes that follow where a flow comes to a composite, to its end, or to a `reduce`.
 
         Raises:
             EndError: The flow ends here.
         """
         if isinstance(node, Reduce):
-            raise EndError(await self._grouped(node, state))
+            await self._grouped(node, state)
+            return rest
         if isinstance(node, End):
             judged = await self._judged(node, state)
             turned = await self._composites.leave(node.composite, rest, state, judged)
-        elif (skipped := await self._skipped(node, state)) is None:
+        elif node.condition is None or (skipped := await self._skipped(node, state)) is None:
             turned = await self._composites.enter(node, rest, state)
         elif skipped is STOPPED:
             turned = None
@@ -219,14 +220,17 @@ class RowRunner:
             state.passed(node, output)
         return None
 
-    async def _grouped(self, reduce: Reduce[Any, Any], state: FlowState) -> Leaf:
-        """Put the value of a flow into its group, which is the end of the flow."""
+    async def _grouped(self, reduce: Reduce[Any, Any], state: FlowState) -> None:
+        """Put the value of a flow into its group, which is the last that the flow does.
+
+        Raises:
+            EndError: No function may be called that says which group it is.
+        """
         key = await self._nodes.key_of(reduce, state.item, state.names, state.value)
         if key is STOPPED:
-            return Leaf((), stopped=True)
+            raise EndError(Leaf((), stopped=True))
         if self._members is not None and not self._control.is_over:
             self._members.add(state.item, key, state.value)
-        return Leaf(())
 
     def _failed(
         self,
@@ -356,7 +360,7 @@ class RowRunner:
         self._tasks.start_soon(work)
         return subflow
 
-    async def _join(self, node: Node | End, state: FlowState) -> None:
+    async def _join(self, node: Node | End | Reduce[Any, Any], state: FlowState) -> None:
         """Wait for the joined branches that a node needs."""
         if state.joined:
             await self._join_names(node.needs(state.unjoined), state)
