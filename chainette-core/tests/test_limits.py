@@ -5,19 +5,39 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
+from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from time import monotonic
 
 import anyio
 import pytest
 from chainette import EngineConfig
-from chainette.engine.client.limits import Concurrency, Limits, Rate
+from chainette.engine.client.limits import Limits
+from chainette.engine.limits.concurrency import Concurrency, Sending
+from chainette.engine.limits.rate import Rate
 from chainette.errors import RequestError, ServerError
 from chainette.usage import Usage
 
 
 def limits(**fields: object) -> Limits:
     return Limits(EngineConfig(name="e", backend="b", **fields))
+
+
+def answer_all(state: Limits, count: int) -> None:
+    """Answer requests of which all slots are full, one after another."""
+
+    async def call() -> None:
+        sent = deque[Sending]()
+        for _ in range(count):
+            while len(sent) < state.slots.limit:
+                await state.slots.acquire()
+                sent.append(state.slots.send())
+            state.answered(sending=sent[0])
+            state.slots.release(sent.popleft())
+        for sending in sent:
+            state.slots.release(sending)
+
+    anyio.run(call)
 
 
 async def use_slot(slots: Concurrency, seconds: float, counts: list[int]) -> None:
@@ -116,11 +136,9 @@ def test_the_number_of_slots_halves_at_once_and_grows_back_slowly() -> None:
     for _ in range(5):  # refusals at the same time count as one
         state.pause(0.01)
     assert state.slots.limit == 8
-    for _ in range(30):
-        state.answered()
+    answer_all(state, 30)
     assert 10 <= state.slots.limit < 16
-    for _ in range(200):
-        state.answered()
+    answer_all(state, 200)
     assert state.slots.limit == 16
 
 

@@ -194,6 +194,8 @@ class EngineError(ChainetteError):
     """True if the same request may succeed later."""
     is_loading: bool = False
     """True if the server has to load the model first, which takes longer than other failures."""
+    is_queued: bool = False
+    """True if the request was too late because of others before it, which were answered."""
 
     def __init__(
         self,

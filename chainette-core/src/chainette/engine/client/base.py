@@ -24,6 +24,7 @@ from chainette.engine.client.secrets import Secrets
 from chainette.engine.client.sync import timeout
 from chainette.engine.config import EngineConfig
 from chainette.engine.generation import Generation, notice
+from chainette.engine.limits.concurrency import Sending
 from chainette.engine.pricing.pricer import Pricer
 from chainette.engine.pricing.reported import gateway_cost
 from chainette.engine.server.owner import ServerOwner
@@ -249,14 +250,16 @@ class BaseClient(ServerOwner, Generation, Generic[ConfigT]):
         """Send a request once, within the engine's limits and timeout, and price its answer."""
         limits = self.limits
         gateway_cost.set(None)
+        sending = None
         await limits.slots.acquire()
         try:
             reserved = await limits.wait(request.messages, request.sampling.max_tokens)
             await self.start()
+            sending = limits.slots.send()
             start = perf_counter()
             output = with_prefill(await self._send_one(request), request)
         except EngineError as error:
-            limits.failed(error)
+            self._failed(error, sending)
             spending.add(error.usage, error.cost)
             spending.requests += error.usage is not None or isinstance(error, OutputError)
             error.usage, error.cost = None, FREE  # they are counted now
@@ -264,15 +267,19 @@ class BaseClient(ServerOwner, Generation, Generic[ConfigT]):
         except asyncio.TimeoutError:  # in Python 3.10 it is not the built-in class
             limit = f"{self.config.timeout:g} s"
             timeout_error = EngineTimeoutError(f"no whole answer within {limit} (timeout={limit})")
-            limits.failed(timeout_error)
+            self._failed(timeout_error, sending)
             raise timeout_error from None
         finally:
-            limits.slots.release()
+            limits.slots.release(sending)
         output.latency = perf_counter() - start
         spending.add(output.usage, self.cost_of(output))
         spending.requests += 1
-        limits.answered(reserved, output.usage)
+        limits.answered(reserved, output.usage, sending)
         return output
+
+    def _failed(self, error: EngineError, sending: Sending | None) -> None:
+        if slowed := self.limits.failed(error, sending):
+            self.warn_once("queue", slowed)
 
     async def _send_one(self, request: Request) -> LLMOutput:
         if telemetry.active is None:

@@ -135,9 +135,13 @@ class Retry:
     def _is_last(self, error: EngineError, failures: _Failures) -> bool:
         """Whether a failure is the last one.
 
-        Only `max_retries` failures are retried. Those of the engine as a whole do not count.
+        Only `max_retries` failures are retried. Those of the engine as a whole do not count, and
+        neither do those of a queue, which gets shorter.
         """
-        if self._is_patient(error):
+        if error.is_queued:
+            return False
+        is_asked_for = isinstance(error, RateLimitError) or error.is_loading
+        if self._is_patient(error) and (is_asked_for or self._has_time(failures)):
             return not self._has_time(failures)
         failures.counted += 1
         return failures.counted > self._max_retries

@@ -28,6 +28,7 @@ from chainette.engine.http.transport import (
     Transport,
     connection_error,
 )
+from chainette.engine.limits.concurrency import FIRST
 from chainette.engine.pricing.reported import gateway_cost, header_cost
 from chainette.errors import (
     EngineConnectionError,
@@ -88,6 +89,8 @@ class BaseHTTPClient(BaseClient[ConfigT]):
         http: httpx.AsyncClient | None = None,
     ) -> None:
         super().__init__(config, capabilities)
+        if "max_concurrency" not in config.model_fields_set:
+            self.limits.slots.begin_with(FIRST)
         address, self._login = _without_login(config.endpoint or self.default_endpoint)
         endpoint = split_endpoint(address, self.pasted_paths)
         self.base_url: str = endpoint[0]

@@ -76,6 +76,13 @@ _PLAIN_HTTP = re.compile(r"HTTP request (was )?(sent )?to (an )?HTTPS (server|po
 _LOADING = re.compile(r"\bloading\b|\bwarming up\b|\bcold start", re.IGNORECASE)
 """A model that is not in memory yet: llama.cpp ("Loading model"), Hugging Face ("is currently
 loading"). Loading takes minutes."""
+_FULL = re.compile(
+    r"\bserver (is )?busy\b|pending requests|\boverloaded\b|queue is full|at capacity|slow down"
+    r"|too many (concurrent )?requests",
+    re.IGNORECASE,
+)
+"""A 503 that asks for fewer requests: Ollama (docs, "FAQ", `OLLAMA_MAX_QUEUE`), OpenAI (docs, "Error
+codes": "overloaded", "Slow Down"), Hugging Face's servers."""
 ENDPOINT_HINT = "endpoint (most end in /v1; `chainette engines check` tries others)"
 """The advice where a server does not have the API."""
 LONGEST_QUOTE = 600
@@ -325,7 +332,7 @@ def refusal_error(
     Returns:
         An exception; its `transient` decides whether the request is sent again.
     """
-    error = _final_error(status, refusal, said) or _passing_error(status, said)
+    error = _final_error(status, refusal, said) or _passing_error(status, refusal, said)
     error.is_loading = status >= 500 and refusal.is_loading
     error.status = status
     # OpenAI's SDKs obey this header before anything else.
@@ -359,8 +366,9 @@ def _final_error(status: int, refusal: Refusal, said: str) -> EngineError | None
     return None
 
 
-def _passing_error(status: int, said: str) -> EngineError:
-    if status == 429:
+def _passing_error(status: int, refusal: Refusal, said: str) -> EngineError:
+    is_full = status == 503 and _FULL.search(refusal.message[:LONGEST_QUOTE])
+    if status == 429 or is_full:
         return RateLimitError(said)
     if status >= 500 or status == 408:
         return ServerError(said)
