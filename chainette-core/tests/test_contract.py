@@ -331,6 +331,13 @@ MUTATIONS = {
             return [await self.complete(prompt, *arguments, **options) for prompt in prompts]
         """,
     ),
+    "the whole queue is sent again": Mutation(
+        "test_a_long_queue_in_front_of_the_server_fails_no_prompt",
+        """
+        def _failed(self, error, sending):
+            super()._failed(error, None)
+        """,
+    ),
     "no use in a running event loop": Mutation(
         "test_generate_works_inside_a_running_event_loop",
         """

@@ -90,7 +90,8 @@ class EngineConfig(BaseModel, metaclass=OneMessage):
         max_retries: Maximum retries of a request after temporary failures; 0 turns retries off.
         give_up_after: Seconds without any answer after which the engine counts as gone, and the
             longest wait that the server may ask for.
-        max_concurrency: Maximum requests in flight.
+        max_concurrency: Maximum requests in flight. Without it, a server is sent 8 at first, and
+            up to 64 as long as answers come in time.
         requests_per_minute: Maximum requests per minute.
         tokens_per_minute: Maximum tokens per minute, of prompts and completions together. The
             tokens of a request are estimated, and corrected when its answer arrives.

@@ -8,6 +8,7 @@ import threading
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from time import monotonic
 from typing import Any
 
@@ -75,6 +76,8 @@ class FakeServer(ABC):
         requests: The requests for completions so far.
         connections: Number of open connections.
         peak: Maximum number of requests in progress at a time.
+        slots: Requests that it works on at a time, each for the `delay` of its reply; the others
+            wait in their order. `None` works on all of them. To be set before the first request.
     """
 
     prefix = ""
@@ -84,6 +87,7 @@ class FakeServer(ABC):
         self.requests: list[ReceivedRequest] = []
         self.connections: int = 0
         self.peak: int = 0
+        self.slots: int | None = None
         self._active = 0
         self._api_key = api_key
         self._script = Script(answers)
@@ -178,7 +182,7 @@ class FakeServer(ABC):
         self.peak = max(self.peak, self._active)
         try:
             reply, body = self._reply(request, content)
-            if reply.delay and await _hangs_up(reader, reply.delay):
+            if reply.delay and await self._is_left(reader, reply.delay):
                 return False
             headers = {"Content-Type": "application/json", "Content-Length": str(len(body))}
             head = list((headers | dict(reply.headers)).items())
@@ -194,6 +198,28 @@ class FakeServer(ABC):
             return True
         finally:
             self._active -= 1
+
+    async def _is_left(self, reader: asyncio.StreamReader, seconds: float) -> bool:
+        """Work for some seconds; return whether the client has hung up in the meantime."""
+        if self.slots is None:
+            return await _hangs_up(reader, seconds)
+        work = asyncio.ensure_future(self._work(seconds))
+        left = asyncio.ensure_future(_hangs_up(reader, None))
+        try:
+            await asyncio.wait([work, left], return_when=asyncio.FIRST_COMPLETED)
+            return not work.done()
+        finally:
+            work.cancel()
+            left.cancel()
+            await asyncio.gather(work, left, return_exceptions=True)
+
+    async def _work(self, seconds: float) -> None:
+        async with self._workers:
+            await asyncio.sleep(seconds)
+
+    @cached_property
+    def _workers(self) -> asyncio.Semaphore:
+        return asyncio.Semaphore(self.slots or 1)
 
     def _reply(self, request: h11.Request, content: bytes) -> tuple[Reply, bytes]:
         path = request.target.decode().partition("?")[0]

@@ -81,8 +81,8 @@ _FULL = re.compile(
     r"|too many (concurrent )?requests",
     re.IGNORECASE,
 )
-"""A 503 that asks for fewer requests: Ollama (docs, "FAQ", `OLLAMA_MAX_QUEUE`), OpenAI (docs, "Error
-codes": "overloaded", "Slow Down"), Hugging Face's servers."""
+"""A 503 that asks for fewer requests: Ollama (docs, "FAQ", `OLLAMA_MAX_QUEUE`), OpenAI (docs,
+"Error codes": "overloaded", "Slow Down")."""
 ENDPOINT_HINT = "endpoint (most end in /v1; `chainette engines check` tries others)"
 """The advice where a server does not have the API."""
 LONGEST_QUOTE = 600

@@ -35,6 +35,19 @@ class ConcurrencyChecks(Checks):
         assert [output.error for output in outputs] == [None] * 12
         assert server.peak == 3
 
+    def test_a_long_queue_in_front_of_the_server_fails_no_prompt(
+        self, make_engine: MakeEngine, server: Any
+    ) -> None:
+        """What the server does not answer in time is not sent again all at once."""
+        self.needs_http(server)
+        server.slots = 1
+        server.set_answers(lambda _: Reply("fine", delay=0.04))
+        engine = make_engine(max_concurrency=64, timeout=0.5)
+        engine.generate(["row"])  # imports take time, too
+        outputs = engine.generate(["row"] * 64)
+        assert [output.error for output in outputs] == [None] * 64
+        assert len(server.requests) <= 150, "204 if all that is late is sent again at once"
+
     def test_generate_works_inside_a_running_event_loop(
         self, engine: BaseClient, server: Any
     ) -> None:
