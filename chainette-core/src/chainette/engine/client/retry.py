@@ -19,7 +19,6 @@ from chainette.errors import (
     AuthenticationError,
     EngineDownError,
     EngineError,
-    EngineTimeoutError,
     EngineUnreachableError,
     RateLimitError,
 )
@@ -129,13 +128,7 @@ class Retry:
         patience = f"{self._patience:g} s (give_up_after)"
         answered_at = self._limits.answered_at
         is_silent = answered_at is None or answered_at < failures.since
-        is_gone = self._is_patient(error) or (
-            # It takes every request and has never answered one.
-            answered_at is None
-            and isinstance(error, EngineTimeoutError)
-            and failures.counted >= self._max_retries
-        )
-        if is_gone and is_silent and not self._has_time(failures):
+        if self._is_patient(error) and is_silent and not self._has_time(failures):
             return f"no answer for {patience}; last: {error}"
         return ""
 
