@@ -38,6 +38,8 @@ from pydantic import BaseModel
 from respx.mocks import HTTPCoreMocker
 
 SENTINEL = "sk-SENTINEL-0123456789"
+SENDS = {"client": "http"}
+"""What sends the requests of the Responses API in a test."""
 
 
 @pytest.fixture(autouse=True)
@@ -111,8 +113,12 @@ class Handler(BaseHTTPRequestHandler):
         pass
 
 
-@pytest.fixture
-def server() -> Iterator[ResponsesServer]:
+@pytest.fixture(params=["http", "sdk"])
+def server(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[ResponsesServer]:
+    """A server that the engines of a test reach through our transport, then through the SDK."""
+    monkeypatch.setitem(SENDS, "client", request.param)
     server = ResponsesServer()
     thread = threading.Thread(target=server.serve_forever, args=(0.01,))
     thread.start()
@@ -154,8 +160,9 @@ def text_part(text: str) -> dict[str, Any]:
 
 
 def make_client(url: str, **fields: Any) -> OpenAIClient:
-    fields = {"api": "responses", "api_key": SENTINEL} | fields
-    fields = {"max_retries": 0, **fields}
+    fields = {"api": "responses", "api_key": SENTINEL, "max_retries": 0, **fields}
+    if fields["api"] == "responses":
+        fields = {**SENDS, **fields}
     config = register_engine("e", backend="openai", model="m", endpoint=url, **fields)
     client = config.engine
     assert isinstance(client, OpenAIClient)
@@ -240,7 +247,7 @@ def test_a_refusal_and_a_content_filter_are_refusal_errors(server: ResponsesServ
         (500, ServerError),
     ],
 )
-def test_a_failure_is_typed_and_never_retried_by_the_sdk(
+def test_a_failure_is_typed_and_not_sent_again(
     server: ResponsesServer, status: int, error: type[Exception]
 ) -> None:
     server.status, server.body = status, {"error": {"message": f"words about {SENTINEL}"}}
@@ -440,7 +447,7 @@ def test_commentary_is_not_part_of_the_answer(server: ResponsesServer) -> None:
 
 
 @pytest.mark.parametrize("status", [302, 307])
-def test_a_redirect_is_not_followed_by_the_sdk(server: ResponsesServer, status: int) -> None:
+def test_a_redirect_is_not_followed(server: ResponsesServer, status: int) -> None:
     """It would take the prompt, and headers with secrets, to another server."""
     server.status, server.body = status, {}
     server.location = f"{server.url}/elsewhere"
@@ -504,7 +511,7 @@ def test_a_connection_that_cannot_be_made_makes_the_engine_unusable(
         raise cause
 
     monkeypatch.setattr(httpx2.AsyncHTTPTransport, "handle_async_request", fail)
-    error = one(make_client("http://server.test/v1")).error
+    error = one(make_client("http://server.test/v1", client="sdk")).error
     assert isinstance(error, EngineUnreachableError)
     assert error.unusable
 
@@ -516,7 +523,7 @@ def test_a_broken_connection_does_not_make_the_engine_unusable(
         raise httpx2.RemoteProtocolError("closed in the middle")
 
     monkeypatch.setattr(httpx2.AsyncHTTPTransport, "handle_async_request", fail)
-    error = one(make_client("http://server.test/v1")).error
+    error = one(make_client("http://server.test/v1", client="sdk")).error
     assert type(error) is EngineConnectionError
     assert "closed in the middle" in str(error)
 

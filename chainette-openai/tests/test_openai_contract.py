@@ -21,3 +21,9 @@ class TestResponses(BackendContract):
     backend = "openai"
     fields = {"model": "m", "api": "responses"}
     server_class = FakeOpenAI
+
+
+class TestResponsesThroughTheSDK(BackendContract):
+    backend = "openai"
+    fields = {"model": "m", "api": "responses", "client": "sdk"}
+    server_class = FakeOpenAI

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from chainette.engine.endpoint import endpoint_from_env
     from chainette.engine.http.client import BaseHTTPClient
     from chainette.engine.http.openai_chat import OpenAIChatClient, model_names, unreadable
-    from chainette.engine.http.transport import NO_PROXY
+    from chainette.engine.http.responses import OpenAIResponsesClient
+    from chainette.engine.http.transport import NO_PROXY, HTTPResponse
     from chainette.engine.server.docker import Container
     from chainette.engine.server.process import ServerProcess, free_port, server_process
     from chainette.engine.server.progress import announce
@@ -59,10 +60,12 @@ __all__ = [
     "EngineStartError",
     "EngineTimeoutError",
     "EngineUnreachableError",
+    "HTTPResponse",
     "LLMOutput",
     "Message",
     "NotFoundError",
     "OpenAIChatClient",
+    "OpenAIResponsesClient",
     "OutputSchema",
     "PerLoop",
     "QuotaError",
@@ -100,11 +103,13 @@ _HOMES = {
     "EngineStartError": "errors",
     "EngineTimeoutError": "errors",
     "EngineUnreachableError": "errors",
+    "HTTPResponse": "engine.http.transport",
     "LLMOutput": "types",
     "Message": "types",
     "NO_PROXY": "engine.http.transport",
     "NotFoundError": "errors",
     "OpenAIChatClient": "engine.http.openai_chat",
+    "OpenAIResponsesClient": "engine.http.responses",
     "OutputSchema": "engine.structured.schema",
     "PerLoop": "engine.client.per_loop",
     "QuotaError": "errors",

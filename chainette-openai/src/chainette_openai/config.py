@@ -6,7 +6,8 @@ from typing import Literal
 from urllib.parse import urlsplit
 
 from chainette.backend import EngineConfig, endpoint_from_env
-from pydantic import Field
+from pydantic import Field, model_validator
+from typing_extensions import Self
 
 OPENAI = "https://api.openai.com/v1"
 _STRICT_HOSTS = ("api.openai.com", ".openai.azure.com", ".cognitiveservices.azure.com")
@@ -23,11 +24,21 @@ class OpenAIConfig(EngineConfig):
             OpenAI's and Azure's hosts). Other servers enforce more of a schema, such as the
             lengths of texts, so by default they receive all of it. The Responses API is always
             strict.
+        client: What sends requests of the Responses API: `http` is Chainette's own transport, `sdk`
+            is OpenAI's Python library, which needs several times the CPU. Requests and answers are
+            the same.
     """
 
     model: str = Field(min_length=1)
     api: Literal["responses", "chat"] | None = None
     strict: bool | None = None
+    client: Literal["http", "sdk"] = "http"
+
+    @model_validator(mode="after")
+    def _sdk_for_responses(self) -> Self:
+        if self.client == "sdk" and self.protocol == "chat":
+            raise ValueError("client: sdk is for the Responses API; set api: responses as well")
+        return self
 
     @property
     def base_url(self) -> str:

@@ -44,6 +44,7 @@ _WITHOUT_INFLUENCE = {
     "extra_env",
     "max_response_bytes",
     "price",
+    "client",  # both send the same
     "drop_unsupported_params",  # else a run that it is to help could not be resumed
 }
 """Fields that do not influence an engine's answers."""

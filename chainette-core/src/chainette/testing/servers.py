@@ -30,7 +30,9 @@ class FakeOpenAI(FakeServer):
             return ReceivedRequest(path, body, body["messages"], schema, _sampling(body))
         if path == "/v1/responses":
             schema = body.get("text", {}).get("format", {}).get("schema")
-            return ReceivedRequest(path, body, body["input"], schema, _sampling(body))
+            # A turn may name its type, `message` (OpenAI API reference, "Input message").
+            turns = [{name: turn[name] for name in ("role", "content")} for turn in body["input"]]
+            return ReceivedRequest(path, body, turns, schema, _sampling(body))
         return None
 
     def other(self, path: str, body: Any) -> Any:

@@ -196,6 +196,19 @@ class BaseHTTPClient(BaseClient[ConfigT]):
             raise _with_url(error, url) from None
         if _logger.isEnabledFor(logging.DEBUG):
             _logger.debug("%s %s: %d", method, public_url(url), response.status)
+        return self.receive(response, url)
+
+    def receive(self, response: HTTPResponse, url: str) -> Any:
+        """The JSON of a response; `send` calls it, and a backend that sends by other means.
+
+        Args:
+            response: The response. It is read in the task of the request; see `heed`.
+            url: The request's URL.
+
+        Raises:
+            ServerError: The answer is not JSON.
+            EngineError: The status is not one of a success; see `status_error`.
+        """
         if not 200 <= response.status < 300:
             raise self.status_error(
                 response.status, response.body, public_url(url), response.headers
@@ -291,8 +304,8 @@ class BaseHTTPClient(BaseClient[ConfigT]):
     def heed(self, headers: Mapping[str, str]) -> None:
         """Take what the headers of a good answer say: its cost, and that a limit is reached.
 
-        The limits are those of OpenAI's docs, "Rate limits"; the cost is LiteLLM's. `send` calls
-        it; a backend that sends by other means calls it in the task of the request.
+        The limits are those of OpenAI's docs, "Rate limits"; the cost is LiteLLM's. `receive`
+        calls it, in the task of the request.
 
         Args:
             headers: The headers by their names in lower case.

@@ -9,7 +9,7 @@ from chainette.engine.pricing.reported import reported_cost
 from chainette.types import Completion, LLMOutput
 from chainette.usage import Usage
 
-_FINISHED = {
+FINISHED = {
     # Cut at the token limit: Gemini, Anthropic, Mistral ("model_length"), Z.ai.
     **dict.fromkeys(
         ("max_tokens", "model_length", "max_output_tokens", "model_context_window_exceeded"),
@@ -64,15 +64,15 @@ def read_completion(choice: dict[str, Any]) -> Completion:
     if finish_reason != "stop" and isinstance(finish_reason, str):
         # Gemini's compatible endpoint: "content_filter: RECITATION".
         reason = finish_reason.rpartition(": ")[2].lower()
-        finish_reason = _FINISHED.get(reason, reason if reason in _MALFORMED else finish_reason)
+        finish_reason = FINISHED.get(reason, reason if reason in _MALFORMED else finish_reason)
         if finish_reason == "error":
             raise BrokenOffError(choice["finish_reason"])
     message = _message(choice, finish_reason)
-    text = _content(message.get("content") or "")
+    text = content_of(message.get("content") or "")
     # The field was renamed from reasoning_content to reasoning; servers send either.
     reasoning = message.get("reasoning") or message.get("reasoning_content")
     if isinstance(text, list):
-        text, thoughts, refusal = _parts(text)
+        text, thoughts, refusal = parts_of(text)
         reasoning = reasoning or thoughts
         message = {"refusal": refusal, **message}
     if refusal := message.get("refusal"):
@@ -105,8 +105,8 @@ def _message(choice: dict[str, Any], finish_reason: str | None) -> dict[str, Any
     raise KeyError("message")
 
 
-def _content(content: Any) -> str | list[Any]:
-    """The content as text or a list of parts.
+def content_of(content: Any) -> str | list[Any]:
+    """The content of a message as text or a list of parts.
 
     A single part stands for a list of it; a value that is neither is the answer, decoded
     (Cloudflare docs, "JSON Mode").
@@ -128,7 +128,7 @@ def _is_part(part: Any, content: Any) -> bool:
     return part.get("type") in _PARTS or (part.keys() == {"text"} and part is not content)
 
 
-def _parts(parts: list[Any]) -> tuple[str, str | None, str | None]:
+def parts_of(parts: list[Any]) -> tuple[str, str | None, str | None]:
     """The text, the thoughts and the refusal in a list of parts.
 
     The parts are those of OpenAI's API reference ("content part") and of Mistral's, whose thoughts
@@ -142,7 +142,7 @@ def _parts(parts: list[Any]) -> tuple[str, str | None, str | None]:
             value = part if isinstance(part, str) else part.get(kind) or ""
             if isinstance(value, dict):  # OpenAI API reference, "The message object" of Assistants
                 value = value.get("value") or ""
-            found[kind].append(_parts(value)[0] if isinstance(value, list) else value)
+            found[kind].append(parts_of(value)[0] if isinstance(value, list) else value)
     text, thoughts, refusal = map("".join, found.values())
     return text, thoughts or None, refusal or None
 

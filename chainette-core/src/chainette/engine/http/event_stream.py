@@ -1,4 +1,4 @@
-"""Chat completions that a server streams although nothing asked for a stream."""
+"""Answers that a server streams although nothing asked for a stream."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from chainette.json_bytes import decode, without_lone_surrogates
 
 _STARTS = ("data:", "event:", "id:", "retry:", ":")
 """Beginnings of lines of an event stream (WHATWG HTML, "Server-sent events", 9.2.6)."""
+_LAST = ("response.completed", "response.incomplete", "response.failed", "response.cancelled")
+"""Types of the events that end a stream of the Responses API."""
 
 
 def is_event_stream(body: str) -> bool:
@@ -16,7 +18,7 @@ def is_event_stream(body: str) -> bool:
 
 
 def read_event_stream(body: str) -> dict[str, Any] | None:
-    """The completion that the chunks of a stream are parts of.
+    """The completion or response that the chunks of a stream are parts of.
 
     Gateways that only stream answer so, and comments keep the connection alive (OpenAI API
     reference, "The chat completion chunk object"; OpenRouter docs, "Streaming").
@@ -25,18 +27,22 @@ def read_event_stream(body: str) -> dict[str, Any] | None:
         body: The stream.
 
     Returns:
-        A chat completion, or the error that the stream holds; `None` where it does not end.
+        A chat completion, a response, or the error that the stream holds; `None` where it does not
+        end.
     """
     answer: dict[str, Any] = {}
     choices: dict[int, dict[str, Any]] = {}
     has_ended = False
-    for data in _events(body):
+    events = _events(body)
+    for data in events:
         if data == "[DONE]":
             has_ended = True
             break
         chunk = decode(without_lone_surrogates(data))
         if not isinstance(chunk, dict):
             return None
+        if str(chunk.get("type")).startswith("response."):
+            return _response(events)
         if chunk.get("error"):
             return chunk
         answer |= {name: value for name, value in chunk.items() if value is not None}
@@ -46,6 +52,26 @@ def read_event_stream(body: str) -> dict[str, Any] | None:
     if not (has_ended or (ends and all(ends))):
         return None
     return answer | {"choices": [choices[index] for index in sorted(choices)]}
+
+
+def _response(events: list[str]) -> dict[str, Any] | None:
+    """The response that the events of the Responses API are about, or the error among them.
+
+    Gateways leave its output out of the last event, which has only been sent item by item before
+    (https://github.com/decolua/9router/issues/705; OpenAI API reference, "Streaming events").
+    """
+    items: dict[int, Any] = {}
+    for data in events:
+        event = decode(without_lone_surrogates(data)) if data != "[DONE]" else {}
+        kind, response = event.get("type"), event.get("response")
+        if kind == "error":
+            return {"error": event.get("error") or event}
+        if kind == "response.output_item.done":
+            items[event.get("output_index", len(items))] = event["item"]
+        elif kind in _LAST and isinstance(response, dict):
+            output = response.get("output") or [items[index] for index in sorted(items)]
+            return {"status": kind.rpartition(".")[2], **response, "output": output}
+    return None
 
 
 def _events(body: str) -> list[str]:

@@ -30,6 +30,10 @@ class OpenAIChatClient(BaseHTTPClient[ConfigT]):
     where a server may differ.
     """
 
+    path: str = "/chat/completions"
+    """Path of the requests below the endpoint."""
+    answer_field: str = "choices"
+    """Field of the answer's body that holds what the model wrote."""
     max_tokens_field: str = "max_tokens"
     """Name of the token limit in the body; OpenAI's own servers call it `max_completion_tokens`
     (OpenAI API reference, "Create chat completion")."""
@@ -68,18 +72,28 @@ class OpenAIChatClient(BaseHTTPClient[ConfigT]):
 
     async def _chat(self, request: Request) -> LLMOutput:
         try:
-            answer = await self.send("POST", "/chat/completions", self.body(request))
+            answer = await self.exchange(request)
         except RequestError as refusal:
-            answer = await self.learning(
-                request,
-                refusal,
-                lambda: self.send("POST", "/chat/completions", self.body(request)),
-            )
+            answer = await self.learning(request, refusal, lambda: self.exchange(request))
         try:
             return self.read_answer(answer)
         except EngineError as error:
             self.charge(error, answer)
             raise
+
+    async def exchange(self, request: Request) -> Any:
+        """Send a request once; a backend may override it, to send by other means.
+
+        Args:
+            request: The request.
+
+        Returns:
+            The body of the answer, decoded; see `receive`.
+
+        Raises:
+            EngineError: There is no good answer; see `send`.
+        """
+        return await self.send("POST", self.path, self.body(request))
 
     def billed(self, answer: Any, completions: list[Completion[Any]]) -> LLMOutput:
         """The output of an answer, with its tokens and what else its cost depends on.
@@ -97,7 +111,7 @@ class OpenAIChatClient(BaseHTTPClient[ConfigT]):
             error: The error, which is about to be raised.
             answer: The body of the answer, decoded.
         """
-        answer = _unpacked(answer)
+        answer = unpacked(answer, self.answer_field)
         if isinstance(answer, dict) and answer.get("usage"):
             billing = self.billed(answer, [])
             error.usage, error.cost = billing.usage, self.cost_of(billing)
@@ -200,7 +214,7 @@ class OpenAIChatClient(BaseHTTPClient[ConfigT]):
             ServerError: It is not a chat completion, or was broken off.
             EngineError: It is an error, which its code sorts as a status would.
         """
-        answer = _unpacked(answer)
+        answer = unpacked(answer, self.answer_field)
         try:
             completions = [read_completion(choice) for choice in answer["choices"]]
         except BrokenOffError as error:
@@ -223,16 +237,20 @@ class OpenAIChatClient(BaseHTTPClient[ConfigT]):
         return next(filter(None, reported), None) or ServerError(message)
 
 
-def _unpacked(answer: Any) -> Any:
+def unpacked(answer: Any, field: str) -> Any:
     """The completion inside a text, as API gateways send it, or inside an object.
 
     Cloudflare's own API has it under `result` (Cloudflare docs, "Workers AI REST API").
+
+    Args:
+        answer: The body, decoded.
+        field: The field that a completion has.
     """
     if isinstance(answer, str):
         with contextlib.suppress(ValueError):
             answer = decode(answer)
-    if isinstance(answer, dict) and "choices" not in answer:
-        inner = [each for each in answer.values() if isinstance(each, dict) and "choices" in each]
+    if isinstance(answer, dict) and field not in answer:
+        inner = [each for each in answer.values() if isinstance(each, dict) and field in each]
         return inner[0] if len(inner) == 1 else answer
     return answer
 
@@ -264,5 +282,6 @@ def unreadable(kind: str, answer: Any) -> ServerError:
         or an answer without a completion.
     """
     error = ServerError(f"the server's answer is not a {kind}: {str(answer)[:300]}")
-    error.transient = isinstance(answer, dict) and ("error" in answer or "choices" in answer)
+    known = ("error", "choices", "output")
+    error.transient = isinstance(answer, dict) and any(name in answer for name in known)
     return error

@@ -95,6 +95,8 @@ _FILTER_CODES = frozenset(
         "data_inspection_failed",  # Alibaba Model Studio docs, "Error codes"
         "datainspectionfailed",
         "1301",  # Z.ai docs, "Errors"
+        "bio_policy",  # OpenAI API reference, "The response object", `error`
+        "misalignment_policy_violation",
     )
 )
 """Codes of errors of a content filter that refuses one prompt."""
@@ -126,7 +128,8 @@ _STATUS_OF = {
     "rate_limit_exceeded": 429, "rate_limit_error": 429, "resource_exhausted": 429,
     "too_many_requests": 429, "invalid_request_error": 400, "invalid_argument": 400,
     "badrequesterror": 400, "request_too_large": 413, "content_filter": 400,
-    "insufficient_balance": 402,
+    "insufficient_balance": 402, "invalid_prompt": 400, "bio_policy": 400,
+    "misalignment_policy_violation": 400, "data_residency_mismatch": 400,
 }  # fmt: skip
 """Statuses that belong to codes and types of errors, for servers that answer 200."""
 
