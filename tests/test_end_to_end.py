@@ -83,16 +83,40 @@ def test_chat_mode_gives_valid_answers(llama_server: str) -> None:
     assert all(output.usage and output.usage.completion_tokens for output in outputs)
 
 
-def test_a_server_that_ignores_the_schema_is_detected(llama_server: str) -> None:
-    engine = register_engine(
-        "resp", backend="openai", model="smol", endpoint=llama_server, api="responses", api_key="k"
-    ).engine
+def responses_engine(server: str, sender: str) -> Any:
+    fields = {"endpoint": server, "api": "responses", "client": sender, "api_key": "k"}
+    return register_engine("resp", backend="openai", model="smol", **fields).engine
+
+
+@pytest.mark.parametrize("sender", ["http", "sdk"])
+def test_a_server_that_ignores_the_schema_is_detected(llama_server: str, sender: str) -> None:
+    engine = responses_engine(llama_server, sender)
     params = SamplingParams(temperature=0, max_tokens=30)
     (output,) = engine.generate(["Tell me about cats."], params, output_model=Animal)
     assert isinstance(output.error, StructuredOutputError)
     assert output.error.raw_text
     (output,) = engine.generate(["Tell me about cats."], params)
     assert output.error is None
+
+
+@pytest.mark.parametrize("sender", ["http", "sdk"])
+def test_the_responses_api_of_llama_cpp_takes_a_conversation(
+    llama_server: str, sender: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    engine = responses_engine(llama_server, sender)
+    prompt = [
+        {"role": "system", "content": "Be brief."},
+        {"role": "user", "content": "Hi"},
+        {"role": "assistant", "content": "Hello"},
+        {"role": "user", "content": "Count to one hundred."},
+    ]
+    (output,) = engine.generate([prompt], SamplingParams(temperature=0, max_tokens=3))
+    assert output.error is None
+    assert output.outputs[0].text
+    assert output.usage.completion_tokens == 3
+    assert "it may be cut" in caplog.text  # the server calls it completed
+    (output,) = engine.generate(["word " * 20_000], SamplingParams(max_tokens=3))
+    assert "context" in str(output.error)
 
 
 def test_only_a_prompt_over_the_context_fails(llama_server: str) -> None:

@@ -21,6 +21,7 @@ SETTINGS = {
     "file": f"  api_key: {SENTINEL}\n",
     "header": f"  headers: {{X-Api-Key: {SENTINEL}}}\n",
     "responses": f"  api: responses\n  api_key: {SENTINEL}\n  max_retries: 1\n",
+    "sdk": f"  api: responses\n  client: sdk\n  api_key: {SENTINEL}\n  max_retries: 1\n",
     "expanded": "  api_key: ${THE_KEY}\n",
 }
 

@@ -42,6 +42,10 @@ PLACES = {"first": {0}, "middle": {3}, "last": {6}, "all": set(range(ROWS))}
 BACKENDS: dict[str, tuple[type[Any], dict[str, Any]]] = {
     "openai chat": (FakeOpenAI, {"backend": "openai", "model": "m", "api": "chat"}),
     "openai responses": (FakeOpenAI, {"backend": "openai", "model": "m", "api": "responses"}),
+    "openai through its SDK": (
+        FakeOpenAI,
+        {"backend": "openai", "model": "m", "api": "responses", "client": "sdk"},
+    ),
     "vllm_api": (FakeVLLM, {"backend": "vllm_api", "model": "m"}),
     "vllm_api over httpx": (FakeVLLM, {"backend": "vllm_api", "model": "m"}),
     "ollama_api": (FakeOllama, {"backend": "ollama_api", "model": "m"}),

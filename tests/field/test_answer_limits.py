@@ -30,7 +30,8 @@ CHUNKED = b"Transfer-Encoding: chunked\r\n"
 TRANSPORTS: dict[str, dict[str, Any]] = {
     "aiohttp": {"backend": "openai", "api": "chat", "path": "/v1"},
     "httpx": {"backend": "openai", "api": "chat", "path": "/v1"},
-    "SDK of OpenAI": {"backend": "openai", "api": "responses", "path": "/v1"},
+    "responses": {"backend": "openai", "api": "responses", "path": "/v1"},
+    "SDK of OpenAI": {"backend": "openai", "api": "responses", "client": "sdk", "path": "/v1"},
     "SDK of Ollama": {"backend": "ollama_api", "path": ""},
 }
 ANSWERS: dict[str, Any] = {

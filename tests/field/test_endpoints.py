@@ -52,12 +52,13 @@ def test_an_endpoint_is_understood_as_it_is_pasted(
     assert seen == [target]
 
 
+@pytest.mark.parametrize("client", ["http", "sdk"])
 @pytest.mark.parametrize("end", ["", "/responses", "/chat/completions", "/responses?api-version=1"])
 def test_an_endpoint_of_the_responses_api_is_understood(
-    end: str, server: FakeOpenAI, make_engine: Any
+    end: str, client: str, server: FakeOpenAI, make_engine: Any
 ) -> None:
     seen = targets(server)
-    engine = make_engine(endpoint=server.endpoint + end, api="responses")
+    engine = make_engine(endpoint=server.endpoint + end, api="responses", client=client)
     assert engine.generate(["hi"])[0].error is None
     assert seen == ["/v1/responses" + ("?api-version=1" if "?" in end else "")]
 
