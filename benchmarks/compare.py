@@ -66,7 +66,14 @@ class Client:
 
 
 BARE = Client("aiohttp", share=4.0)
-OURS = [Client("chainette", share=4.0), Client("generate", share=4.0)]
+OURS = [
+    Client("chainette", share=4.0),
+    Client("generate", share=4.0),
+    Client("chainette", share=4.0, argument="responses"),
+    Client("chainette", share=0.15, argument="sdk"),
+]
+"""Chat completions, in a chain and alone; the Responses API, which README's example takes, through
+our transport and through OpenAI's SDK."""
 PEERS = [
     Client("httpx", ("httpx", "pydantic"), 0.15),
     Client("openai", ("openai", "pydantic"), 0.15),

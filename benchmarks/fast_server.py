@@ -1,8 +1,9 @@
 """A server of chat completions that answers at once or after a delay, and prints its port.
 
-A share of the answers can be faults of all kinds, and the answer can be read from a file.
+A share of the answers can be faults of all kinds, and the answer can be read from a file, that of
+the Responses API from another one.
 
-python benchmarks/fast_server.py [SECONDS] [SHARE] [FILE] [HOST]
+python benchmarks/fast_server.py [SECONDS] [SHARE] [FILE] [HOST] [FILE]
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ BODY = Path(sys.argv[3]).read_bytes() if len(sys.argv) > 3 else DEFAULT_BODY
 HOST = sys.argv[4] if len(sys.argv) > 4 else "127.0.0.1"
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
 ANSWER = HEAD % len(BODY) + BODY
+RESPONSE_BODY = Path(sys.argv[5]).read_bytes() if len(sys.argv) > 5 else BODY
+RESPONSE = HEAD % len(RESPONSE_BODY) + RESPONSE_BODY
 WRONG = BODY.replace(b"score", b"points")
 EMPTY = b"\r\nContent-Length: 0\r\n\r\n"
 FAULTS = [  # the bytes to send, and whether to close the connection afterwards
@@ -56,13 +59,14 @@ class Connection(asyncio.Protocol):
             if len(self.buffer) < end + 4 + length:
                 return
             self.buffer = self.buffer[end + 4 + length :]
+            good = RESPONSE if b"/responses " in head.partition(b"\r\n")[0] else ANSWER
             if DELAY:
-                asyncio.get_running_loop().call_later(DELAY, self.answer)
+                asyncio.get_running_loop().call_later(DELAY, self.answer, good)
             else:
-                self.answer()
+                self.answer(good)
 
-    def answer(self) -> None:
-        answer, closes = ANSWER, False
+    def answer(self, good: bytes) -> None:
+        answer, closes = good, False
         if FAULTY and random.random() < FAULTY:
             answer, closes = random.choice(FAULTS)
         if not self.transport.is_closing():

@@ -49,6 +49,38 @@ ANSWER = json.dumps(
         "system_fingerprint": "fp_0123456789",
     }
 )
+RESPONSE = json.dumps(
+    {
+        "id": "resp_0123456789",
+        "object": "response",
+        "created_at": 1790000000,
+        "status": "completed",
+        "error": None,
+        "incomplete_details": None,
+        "model": "gpt-4o-mini",
+        "output": [
+            {
+                "id": "msg_0123456789",
+                "type": "message",
+                "role": "assistant",
+                "status": "completed",
+                "content": [{"type": "output_text", "text": CONTENT, "annotations": []}],
+            }
+        ],
+        "parallel_tool_calls": True,
+        "tool_choice": "auto",
+        "tools": [],
+        "usage": {
+            "input_tokens": 61,
+            "input_tokens_details": {"cached_tokens": 0},
+            "output_tokens": 171,
+            "output_tokens_details": {"reasoning_tokens": 0},
+            "total_tokens": 232,
+        },
+        "service_tier": "default",
+    }
+)
+"""The same answer as one of the Responses API."""
 CONFIG = """
 worker_processes 1;
 daemon off;
@@ -66,6 +98,7 @@ http {{
     server {{
         listen {host}:{port} backlog=4096;
         location / {{ default_type application/json; return 200 '{answer}'; }}
+        location /v1/responses {{ default_type application/json; return 200 '{response}'; }}
     }}
 }}
 """
@@ -85,9 +118,9 @@ def nginx() -> Iterator[str]:
         free.bind((HOST, 0))
         port = free.getsockname()[1]
         free.close()
-        answer = ANSWER.replace("\\", "\\\\").replace("'", "\\'")
+        answers = {"answer": _quoted(ANSWER), "response": _quoted(RESPONSE)}
         path = Path(folder, "nginx.conf")
-        path.write_text(CONFIG.format(folder=folder, host=HOST, port=port, answer=answer))
+        path.write_text(CONFIG.format(folder=folder, host=HOST, port=port, **answers))
         server = subprocess.Popen([program, "-p", folder, "-c", str(path)])
         try:
             _wait(port)
@@ -104,7 +137,9 @@ def slow(seconds: float) -> Iterator[str]:
     with tempfile.TemporaryDirectory() as folder:
         answer = Path(folder, "answer.json")
         answer.write_text(ANSWER)
-        command = [sys.executable, program, str(seconds), "0", str(answer), HOST]
+        response = Path(folder, "response.json")
+        response.write_text(RESPONSE)
+        command = [sys.executable, program, str(seconds), "0", str(answer), HOST, str(response)]
         server = subprocess.Popen(command, stdout=subprocess.PIPE)
         assert server.stdout is not None
         try:
@@ -112,6 +147,10 @@ def slow(seconds: float) -> Iterator[str]:
         finally:
             server.terminate()
             server.wait()
+
+
+def _quoted(answer: str) -> str:
+    return answer.replace("\\", "\\\\").replace("'", "\\'")
 
 
 def _wait(port: int) -> None:

@@ -1,6 +1,13 @@
-"""A whole `Chain.run` of one step, with the run's files on disk."""
+"""A whole `Chain.run` of one step, with the run's files on disk.
+
+The argument is nothing for chat completions, `responses` for the Responses API, as in README's
+example, or `sdk` for the Responses API through OpenAI's SDK.
+"""
 
 import work  # isort: skip
+
+import sys
+from typing import Any
 
 from chainette import Chain, Step, register_engine
 from pydantic import BaseModel
@@ -11,15 +18,23 @@ class Row(BaseModel):
     text: str
 
 
+WAY = sys.argv[6] if len(sys.argv) > 6 else ""
+FIELDS: dict[str, dict[str, Any]] = {
+    "": {"api": "chat"},
+    "responses": {"api": "responses"},
+    "sdk": {"api": "responses", "client": "sdk"},
+}
+
+
 def run(job: Job) -> None:
     register_engine(
         "e",
         backend="openai",
-        api="chat",
         api_key="none",
         model=MODEL,
         endpoint=job.url,
         max_concurrency=job.in_flight,
+        **FIELDS[WAY],
     )
     step = Step(
         id="label",
