@@ -16,7 +16,11 @@ import h11
 from typing_extensions import Self
 
 from chainette.testing.script import Answers, Reply, Script, text_of
+from chainette.types import SamplingParams
 from chainette.usage import Usage
+
+MODEL = "fake-model"
+"""Name of the model of every fake server."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,8 +107,26 @@ class FakeServer(ABC):
         """Write the JSON of an answer."""
 
     def other(self, path: str, body: Any) -> Any:
-        """Answer any other request with JSON or bytes; `None` is a 404."""
+        """Answer any other request with JSON, bytes, or a reply and its bytes; `None` is a 404."""
         return None
+
+    def before(
+        self, method: str, path: str, headers: Mapping[str, str], content: bytes
+    ) -> tuple[Reply, bytes] | None:
+        """Answer before the JSON of a request is read; `None` reads it."""
+        return None
+
+    def refuse(self, request: ReceivedRequest) -> Reply | None:
+        """Refuse a request for a completion, whatever the script says; `None` takes it."""
+        return None
+
+    def made_up(self, request: ReceivedRequest) -> dict[str, Any] | None:
+        """The schema that a made-up answer follows."""
+        return request.schema
+
+    def content_type(self, path: str) -> str:
+        """The content type of an answer with JSON."""
+        return "application/json"
 
     def error(self, code: int, message: str) -> Any:
         """Write the JSON of an error."""
@@ -184,8 +206,9 @@ class FakeServer(ABC):
             reply, body = self._reply(request, content)
             if reply.delay and await self._is_left(reader, reply.delay):
                 return False
-            headers = {"Content-Type": "application/json", "Content-Length": str(len(body))}
-            head = list((headers | dict(reply.headers)).items())
+            path = request.target.decode().partition("?")[0]
+            headers = {"Content-Type": self.content_type(path), "Content-Length": str(len(body))}
+            head = [pair for pair in (headers | dict(reply.headers)).items() if pair[1]]
             writer.write(_sent(connection, h11.Response(status_code=reply.status, headers=head)))
             writer.write(_sent(connection, h11.Data(data=body[: int(len(body) * reply.send)])))
             await writer.drain()
@@ -227,33 +250,61 @@ class FakeServer(ABC):
         token = headers.get("authorization", "").removeprefix("Bearer ")
         if self._api_key is not None and token != self._api_key:
             return self._refused(401, f"Incorrect API key provided: {token}")
+        early = self.before(request.method.decode(), path, headers, content)
+        if early is not None:
+            return early
         body = json.loads(content) if content else None
         received = self.read(path, body)
         if received is None:
             answer = self.other(path, body)
             if answer is None:
                 return self._refused(404, f"no such path: {path}")
+            if isinstance(answer, tuple):
+                return answer
             return Reply(), answer if isinstance(answer, bytes) else json.dumps(answer).encode()
         self.requests.append(replace(received, headers=headers, at=monotonic()))
         return self._scripted(received)
 
     def _scripted(self, request: ReceivedRequest) -> tuple[Reply, bytes]:
+        if (refusal := self.refuse(request)) is not None:
+            return refusal, refusal.body or b""
+        schema = self.made_up(request)
         try:
             answer = self._script.answer(request.messages)
         except LookupError as error:
             return self._refused(500, str(error))
-        reply = answer if isinstance(answer, Reply) else Reply(text_of(answer, request.schema))
+        reply = answer if isinstance(answer, Reply) else Reply(text_of(answer, schema))
         if reply.body is not None:
             return reply, reply.body
         if reply.status != 200:
             return reply, json.dumps(self.error(reply.status, reply.message)).encode()
-        texts = [text_of(reply.text, request.schema)] * int(request.sampling.get("n") or 1)
+        texts = [text_of(reply.text, schema)] * int(request.sampling.get("n") or 1)
         usage = count_words(request, texts)
         written = ModelAnswer(texts, reply.finish_reason, usage, reply.reasoning)
-        return reply, json.dumps(self.write(request, written)).encode()
+        body = self.write(request, written)
+        if isinstance(body, tuple):
+            own, content = body
+            return replace(reply, headers={**own.headers, **reply.headers}), content
+        return reply, json.dumps(body).encode()
 
     def _refused(self, code: int, message: str) -> tuple[Reply, bytes]:
         return Reply(status=code), json.dumps(self.error(code, message)).encode()
+
+
+_NAMES = {
+    "max_completion_tokens": "max_tokens",
+    "max_output_tokens": "max_tokens",
+    "num_predict": "max_tokens",
+    "repeat_penalty": "repetition_penalty",
+}
+"""Chainette's names of parameters that protocols call otherwise."""
+
+
+def sampling_of(fields: dict[str, Any]) -> dict[str, Any]:
+    """The sampling parameters among a request's fields, under Chainette's names."""
+    named = {_NAMES.get(name, name): value for name, value in fields.items()}
+    known = set(SamplingParams.model_fields) - {"guided_decoding"}
+    return {name: value for name, value in named.items() if name in known}
 
 
 def count_words(request: ReceivedRequest, texts: list[str]) -> Usage:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
-from chainette.testing.fake_server import FakeServer, ModelAnswer, ReceivedRequest
-from chainette.types import SamplingParams
+from chainette.testing.fake_server import (
+    MODEL,
+    FakeServer,
+    ModelAnswer,
+    ReceivedRequest,
+    sampling_of,
+)
+from chainette.testing.ollama.server import FakeOllama
 
-MODEL = "fake-model"
-"""Name of the model of every fake server."""
+__all__ = ["MODEL", "FakeOllama", "FakeOpenAI", "FakeVLLM"]
 
 
 class FakeOpenAI(FakeServer):
@@ -27,12 +31,12 @@ class FakeOpenAI(FakeServer):
         if path == "/v1/chat/completions":
             named = body.get("response_format", {}).get("json_schema", {})
             schema = named.get("schema")
-            return ReceivedRequest(path, body, body["messages"], schema, _sampling(body))
+            return ReceivedRequest(path, body, body["messages"], schema, sampling_of(body))
         if path == "/v1/responses":
             schema = body.get("text", {}).get("format", {}).get("schema")
             # A turn may name its type, `message` (OpenAI API reference, "Input message").
             turns = [{name: turn[name] for name in ("role", "content")} for turn in body["input"]]
-            return ReceivedRequest(path, body, turns, schema, _sampling(body))
+            return ReceivedRequest(path, body, turns, schema, sampling_of(body))
         return None
 
     def other(self, path: str, body: Any) -> Any:
@@ -93,81 +97,6 @@ class FakeVLLM(FakeOpenAI):
     def error(self, code: int, message: str) -> Any:
         """Write an error of vLLM."""
         return {"error": {"message": message, "type": "BadRequestError", "code": code}}
-
-
-class FakeOllama(FakeServer):
-    """Ollama's own API (Ollama documentation, "API").
-
-    Attributes:
-        models: Names of the models that the server has; a pull adds to them.
-        context: Tokens of context; of a longer prompt, the rest is not read.
-    """
-
-    def __init__(self, *arguments: Any, **options: Any) -> None:
-        super().__init__(*arguments, **options)
-        self.models: list[str] = [f"{MODEL}:latest"]
-        self.context: int = 4096
-
-    def read(self, path: str, body: Any) -> ReceivedRequest | None:
-        """Read a chat."""
-        if path != "/api/chat":
-            return None
-        schema = body.get("format")
-        sampling = _sampling(body.get("options") or {})
-        schema = schema if isinstance(schema, dict) else None
-        return ReceivedRequest(path, body, body["messages"], schema, sampling, body.get("think"))
-
-    def other(self, path: str, body: Any) -> Any:
-        """List the models, pull one, or return the version."""
-        if path == "/api/version":
-            return {"version": "0.13.0"}
-        if path == "/api/tags":
-            return {"models": [{"model": name, "name": name} for name in self.models]}
-        if path == "/api/pull":
-            self.models.append(body["model"])
-            states: list[dict[str, Any]] = [{"status": "pulling manifest"}]
-            for done in (0, 500, 1000):
-                part = {"digest": "sha256:ab", "total": 1000, "completed": done}
-                states.append({"status": "pulling ab"} | part)
-            states.append({"status": "success"})
-            return b"".join(json.dumps(state).encode() + b"\n" for state in states)
-        return None
-
-    def write(self, request: ReceivedRequest, answer: ModelAnswer) -> Any:
-        """Write the answer to a chat."""
-        message: dict[str, Any] = {"role": "assistant", "content": answer.texts[0]}
-        if answer.reasoning is not None:
-            message["thinking"] = answer.reasoning
-        context = (request.body.get("options") or {}).get("num_ctx") or self.context
-        return {
-            "model": request.body["model"],
-            "created_at": "2026-01-01T00:00:00Z",
-            "message": message,
-            "done": True,
-            "done_reason": answer.finish_reason,
-            "prompt_eval_count": min(answer.usage.prompt_tokens, context),
-            "eval_count": answer.usage.completion_tokens,
-        }
-
-    def error(self, code: int, message: str) -> Any:
-        """Write an error of Ollama."""
-        return {"error": message}
-
-
-_NAMES = {
-    "max_completion_tokens": "max_tokens",
-    "max_output_tokens": "max_tokens",
-    "num_predict": "max_tokens",
-    "repeat_penalty": "repetition_penalty",
-}
-"""Chainette's names of parameters that protocols call otherwise."""
-
-
-def _sampling(fields: dict[str, Any]) -> dict[str, Any]:
-    """The sampling parameters among a request's fields, under Chainette's names."""
-    named = {_NAMES.get(name, name): value for name, value in fields.items()}
-    known = set(SamplingParams.model_fields) - {"guided_decoding"}
-    return {name: value for name, value in named.items() if name in known}
 
 
 def _finish(answer: ModelAnswer) -> str:
