@@ -13,7 +13,7 @@ from chainette.testing.ollama.server import FakeOllama
 from chainette.testing.script import Answers
 
 _REPEATED = "word \u00d7"
-"""The beginning of `word ×2000`, which stands for 2,000 words."""
+"""The beginning of a text that stands for so many words."""
 FILE = Path(__file__).with_name("exchanges.jsonl")
 VERSIONS: tuple[Version, ...] = ("0.33 template", "0.33 native", "0.25")
 PARAMETERS: dict[str, dict[str, Any]] = {
@@ -75,11 +75,12 @@ def recorded(case: str, server: str) -> Exchange | None:
 
 def fake(version: Version, answers: Answers = None) -> FakeOllama:
     """A fake server with the models of the recordings."""
-    return FakeOllama(answers, version=version, modelfiles=_modelfiles(version))
+    return FakeOllama(answers, version=version, modelfiles=modelfiles(version))
 
 
 @cache
-def _modelfiles(version: Version) -> dict[str, Modelfile]:
+def modelfiles(version: Version) -> dict[str, Modelfile]:
+    """The models of a server."""
     tags, files = recorded("tags", version), {}
     assert tags is not None
     shown = {"smollm2:135m": recorded("show", version)}

@@ -4,115 +4,464 @@ import json
 import logging
 import threading
 from contextlib import ExitStack
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 from typing import Any
 
 import anyio
-import httpx
 import ollama
 import pytest
-import respx
-from chainette import LLMOutput, SamplingParams, Usage, register_engine
+from chainette import Chain, LLMOutput, SamplingParams, Step, Usage, register_engine
 from chainette.backend import BaseClient
+from chainette.engine.client import retry
 from chainette.engine.server.progress import Startup, listening
 from chainette.errors import (
     AuthenticationError,
-    EngineConnectionError,
+    ConfigError,
+    ContextLengthError,
     EngineStartError,
-    EngineTimeoutError,
     EngineUnreachableError,
     NotFoundError,
     OutputTruncatedError,
     RequestError,
     ServerError,
-    StructuredOutputError,
 )
-from chainette.testing.servers import FakeOllama
+from chainette.testing import faults
+from chainette.testing.ollama.recorded import Modelfile
+from chainette.testing.ollama.server import FakeOllama
+from chainette.testing.script import Reply
+from ollama_recordings import VERSIONS, fake
 from pydantic import BaseModel
 
-URL = "http://ollama.test:11434"
 SENTINEL = "sk-SENTINEL-0123456789"
+SMALL = "smollm2:135m"
 
 
 class City(BaseModel):
     name: str
 
 
-def answer(text: str, **fields: Any) -> dict[str, Any]:
-    body = {
-        "model": "llama", "created_at": "2026-01-01T00:00:00Z", "done": True, "done_reason": "stop",
-        "message": {"role": "assistant", "content": text, "thinking": "hm"},
-        "prompt_eval_count": 7, "eval_count": 9,
-    }  # fmt: skip
-    body |= fields
-    assert ollama.ChatResponse.model_validate(body)
-    return body
+class Row(BaseModel):
+    text: str = ""
 
 
-def make_client(backend: str = "ollama_api", **fields: Any) -> BaseClient:
-    fields = ({"endpoint": URL} if backend == "ollama_api" else {}) | fields
-    fields = {"max_retries": 0, **fields}
-    return register_engine("e", backend=backend, model="llama", **fields).engine
+def step(engine: str = "e", **fields: Any) -> Step:
+    fields = {"user_prompt": "{{ text }}.", "input_model": Row, "output_model": str, **fields}
+    return Step(id=engine, engine_name=engine, **fields)
+
+
+@pytest.fixture(autouse=True)
+def _no_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retry, "FIRST", 0.0)
+    monkeypatch.delenv("OLLAMA_HOST", raising=False)
+
+
+def make_client(server: FakeOllama | None = None, **fields: Any) -> BaseClient:
+    endpoint = {} if server is None else {"endpoint": server.endpoint}
+    fields = {"backend": "ollama_api", "model": SMALL, **endpoint, **fields}
+    return register_engine(fields.pop("name", "e"), **fields).engine
 
 
 def one(client: BaseClient, *arguments: Any, **keywords: Any) -> LLMOutput:
     return client.generate(["hi"], *arguments, **keywords)[0]
 
 
-@respx.mock
-def test_every_field_of_an_answer_is_read() -> None:
-    route = respx.post(f"{URL}/api/chat").respond(json=answer('{"name": "Oslo"}'))
-    client = make_client(num_ctx=8192, keep_alive="10m", enable_reasoning=True)
-    params = SamplingParams(
-        temperature=0.1, top_k=4, min_p=0.2, max_tokens=9, stop=["x"], seed=3,
-        repetition_penalty=1.1,
-    )  # fmt: skip
-    output = one(client, params, output_model=City)
+def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [each.getMessage() for each in caplog.records if each.levelno == logging.WARNING]
+
+
+def test_every_field_of_a_request_is_sent_and_of_an_answer_is_read() -> None:
+    with fake("0.33 template", lambda _: Reply('{"name": "Oslo"}', "hm")) as server:
+        client = make_client(
+            server, model="smol-think", num_ctx=8192, keep_alive="10m", enable_reasoning=True,
+            options={"num_gpu": 0, "typical_p": 0.5}, extra_body={"shift": False},
+        )  # fmt: skip
+        params = SamplingParams(
+            temperature=0.1, top_k=4, min_p=0.2, max_tokens=9, stop=["x"], seed=3,
+            repetition_penalty=1.1,
+        )  # fmt: skip
+        output = one(client, params, output_model=City)
+        sent = server.requests[-1].body
     assert output.outputs[0].parsed == City(name="Oslo")
     assert output.outputs[0].reasoning_content == "hm"
-    assert output.usage == Usage(7, 9)
-    sent = json.loads(route.calls.last.request.content)
-    assert sent["format"] == City.model_json_schema()
-    assert (sent["stream"], sent["think"], sent["keep_alive"]) == (False, True, "10m")
+    assert output.usage is not None
+    assert output.usage.completion_tokens == 2
+    assert sent["format"]["required"] == ["name"]
+    assert (sent["stream"], sent["truncate"], sent["think"]) == (False, False, True)
+    assert (sent["keep_alive"], sent["shift"]) == ("10m", False)
     assert sent["options"] == {
         "temperature": 0.1, "top_k": 4, "min_p": 0.2, "num_predict": 9, "stop": ["x"], "seed": 3,
-        "repeat_penalty": 1.1, "num_ctx": 8192,
+        "repeat_penalty": 1.1, "num_ctx": 8192, "num_gpu": 0, "typical_p": 0.5,
     }  # fmt: skip
+    known = ollama.Options(**sent["options"]).model_dump(exclude_none=True)
+    assert known == {name: it for name, it in sent["options"].items() if name != "min_p"}
 
 
-@respx.mock
-@pytest.mark.parametrize(("mode", "sent_format"), [("json_object", "json"), ("prompt", None)])
-def test_other_modes_describe_the_schema_in_words(mode: str, sent_format: Any) -> None:
-    route = respx.post(f"{URL}/api/chat").respond(json=answer('{"name": "Oslo"}'))
-    output = one(make_client(structured_output=mode), output_model=City)
-    assert output.outputs[0].parsed == City(name="Oslo")
-    sent = json.loads(route.calls.last.request.content)
-    assert sent.get("format") == sent_format
+def test_our_options_are_those_of_the_package() -> None:
+    """The package has names of older servers beside them, and no `min_p`."""
+    older = {"logits_all", "vocab_only", "embedding_only", "f16_kv"}
+    for name in {*ollama.Options.model_fields, "min_p"} - older:
+        with pytest.raises(ConfigError, match=f"the option '{name}' is "):
+            make_client(options={name: {}})
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"options": {"num_ctx": "4096"}}, "the option 'num_ctx' is an integer"),
+        ({"options": {"num_ctx": True}}, "the option 'num_ctx' is an integer"),
+        ({"options": {"stop": "x"}}, "the option 'stop' is a list of texts"),
+        ({"options": {"stop": [1]}}, "the option 'stop' is a list of texts"),
+        ({"options": {"temperature": "0"}}, "the option 'temperature' is a number"),
+        ({"options": {"use_mmap": 1}}, "the option 'use_mmap' is true or false"),
+        ({"options": {"tempratur": 1}}, "Ollama has no option 'tempratur'"),
+        ({"options": {"num_ctx": 5}, "num_ctx": 6}, "give num_ctx once"),
+        ({"keep_alive": "5 min"}, "a time such as 10m"),
+        ({"keep_alive": True}, "a time such as 10m"),
+        ({"keep_alive": ""}, "a time such as 10m"),
+        ({"extra_body": {"options": {}}}, "use options"),
+        ({"extra_body": {"truncate": True}}, "use context_overflow"),
+        ({"extra_body": {"stream": True}}, "answers come whole"),
+        ({"context_overflow": "shift"}, "context_overflow"),
+        ({"reasoning_effort": "minimal"}, "reasoning_effort"),
+        ({"endpoint": "host:abc"}, "endpoint"),
+    ],
+)
+def test_what_ollama_would_refuse_is_refused_when_the_engine_is_read(
+    fields: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        make_client(**fields)
+
+
+@pytest.mark.parametrize(
+    ("given", "sent"),
+    [("-1", -1.0), ("300", 300.0), (" 5 ", 5.0), ("10m", "10m"), ("1h30m", "1h30m"), (60, 60)],
+)
+def test_a_number_of_seconds_is_sent_as_a_number(given: Any, sent: Any) -> None:
+    with fake("0.33 native") as server:
+        assert one(make_client(server, keep_alive=given)).error is None
+        assert server.requests[-1].body["keep_alive"] == sent
+        assert server.loads[-1]["keep_alive"] == sent
+
+
+def test_a_model_that_is_not_kept_is_not_unloaded_in_place_of_loading() -> None:
+    with fake("0.33 native") as server:
+        assert one(make_client(server, keep_alive=0)).error is None
+        assert "keep_alive" not in server.loads[-1]
+        assert server.requests[-1].body["keep_alive"] == 0
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_prompt_that_is_too_long_fails_its_row_once(version: Any) -> None:
+    prompts = ["word " * 300, "fine"]
+    with fake(version) as server:
+        long, short = make_client(server, model="smol-ctx").generate(prompts, output_model=City)
+        assert len(server.requests) == 2
+        assert all(request.schema for request in server.requests)
+    assert short.error is None
+    assert isinstance(long.error, ContextLengthError)
+    assert "and 256 fit (num_ctx 256 in the model's own parameters): raise num_ctx" in str(
+        long.error
+    )
+    assert long.error.context_tokens == 256
+    assert long.error.prompt_tokens == (None if version == "0.25" else 300)
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_cut_that_is_allowed_marks_the_line_of_its_row(version: Any, tmp_path: Path) -> None:
+    with fake(version, lambda _: "fine") as server:
+        make_client(server, num_ctx=50, context_overflow="cut")
+        chain = Chain(name="c", steps=[step()])
+        run = chain.run([{"text": "a"}, {"text": "word " * 90}], output_dir=tmp_path)
+    lines = (tmp_path / "steps/e/000000.jsonl").read_text().splitlines()
+    marks = {line["row_id"]: line.get("prompt_cut") for line in map(json.loads, lines)}
+    if version == "0.33 native":  # llama-server refuses, whatever is asked
+        assert marks == {0: None}
+        assert "ContextLengthError" in (tmp_path / "errors.jsonl").read_text()
+        assert run.counts.failed == 1
+    else:
+        assert marks == {0: None, 1: True}
+
+
+def test_the_conversation_so_far_is_not_cut_either() -> None:
+    turns: Any = [
+        {"role": "user", "content": "word " * 300},
+        {"role": "assistant", "content": "ok"},
+        {"role": "user", "content": "good or bad?"},
+    ]
+    with fake("0.33 template") as server:
+        output = make_client(server, model="smol-ctx").generate([turns])[0]
+    assert isinstance(output.error, ContextLengthError)
+
+
+THINKING = {
+    ("smol-think", "0.33 template"): False,
+    ("smol-think", "0.33 native"): None,
+    ("smol-think", "0.25"): False,
+    (SMALL, "0.33 template"): None,
+}
+
+
+@pytest.mark.parametrize(("model", "version"), THINKING)
+def test_thinking_that_nobody_asked_for_is_switched_off(model: str, version: Any) -> None:
+    with fake(version) as server:
+        output = one(make_client(server, model=model), output_model=City)
+        assert output.error is None
+        assert server.requests[-1].body.get("think") is THINKING[model, version]
+
+
+def test_reasoning_of_a_model_without_it_is_switched_off_with_one_warning(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with fake("0.33 template") as server:
+        outputs = make_client(server, enable_reasoning=True).generate(["a", "b", "c"])
+        assert [output.error for output in outputs] == [None] * 3
+        assert "think" not in server.requests[-1].body
+    assert warnings(caplog) == [f"engine 'e': {SMALL} does not think; reasoning is switched off"]
+
+
+def test_a_refusal_to_think_is_learnt_where_the_capabilities_did_not_say_so(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    class Without(FakeOllama):
+        def other(self, path: str, body: Any) -> Any:
+            return self._plain(404, "404") if path == "/api/show" else super().other(path, body)
+
+    with Without(modelfiles={SMALL: Modelfile()}) as server:
+        outputs = make_client(server, reasoning_effort="low", max_concurrency=1).generate(
+            ["a", "b"]
+        )
+        assert [output.error for output in outputs] == [None, None]
+        assert [each.reasoning for each in server.requests] == ["low", None, None]
+    assert len(warnings(caplog)) == 1
+
+
+@pytest.mark.parametrize("effort", ["low", "medium", "high", "max"])
+def test_the_effort_is_passed_on_and_words_say_the_schema(effort: str) -> None:
+    with fake("0.33 template", lambda _: '{"name": "Oslo"}') as server:
+        client = make_client(server, model="smol-think", reasoning_effort=effort)
+        assert one(client, output_model=City).error is None
+        sent = server.requests[-1].body
+    assert sent["think"] == effort
+    assert sent["format"]["required"] == ["name"]
     assert "JSON schema" in sent["messages"][0]["content"]
 
 
-@respx.mock
-def test_a_cut_answer_and_an_invalid_one_are_errors_of_their_own() -> None:
-    respx.post(f"{URL}/api/chat").respond(json=answer('{"na', done_reason="length"))
-    assert isinstance(one(make_client(), output_model=City).error, OutputTruncatedError)
-    respx.post(f"{URL}/api/chat").respond(json=answer("Oslo!"))
-    assert isinstance(one(make_client(), output_model=City).error, StructuredOutputError)
+@pytest.mark.parametrize("form", [str, City])
+@pytest.mark.parametrize("end", ["stop", "length"])
+def test_an_answer_that_is_all_thoughts_says_so(form: Any, end: str) -> None:
+    with fake("0.33 template", lambda _: Reply("", "Well, well.", end)) as server:
+        client = make_client(server, model="smol-think", enable_reasoning=True)
+        output = one(client, SamplingParams(max_tokens=9), output_model=form)
+    assert "all tokens went into the model's thinking" in str(output.error)
 
 
-@respx.mock
-def test_the_error_of_a_missing_model_suggests_the_pull() -> None:
-    respx.post(f"{URL}/api/chat").respond(404, json={"error": "model 'llama' not found"})
-    error = one(make_client()).error
-    assert isinstance(error, NotFoundError)
-    assert "model 'llama' not found; to get the model: ollama pull llama" in str(error)
+def test_an_answer_that_the_server_gave_up_on_is_cut_and_its_usage_unknown() -> None:
+    answers = {
+        "ha": Reply("ha ha ha", finish_reason=""),
+        "JSON": Reply('{"name": "Oslo"}' + "\n" * 50, finish_reason=""),
+        "half": Reply('{"name": "Oslo"' + "\n" * 50, finish_reason=""),
+    }
+    with fake("0.33 template", answers) as server:
+        client = make_client(server)
+        ha = client.generate(["ha"], output_model=str)[0]
+        whole, half = client.generate(["JSON", "half"], output_model=City)
+    assert isinstance(ha.error, OutputTruncatedError)
+    assert isinstance(half.error, OutputTruncatedError)
+    assert "gave up on a repeating answer" in str(ha.error)
+    assert (whole.error, whole.usage) == (None, None)
+    assert whole.outputs[0].parsed == City(name="Oslo")
 
 
-@respx.mock
-def test_a_server_error_keeps_the_servers_words() -> None:
-    respx.post(f"{URL}/api/chat").respond(500, json={"error": "out of memory"})
-    error = one(make_client()).error
-    assert isinstance(error, ServerError)
-    assert "out of memory" in str(error)
+@pytest.mark.parametrize(
+    ("model", "words"),
+    [("smol-short", "num_predict 5 in the model's own parameters"), ("smol-stop", '("}")')],
+)
+def test_a_limit_of_the_modelfile_is_named(model: str, words: str) -> None:
+    answer = '{"name": "a city in the north of the world"}'
+    with fake("0.33 template", lambda _: answer) as server:
+        output = one(make_client(server, model=model), output_model=City)
+        own = SamplingParams(max_tokens=99, stop=["zzz"])
+        assert one(make_client(server, model=model), own, output_model=City).error is None
+    assert isinstance(output.error, OutputTruncatedError)
+    assert words in str(output.error)
+
+
+def test_a_limit_of_the_configuration_is_named() -> None:
+    with fake("0.33 template", lambda _: faults.cut()) as server:
+        client = make_client(server, options={"num_predict": 7})
+        assert "num_predict 7 in the engine's configuration" in str(
+            one(client, output_model=City).error
+        )
+
+
+def test_the_model_is_loaded_once_before_many_rows_and_the_display_says_so() -> None:
+    seen: list[Startup] = []
+    with fake("0.33 native") as server, listening(seen.append):
+        outputs = make_client(server, options={"num_gpu": 1}, num_ctx=99).generate(["a"] * 30)
+        assert [output.error for output in outputs] == [None] * 30
+        assert [body["options"] for body in server.loads] == [{"num_gpu": 1, "num_ctx": 99}]
+    assert [(each.what, each.over) for each in seen] == [
+        (f"loading {SMALL}", False),
+        (f"loading {SMALL}", True),
+    ]
+
+
+class Slow(FakeOllama):
+    """A server that takes its time to load a model, and then answers at once.
+
+    Attributes:
+        seconds: The time.
+    """
+
+    seconds = 0.4
+
+    def other(self, path: str, body: Any) -> Any:
+        answer = super().other(path, body)
+        if path != "/api/chat":
+            return answer
+        return Reply(delay=self.seconds), json.dumps(answer).encode()
+
+
+def test_loading_has_a_limit_of_its_own() -> None:
+    with Slow() as server:
+        client = make_client(server, timeout=0.2, max_retries=0)
+        assert one(client).error is None
+        client = make_client(server, load_timeout=0.1)
+        outputs = client.generate(["a", "b", "c"])
+        assert len(server.loads) == 2
+    assert {type(output.error) for output in outputs} == {EngineStartError}
+    assert "raise load_timeout" in str(outputs[0].error)
+
+
+def test_a_model_that_was_unloaded_is_loaded_before_the_row_is_sent_again() -> None:
+    with FakeOllama([Reply(delay=9), "fine"]) as server:
+        client = make_client(server, timeout=0.2, max_retries=1)
+        assert one(client).error is None
+        assert (len(server.requests), len(server.loads)) == (2, 2)
+
+
+def test_a_model_is_loaded_again_after_a_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    from chainette_ollama import client as module
+
+    with FakeOllama() as server:
+        client = make_client(server)
+        client.generate(["a", "b"])
+        monkeypatch.setattr(module, "IDLE", -1.0)
+        client.generate(["c"])
+        assert len(server.loads) == 2
+
+
+def test_the_cloud_loads_nothing_and_has_a_price_that_is_unknown() -> None:
+    with FakeOllama() as server:
+        server._missing = lambda path, model: None  # type: ignore[method-assign]
+        cloud = make_client(server, model="gpt-oss:20b-cloud")
+        assert (one(cloud).cost, server.loads) == (None, [])
+        assert one(make_client(server)).cost == 0
+    assert not make_client(endpoint="https://ollama.com").is_free
+
+
+@pytest.mark.parametrize(
+    ("written", "url"),
+    [
+        ("", "http://127.0.0.1:11434"),
+        ("1.2.3.4", "http://1.2.3.4:11434"),
+        ("1.2.3.4:5678", "http://1.2.3.4:5678"),
+        (":5678", "http://127.0.0.1:5678"),
+        ("0.0.0.0", "http://127.0.0.1:11434"),
+        ("0.0.0.0:5678", "http://127.0.0.1:5678"),
+        ("http://0.0.0.0:5678", "http://127.0.0.1:5678"),
+        ("example.com", "http://example.com:11434"),
+        ("http://example.com", "http://example.com"),
+        ("https://example.com/prefix/", "https://example.com/prefix"),
+        ("example.com:5678/prefix/", "http://example.com:5678/prefix"),
+        ("[::1]", "http://[::1]:11434"),
+        ("::1", "http://[::1]:11434"),
+        ("[::]:5678", "http://[::1]:5678"),
+        (' "localhost:5678" ', "http://localhost:5678"),
+        ("localhost/v1", "http://localhost:11434"),
+        ("localhost:5678/api", "http://localhost:5678"),
+        ("http://localhost:5678/api/chat", "http://localhost:5678"),
+        ("http://localhost:5678/v1/", "http://localhost:5678"),
+    ],
+)
+def test_an_address_is_read_as_ollama_reads_its_own(
+    written: str, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OLLAMA_HOST", written)
+    assert make_client().base_url == url
+    monkeypatch.setenv("OLLAMA_HOST", "0.0.0.0:abc")
+    if written:
+        assert make_client(endpoint=written).base_url == url
+
+
+def test_a_wrong_address_in_the_environment_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OLLAMA_HOST", "0.0.0.0:abc")
+    with pytest.raises(ConfigError, match="OLLAMA_HOST"):
+        make_client()
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("ALL_PROXY", "socks5://127.0.0.1:9"),
+        ("OLLAMA_HOST", "0.0.0.0:abc"),
+        ("SSL_CERT_FILE", "/no/such/file"),
+    ],
+)
+def test_what_the_package_dies_of_hurts_nobody_who_does_not_pull(
+    variable: str, value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a process of its own, since the package is imported here."""
+    import subprocess
+    import sys
+
+    code = """
+import sys
+from chainette import register_engine
+fields = {"backend": "ollama_api", "model": "m", "endpoint": sys.argv[1]}
+print(register_engine("e", **fields).engine.generate(["hi"])[0].error)
+assert "ollama" not in sys.modules
+"""
+    monkeypatch.setenv(variable, value)
+    with FakeOllama() as server:
+        process = subprocess.run(
+            [sys.executable, "-c", code, server.endpoint], capture_output=True, text=True
+        )
+    assert (process.stdout.strip(), process.returncode) == ("None", 0), process.stderr
+
+
+def test_two_engines_with_one_model_and_two_contexts_are_named(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with FakeOllama() as server:
+        make_client(server, name="a", num_ctx=100)
+        make_client(server, name="b", num_ctx=200)
+        make_client(server, name="c", model="other", num_ctx=300)
+        chain = step("a") | step("b") | step("c")
+        Chain(name="c", steps=[chain]).run([{}])
+    (warning,) = warnings(caplog)
+    assert "engines 'a' and 'b' use one model with different settings" in warning
+    assert "(num_ctx 100; num_ctx 200)" in warning
+
+
+@pytest.mark.parametrize("mode", ["json_object", "prompt"])
+def test_other_modes_describe_the_schema_in_words(mode: str) -> None:
+    with FakeOllama(lambda _: '{"name": "Oslo"}') as server:
+        output = one(make_client(server, structured_output=mode), output_model=City)
+        sent = server.requests[-1].body
+    assert output.outputs[0].parsed == City(name="Oslo")
+    assert sent.get("format") == {"json_object": "json"}.get(mode)
+    assert "JSON schema" in sent["messages"][0]["content"]
+
+
+def test_half_of_a_character_fails_its_row_at_once() -> None:
+    with FakeOllama() as server:
+        bad, good = make_client(server).generate(["half \ud83d", "fine"])
+        assert len(server.requests) == 1
+    assert isinstance(bad.error, RequestError)
+    assert "lone surrogate" in str(bad.error)
+    assert good.error is None
 
 
 def test_a_server_that_is_down_is_unreachable() -> None:
@@ -121,199 +470,92 @@ def test_a_server_that_is_down_is_unreachable() -> None:
     assert "ollama serve" in str(error)
 
 
-@respx.mock
+def test_a_sign_in_is_asked_for() -> None:
+    body = json.dumps({"error": "unauthorized", "signin_url": "https://ollama.com/connect?name=x"})
+    reply = Reply(status=401, body=body.encode())
+    with FakeOllama(lambda _: reply) as server:
+        error = one(make_client(server)).error
+    assert isinstance(error, AuthenticationError)
+    assert "open https://ollama.com/connect?name=x" in str(error)
+    assert "api_key_env" not in str(error)
+
+
 def test_models_are_listed() -> None:
-    respx.get(f"{URL}/api/tags").respond(json={"models": [{"model": "a:latest"}]})
-    assert anyio.run(make_client().list_models) == ["a:latest"]
+    with fake("0.25") as server:
+        names = anyio.run(make_client(server).list_models)
+    assert names is not None
+    assert {"smollm2:135m", "smol-ctx:latest"} < set(names)
 
 
-@respx.mock
-def test_the_local_backend_pulls_a_model_that_is_missing() -> None:
-    local = "http://127.0.0.1:11434"
-    respx.get(f"{local}/api/tags").respond(json={"models": [{"model": "other:latest"}]})
-    pull = respx.post(f"{local}/api/pull").respond(json={"status": "success"})
-    respx.post(f"{local}/api/chat").respond(json=answer("hello"))
-    outputs = make_client("ollama", timeout=5).generate(["a", "b"])
-    assert [output.error for output in outputs] == [None, None]
-    assert json.loads(pull.calls.last.request.content)["model"] == "llama"
+@pytest.mark.parametrize(
+    "body", ["[]", "null", "{}", '{"message": 3}', '{"message": {"content": 3}}']
+)
+def test_a_success_without_an_answer_fails_its_row(body: str) -> None:
+    with FakeOllama(lambda _: Reply(body=body.encode())) as server:
+        assert isinstance(one(make_client(server, max_retries=0)).error, ServerError)
+
+
+def test_an_error_in_a_success_is_an_error() -> None:
+    with FakeOllama(lambda _: Reply(body=b'{"error": "out of memory"}')) as server:
+        assert "out of memory" in str(one(make_client(server, max_retries=0)).error)
+
+
+@pytest.mark.parametrize("is_theirs", [False, True])
+def test_the_key_of_the_environment_goes_only_to_ollama_itself(
+    is_theirs: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OLLAMA_API_KEY", SENTINEL)
+    client = make_client(endpoint="https://ollama.com" if is_theirs else "http://host.test")
+    sent = client.headers().get("Authorization")  # type: ignore[attr-defined]
+    assert sent == (f"Bearer {SENTINEL}" if is_theirs else None)
+
+
+def test_a_parameter_that_ollama_lacks_causes_a_warning_and_is_left_out(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with FakeOllama() as server:
+        one(make_client(server), SamplingParams(n=2, presence_penalty=1.0))
+        assert server.requests[-1].body["options"] == {"presence_penalty": 1.0}
+    assert warnings(caplog) == [
+        "engine 'e': backend 'ollama_api' has no sampling parameter n; ignored"
+    ]
+
+
+def test_a_start_of_an_answer_is_refused_since_ollama_does_not_continue_it() -> None:
+    with FakeOllama() as server:
+        make_client(server)
+        begun = step(prefill="The answer is")
+        with pytest.raises(ConfigError, match="cannot continue a prefill"):
+            Chain(name="c", steps=[begun]).run([{}])
+
+
+def test_the_local_backend_pulls_a_model_that_is_missing_and_announces_it() -> None:
+    seen: list[Startup] = []
+    with FakeOllama() as server, listening(seen.append):
+        server.models.clear()
+        client = register_engine("e", backend="ollama", model="tiny", port=server.port).engine
+        assert [each.error for each in client.generate(["a", "b"])] == [None, None]
+        assert server.models == ["tiny"]
+    pulls = [each for each in seen if each.what == "pulling tiny"]
+    assert [each.share for each in pulls] == [None, 0.0, 0.5, 1.0, None, None]
+    assert pulls[-1].over
+    assert seen[-1].what == "loading tiny"
+
+
+def test_a_pull_that_fails_is_an_error() -> None:
+    with FakeOllama(modelfiles={}) as server:
+        client = register_engine("e", backend="ollama", model="tiny", port=server.port).engine
+        (output,) = client.generate(["hi"])
+    assert "no such host" in str(output.error)
 
 
 def test_a_missing_program_is_an_error_of_the_local_backend(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("PATH", "")
-    error = one(make_client("ollama", port=9)).error
+    error = one(register_engine("e", backend="ollama", model="m", port=9).engine).error
     assert isinstance(error, EngineStartError)
     assert "install it" in str(error)
-
-
-def sent_headers(route: respx.Route) -> httpx.Headers:
-    headers: httpx.Headers = route.calls.last.request.headers
-    return headers
-
-
-@respx.mock
-@pytest.mark.parametrize(
-    ("endpoint", "sent"), [(URL, None), ("https://ollama.com", f"Bearer {SENTINEL}")]
-)
-def test_the_key_of_the_environment_goes_only_to_ollama_itself(
-    monkeypatch: pytest.MonkeyPatch, endpoint: str, sent: str | None
-) -> None:
-    """The `ollama` package alone would send it to every server."""
-    monkeypatch.setenv("OLLAMA_API_KEY", SENTINEL)
-    route = respx.post(f"{endpoint}/api/chat").respond(401, json={"error": f"bad {SENTINEL}"})
-    error = one(make_client(endpoint=endpoint)).error
-    assert sent_headers(route).get("authorization") == sent
-    assert isinstance(error, AuthenticationError)
-    assert (SENTINEL in str(error)) == (sent is None)
-
-
-@respx.mock
-def test_a_configured_key_and_a_login_in_the_endpoint_are_sent(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    caplog.set_level(logging.DEBUG)
-    route = respx.post(f"{URL}/api/chat").respond(json=answer("x"))
-    one(make_client(api_key=SENTINEL))
-    assert sent_headers(route)["authorization"] == f"Bearer {SENTINEL}"
-    one(make_client(endpoint=URL.replace("//", f"//me:{SENTINEL}@")))
-    assert sent_headers(route)["authorization"].startswith("Basic ")
-    assert caplog.records
-    assert SENTINEL not in caplog.text
-
-
-@respx.mock
-def test_a_redirect_is_not_followed() -> None:
-    route = respx.post(f"{URL}/api/chat")
-    route.respond(307, headers={"location": "http://other.test/api/chat"})
-    other = respx.post("http://other.test/api/chat").respond(json=answer("x"))
-    error = one(make_client()).error
-    assert isinstance(error, RequestError)
-    assert "redirects (307)" in str(error)
-    assert not other.called
-
-
-@respx.mock
-@pytest.mark.parametrize(
-    ("problem", "error"),
-    [
-        (httpx.ConnectTimeout("slow"), EngineUnreachableError),
-        (httpx.ConnectError("refused"), EngineUnreachableError),
-        (httpx.ReadTimeout("slow"), EngineTimeoutError),
-        (httpx.RemoteProtocolError("closed in the middle"), EngineConnectionError),
-    ],
-)
-def test_each_failure_of_the_network_is_an_error_of_its_own(
-    problem: Exception, error: type[Exception]
-) -> None:
-    respx.post(f"{URL}/api/chat").mock(side_effect=problem)
-    assert type(one(make_client()).error) is error
-
-
-@respx.mock
-@pytest.mark.parametrize("body", ["", "<html>", "[]", "null", "{}", '{"message": 3}'])
-def test_a_success_without_an_answer_fails_its_row(body: str) -> None:
-    respx.post(f"{URL}/api/chat").respond(200, text=body)
-    assert isinstance(one(make_client()).error, ServerError)
-
-
-def test_a_proxy_of_the_environment_is_not_for_this_machine(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
-        monkeypatch.setenv(name, "http://127.0.0.1:9")
-    body = json.dumps(answer("direct")).encode()
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            self.rfile.read(int(self.headers["Content-Length"]))
-            self.send_response(200)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_: Any) -> None:
-            pass
-
-    with HTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.handle_request)
-        thread.start()
-        output = one(make_client(endpoint=f"http://127.0.0.1:{server.server_port}"))
-        if output.error is not None:  # no request came: let the thread end
-            server.socket.close()
-        thread.join()
-    assert output.outputs[0].text == "direct"
-
-
-@respx.mock
-def test_a_parameter_that_ollama_lacks_causes_a_warning_and_is_left_out(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    route = respx.post(f"{URL}/api/chat").respond(json=answer("x"))
-    one(make_client(), SamplingParams(n=2, presence_penalty=1.0))
-    assert [record.getMessage() for record in caplog.records if record.levelname == "WARNING"] == [
-        "engine 'e': backend 'ollama_api' has no sampling parameter n; ignored"
-    ]
-    sent = json.loads(route.calls.last.request.content)
-    assert sent["options"] == {"presence_penalty": 1.0}
-    assert "think" not in sent
-
-
-@respx.mock
-def test_extra_body_reaches_the_options() -> None:
-    route = respx.post(f"{URL}/api/chat").respond(json=answer("x"))
-    one(make_client(extra_body={"num_gpu": 0}))
-    assert json.loads(route.calls.last.request.content)["options"] == {"num_gpu": 0}
-
-
-@pytest.mark.parametrize(
-    ("num_ctx", "message"), [(50, "50 tokens (num_ctx)"), (None, "4096 tokens")]
-)
-def test_a_cut_prompt_causes_one_warning(
-    num_ctx: int | None, message: str, caplog: pytest.LogCaptureFixture
-) -> None:
-    with FakeOllama() as server:
-        client = make_client(endpoint=server.endpoint, num_ctx=num_ctx)
-        assert client.generate(["a few words"])[0].error is None
-        assert caplog.text == ""
-        client.generate(["word " * 5000] * 2)
-    assert caplog.text.count("was cut to the context of") == 1
-    assert message in caplog.text
-    assert "raise num_ctx" in caplog.text
-
-
-def test_a_prompt_that_is_cut_between_messages_causes_a_warning(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    # A server that drops whole messages reads fewer tokens than fit: only the length tells.
-    with FakeOllama() as server:
-        client = make_client(endpoint=server.endpoint, num_ctx=50)
-        client.generate(["x" * 1000])
-    assert "was cut" in caplog.text
-
-
-def test_a_pull_announces_its_progress() -> None:
-    seen: list[Startup] = []
-    with FakeOllama() as server, listening(seen.append):
-        server.models.clear()
-        client = register_engine("e", backend="ollama", model="tiny", port=server.port).engine
-        assert client.generate(["hi"])[0].error is None
-        assert server.models == ["tiny"]
-    assert [startup.share for startup in seen] == [None, 0.0, 0.5, 1.0, None, None]
-    assert {startup.what for startup in seen} == {"pulling tiny"}
-    assert seen[-1].over
-
-
-def test_a_pull_that_fails_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    with FakeOllama() as server:
-        server.models.clear()
-        lines = b'{"status": "pulling manifest"}\n{"error": "no space left"}\n'
-        monkeypatch.setattr(
-            server, "other", lambda path, _: lines if "pull" in path else {"models": []}
-        )
-        client = register_engine("e", backend="ollama", model="tiny", port=server.port).engine
-        (output,) = client.generate(["hi"])
-    assert "no space left" in str(output.error)
 
 
 def test_the_fake_server_answers_as_the_package_expects() -> None:
@@ -326,3 +568,23 @@ def test_the_fake_server_answers_as_the_package_expects() -> None:
         assert [model.model for model in client.list().models] == ["fake-model:latest"]
         states = [state.status for state in client.pull("other", stream=True)]
         assert (states[0], states[-1]) == ("pulling manifest", "success")
+        assert client.show("fake-model").capabilities == ["completion", "thinking"]
+
+
+def test_threads_share_a_client_and_its_model() -> None:
+    outputs: list[LLMOutput] = []
+    with FakeOllama() as server:
+        client = make_client(server)
+        threads = [threading.Thread(target=lambda: outputs.append(one(client))) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert [output.error for output in outputs] == [None] * 4
+
+
+def test_the_tokens_are_those_of_the_answer() -> None:
+    with FakeOllama(lambda _: "one two") as server:
+        assert one(make_client(server)).usage == Usage(1, 2)
+        server.set_answers(lambda _: faults.status(404, "model 'x' not found"))
+        assert isinstance(one(make_client(server)).error, NotFoundError)

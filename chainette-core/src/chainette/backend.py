@@ -12,20 +12,23 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from chainette.capabilities import CHAT_SAMPLING, Capabilities
     from chainette.engine.client.base import BaseClient
+    from chainette.engine.client.identity_cache import IdentityCache
     from chainette.engine.client.per_loop import PerLoop
-    from chainette.engine.client.request import Request, with_instruction
+    from chainette.engine.client.request import Request, is_json, with_instruction
     from chainette.engine.config import EngineConfig
-    from chainette.engine.endpoint import endpoint_from_env
+    from chainette.engine.endpoint import endpoint_from_env, with_scheme
     from chainette.engine.http.client import BaseHTTPClient
     from chainette.engine.http.openai_chat import OpenAIChatClient, model_names, unreadable
     from chainette.engine.http.responses import OpenAIResponsesClient
     from chainette.engine.http.transport import NO_PROXY, HTTPResponse
     from chainette.engine.server.docker import Container
+    from chainette.engine.server.loading import SharedStart, load
     from chainette.engine.server.process import ServerProcess, free_port, server_process
     from chainette.engine.server.progress import announce
     from chainette.engine.structured.schema import OutputSchema
     from chainette.errors import (
         AuthenticationError,
+        ContextLengthError,
         EngineConnectionError,
         EngineError,
         EngineStartError,
@@ -54,6 +57,7 @@ __all__ = [
     "Capabilities",
     "Completion",
     "Container",
+    "ContextLengthError",
     "EngineConfig",
     "EngineConnectionError",
     "EngineError",
@@ -61,6 +65,7 @@ __all__ = [
     "EngineTimeoutError",
     "EngineUnreachableError",
     "HTTPResponse",
+    "IdentityCache",
     "LLMOutput",
     "Message",
     "NotFoundError",
@@ -75,16 +80,20 @@ __all__ = [
     "SamplingParams",
     "ServerError",
     "ServerProcess",
+    "SharedStart",
     "Usage",
     "announce",
     "endpoint_from_env",
     "free_port",
     "hookimpl",
+    "is_json",
+    "load",
     "model_names",
     "register_backend",
     "server_process",
     "unreadable",
     "with_instruction",
+    "with_scheme",
 ]
 
 _HOMES = {
@@ -97,6 +106,7 @@ _HOMES = {
     "Capabilities": "capabilities",
     "Completion": "types",
     "Container": "engine.server.docker",
+    "ContextLengthError": "errors",
     "EngineConfig": "registry.engines",  # which hands down the function that makes clients
     "EngineConnectionError": "errors",
     "EngineError": "errors",
@@ -104,6 +114,7 @@ _HOMES = {
     "EngineTimeoutError": "errors",
     "EngineUnreachableError": "errors",
     "HTTPResponse": "engine.http.transport",
+    "IdentityCache": "engine.client.identity_cache",
     "LLMOutput": "types",
     "Message": "types",
     "NO_PROXY": "engine.http.transport",
@@ -119,16 +130,20 @@ _HOMES = {
     "SamplingParams": "types",
     "ServerError": "errors",
     "ServerProcess": "engine.server.process",
+    "SharedStart": "engine.server.loading",
     "Usage": "usage",
     "announce": "engine.server.progress",
     "endpoint_from_env": "engine.endpoint",
     "free_port": "engine.server.process",
     "hookimpl": "plugins.hookspecs",
+    "is_json": "engine.client.request",
+    "load": "engine.server.loading",
     "model_names": "engine.http.openai_chat",
     "register_backend": "plugins.discovery",
     "server_process": "engine.server.process",
     "unreadable": "engine.http.openai_chat",
     "with_instruction": "engine.client.request",
+    "with_scheme": "engine.endpoint",
 }
 
 

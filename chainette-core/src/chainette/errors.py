@@ -27,6 +27,7 @@ They form a tree::
         ├── QuotaError             the account has nothing left to spend
         ├── EngineDownError        the engine has not answered any request for a long time
         ├── RequestError           the endpoint refused this request
+        │   └── ContextLengthError     the prompt is longer than the context
         ├── RateLimitError         too many requests
         ├── ServerError            the endpoint failed, or its answer cannot be read
         ├── RowBudgetError         a row may take no more requests; also a BudgetError
@@ -277,6 +278,24 @@ class RequestError(EngineError):
     """
 
     param: str | None = None
+
+
+class ContextLengthError(RequestError):
+    """The prompt is longer than the model's context.
+
+    Attributes:
+        prompt_tokens: Tokens of the prompt, or `None` where the server does not say.
+        context_tokens: Tokens that fit, or `None` where the server does not say.
+    """
+
+    prompt_tokens: int | None = None
+    context_tokens: int | None = None
+
+    @property
+    def numbers(self) -> str:
+        """The numbers of tokens, in words."""
+        has = f"the prompt has {self.prompt_tokens or 'too many'} tokens"
+        return f"{has}, and {self.context_tokens} fit" if self.context_tokens else has
 
 
 class RateLimitError(EngineError):

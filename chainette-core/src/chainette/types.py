@@ -113,6 +113,8 @@ class Completion(Generic[Parsed]):
         finish_reason: `stop`, `length`, `content_filter`, `refusal`, or `error`.
         tool_arguments: The arguments of a tool call, where the text is empty and there is one.
         json_text: The part of the text that `parsed` was validated from: JSON, or plain text.
+        cut_by: What has cut it, in words, where `finish_reason` is `length` and that is not the
+            limit of the request.
     """
 
     text: str
@@ -121,6 +123,7 @@ class Completion(Generic[Parsed]):
     finish_reason: str | None = None
     tool_arguments: str | None = field(default=None, repr=False)
     json_text: str | None = field(default=None, repr=False)
+    cut_by: str | None = field(default=None, repr=False)
 
 
 @dataclass(slots=True)
@@ -139,6 +142,7 @@ class LLMOutput(Generic[Parsed]):
         reported_cost: US dollars, where the answer itself reports what it cost.
         requests: Requests that were answered: more than 1 where an answer was not valid, and asked
             for again.
+        prompt_cut: Whether the server has read a part of the prompt only, as the engine allows.
         cached: Whether it comes from the cache; `requests` are those that it took once.
     """
 
@@ -152,6 +156,7 @@ class LLMOutput(Generic[Parsed]):
     reported_cost: Decimal | None = None
     requests: int = 1
     cached: bool = False
+    prompt_cut: bool = False
 
     @classmethod
     def failed(cls, error: EngineError, latency: float = 0.0) -> LLMOutput[Any]:

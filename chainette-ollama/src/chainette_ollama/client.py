@@ -2,184 +2,179 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+import asyncio
+from collections.abc import Mapping
+from dataclasses import replace
+from time import monotonic
+from typing import Any
 from urllib.parse import urlsplit
 
 from chainette.backend import (
-    NO_PROXY,
     BaseHTTPClient,
     Capabilities,
-    Completion,
+    ContextLengthError,
+    EngineConnectionError,
     EngineError,
-    EngineUnreachableError,
+    EngineTimeoutError,
+    IdentityCache,
     LLMOutput,
+    Message,
     NotFoundError,
-    PerLoop,
     Request,
-    SamplingParams,
+    RequestError,
     ServerError,
-    Usage,
+    SharedStart,
+    load,
+    unreadable,
     with_instruction,
 )
 
+from chainette_ollama.answers import read_chat
 from chainette_ollama.config import OllamaConfig
-from chainette_ollama.options import OPTIONS
+from chainette_ollama.names import LOADED_WITH, OPTIONS
+from chainette_ollama.refusals import explained
+from chainette_ollama.server import Model
 
-if TYPE_CHECKING:
-    import httpx
-    from ollama import AsyncClient, ChatResponse
-
-DEFAULT_CONTEXT = 4096
-"""Tokens of context where none are configured (Ollama documentation, "Context length")."""
-MAX_CHARACTERS = 8
-"""Characters of text in one token, on average, that no tokenizer exceeds."""
+IDLE = 60.0
+"""Seconds without an answer after which the model may have been unloaded; Ollama's own default is
+five minutes (Ollama documentation, "FAQ", `keep_alive`)."""
 
 
 class OllamaClient(BaseHTTPClient):
-    """A client of Ollama's `POST /api/chat`, through the `ollama` package."""
+    """A client of Ollama's `POST /api/chat` (https://docs.ollama.com/api/chat)."""
 
     config: OllamaConfig
+    start_hint: str = "is `ollama serve` running?"
     pasted_paths: tuple[str, ...] = (
-        "/v1/chat/completions",
-        "/api/chat",
-        "/api/generate",
-        "/v1",
-        "/api",
+        *("/v1/chat/completions", "/api/chat", "/api/generate", "/v1", "/api"),
     )
 
     def __init__(self, config: OllamaConfig, capabilities: Capabilities | None = None) -> None:
-        if urlsplit(config.endpoint).hostname == "ollama.com":
+        self.default_endpoint: str = config.address
+        if urlsplit(self.default_endpoint).hostname == "ollama.com":
             self.api_key_envs: tuple[str, ...] = ("OLLAMA_API_KEY",)
         super().__init__(config, capabilities)
-        self._sdk = PerLoop(self._make_sdk, _close)
+        self._constants: IdentityCache[bytes] = IdentityCache()
+        self._loaded = SharedStart(self.load_model)
+        self._found: Model | None = None
+        self._facts, self._loaded_at = Model(), 0.0
 
-    async def aclose(self) -> None:
-        """Close the connections of the running event loop."""
-        await super().aclose()
-        await self._sdk.aclose()
+    @property
+    def is_free(self) -> bool:
+        """Whether answers cost nothing: models of Ollama's cloud have prices of their own."""
+        is_theirs = urlsplit(self.base_url).hostname == "ollama.com"
+        return not (is_theirs or self.config.model.endswith(("-cloud", ":cloud")))
+
+    def residence(self) -> tuple[str, str] | None:
+        """The model in the server's memory, and the options that it is loaded with."""
+        options = self.config.sent_options()
+        words = ", ".join(f"{name} {options[name]}" for name in LOADED_WITH if name in options)
+        name = self.config.model.removesuffix(":latest").removeprefix("library/")
+        return f"{self.base_url} {name}", words or "num_ctx by default"
+
+    async def start(self) -> None:
+        """Load the model, unless it has answered a short time ago."""
+        used_at = max(self._loaded_at, self.limits.answered_at or 0.0)
+        if not self._loaded.is_done or monotonic() - used_at > IDLE:
+            await self._loaded.wait()
 
     async def list_models(self) -> list[str] | None:
         """Names of the models that the server has."""
-        await self.start()
-        answer = await self._call("list")
-        return [model.model for model in answer.models]
+        answer = await self.send("GET", "/api/tags")
+        is_list = isinstance(answer, dict) and isinstance(answer.get("models"), list)
+        return [str(model["model"]) for model in answer["models"]] if is_list else None
+
+    async def load_model(self) -> None:
+        """Find out what the model can do, and load it; see `SharedStart`."""
+        name, options = self.config.model, self.config.sent_options()
+        if self._found is None:
+            self._found = self._facts = await self._model()
+        if not self.is_free:
+            return  # it is loaded elsewhere
+        body = {"model": name, "messages": [], "stream": False, "options": options}
+        if self.config.keep_alive:  # 0 would unload it
+            body["keep_alive"] = self.config.keep_alive
+        limit = self.config.load_timeout
+        await load(self.send("POST", "/api/chat", body, timeout=limit), name, limit)
+        self._loaded_at = monotonic()
+
+    async def _model(self) -> Model:
+        """What `/api/show` says; nothing where the server does not have it."""
+        try:
+            answer = await self.send("POST", "/api/show", {"model": self.config.model})
+        except (RequestError, NotFoundError) as error:
+            if "ollama pull" in str(error):
+                raise
+            answer = None
+        model = Model.read(answer, self.config)
+        if model.lacks_thinking:
+            self._warn_of_thinking()
+        return model
+
+    def _warn_of_thinking(self) -> None:
+        self.warn_once("think", "%s does not think; reasoning is switched off", self.config.model)
 
     async def _chat(self, request: Request) -> LLMOutput:
-        output = read_chat(await self._call("chat", **self._arguments(request)))
-        self._warn_of_a_cut(request, output)
+        is_cut = False
+        try:
+            answer = await self.send("POST", "/api/chat", self._body(request))
+        except RequestError as refusal:
+            is_too_long = isinstance(refusal, ContextLengthError)
+            is_cut = is_too_long and self.config.context_overflow == "cut"
+            if not (is_cut or self._learns(refusal)):
+                raise
+            answer = await self.send("POST", "/api/chat", self._body(request, cut=is_cut))
+        except (EngineConnectionError, EngineTimeoutError, ServerError, asyncio.CancelledError):
+            self._loaded.is_done = False  # what takes long may be the loading
+            raise
+        try:
+            output = read_chat(answer, request, self._facts)
+        except (KeyError, TypeError, ValueError, AttributeError):
+            raise self.error_in(answer) or unreadable("chat", answer) from None
+        output.prompt_cut = is_cut
         return output
 
-    def _warn_of_a_cut(self, request: Request, output: LLMOutput) -> None:
-        """Warn once of a prompt that did not fit, which Ollama cuts without an error."""
-        context = self.config.num_ctx or DEFAULT_CONTEXT
-        characters = sum(len(message["content"]) for message in request.messages)
-        tokens = output.usage.prompt_tokens if output.usage else 0
-        if tokens >= context or characters > MAX_CHARACTERS * context:
-            self.warn_once(
-                "num_ctx",
-                "a prompt of %d characters was cut to the context of %d tokens (%s); raise num_ctx",
-                characters,
-                context,
-                "num_ctx" if self.config.num_ctx else "Ollama's default",
-            )
+    def _learns(self, refusal: RequestError) -> bool:
+        """Whether a refusal is that of thinking, which is switched off then."""
+        if self._facts.think is None or "does not support thinking" not in str(refusal):
+            return False
+        self._facts = replace(self._facts, think=None)
+        self._warn_of_thinking()
+        return True
 
-    def _arguments(self, request: Request) -> dict[str, Any]:
-        messages, output_format = request.messages, None
-        if request.output is not None:
-            formats = {"json_schema": self.schema_of(request), "json_object": "json"}
-            output_format = formats.get(request.mode)
-            if request.mode != "json_schema":
-                messages = with_instruction(messages, request.output.instruction)
-        return {
+    def _body(self, request: Request, *, cut: bool = False) -> bytes:
+        """The body of a request; only the conversation is encoded for every row."""
+        same = (request.sampling, request.output, request.mode, self._facts, cut)
+        end = self._constants.get(same, lambda: self.encoded(self._fields(request, cut))[1:])
+        return b'{"messages":%b,%b' % (self.encoded(self._messages(request)), end)
+
+    def _messages(self, request: Request) -> list[Message]:
+        """The conversation; a grammar begins after the thoughts, so words say the schema, too."""
+        is_enforced = request.mode == "json_schema" and not self._facts.think
+        if request.output is None or is_enforced:
+            return request.messages
+        return with_instruction(request.messages, request.output.instruction)
+
+    def _fields(self, request: Request, cut: bool) -> dict[str, Any]:
+        params = request.sampling.model_dump(exclude_none=True, include=set(OPTIONS))
+        options = {OPTIONS[name]: value for name, value in params.items()}
+        fields = {
             "model": self.config.model,
-            "messages": messages,
-            "format": output_format,
-            "options": self._options(request.sampling),
-            "think": True if self.config.enable_reasoning else None,
+            "stream": False,
+            "truncate": cut,
+            "options": self.config.sent_options() | options,
+            "think": self._facts.think,
             "keep_alive": self.config.keep_alive,
         }
+        if request.output is not None:
+            formats = {"json_schema": self.schema_of(request), "json_object": "json"}
+            fields["format"] = formats.get(request.mode)
+        known = {name: value for name, value in fields.items() if value is not None}
+        return known | self.config.extra_body
 
-    def _options(self, sampling: SamplingParams) -> dict[str, Any]:
-        params = sampling.model_dump(exclude_none=True, include=set(OPTIONS))
-        options = {OPTIONS[name]: value for name, value in params.items()}
-        if self.config.num_ctx is not None:
-            options["num_ctx"] = self.config.num_ctx
-        return options | self.config.extra_body
-
-    async def _call(self, method: str, **arguments: Any) -> Any:
-        """Call a method of the `ollama` package."""
-        with self._translated():
-            return await getattr(self._sdk.get(), method)(**arguments)
-
-    @contextmanager
-    def _translated(self) -> Iterator[None]:
-        """Translate the exceptions of the `ollama` package."""
-        import httpx
-        import ollama
-
-        try:
-            yield
-        except ollama.ResponseError as error:
-            raise self._refused(error.status_code, error.error) from None
-        except (ConnectionError, httpx.ConnectError, httpx.ConnectTimeout):
-            hint = "is `ollama serve` running?"
-            raise EngineUnreachableError(f"{self.base_url}: cannot connect; {hint}") from None
-        except httpx.HTTPError as error:
-            raise self.connection_error(error, self.base_url) from None
-        except ValueError as error:  # not JSON, or of another form
-            raise ServerError(f"{self.base_url}: the answer cannot be read: {error}") from None
-
-    def _refused(self, status: int, reason: str) -> EngineError:
-        model = self.config.model
-        if status == 404 and "model" not in reason.lower():  # of another server than Ollama
-            hint = "is endpoint the address of Ollama?"
-            return NotFoundError(f"{self.base_url} answered 404: {reason}; {hint}", status=status)
-        if status == 404:
-            return NotFoundError(f"{reason}; to get the model: ollama pull {model}", status=status)
-        return self.status_error(status, reason.encode(), self.base_url, {})
-
-    def _make_sdk(self) -> AsyncClient:
-        """A client of the `ollama` package."""
-        import httpx
-        import ollama
-
-        config, headers = self.config, self.headers()
-        return ollama.AsyncClient(
-            self.base_url,
-            headers=headers,
-            timeout=httpx.Timeout(config.timeout, connect=config.connect_timeout, pool=None),
-            limits=httpx.Limits(max_connections=None),
-            mounts=NO_PROXY,
-            follow_redirects=False,
-            auth=None if "Authorization" in headers else _without_key,
-            event_hooks={"response": [self.limit_response, self._raise_for_status]},
-        )
-
-    async def _raise_for_status(self, response: httpx.Response) -> None:
-        """Raise the errors that the package would report without their headers."""
-        if response.status_code > 400 and response.status_code != 404:
-            body = await response.aread()
-            raise self.status_error(response.status_code, body, self.base_url, response.headers)
-
-
-def _without_key(request: httpx.Request) -> httpx.Request:
-    """Remove the key of `OLLAMA_API_KEY`, which the package sends to every server."""
-    request.headers.pop("Authorization", None)
-    return request
-
-
-async def _close(sdk: AsyncClient) -> None:
-    await sdk.close()  # type: ignore[no-untyped-call]
-
-
-def read_chat(answer: ChatResponse) -> LLMOutput:
-    """Read an answer of `/api/chat` (Ollama documentation, "API")."""
-    completion = Completion(
-        text=answer.message.content or "",
-        reasoning_content=answer.message.thinking,
-        finish_reason=answer.done_reason,
-    )
-    usage = Usage(answer.prompt_eval_count or 0, answer.eval_count or 0)
-    return LLMOutput(outputs=[completion], usage=usage)
+    def status_error(
+        self, status: int, body: bytes, url: str, headers: Mapping[str, str]
+    ) -> EngineError:
+        """The exception for a status other than 200, in terms of Ollama."""
+        error = super().status_error(status, body, url, headers)
+        return explained(error, body, self.config, self._facts)

@@ -2,8 +2,23 @@
 
 from __future__ import annotations
 
-from chainette.backend import EngineConfig
-from pydantic import Field
+import re
+from typing import Any, Literal
+
+from chainette.backend import EngineConfig, endpoint_from_env, with_scheme
+from pydantic import Field, field_validator
+
+from chainette_ollama.names import wrong_option
+
+PORT = 11434
+_DURATION = re.compile(r"[-+]?(0|((\d+(\.\d*)?|\.\d+)(ns|us|µs|ms|s|m|h))+)")
+"""Go documentation, `time.ParseDuration`."""
+_OWN = {
+    "options": "options", "keep_alive": "keep_alive", "truncate": "context_overflow",
+    "model": "model", "messages": "the step's prompt", "format": "structured_output",
+    "think": "reasoning_effort or enable_reasoning", "stream": "nothing: answers come whole",
+}  # fmt: skip
+"""Fields of a request that the engine sets itself, and what to use for each."""
 
 
 class OllamaConfig(EngineConfig):
@@ -11,15 +26,65 @@ class OllamaConfig(EngineConfig):
 
     Attributes:
         model: Name of the model, as `ollama list` shows it.
-        endpoint: Base URL of the server.
-        num_ctx: Tokens of context; Ollama's own default is small, and it cuts long prompts.
+        endpoint: Address of the server, in any form that `OLLAMA_HOST` takes; by default that of
+            `OLLAMA_HOST`, or else `http://127.0.0.1:11434`.
+        num_ctx: Tokens of context; Ollama's own default is small.
+        context_overflow: What becomes of a prompt that is longer than the context: `error` fails
+            its row, `cut` lets Ollama read a part of it, and marks the row's line.
+        options: Further options of the model, under Ollama's names.
+        reasoning_effort: How much the model thinks; thinking is on then.
         keep_alive: Time that the model stays in memory, such as `10m`, or seconds.
+        load_timeout: Maximum seconds to load the model.
     """
 
     model: str = Field(min_length=1)
-    endpoint: str = "http://127.0.0.1:11434"
     num_ctx: int | None = Field(default=None, ge=1)
+    context_overflow: Literal["error", "cut"] = "error"
+    options: dict[str, Any] = Field(default_factory=dict)
+    reasoning_effort: Literal["low", "medium", "high", "max"] | None = None
     keep_alive: str | float | None = None
+    load_timeout: float = Field(default=600.0, gt=0)
+
+    @field_validator("endpoint", mode="before")
+    @classmethod
+    def _as_ollama_writes_it(cls, value: Any) -> Any:
+        is_cloud = value == "ollama.com"
+        return with_scheme(value, PORT) if isinstance(value, str) and not is_cloud else value
+
+    @field_validator("keep_alive", mode="before")
+    @classmethod
+    def _duration(cls, value: Any) -> Any:
+        if isinstance(value, str) and re.fullmatch(r"\s*[-+]?\d+(\.\d+)?\s*", value):
+            return float(value)
+        is_text = isinstance(value, str) and _DURATION.fullmatch(value)
+        if value is None or is_text or type(value) in (int, float):
+            return value
+        raise ValueError("it is a number of seconds or a time such as 10m; -1 is for ever")
+
+    @field_validator("options")
+    @classmethod
+    def _known(cls, value: dict[str, Any], info: Any) -> dict[str, Any]:
+        if "num_ctx" in value and info.data.get("num_ctx") is not None:
+            raise ValueError("give num_ctx once: as a field of the engine, or in its options")
+        if wrong := next(filter(None, map(wrong_option, value, value.values())), None):
+            raise ValueError(wrong)
+        return value
+
+    @field_validator("extra_body")
+    @classmethod
+    def _none_of_our_own(cls, value: dict[str, Any]) -> dict[str, Any]:
+        if found := [f"{name} (use {_OWN[name]})" for name in value if name in _OWN]:
+            raise ValueError(f"the engine sets these fields itself: {', '.join(found)}")
+        return value
+
+    @property
+    def address(self) -> str:
+        """The address of the server."""
+        return self.endpoint or endpoint_from_env("OLLAMA_HOST", PORT) or f"http://127.0.0.1:{PORT}"
+
+    def sent_options(self) -> dict[str, Any]:
+        """The options of every request, beside the sampling parameters."""
+        return self.options if self.num_ctx is None else self.options | {"num_ctx": self.num_ctx}
 
 
 class LocalOllamaConfig(OllamaConfig):
@@ -30,5 +95,10 @@ class LocalOllamaConfig(OllamaConfig):
         startup_timeout: Maximum seconds until a server that is started here is ready.
     """
 
-    port: int = Field(default=11434, ge=1, le=65535)
+    port: int = Field(default=PORT, ge=1, le=65535)
     startup_timeout: float = Field(default=60.0, gt=0)
+
+    @property
+    def address(self) -> str:
+        """The address of the server."""
+        return f"http://127.0.0.1:{self.port}"

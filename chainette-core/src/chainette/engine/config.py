@@ -41,6 +41,8 @@ _WITHOUT_INFLUENCE = {
     "lazy",
     "port",
     "startup_timeout",
+    "load_timeout",
+    "keep_alive",
     "extra_env",
     "max_response_bytes",
     "price",

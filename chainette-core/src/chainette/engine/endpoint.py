@@ -68,11 +68,40 @@ def clean_endpoint(value: str) -> str:
     return urlunsplit(parts._replace(netloc=_netloc(parts, host), path=path, query=query))
 
 
-def endpoint_from_env(variable: str) -> str | None:
+def with_scheme(text: str, port: int) -> str:
+    """An address that may lack its scheme, its host or its port, with all of them.
+
+    Without a scheme, the port is the server's own by default; with one, that of the scheme; without
+    a host, it is this machine.
+
+    Args:
+        text: The address, such as `host`, `host:port` or `:port`.
+        port: The port that the server has by default.
+
+    Raises:
+        ValueError: Its port is not one.
+    """
+    scheme, has_scheme, rest = text.strip(_AROUND).rpartition("://")
+    address, slash, path = rest.partition("/")
+    if address.count(":") > 1 and not re.search(r"[]\[@]", address):
+        address = f"[{address}]"  # of IPv6
+    try:
+        parts = urlsplit(f"//{address}")
+        host, own_port = parts.hostname, parts.port
+    except ValueError:
+        raise ValueError(_advice(text)) from None
+    address = address if host or (has_scheme and not address) else f"127.0.0.1{address}"
+    if own_port is None and not has_scheme:
+        address = f"{address.rstrip(':')}:{port}"
+    return f"{scheme or 'http'}://{address}{slash}{path}"
+
+
+def endpoint_from_env(variable: str, port: int | None = None) -> str | None:
     """The endpoint in an environment variable, written as requests need it.
 
     Args:
         variable: Name of the variable.
+        port: The port by default, for servers whose address may be written without a scheme.
 
     Returns:
         The endpoint, or `None` where the variable is empty or not set.
@@ -82,6 +111,7 @@ def endpoint_from_env(variable: str) -> str | None:
     """
     value = os.environ.get(variable, "").strip()
     try:
+        value = value if port is None or not value else with_scheme(value, port)
         return clean_endpoint(value) if value else None
     except ValueError as error:
         raise ConfigError(f"the environment variable {variable}: {error}") from None

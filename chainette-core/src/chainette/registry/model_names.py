@@ -48,7 +48,9 @@ def closest_models(model: str, models: Iterable[str]) -> list[str]:
 
 def _bare(name: str) -> str:
     end = next(filter(name.endswith, _UNLISTED), "")
-    return name.removeprefix("models/").removesuffix(end)
+    for start in ("models/", "registry.ollama.ai/", "library/"):  # Ollama docs, "Import a model"
+        name = name.removeprefix(start)
+    return name.removesuffix(end)
 
 
 def _likeness(name: str, listed: str) -> float:

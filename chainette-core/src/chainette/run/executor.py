@@ -15,6 +15,7 @@ from anyio.streams.memory import MemoryObjectSendStream
 from chainette.engine.client.base import BaseClient
 from chainette.engine.client.cache import ResponseCache, RunCache
 from chainette.engine.config import EngineConfig
+from chainette.engine.context.rivals import warn_of_rivals
 from chainette.errors import OutputDirError
 from chainette.events import Listener, RunClosed, RunStarted
 from chainette.folder.call_index import CallIndex
@@ -94,6 +95,7 @@ class Executor:
         self._configs = [get_engine_config(name) for name in pipeline.engine_names]
         self._clients = _clients(self._configs, settings)
         check_prefills(pipeline, self._clients)
+        warn_of_rivals(self._clients.values())
         self._accounts = RowAccounts(settings.max_requests_per_row, settings.max_cost_per_row)
         self._cache = ResponseCache(settings.cache) if settings.cache is not None else None
         self._answers = RunCache(self._cache) if self._cache is not None else None

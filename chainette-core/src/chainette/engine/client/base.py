@@ -189,10 +189,15 @@ class BaseClient(ServerOwner, Generation, Generic[ConfigT]):
             later=asks.later,
         )
 
+    @property
+    def is_free(self) -> bool:
+        """Whether answers cost nothing, since the model runs on the user's own machines."""
+        return self.capabilities.local or self.offline
+
     @cached_property
     def pricer(self) -> Pricer:
         """The price of the engine's answers."""
-        return Pricer(self.config, is_free=self.capabilities.local or self.offline)
+        return Pricer(self.config, is_free=self.is_free)
 
     def cost_of(self, output: LLMOutput) -> Decimal | None:
         """US dollars for one answer, or `None` if they are unknown."""

@@ -85,7 +85,9 @@ class ResponseCache:
         self.hits += 1
         completions = [Completion(**fields) for fields in entry["outputs"]]
         requests = entry.get("requests", 1)
-        return LLMOutput(completions, usage=Usage(), cost=FREE, requests=requests, cached=True)
+        output: LLMOutput = LLMOutput(completions, Usage(), cost=FREE, requests=requests)
+        output.cached, output.prompt_cut = True, bool(entry.get("prompt_cut"))
+        return output
 
     def put(self, key: str, output: LLMOutput) -> None:
         """Store a valid answer."""
@@ -100,6 +102,8 @@ class ResponseCache:
         entry: dict[str, Any] = {"outputs": completions}
         if output.requests != 1:
             entry["requests"] = output.requests
+        if output.prompt_cut:
+            entry["prompt_cut"] = True
         self._cache.set(key, entry)
 
     def close(self) -> None:

@@ -73,12 +73,13 @@ def with_prefill(output: LLMOutput, request: Request) -> LLMOutput:
             continue
         text = completion.text
         is_repeated = text.startswith(start)
-        if not is_repeated or (request.output is not None and _is_json(start + text)):
+        if not is_repeated or (request.output is not None and is_json(start + text)):
             completion.text = start + text
     return output
 
 
-def _is_json(text: str) -> bool:
+def is_json(text: str) -> bool:
+    """Whether a text is one whole JSON value."""
     try:
         json.loads(text)
     except (ValueError, RecursionError):

@@ -101,12 +101,11 @@ class AiohttpTransport:
     ) -> None:
         self._timeout, self._connect_timeout = timeout, connect_timeout
         self._max_bytes = max_bytes
+        self._limit = self._silence(timeout)
         self._session = aiohttp.ClientSession(
             # The engine limits the requests in flight.
             connector=_Connector(limit=0),
-            timeout=aiohttp.ClientTimeout(
-                total=None, sock_connect=connect_timeout, sock_read=timeout
-            ),
+            timeout=self._limit,
             # True would look for proxies and passwords in files and variables at every request.
             trust_env=False,
             cookie_jar=aiohttp.DummyCookieJar(),
@@ -115,7 +114,13 @@ class AiohttpTransport:
         self._targets: dict[str, _Target] = {}
 
     async def send(
-        self, method: str, url: str, headers: Mapping[str, str], body: bytes | None
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        body: bytes | None,
+        *,
+        timeout: float | None = None,
     ) -> HTTPResponse:
         """Send a request; see `Transport.send`."""
         try:
@@ -129,6 +134,7 @@ class AiohttpTransport:
                 proxy=target.proxy,
                 proxy_headers=target.proxy_headers,
                 ssl=target.trusted,
+                timeout=self._limit if timeout is None else self._silence(timeout),
             ) as response:
                 content = await self._whole(response)
                 return HTTPResponse(response.status, response.headers, content)
@@ -137,8 +143,15 @@ class AiohttpTransport:
             raise EngineUnreachableError(f"cannot connect: {what}") from None
         except (aiohttp.ClientError, OSError, ValueError) as error:
             raise connection_error(
-                error, timeout=self._timeout, connect_timeout=self._connect_timeout
+                error,
+                timeout=timeout or self._timeout,
+                connect_timeout=self._connect_timeout,
             ) from None
+
+    def _silence(self, seconds: float) -> aiohttp.ClientTimeout:
+        return aiohttp.ClientTimeout(
+            total=None, sock_connect=self._connect_timeout, sock_read=seconds
+        )
 
     async def _whole(self, response: aiohttp.ClientResponse) -> bytes:
         """Read a body, as aiohttp's own `read` does, up to the maximum."""

@@ -78,6 +78,8 @@ class BaseHTTPClient(BaseClient[ConfigT]):
     """Environment variables of the API key, where the configuration has none."""
     needs_api_key: bool = False
     """Whether the server refuses every request without a key."""
+    start_hint: str = "is the server running, and is the endpoint right?"
+    """The advice where no connection can be made."""
     pasted_paths: tuple[str, ...] = ()
     """Ends of an endpoint that people paste with it and that requests bring themselves."""
 
@@ -171,7 +173,9 @@ class BaseHTTPClient(BaseClient[ConfigT]):
             return AiohttpTransport(**limits)
         return HttpxTransport(self.http, **limits)
 
-    async def send(self, method: str, path: str, body: Any = None) -> Any:
+    async def send(
+        self, method: str, path: str, body: Any = None, *, timeout: float | None = None
+    ) -> Any:
         """Send a request with JSON and return the JSON of the answer.
 
         The headers, connections and timeouts are the engine's; redirects are refused, since they
@@ -181,6 +185,7 @@ class BaseHTTPClient(BaseClient[ConfigT]):
             method: `GET` or `POST`.
             path: Path below `base_url`, with a slash in front.
             body: JSON value to send, or its bytes; `None` sends no body.
+            timeout: Maximum seconds of silence from the server; the engine's by default.
 
         Raises:
             EngineConnectionError: The connection failed.
@@ -190,10 +195,13 @@ class BaseHTTPClient(BaseClient[ConfigT]):
         """
         url = self.base_url + path + self.query
         content = body if body is None or isinstance(body, bytes) else encode(body)
+        own = {} if timeout is None else {"timeout": timeout}
         try:
-            response = await self._transport.get().send(method, url, self._sent_headers, content)
+            response = await self._transport.get().send(
+                method, url, self._sent_headers, content, **own
+            )
         except (EngineConnectionError, EngineTimeoutError, ServerError) as error:
-            raise _with_url(error, url) from None
+            raise _with_url(error, url, self.start_hint) from None
         if _logger.isEnabledFor(logging.DEBUG):
             _logger.debug("%s %s: %d", method, public_url(url), response.status)
         return self.receive(response, url)
@@ -219,6 +227,21 @@ class BaseHTTPClient(BaseClient[ConfigT]):
         except ValueError:
             return self._mended(response, public_url(url))
 
+    def encoded(self, value: Any) -> bytes:
+        """A part of a request's body as JSON.
+
+        Args:
+            value: The part, such as the conversation.
+
+        Raises:
+            RequestError: A text holds half a surrogate pair.
+        """
+        try:
+            return encode(value)
+        except ValueError as error:
+            message = "the prompt holds half of a character (a lone surrogate), which JSON in UTF-8"
+            raise RequestError(f"{message} cannot carry: clean the row's text ({error})") from None
+
     def connection_error(self, error: BaseException, url: str) -> EngineError:
         """The exception for a request that an SDK could not send.
 
@@ -231,9 +254,9 @@ class BaseHTTPClient(BaseClient[ConfigT]):
             for a body that cannot be decoded.
         """
         if isinstance(error, EngineError):  # of `limit_response`
-            return _with_url(error, url)
+            return _with_url(error, url, self.start_hint)
         limits = {"timeout": self.config.timeout, "connect_timeout": self.config.connect_timeout}
-        return _with_url(connection_error(error, **limits), url)
+        return _with_url(connection_error(error, **limits), url, self.start_hint)
 
     async def limit_response(self, response: Any) -> None:
         """Apply `max_response_bytes` to what an SDK receives.
@@ -349,8 +372,8 @@ class BaseHTTPClient(BaseClient[ConfigT]):
         return error
 
 
-def _with_url(error: EngineError, url: str) -> EngineError:
-    hint = "; is the server running, and is the endpoint right?" if error.unusable else ""
+def _with_url(error: EngineError, url: str, start_hint: str) -> EngineError:
+    hint = f"; {start_hint}" if error.unusable else ""
     error.args = (f"{public_url(url)}: {error}{hint}",)
     return error
 

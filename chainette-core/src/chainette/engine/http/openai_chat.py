@@ -142,7 +142,10 @@ class OpenAIChatClient(BaseHTTPClient[ConfigT]):
 
     def body(self, request: Request) -> bytes:
         """The body of a request, as JSON; only the conversation is encoded for every row."""
-        return b'{"messages":%b,%b' % (encode(self.messages(request)), self._constant(request))
+        return b'{"messages":%b,%b' % (
+            self.encoded(self.messages(request)),
+            self._constant(request),
+        )
 
     def _constant(self, request: Request) -> bytes:
         """The end of the body, the same for all rows of a step."""

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from chainette.engine.http.refusals import LONGEST_QUOTE
-from chainette.errors import RequestError
+from chainette.errors import ContextLengthError, RequestError
 from chainette.types import SamplingParams
 
 MAX_LESSONS = 8
@@ -70,7 +70,7 @@ class LearntParameters:
         Returns:
             Whether to send the request again.
         """
-        if refusal.status not in (400, 422):
+        if refusal.status not in (400, 422) or isinstance(refusal, ContextLengthError):
             return False
         message = str(refusal)
         sent = {self._names.get(name, name) or name: name for name in fields}

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from chainette.engine.client.retry import duration, retry_after
+from chainette.engine.context.overflow import context_error
 from chainette.errors import (
     AuthenticationError,
     EngineError,
@@ -216,6 +217,8 @@ def read_refusal(body: str) -> Refusal:
         if isinstance(found, dict) and key in found:
             found = found[key]
             levels.append(found)
+    if isinstance(found, str) and found.startswith('{"error"'):  # Ollama, of llama-server's
+        return read_refusal(found)
     message = found if isinstance(found, str) else json.dumps(found)
     if isinstance(answer, dict) and found is answer.get("error"):  # Scaleway: a code, and a message
         message = ": ".join(filter(None, (message, _first_text([answer], "message"))))
@@ -375,6 +378,10 @@ def _passing_error(status: int, refusal: Refusal, said: str) -> EngineError:
         return RateLimitError(said)
     if status >= 500 or status == 408:
         return ServerError(said)
+    is_about_body = status in (400, 413, 422)
+    too_long = is_about_body and context_error(refusal.codes, refusal.message, said)
+    if too_long:
+        return too_long
     error = RequestError(said)
     if status == 405:
         error.args = (f"{said}; check the engine's {ENDPOINT_HINT}",)

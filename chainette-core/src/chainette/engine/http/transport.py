@@ -92,9 +92,22 @@ class Transport(Protocol):
     """Sends one request and returns the whole response."""
 
     async def send(
-        self, method: str, url: str, headers: Mapping[str, str], body: bytes | None
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        body: bytes | None,
+        *,
+        timeout: float | None = None,
     ) -> HTTPResponse:
         """Send a request.
+
+        Args:
+            method: The HTTP method.
+            url: The URL.
+            headers: The headers.
+            body: The body, or `None`.
+            timeout: Maximum seconds of silence, where they are not those of the engine.
 
         Raises:
             EngineUnreachableError: No connection could be made.
@@ -133,18 +146,29 @@ class HttpxTransport:
         self._max_bytes = max_bytes
 
     async def send(
-        self, method: str, url: str, headers: Mapping[str, str], body: bytes | None
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        body: bytes | None,
+        *,
+        timeout: float | None = None,
     ) -> HTTPResponse:
         """Send a request; see `Transport.send`."""
         httpx = self._httpx
         headers = {"Accept-Encoding": ASKED_FOR, **headers}
+        own = {} if timeout is None else {"timeout": httpx.Timeout(timeout)}
         try:
-            async with self._client.stream(method, url, headers=headers, content=body) as response:
+            async with self._client.stream(
+                method, url, headers=headers, content=body, **own
+            ) as response:
                 whole = await read_body(response, self._max_bytes)
                 return HTTPResponse(response.status_code, response.headers, whole)
         except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as error:
             raise connection_error(
-                error, timeout=self._timeout, connect_timeout=self._connect_timeout
+                error,
+                timeout=timeout or self._timeout,
+                connect_timeout=self._connect_timeout,
             ) from None
 
     async def aclose(self) -> None:

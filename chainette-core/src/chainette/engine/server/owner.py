@@ -40,6 +40,16 @@ class ServerOwner:
         """
         return None
 
+    def residence(self) -> tuple[str, str] | None:
+        """The model in a server's memory, and how it is loaded; a backend may override it.
+
+        Two engines with one model that is loaded in two ways displace each other.
+
+        Returns:
+            The server and the model, and the settings in words; or `None` where that is unknown.
+        """
+        return None
+
     def server_address(self) -> str:
         """Start the engine's server, unless it runs or one of the same options is warm.
 

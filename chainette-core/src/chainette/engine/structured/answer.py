@@ -72,9 +72,9 @@ def parse_answer(
             error.raw_text = completion.text
             return error
         if problem:
+            problem += _without_answer(completion)
             invalid = StructuredOutputError(problem, raw_text=completion.text)
-            words = problem.replace(f"not a valid {output.name}:", "not valid:")
-            invalid.problem = scrub(words)
+            invalid.problem = scrub(problem.replace(f"not a valid {output.name}:", "not valid:"))
             return invalid
     return None
 
@@ -95,11 +95,20 @@ def _unusable(
             place = " before the answer began" if output.accept_truncated else ""
             hint = "" if place else ", or keep the text with accept_truncated=True in the step"
         message = f"output cut at max_tokens={limit}{place}: raise max_tokens{hint}"
+        if completion.cut_by is not None:
+            message = f"output cut{place} by {completion.cut_by}{hint}"
+        message += _without_answer(completion)
         return OutputTruncatedError(message, raw_text=text)
     if completion.finish_reason in ("refusal", "content_filter"):
         message = f"no answer ({completion.finish_reason}): {scrub(text)[:200]}"
         return RefusalError(message, raw_text=text)
     return None
+
+
+def _without_answer(completion: Completion) -> str:
+    """The end of a message where the model has only thought."""
+    is_thought = completion.reasoning_content and not completion.text.strip()
+    return "; all tokens went into the model's thinking, none into the answer" if is_thought else ""
 
 
 @dataclass(slots=True)

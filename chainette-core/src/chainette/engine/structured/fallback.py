@@ -7,7 +7,7 @@ import re
 
 from chainette.engine.config import EngineConfig
 from chainette.engine.structured.schema import OutputSchema
-from chainette.errors import RequestError
+from chainette.errors import ContextLengthError, RequestError
 
 _logger = logging.getLogger(__name__)
 
@@ -54,6 +54,8 @@ class OutputModeFallback:
             The mode, or `None` if the present one is the last or cannot be the reason.
         """
         if not self._is_automatic or output is None or output in self._proven:
+            return None
+        if isinstance(refusal, ContextLengthError):
             return None
         if refusal.status not in (400, 422) or not _PARAMETER.search(f"{refusal.param} {refusal}"):
             return None

@@ -135,6 +135,8 @@ class CallJournal:
             line["requests"] = output.requests
         if output.cached:
             line["cached"] = True
+        if output.prompt_cut:
+            line["prompt_cut"] = True
         self._write(self._files[node_id + CALLS], line)
 
     def close(self) -> None:

@@ -172,6 +172,8 @@ class Journal:
             fields["requests"] = output.requests
         if output.cached:
             fields["cached"] = True
+        if output.prompt_cut:
+            fields["prompt_cut"] = True
         self._write(self._folder.steps[step.id], fields)
 
     def function_done(

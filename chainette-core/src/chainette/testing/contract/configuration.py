@@ -32,7 +32,7 @@ class ConfigurationChecks(Checks):
             make_engine(max_concurency=3)
 
     @pytest.mark.parametrize(
-        "field", [{"timeout": 0}, {"max_concurrency": 0}, {"endpoint": "nowhere"}]
+        "field", [{"timeout": 0}, {"max_concurrency": 0}, {"endpoint": "ftp://nowhere"}]
     )
     def test_a_value_out_of_range_is_refused(
         self, field: dict[str, Any], server: Any, make_engine: MakeEngine

@@ -52,6 +52,7 @@ class Modelfile:
         return {
             "parameters": "\n".join(lines),
             "details": details,
+            "model_info": {"general.architecture": "llama"},
             "capabilities": list(self.capabilities),
         }
 
