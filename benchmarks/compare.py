@@ -50,7 +50,7 @@ class Client:
         most_in_flight: Maximum of requests in flight; with more it would take too long, or the
             result would be the same.
         only_fast: Whether to leave out the slow server, because the client sends one request after
-            another.
+            another, or speaks a protocol of its own.
     """
 
     name: str
@@ -71,9 +71,10 @@ OURS = [
     Client("generate", share=4.0),
     Client("chainette", share=4.0, argument="responses"),
     Client("chainette", share=0.15, argument="sdk"),
+    Client("generate", share=4.0, argument="ollama_api", only_fast=True),
 ]
 """Chat completions, in a chain and alone; the Responses API, which README's example takes, through
-our transport and through OpenAI's SDK."""
+our transport and through OpenAI's SDK; and Ollama's own API."""
 PEERS = [
     Client("httpx", ("httpx", "pydantic"), 0.15),
     Client("openai", ("openai", "pydantic"), 0.15),

@@ -20,6 +20,7 @@ BEGIN, END = "<!-- compare.py begins -->", "<!-- compare.py ends -->"
 NAMES = {
     "aiohttp": "bare aiohttp loop",
     "generate": "Chainette, `agenerate` alone",
+    "ollama_api": "Chainette, `agenerate` through `ollama_api`",
     "chainette": "Chainette, whole `Chain.run`",
     "responses": "Chainette, whole `Chain.run`, Responses API",
     "sdk": "Chainette, whole `Chain.run`, Responses API through OpenAI's SDK",

@@ -81,6 +81,21 @@ RESPONSE = json.dumps(
     }
 )
 """The same answer as one of the Responses API."""
+OLLAMA = json.dumps(
+    {
+        "model": "gpt-4o-mini",
+        "created_at": "2026-01-01T00:00:00.000000000Z",
+        "message": {"role": "assistant", "content": CONTENT},
+        "done": True,
+        "done_reason": "stop",
+        "total_duration": 679656600,
+        "load_duration": 533326983,
+        "prompt_eval_count": 61,
+        "prompt_eval_duration": 77511000,
+        "eval_count": 171,
+        "eval_duration": 65760000,
+    }
+)
 CONFIG = """
 worker_processes 1;
 daemon off;
@@ -97,6 +112,7 @@ http {{
     keepalive_requests 1000000000;
     server {{
         listen {host}:{port} backlog=4096;
+        location /api/ {{ default_type application/json; return 200 '{ollama}'; }}
         location / {{ default_type application/json; return 200 '{answer}'; }}
         location /v1/responses {{ default_type application/json; return 200 '{response}'; }}
     }}
@@ -118,7 +134,9 @@ def nginx() -> Iterator[str]:
         free.bind((HOST, 0))
         port = free.getsockname()[1]
         free.close()
-        answers = {"answer": _quoted(ANSWER), "response": _quoted(RESPONSE)}
+        answers = {
+            "answer": _quoted(ANSWER), "response": _quoted(RESPONSE), "ollama": _quoted(OLLAMA)
+        }
         path = Path(folder, "nginx.conf")
         path.write_text(CONFIG.format(folder=folder, host=HOST, port=port, **answers))
         server = subprocess.Popen([program, "-p", folder, "-c", str(path)])

@@ -481,8 +481,14 @@ def test_a_sign_in_is_asked_for() -> None:
 
 
 def test_models_are_listed() -> None:
+    async def listed(client: BaseClient) -> list[str] | None:
+        try:
+            return await client.list_models()
+        finally:
+            await client.aclose()
+
     with fake("0.25") as server:
-        names = anyio.run(make_client(server).list_models)
+        names = anyio.run(listed, make_client(server))
     assert names is not None
     assert {"smollm2:135m", "smol-ctx:latest"} < set(names)
 

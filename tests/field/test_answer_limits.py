@@ -14,7 +14,6 @@ from typing import Any
 
 import anyio
 import httpx
-import ollama  # noqa: F401  not while memory is measured
 import openai.resources.responses  # noqa: F401
 import pytest
 from chainette import LLMOutput, register_engine
@@ -32,7 +31,7 @@ TRANSPORTS: dict[str, dict[str, Any]] = {
     "httpx": {"backend": "openai", "api": "chat", "path": "/v1"},
     "responses": {"backend": "openai", "api": "responses", "path": "/v1"},
     "SDK of OpenAI": {"backend": "openai", "api": "responses", "client": "sdk", "path": "/v1"},
-    "SDK of Ollama": {"backend": "ollama_api", "path": ""},
+    "aiohttp to Ollama": {"backend": "ollama_api", "path": ""},
 }
 ANSWERS: dict[str, Any] = {
     "chat": {"choices": [{"message": {"content": "fine"}, "finish_reason": "stop"}]},
@@ -275,7 +274,7 @@ def test_members_of_gzip_without_end_and_content_are_an_error(transport: str) ->
         assert server.sent < SOCKETS
 
 
-@pytest.mark.parametrize("transport", ["SDK of OpenAI", "SDK of Ollama"])
+@pytest.mark.parametrize("transport", ["SDK of OpenAI", "aiohttp to Ollama"])
 def test_a_refusal_keeps_its_status_whatever_its_encoding(transport: str) -> None:
     head = b"HTTP/1.1 429 Slow\r\nContent-Type: text/html\r\n"
     with serving(whole(b"br", b"\x1b\x03\x00\xf8", head)) as server:

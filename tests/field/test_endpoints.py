@@ -70,7 +70,7 @@ def test_an_endpoint_of_ollama_is_understood(end: str, make_engine: Any) -> None
         endpoint = server.endpoint + end
         engine = make_engine(backend="ollama_api", model="fake-model", endpoint=endpoint)
         assert engine.generate(["hi"])[0].error is None
-    assert seen == ["/api/chat"]
+    assert seen == ["/api/show", "/api/chat", "/api/chat"]  # the second one loads the model
 
 
 def test_an_endpoint_of_vllm_is_understood(make_engine: Any) -> None:
@@ -289,6 +289,8 @@ def test_two_names_of_one_model_are_known(model: str, listed: str, is_there: boo
     [
         ("fake-model", True),
         ("fake-model:latest", True),
+        ("library/fake-model", True),
+        ("registry.ollama.ai/library/fake-model:latest", True),
         ("fake-modle", False),
         ("fake-model:8b", False),
     ],

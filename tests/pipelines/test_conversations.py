@@ -531,13 +531,12 @@ def test_json_decides_whether_the_start_was_repeated(
     assert len(engine.requests) == 1
 
 
-def test_ollama_continues_the_last_message() -> None:
-    with FakeOllama(['"sad"}']) as server:
+def test_ollama_which_does_not_continue_the_last_message_is_refused() -> None:
+    with FakeOllama() as server:
         register_engine("e", backend="ollama_api", endpoint=server.endpoint, model="m")
-        assert prefilled().run_one(ROW) == Mood(mood="sad")
-    body = server.requests[0].body
-    assert body["messages"][-1] == {"role": "assistant", "content": '{"mood":'}
-    assert not body.get("format")
+        with pytest.raises(ConfigError, match="cannot continue a prefill"):
+            prefilled().run_one(ROW)
+        assert server.requests == []
 
 
 def test_requests_with_and_without_a_start_share_an_engine() -> None:

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
         RequestError,
         ServerError,
     )
+    from chainette.json_bytes import encode_prompt
     from chainette.plugins.backend import API_VERSION, Backend
     from chainette.plugins.discovery import register_backend
     from chainette.plugins.hookspecs import hookimpl
@@ -83,6 +84,7 @@ __all__ = [
     "SharedStart",
     "Usage",
     "announce",
+    "encode_prompt",
     "endpoint_from_env",
     "free_port",
     "hookimpl",
@@ -133,6 +135,7 @@ _HOMES = {
     "SharedStart": "engine.server.loading",
     "Usage": "usage",
     "announce": "engine.server.progress",
+    "encode_prompt": "json_bytes",
     "endpoint_from_env": "engine.endpoint",
     "free_port": "engine.server.process",
     "hookimpl": "plugins.hookspecs",

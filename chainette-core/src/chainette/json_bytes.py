@@ -7,6 +7,8 @@ from typing import Any
 
 from pydantic_core import from_json, to_json
 
+from chainette.errors import RequestError
+
 
 def encode(value: Any) -> bytes:
     """Encode a JSON value as UTF-8 without spaces.
@@ -15,6 +17,19 @@ def encode(value: Any) -> bytes:
         ValueError: A text holds half a surrogate pair, which UTF-8 cannot encode.
     """
     return to_json(value)
+
+
+def encode_prompt(value: Any) -> bytes:
+    """Encode a conversation, the part of a request that a row decides on.
+
+    Raises:
+        RequestError: A text holds half a surrogate pair.
+    """
+    try:
+        return to_json(value)
+    except ValueError as error:
+        message = "the prompt holds half of a character (a lone surrogate), which JSON in UTF-8"
+        raise RequestError(f"{message} cannot carry: clean the row's text ({error})") from None
 
 
 def decode(content: bytes | str) -> Any:

@@ -24,6 +24,7 @@ from chainette.backend import (
     RequestError,
     ServerError,
     SharedStart,
+    encode_prompt,
     load,
     unreadable,
     with_instruction,
@@ -145,8 +146,8 @@ class OllamaClient(BaseHTTPClient):
     def _body(self, request: Request, *, cut: bool = False) -> bytes:
         """The body of a request; only the conversation is encoded for every row."""
         same = (request.sampling, request.output, request.mode, self._facts, cut)
-        end = self._constants.get(same, lambda: self.encoded(self._fields(request, cut))[1:])
-        return b'{"messages":%b,%b' % (self.encoded(self._messages(request)), end)
+        end = self._constants.get(same, lambda: encode_prompt(self._fields(request, cut))[1:])
+        return b'{"messages":%b,%b' % (encode_prompt(self._messages(request)), end)
 
     def _messages(self, request: Request) -> list[Message]:
         """The conversation; a grammar begins after the thoughts, so words say the schema, too."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from time import perf_counter
 from typing import Literal
@@ -103,7 +104,8 @@ async def _listed(client: BaseClient) -> list[str] | None:
     except (EngineConnectionError, EngineTimeoutError, EngineStartError):
         raise
     except EngineError:
-        await client.start()
+        with suppress(NotFoundError):  # of the path, perhaps; the answer tells
+            await client.start()
         return None
 
 

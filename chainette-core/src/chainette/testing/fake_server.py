@@ -116,6 +116,10 @@ class FakeServer(ABC):
         """Answer before the JSON of a request is read; `None` reads it."""
         return None
 
+    def no_such_path(self, path: str) -> tuple[Reply, bytes]:
+        """Answer at a path that the server does not have."""
+        return self._refused(404, f"no such path: {path}")
+
     def refuse(self, request: ReceivedRequest) -> Reply | None:
         """Refuse a request for a completion, whatever the script says; `None` takes it."""
         return None
@@ -258,7 +262,7 @@ class FakeServer(ABC):
         if received is None:
             answer = self.other(path, body)
             if answer is None:
-                return self._refused(404, f"no such path: {path}")
+                return self.no_such_path(path)
             if isinstance(answer, tuple):
                 return answer
             return Reply(), answer if isinstance(answer, bytes) else json.dumps(answer).encode()

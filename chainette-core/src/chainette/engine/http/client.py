@@ -227,21 +227,6 @@ class BaseHTTPClient(BaseClient[ConfigT]):
         except ValueError:
             return self._mended(response, public_url(url))
 
-    def encoded(self, value: Any) -> bytes:
-        """A part of a request's body as JSON.
-
-        Args:
-            value: The part, such as the conversation.
-
-        Raises:
-            RequestError: A text holds half a surrogate pair.
-        """
-        try:
-            return encode(value)
-        except ValueError as error:
-            message = "the prompt holds half of a character (a lone surrogate), which JSON in UTF-8"
-            raise RequestError(f"{message} cannot carry: clean the row's text ({error})") from None
-
     def connection_error(self, error: BaseException, url: str) -> EngineError:
         """The exception for a request that an SDK could not send.
 

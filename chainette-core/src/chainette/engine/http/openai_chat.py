@@ -16,7 +16,7 @@ from chainette.engine.http.client import BaseHTTPClient
 from chainette.engine.http.completions import BrokenOffError, read_billing, read_completion
 from chainette.engine.http.parameters import MAX_LESSONS, LearntParameters
 from chainette.errors import EngineError, RequestError, ServerError
-from chainette.json_bytes import decode, encode
+from chainette.json_bytes import decode, encode, encode_prompt
 from chainette.types import Completion, LLMOutput, Message, SamplingParams
 
 T = TypeVar("T")
@@ -143,7 +143,7 @@ class OpenAIChatClient(BaseHTTPClient[ConfigT]):
     def body(self, request: Request) -> bytes:
         """The body of a request, as JSON; only the conversation is encoded for every row."""
         return b'{"messages":%b,%b' % (
-            self.encoded(self.messages(request)),
+            encode_prompt(self.messages(request)),
             self._constant(request),
         )
 

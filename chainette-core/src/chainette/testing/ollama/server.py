@@ -84,7 +84,7 @@ class FakeOllama(FakeServer):
         if clean != path and clean in (*_POSTS, *_GETS):
             return Reply(status=307, headers={**_NO_TYPE, "Location": clean}), b""
         if path not in (*_POSTS, *_GETS):
-            return self._plain(404, "404 page not found")
+            return None
         if (method == "POST") != (path in _POSTS):
             return self._plain(405, "405 method not allowed")
         if method == "GET":
@@ -96,6 +96,10 @@ class FakeOllama(FakeServer):
         except ValueError:
             return self._failed(path, 400, "unexpected EOF")
         return None
+
+    def no_such_path(self, path: str) -> Early:
+        """Answer in plain text, as Go's servers do."""
+        return self._plain(404, "404 page not found")
 
     def read(self, path: str, body: Any) -> ReceivedRequest | None:
         """Read a request for a completion."""
@@ -179,6 +183,8 @@ class FakeOllama(FakeServer):
             return {"models": [self._entry(name) for name in self.models]}
         if path in _GETS:
             return {"version": "0.0.0"} if path == "/api/version" else {"models": []}
+        if path not in _POSTS:
+            return None
         if path == "/api/pull":
             return self._pull(body["model"])
         if unusable := self._missing(path, body["model"]):
