@@ -135,7 +135,9 @@ def nginx() -> Iterator[str]:
         port = free.getsockname()[1]
         free.close()
         answers = {
-            "answer": _quoted(ANSWER), "response": _quoted(RESPONSE), "ollama": _quoted(OLLAMA)
+            "answer": _quoted(ANSWER),
+            "response": _quoted(RESPONSE),
+            "ollama": _quoted(OLLAMA),
         }
         path = Path(folder, "nginx.conf")
         path.write_text(CONFIG.format(folder=folder, host=HOST, port=port, **answers))
