@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 import socket
 import threading
 import tracemalloc
@@ -23,7 +24,7 @@ LIMIT = 1_000_000
 SOCKETS = 30_000_000
 """Bytes that the buffers of sockets and parsers take at most, far below what is sent."""
 Parts = Callable[[], Iterable[bytes]]
-HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\n"
 CHUNKED = b"Transfer-Encoding: chunked\r\n"
 
 TRANSPORTS: dict[str, dict[str, Any]] = {
@@ -85,7 +86,11 @@ class RawServer:
                 if not (part := connection.recv(65536)):
                     return
                 head += part
-            self.requests.append(head.partition(b"\r\n\r\n")[0].decode().lower())
+            head, _, body = head.partition(b"\r\n\r\n")
+            length = re.search(rb"content-length: (\d+)", head, re.IGNORECASE)
+            while length is not None and len(body) < int(length[1]):  # else closing would reset
+                body += connection.recv(65536)
+            self.requests.append(head.decode().lower())
             try:
                 for part in self._parts():
                     if self._is_closed:

@@ -386,12 +386,7 @@ class BaseClient(ServerOwner, Generation, Generic[ConfigT]):
 
     def _named(self, error: EngineError) -> EngineError:
         """The error with the engine's name and without secrets."""
-        error.engine = self.config.name
-        prefix = f"engine {self.config.name!r}: "
-        text = str(error).removeprefix(prefix)  # rows that wait for one start share its error
-        error.args = (prefix + self.scrub(text),)
-        error.raw_text = self.scrub(error.raw_text) if error.raw_text else error.raw_text
-        return error
+        return self.secrets.named(error, self.config.name)
 
     def scrub(self, text: str) -> str:
         """Replace the engine's secrets in a text with asterisks."""
