@@ -69,7 +69,7 @@ def group_answers(run: Run, chain: Pipeline) -> Iterator[Table]:
         rows = [
             [
                 title_of(it.key) if it.ok else f"{title_of(it.key)} ({it.state})",
-                str(len(it.row_ids)),
+                str(it.size),
                 *(_cell(it.outputs[id]) if id in it.outputs else "" for id in columns),
             ]
             for it in groups

@@ -276,7 +276,7 @@ def read_file(
 
 def names_item(line: Mapping[str, Any]) -> bool:
     """Whether a line says which row or group it is about."""
-    return isinstance(line.get("row_id"), int) or "group" in line or "row_ids" in line
+    return isinstance(line.get("row_id"), int) or "group" in line or "key" in line
 
 
 def owner(line: Mapping[str, Any]) -> int | str:

@@ -67,17 +67,34 @@ def title_of(key: Any) -> str:
 
 
 @dataclass(frozen=True, slots=True)
+class Head:
+    """What a group is made of.
+
+    Attributes:
+        key: Its key.
+        row_ids: The row ids of its items.
+        size: The number of its items.
+    """
+
+    key: Any
+    row_ids: Sequence[int]
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
 class GroupResult(Generic[Out]):
     """The result of one group.
 
     Attributes:
         key: The key; a tuple if there are several, `None` for the one group of all rows.
-        row_ids: The row ids of its items, in input order.
+        row_ids: The row id of each of its items, in input order; of a group that is made of other
+            groups, their row ids, each once.
         value: The output of the node that was asked for, or `None`. If a function has split the
             group, a list of those of its items.
         error: The reason why the group, or a part of it, failed, or `None`.
         state: As in `Result`.
         outputs: Outputs of the nodes that it has passed, by id.
+        size: The number of its items.
     """
 
     key: Any
@@ -86,6 +103,7 @@ class GroupResult(Generic[Out]):
     error: Exception | None = None
     state: RowState = "ok"
     outputs: Mapping[str, Any] = field(default_factory=dict)
+    size: int = 0
 
     @property
     def ok(self) -> bool:
@@ -106,15 +124,12 @@ class GroupResult(Generic[Out]):
         return self.value  # type: ignore[return-value]
 
 
-def group_result(
-    node_id: str, key: Any, row_ids: Sequence[int], leaves: Sequence[Leaf]
-) -> GroupResult[Any]:
+def group_result(node_id: str, head: Head, leaves: Sequence[Leaf]) -> GroupResult[Any]:
     """The result of a group, from its one or more ends.
 
     Args:
         node_id: The node whose output is the value.
-        key: Its key.
-        row_ids: The row ids of its items.
+        head: Its key, and what it is made of.
         leaves: Its ends.
     """
     error = next((leaf.error for leaf in leaves if leaf.error is not None), None)
@@ -122,8 +137,8 @@ def group_result(
     outputs: dict[str, Any] = (
         {**leaves[0].outputs} if is_whole else merged_outputs(leaf.outputs for leaf in leaves)
     )
-    value = outputs.get(node_id)
-    return GroupResult(key, row_ids, value, error, state_of(leaves), outputs)
+    value, state = outputs.get(node_id), state_of(leaves)
+    return GroupResult(head.key, head.row_ids, value, error, state, outputs, head.size)
 
 
 class GroupLines:
@@ -142,13 +157,25 @@ class GroupLines:
         self._main = reduce.last.id
         self.keys: Keys = Keys(reduce.input_model)
 
-    def line(self, key: Any, row_ids: Sequence[int], leaf: Leaf) -> dict[str, Any]:
-        """The line of a group, or of one of the items that it was split into."""
-        written, readable = self.keys.written(key), shown(key)
+    def lines(self, head: Head, leaves: Sequence[Leaf]) -> Iterator[dict[str, Any]]:
+        """The lines of a group, one for each item that it was split into.
+
+        The first one says what the group is made of.
+        """
+        written, readable = self.keys.written(head.key), shown(head.key)
         fields: dict[str, Any] = {"key": readable}
         if written != readable:
             fields["group"] = written
-        fields["row_ids"] = row_ids
+        made: dict[str, Any] = {"row_ids": head.row_ids}
+        if head.size != len(head.row_ids):
+            made["size"] = head.size
+        for leaf in leaves:
+            yield fields | made | self._end(leaf)
+            made = {}
+
+    def _end(self, leaf: Leaf) -> dict[str, Any]:
+        """What a line says about an end."""
+        fields: dict[str, Any] = {}
         if leaf.path:
             fields["item"] = item_name(leaf.path)
         outputs = {id: self._codecs[id].dump(value) for id, value in leaf.outputs.items()}
@@ -168,7 +195,12 @@ class GroupLines:
         states = {"partial": leaf.is_partial, "dropped": leaf.dropped}
         return fields | {name: True for name, holds in states.items() if holds}
 
-    def key(self, line: Mapping[str, Any]) -> Any:
+    def head(self, line: Mapping[str, Any]) -> Head:
+        """What a group is made of, from its first line."""
+        row_ids: list[int] = line["row_ids"]
+        return Head(self._key(line), row_ids, line.get("size", len(row_ids)))
+
+    def _key(self, line: Mapping[str, Any]) -> Any:
         """The key of a line; readable JSON where that is all that is left of it."""
         try:
             return self.keys.read(line.get("group", line["key"]))
@@ -217,8 +249,7 @@ class StoredGroups(Sequence[GroupResult[Any]]):
         """Read the groups one by one."""
         for lines in self._grouped():
             leaves = [self._lines.leaf(line) for line in lines]
-            key, row_ids = self._lines.key(lines[0]), lines[0]["row_ids"]
-            yield group_result(self._node_id, key, row_ids, leaves)
+            yield group_result(self._node_id, self._lines.head(lines[0]), leaves)
 
     @overload
     def __getitem__(self, index: int) -> GroupResult[Any]: ...

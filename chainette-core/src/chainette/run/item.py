@@ -16,7 +16,7 @@ class GroupId:
         key: Its key as a JSON value that no other key has.
         title: Its key for people.
         members: Digest of its members; `None` where they cannot be compared.
-        row_ids: The row ids of its items.
+        row_ids: The row ids of its items; of a group that is made of other groups, each once.
     """
 
     key: Any

@@ -19,7 +19,8 @@ class Group(BaseModel, Generic[Element]):
     Attributes:
         key: The key; a tuple if `by` names several, `None` if it names nothing.
         items: The values of the rows before the `reduce`, in input order; with `fold`, a part.
-        row_ids: The row id of each item. A row that was split can have several items.
+        row_ids: The row id of each item; a row that was split can have several. Where the items
+            are those of other groups, the row ids of these groups, each once.
         so_far: With `fold`, the output for the parts before this one; `None` for the first.
     """
 
@@ -43,7 +44,8 @@ class GroupName(BaseModel):
 
     Attributes:
         key: The key.
-        row_ids: The row id of each of its items.
+        row_ids: The row id of each of its items; of a group that is made of other groups, their
+            row ids, each once.
     """
 
     key: Any

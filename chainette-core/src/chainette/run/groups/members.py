@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 import sqlite3
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from itertools import islice
+from itertools import groupby
 from typing import Any, Protocol, TypeAlias
 
 from chainette.errors import OutputDirError
@@ -21,11 +21,10 @@ from chainette.run.item import Item
 BUFFER = 1000
 """Members that are written to the temporary file together."""
 _ROW = struct.Struct(">q").pack
+_ROW_SIZE = 8
 _CACHE = 16_000
 """Kilobytes of the temporary database that are kept in memory."""
-Member: TypeAlias = tuple[list[int], Any]
-"""The row ids of a member, which is one unless it is a group itself; and its value."""
-_Record: TypeAlias = tuple[str, bytes, bytes | None, bytes | None]
+_Record: TypeAlias = tuple[str, bytes, bytes | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,11 +58,14 @@ class Members(Protocol):
     def groups(self) -> Iterator[GroupRow]:
         """The groups, in the order of their first members."""
 
-    def row_ids(self, group: GroupRow) -> list[int]:
-        """The row ids of the members of a group."""
+    def row_ids(self, group: GroupRow, first: int = 0, count: int | None = None) -> list[int]:
+        """The row id of each member of a group, or of some of them, in input order.
 
-    def read(self, group: GroupRow, first: int, count: int) -> list[Member]:
-        """Some members of a group, in input order."""
+        Where the members are groups, or items of groups, the row ids of those groups, each once.
+        """
+
+    def read(self, group: GroupRow, first: int, count: int) -> list[Any]:
+        """The values of some members of a group, in input order."""
 
     def forget(self) -> None:
         """Let go of everything."""
@@ -78,13 +80,16 @@ class MemoryMembers:
 
     def __init__(self, keys: Keys) -> None:
         self._keys = keys
-        self._groups: dict[str, list[tuple[tuple[int, ...], list[int], Any]]] = {}
+        self._groups: dict[str, list[tuple[tuple[int, ...], Any]]] = {}
+        self._origins: dict[int, list[int]] = {}
         self._rows: list[GroupRow] = []
 
     def add(self, item: Item, key: Any, value: Any) -> None:
         """Add a value; see `Members.add`."""
         members = self._groups.setdefault(group_name(self._keys.written(key)), [])
-        members.append(((item.row_id, *item.path), _row_ids(item), value))
+        members.append(((item.row_id, *item.path), value))
+        if item.group is not None:
+            self._origins[item.row_id] = item.group.row_ids
 
     def close(self) -> int:
         """Sort the members; see `Members.close`."""
@@ -101,18 +106,20 @@ class MemoryMembers:
         """The groups; see `Members.groups`."""
         yield from self._rows
 
-    def row_ids(self, group: GroupRow) -> list[int]:
+    def row_ids(self, group: GroupRow, first: int = 0, count: int | None = None) -> list[int]:
         """The row ids; see `Members.row_ids`."""
-        return [id for _, ids, _ in self._groups[group.name] for id in ids]
+        end = None if count is None else first + count
+        found = self._groups[group.name][first:end]
+        return _row_ids((place[0] for place, _ in found), self._origins.get)
 
-    def read(self, group: GroupRow, first: int, count: int) -> list[Member]:
-        """Some members; see `Members.read`."""
-        found = islice(self._groups[group.name], first, first + count)
-        return [(row_ids, value) for _, row_ids, value in found]
+    def read(self, group: GroupRow, first: int, count: int) -> list[Any]:
+        """Some values; see `Members.read`."""
+        return [value for _, value in self._groups[group.name][first : first + count]]
 
     def forget(self) -> None:
         """Let go of everything; see `Members.forget`."""
         self._groups.clear()
+        self._origins.clear()
 
 
 class StoredMembers:
@@ -135,7 +142,9 @@ class StoredMembers:
         self._db = sqlite3.connect("", check_same_thread=False)  # a temporary file
         self._db.execute("PRAGMA journal_mode=OFF")
         self._db.execute(f"PRAGMA cache_size=-{_CACHE}")
-        self._run("CREATE TABLE added (name TEXT, place BLOB, rows BLOB, value BLOB)")
+        self._run("CREATE TABLE added (name TEXT, place BLOB, value BLOB)")
+        self._has_rows = bytearray()  # by origin, for those that are groups
+        self._run("CREATE TABLE origins (id INTEGER PRIMARY KEY, rows BLOB)")
 
     def add(self, item: Item, key: Any, value: Any) -> None:
         """Add a value; see `Members.add`."""
@@ -147,10 +156,19 @@ class StoredMembers:
             content = self._codec.pack(value)
         except (SnapshotError, ValueError):  # not data, or half a surrogate pair
             self._objects[place] = value
-        rows = None if item.group is None else encoded(item.group.row_ids)
-        self._added.append((self._name(key), place, rows, content))
+        if item.group is not None:
+            self._note_origin(item.row_id, item.group.row_ids)
+        self._added.append((self._name(key), place, content))
         if len(self._added) >= BUFFER:
             self._flush()
+
+    def _note_origin(self, index: int, row_ids: list[int]) -> None:
+        """Keep the row ids of a group, once for all items that it was split into."""
+        if missing := max(0, index + 1 - len(self._has_rows)):
+            self._has_rows.extend(bytes(missing))
+        if not self._has_rows[index]:
+            self._has_rows[index] = True
+            self._run("INSERT INTO origins VALUES (?, ?)", index, encoded(row_ids))
 
     def _name(self, key: Any) -> str:
         """The name of a group; those of texts and numbers are kept for the next ones."""
@@ -166,11 +184,11 @@ class StoredMembers:
     def close(self) -> int:
         """Sort the members and digest them; see `Members.close`."""
         self._flush()
-        columns = "name TEXT, place BLOB, rows BLOB, value BLOB"
+        columns = "name TEXT, place BLOB, value BLOB"
         self._run(f"CREATE TABLE members (id INTEGER PRIMARY KEY, {columns})")
         self._run(
-            "INSERT INTO members (name, place, rows, value) "
-            "SELECT name, place, rows, value FROM added ORDER BY name, place"
+            "INSERT INTO members (name, place, value) "
+            "SELECT name, place, value FROM added ORDER BY name, place"
         )
         self._run("DROP TABLE added")
         self._run(
@@ -192,18 +210,32 @@ class StoredMembers:
         found = self._run("SELECT digest FROM groups WHERE name = ?", name).fetchone()
         return found[0] if found else None
 
-    def row_ids(self, group: GroupRow) -> list[int]:
+    def row_ids(self, group: GroupRow, first: int = 0, count: int | None = None) -> list[int]:
         """The row ids; see `Members.row_ids`."""
-        query = "SELECT place, rows FROM members WHERE id >= ? AND id < ? ORDER BY id"
-        rows = self._run(query, group.start, group.start + group.count)
-        return [id for place, ids in rows for id in _stored_ids(place, ids)]
+        places = self._part("SELECT place", group, first, count)
+        return _row_ids((_origin(place) for (place,) in places), self._origin_ids)
 
-    def read(self, group: GroupRow, first: int, count: int) -> list[Member]:
-        """Some members; see `Members.read`."""
-        start, end = group.start + first, group.start + min(first + count, group.count)
-        query = "SELECT place, rows, value FROM members WHERE id >= ? AND id < ? ORDER BY id"
-        rows = self._run(query, start, end)
-        return [(_stored_ids(place, ids), self._value(place, value)) for place, ids, value in rows]
+    def read(self, group: GroupRow, first: int, count: int) -> list[Any]:
+        """Some values; see `Members.read`."""
+        found = self._part("SELECT place, value", group, first, count)
+        return [self._value(place, value) for place, value in found]
+
+    def _part(self, select: str, group: GroupRow, first: int, count: int | None) -> sqlite3.Cursor:
+        """Columns of some members."""
+        end = group.count if count is None else min(first + count, group.count)
+        query = f"{select} FROM members WHERE id >= ? AND id < ? ORDER BY id"
+        return self._run(query, group.start + first, group.start + end)
+
+    def _origin_ids(self, index: int) -> list[int] | None:
+        """The row ids of a group that members come from; `None` if they come from a row."""
+        rows = self._origin_rows(index)
+        return None if rows is None else decode(rows)
+
+    def _origin_rows(self, index: int) -> bytes | None:
+        if not self._has_rows:
+            return None
+        ((rows,),) = self._run("SELECT rows FROM origins WHERE id = ?", index)
+        return bytes(rows)
 
     def forget(self) -> None:
         """Let go of everything; see `Members.forget`."""
@@ -213,23 +245,27 @@ class StoredMembers:
         return self._objects[place] if content is None else self._codec.unpack(content)
 
     def _flush(self) -> None:
-        self._db.executemany("INSERT INTO added VALUES (?, ?, ?, ?)", self._added)
+        self._db.executemany("INSERT INTO added VALUES (?, ?, ?)", self._added)
         self._added.clear()
 
     def _digested(self) -> Iterator[tuple[str, bytes, int, int, str | None]]:
         """The groups with their first member, their number of members and their digest."""
-        name, first, start, count = "", b"", 0, 0
+        name, first, start, count, origin = "", b"", 0, 0, b""
         digest: Any = None
-        for id, other, place, rows, value in self._run("SELECT * FROM members ORDER BY id"):
+        for id, other, place, value in self._run("SELECT * FROM members ORDER BY id"):
             if other != name or not count:
                 if count:
                     yield name, first, start, count, digest and digest.hexdigest()[:32]
                 name, first, start, count, digest = other, place, id, 0, hashlib.sha256()
+                origin = b""
             count += 1
             if value is None:
                 digest = None
             elif digest is not None:
-                digest.update(b"%d %d " % (len(place), len(value)) + place + value + (rows or b""))
+                digest.update(b"%d %d " % (len(place), len(value)) + place + value)
+                if self._has_rows and place[:_ROW_SIZE] != origin:
+                    origin = place[:_ROW_SIZE]
+                    digest.update(self._origin_rows(_origin(place)) or b"")
         if count:
             yield name, first, start, count, digest and digest.hexdigest()[:32]
 
@@ -243,9 +279,24 @@ class StoredMembers:
             ) from None
 
 
-def _row_ids(item: Item) -> list[int]:
-    return [item.row_id] if item.group is None else item.group.row_ids
+def _origin(place: bytes) -> int:
+    """The row, or the group, that a member comes from."""
+    return int.from_bytes(place[:_ROW_SIZE], "big", signed=True)
 
 
-def _stored_ids(place: bytes, ids: bytes | None) -> list[int]:
-    return [struct.unpack_from(">q", place)[0]] if ids is None else decode(ids)
+def _row_ids(origins: Iterable[int], of_group: Callable[[int], list[int] | None]) -> list[int]:
+    """The row id of each member that comes from a row; those of groups, each once.
+
+    Args:
+        origins: The row, or the group, that each member comes from; the same ones together.
+        of_group: The row ids of a group, or `None` if the members come from rows.
+    """
+    found: list[int] = []
+    distinct: dict[int, None] = {}
+    for origin, them in groupby(origins):
+        ids = of_group(origin)
+        if ids is None:
+            found.extend(them)
+        else:
+            distinct.update(dict.fromkeys(ids))
+    return [*found, *distinct]

@@ -14,9 +14,9 @@ from chainette.json_bytes import decode
 from chainette.pipeline.composites.group import Group, GroupName, is_group
 from chainette.pipeline.composites.reduce import Reduce
 from chainette.pipeline.nodes.flow import Branch
-from chainette.reports.groups import Keys, title_of
+from chainette.reports.groups import Head, Keys, title_of
 from chainette.reports.result import Leaf
-from chainette.run.groups.members import GroupRow, Member, Members
+from chainette.run.groups.members import GroupRow, Members
 from chainette.run.groups.table import GroupTable
 from chainette.run.item import GroupId, Item
 from chainette.run.schedule.flow.ends import RowEnds, Take
@@ -106,7 +106,7 @@ class GroupRunner(RowRunner):
                 return lease.end()  # it has not begun, and the run takes no more
             item, key = self._identified(row)
             assert item.group is not None
-            self._table.begin(row.index, key, item.group.row_ids)
+            self._table.begin(row.index, Head(key, item.group.row_ids, row.count))
             with telemetry.row(RowStarted(self._pipeline.name, -1, item.group.title)):
                 ends = RowEnds(row.index, self._table, self._control)
                 await self._lead(row, item, key, lease, ends.add)
@@ -134,7 +134,7 @@ class GroupRunner(RowRunner):
         activity = RowActivity(self._parking)
         state = FlowState(item, lease, activity, names, None, is_row=True)
         if self._reduce.fold is None:
-            state.value = self._group(key, self._source.read(row, 0, row.count), None)
+            state.value = self._group(row, key, 0, row.count, None)
             await self._flow(self._steps, state, take)
         elif (end := await self._folded(row, key, state)) is not None:
             await self._end(state, end, take)
@@ -146,7 +146,7 @@ class GroupRunner(RowRunner):
         size, so_far = self._reduce.fold or 1, None
         names, steps = state.names, self._reduce.steps
         for number, first in enumerate(range(0, row.count, size), 1):
-            value = self._group(key, self._source.read(row, first, size), so_far)
+            value = self._group(row, key, first, size, so_far)
             lease = self._leases.lease(steps)
             own = FlowState(state.item.in_part(number), lease, state.activity, {**names}, value)
             ends: list[Leaf] = []
@@ -164,8 +164,8 @@ class GroupRunner(RowRunner):
             so_far = leaf.value
         return None
 
-    def _group(self, key: Any, members: list[Member], so_far: Any) -> Any:
+    def _group(self, row: GroupRow, key: Any, first: int, count: int, so_far: Any) -> Any:
         """A group as its first node takes it; its members have their types already."""
-        values = [value for _, value in members]
-        row_ids = [id for row_ids, _ in members for id in row_ids]
-        return self._kind.model_construct(key=key, items=values, row_ids=row_ids, so_far=so_far)
+        items = self._source.read(row, first, count)
+        row_ids = self._source.row_ids(row, first, count)
+        return self._kind.model_construct(key=key, items=items, row_ids=row_ids, so_far=so_far)

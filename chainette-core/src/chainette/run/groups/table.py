@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from chainette.errors import OutputDirError
@@ -10,12 +9,12 @@ from chainette.folder.files import RunFolder
 from chainette.folder.lines import LineFile
 from chainette.pipeline.composites.reduce import Reduce
 from chainette.pipeline.pipeline import Pipeline
-from chainette.reports.groups import GroupLines
+from chainette.reports.groups import GroupLines, Head
 from chainette.reports.result import Leaf, state_of
 from chainette.run.control import RunControl
 
-End = tuple[Any, Sequence[int], list[Leaf]]
-"""The key of a group, the row ids of its items, and its ends."""
+End = tuple[Head, list[Leaf]]
+"""What a group is made of, and its ends."""
 
 
 class GroupTable:
@@ -47,7 +46,7 @@ class GroupTable:
         self._lines = GroupLines(pipeline, reduce)
         self._file: LineFile | None = folder.group_table(reduce.id) if folder is not None else None
         self._control = control
-        self._known: dict[int, tuple[Any, Sequence[int]]] = {}
+        self._known: dict[int, Head] = {}
         self._ends: dict[int, list[Leaf]] = {}
         self._done: set[int] = set()
         self._next = 0
@@ -61,9 +60,9 @@ class GroupTable:
         """The number of groups that have ended behind a slower one."""
         return len(self._done)
 
-    def begin(self, index: int, key: Any, row_ids: Sequence[int]) -> None:
-        """Note the key of a group, and the rows in it."""
-        self._known[index] = (key, row_ids)
+    def begin(self, index: int, head: Head) -> None:
+        """Note the key of a group, and what it is made of."""
+        self._known[index] = head
 
     def add(self, row_id: int, leaf: Leaf) -> None:
         """Record the next end of a group, which is named by its place among the groups."""
@@ -87,13 +86,13 @@ class GroupTable:
 
     def _deliver(self, index: int) -> None:
         self._done.remove(index)
-        (key, row_ids), leaves = self._known.pop(index), self._ends.pop(index, [])
+        head, leaves = self._known.pop(index), self._ends.pop(index, [])
         self.groups += 1
         self.failed += state_of(leaves) in ("failed", "partial")
         if self._file is None:
-            self.ends.append((key, row_ids, leaves))
+            self.ends.append((head, leaves))
             return
         try:
-            self._file.write(*(self._lines.line(key, row_ids, leaf) for leaf in leaves))
+            self._file.write(*self._lines.lines(head, leaves))
         except OutputDirError as error:
             self._control.fail(error)
