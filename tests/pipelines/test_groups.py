@@ -19,7 +19,20 @@ from uuid import UUID
 
 import anyio
 import pytest
-from chainette import Branch, Calls, Chain, Drop, Group, Step, apply, load_chain, pipe, reduce
+from chainette import (
+    Branch,
+    Calls,
+    Chain,
+    Drop,
+    Group,
+    Step,
+    apply,
+    load_chain,
+    pipe,
+    reduce,
+    repeat,
+    route,
+)
 from chainette.cli.commands.run import _stops as dry_run_stops
 from chainette.errors import ChainError, ConfigError, OutputDirError
 from chainette.events import GroupFinished, GroupsStarted, NodeFailed, NodeStarted
@@ -52,7 +65,8 @@ def told(messages: Any) -> dict[str, str]:
     return {"text": messages[-1]["content"]}
 
 
-PROMPT = "{{ key }}:{% for item in items %} {{ item.n }}{% endfor %}"
+BLIND = "{{ key }}:{% for item in items %} {{ item.n }}{% endfor %}"
+PROMPT = "{{ so_far.text ~ ',' if so_far }}" + BLIND
 
 
 def summary(prompt: str = PROMPT, **options: Any) -> Step[Group[Review], Summary]:
@@ -358,6 +372,66 @@ def test_what_does_not_fit_is_refused_when_the_chain_is_built(
         Chain(name="c", steps=make())
 
 
+def side(*steps: Any) -> Branch[Any, Any]:
+    return Branch("s", [*steps]).join("side")
+
+
+def other(prompt: str, **options: Any) -> Step[Group[Review], Summary]:
+    return Step(
+        id="other", input_model=Group[Review], output_model=Summary, engine_name="e",
+        user_prompt=prompt, **options,
+    )  # fmt: skip
+
+
+TALK: list[Any] = [{"history": "so_far.turns"}, {"role": "user", "content": "{{ items }}"}]
+KIND = route("key", id="kind")
+FORGETFUL: list[tuple[Callable[[], Any], str]] = [
+    (lambda: summary(BLIND), "summary"),
+    (lambda: summary(BLIND, system_prompt="Say {{ key }}"), "summary"),
+    (lambda: summary(BLIND) >> titled("{{ text }}"), "summary"),
+    (lambda: pipe(side(other(BLIND)), summary(BLIND)), "summary"),
+    (lambda: repeat(summary(BLIND), until="text", id="r") >> titled("{{ text }}"), "summary"),
+    (lambda: KIND.case("a", summary(BLIND)).default(other(PROMPT)) >> titled(), "summary"),
+    (lambda: KIND.case("a", other(BLIND)).default(apply(total)) >> titled(), "other"),
+    (lambda: summary(BLIND, when="items | length > 1", otherwise=None), "summary"),
+]
+REMEMBERING: list[Callable[[], Any]] = [
+    lambda: summary(PROMPT),
+    lambda: summary(BLIND, system_prompt="Say {{ so_far }}"),
+    lambda: Step(
+        id="talk", input_model=Group[Review], output_model=Summary, engine_name="e", messages=TALK
+    ),
+    lambda: apply(total),
+    lambda: apply(total) >> titled("{{ text }}"),
+    lambda: pipe(side(other(PROMPT)), summary("{{ side.text }}")),
+    lambda: pipe(side(apply(total)), summary("{{ side.text }}")),
+    lambda: repeat(summary(PROMPT), until="text", id="r") >> titled("{{ text }}"),
+    lambda: KIND.case("a", summary(PROMPT)).default(apply(total)) >> titled(),
+    lambda: route("so_far is none", id="k").case(True, summary(BLIND)).default(other(PROMPT))
+    >> titled(),
+    lambda: route(lambda it: it.so_far is None, id="k").case(True, summary(BLIND)).default(
+        other(PROMPT)
+    )
+    >> titled(),
+    lambda: summary(BLIND, when="so_far is none", otherwise=None),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("make", "named"), FORGETFUL)
+def test_parts_that_would_forget_those_before_are_refused(
+    make: Callable[[], Any], named: str
+) -> None:
+    message = f"reduce 'x' has fold=2, but the prompt of step '{named}' does not use so_far: "
+    with pytest.raises(ChainError, match=message):
+        chain_of(reduce(make(), fold=2, id="x"))
+    chain_of(reduce(make(), id="x"))
+
+
+@pytest.mark.parametrize("make", REMEMBERING)
+def test_parts_that_may_look_at_those_before_are_not(make: Callable[[], Any]) -> None:
+    chain_of(reduce(make(), fold=2, id="x"))
+
+
 def test_a_key_that_is_a_float_by_its_type_is_refused_when_the_chain_is_built() -> None:
     class Rated(BaseModel):
         stars: float
@@ -590,7 +664,7 @@ def test_the_limits_of_a_row_are_those_of_a_group(place: dict[str, Any]) -> None
     )
     second = Step(
         id="second", input_model=Group[str], output_model=str, engine_name="e",
-        user_prompt="{{ items[0] }}",
+        user_prompt="{{ so_far }}{{ items[0] }}",
     )  # fmt: skip
     chain = chain_of(first, reduce(second, by="chain_input.product", fold=1))
     with fake_engine("e", lambda messages: messages[-1]["content"]):
@@ -755,7 +829,7 @@ steps:
         input_model: Group[Review]
         output_model: Summary
         engine_name: e
-        user_prompt: "{{ key }}:{% for item in items %} {{ item.n }}{% endfor %}"
+        user_prompt: "{{ so_far or '' }}{{ key }}:{% for item in items %} {{ item.n }}{% endfor %}"
   - id: title
     input_model: Summary
     output_model: Summary
@@ -781,6 +855,7 @@ def test_yaml_says_the_same(tmp_path: Path) -> None:
         ("by: product", "by: operator:attrgetter", "by"),
         ("    fold: 2", "    folds: 2", "unknown key 'folds'.*did you mean 'fold'"),
         ("    fold: 2", "    fold: 0", "fold"),
+        ("{{ so_far or '' }}", "", r"chain.yaml:\d+: .*does not use so_far"),
         ("by: product", "by: produkt", r"chain.yaml:\d+: .*did you mean 'product'"),
         ("Group[Review]", "Group[Revue]", "unknown model 'Revue'.*did you mean 'Review'"),
         ("Group[Review]", "Review", "give it input_model=Group"),

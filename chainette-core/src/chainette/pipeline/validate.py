@@ -18,6 +18,7 @@ from chainette.pipeline.composites.composite import (
     given,
     may_split,
 )
+from chainette.pipeline.composites.fold import forgetful_steps
 from chainette.pipeline.composites.group import Group, GroupName, element_of, is_group
 from chainette.pipeline.composites.reduce import Reduce
 from chainette.pipeline.functions.parameters import ROW_ID
@@ -250,7 +251,22 @@ def _check_groups(nodes: list[Any], scope: Scope) -> Any:
     groups = Scope(where, kind, seen, unseen, "group", origin=title)
     last = _check_flow([*reduce.steps, *rest], groups)
     reduce.key.check(scope.current, scope.names, scope.elsewhere, scope.source)
+    _check_parts(reduce, where)
     return last
+
+
+def _check_parts(reduce: Reduce[Any, Any], where: str) -> None:
+    """Check that a part of a group sees what came of the parts before it.
+
+    Raises:
+        ChainError: A step does not look at it.
+    """
+    if reduce.fold is not None and (forgetful := forgetful_steps(reduce.steps)):
+        raise ChainError(
+            f"{where}: reduce {reduce.id!r} has fold={reduce.fold}, but the prompt of step "
+            f"{forgetful[0].id!r} does not use so_far: its output for a part would take the place "
+            "of that for the parts before; put {{ so_far }} into the prompt, or leave fold out"
+        )
 
 
 def _needed(model: Any) -> list[str]:

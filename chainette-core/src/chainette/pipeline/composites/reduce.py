@@ -110,7 +110,8 @@ def reduce(
         by: The key: a field of the item or another template expression, a function of the item,
             or of the item and the names; or a list of these. Without it, all rows are one group.
         fold: Maximum number of items to hand over at a time. The node is called again for the
-            next ones, which see its output so far as `so_far`; the last output counts.
+            next ones, which see its output so far as `so_far`; the last output counts. What a
+            function does not carry over from `so_far` is lost; a step's prompt must use it.
         id: Name of the groups in `Run.groups` and in the run's files; the node's id by default.
 
     Raises:

@@ -306,6 +306,10 @@ class Step(Node[In, Out]):
             view = View(self.input_model, self.output_model, types, source)
             self._talk.show(self._examples, view)
 
+    def reads(self, name: str) -> bool:
+        """Whether its prompts name a value."""
+        return name in self._names
+
     @cached_property
     def _names(self) -> set[str]:
         """The variables of all its templates."""
