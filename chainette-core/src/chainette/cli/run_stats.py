@@ -111,7 +111,7 @@ class RunStats:
         """Count an event."""
         match event:
             case NodeStarted():
-                self.nodes[event.node_id].started += 1
+                self._count_start(event)
             case NodeFinished():
                 self._count_output(event)
             case NodeRetried():
@@ -131,6 +131,10 @@ class RunStats:
             case RunStarted():
                 self.total, self.started_at = event.total, perf_counter()
                 self.nodes = {node.id: NodeStats(engine=node.engine) for node in event.nodes}
+
+    def _count_start(self, event: NodeStarted) -> None:
+        if event.node_id in self.nodes:  # a `reduce` may have an id of its own
+            self.nodes[event.node_id].started += 1
 
     def _count_output(self, event: NodeFinished) -> None:
         node = self.nodes[event.node_id]

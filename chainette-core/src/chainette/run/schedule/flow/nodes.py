@@ -184,6 +184,7 @@ class NodeRunner:
         self._journal = journal
         self._control = control
         self._emit = emit
+        self._raised: Exception | None = None  # by a node; nothing runs until it is recorded
 
     async def run(
         self, node: Node, item: Item, names: dict[str, Any], value: Any, activity: Activity
@@ -210,6 +211,7 @@ class NodeRunner:
             try:
                 return await self._run(node, item, names, value, activity)
             except ChainetteError as error:
+                self._raised = error
                 if node.tolerance is None or not is_tolerable(error):
                     raise
                 self.failed(node, item, error, is_tolerated=True)
@@ -256,26 +258,25 @@ class NodeRunner:
         """
         if reduce.key.functions and not self._steps.may_call(reduce.last):
             return STOPPED
-        try:
-            self._journal.find(reduce, item, names)
-            key = reduce.key.plain(value, names)
-            if key is not NO_KEY:
-                return key
-            return await reduce.key.of(value, lambda part: asked(part, value, names))
-        except ChainetteError:
-            self._emit(NodeStarted(reduce.id, item.event_row, item.name, item.group_title))
-            raise
+        self._journal.find(reduce, item, names)
+        key = reduce.key.plain(value, names)
+        if key is not NO_KEY:
+            return key
+        return await reduce.key.of(value, lambda part: asked(part, value, names))
 
     def failed(
         self, node: Part | None, item: Item, error: Exception, *, is_tolerated: bool = False
     ) -> None:
         """Record that an item failed in a node, or could not be read, unless the run is over."""
-        if not self._control.is_over:
-            id = node.id if node else ""
-            self._journal.failed(node, item, error, is_tolerated=is_tolerated)
-            self._emit(
-                NodeFailed(id, item.event_row, item.name, error, is_tolerated, item.group_title)
-            )
+        has_begun, self._raised = error is self._raised, None
+        if self._control.is_over:
+            return
+        row, title = item.event_row, item.group_title
+        self._journal.failed(node, item, error, is_tolerated=is_tolerated)
+        if node is not None and not has_begun:  # its condition failed, or what it gave was refused
+            self._emit(NodeStarted(node.id, row, item.name, title))
+        id = node.id if node else ""
+        self._emit(NodeFailed(id, row, item.name, error, is_tolerated, title))
 
     def dropped(self, node: Node, item: Item, reason: str | None) -> None:
         """Record that a function dropped an item, unless the run is over."""
