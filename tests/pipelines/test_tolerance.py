@@ -10,7 +10,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from chainette import Branch, Chain, Step, apply, load_chain
+from chainette import (
+    Branch,
+    Chain,
+    Group,
+    Step,
+    apply,
+    load_chain,
+    pipe,
+    reduce,
+    repeat,
+    route,
+)
 from chainette.errors import ChainError, OutputDirError, QuotaError
 from chainette.testing import fake_engine
 from pydantic import BaseModel, field_validator
@@ -343,3 +354,116 @@ def test_yaml_says_the_same(tmp_path: Path) -> None:
         "None", '{"label":"?"}', '{"label":"2"}',
     ]  # fmt: skip
     assert [it["label"].label for it in run.results] == ["-", "?", "2"]
+
+
+class Bad(BaseModel):
+    n: int
+
+    @field_validator("n")
+    @classmethod
+    def never(cls, n: int) -> int:
+        raise ValueError("never good")
+
+
+def typo(row: Row) -> Label:
+    return Label(label=row.m)  # type: ignore[attr-defined]
+
+
+def mostly(row: Row) -> Label:
+    if row.n != 3:
+        raise KeyError("one")
+    return Label(label="3")
+
+
+def several_reasons(row: Row) -> Label:
+    raise ValueError("one" if row.n % 2 else "two")
+
+
+def both(rows: list[Row]) -> list[Label]:
+    raise ValueError("no")
+
+
+def kept(row: Row) -> Row:
+    return row
+
+
+def of_group(group: Group[Row]) -> Label:
+    raise ValueError("no")
+
+
+def bad(**options: Any) -> Step[Row, Bad]:
+    return Step(
+        id="bad", input_model=Row, output_model=Bad, engine_name="e", user_prompt="{{ n }}",
+        reasks=0, **options,
+    )  # fmt: skip
+
+
+ALL_FAIL: dict[str, tuple[Callable[[], Any], str]] = {
+    "function": (lambda: apply(typo, on_error="none"), "typo"),
+    "function, default": (lambda: apply(typo, default=Label(label="")), "typo"),
+    "batch": (lambda: apply(both, batch=5, on_error="none"), "both"),
+    "step": (lambda: bad(on_error="none"), "bad"),
+    "branch": (lambda: pipe(Branch("b", apply(typo), on_error="none"), apply(kept)), "typo"),
+    "route": (lambda: route("n", id="r", on_error="none").case(-1, apply(kept)), "r"),
+    "way of a route": (
+        lambda: route("n", id="r", on_error="none").case(-1, None).default(apply(typo)), "typo",
+    ),
+    "repeat": (
+        lambda: repeat(apply(kept), until="n < 0", id="r", max_rounds=2, on_error="none"), "r",
+    ),
+    "groups": (lambda: reduce(apply(of_group, on_error="none"), by="n"), "of_group"),
+}  # fmt: skip
+SOME_FAIL: dict[str, Callable[[], Any]] = {
+    "one output": lambda: apply(mostly, on_error="none"),
+    "several reasons": lambda: apply(several_reasons, on_error="none"),
+    "a case": lambda: route("n", id="r", on_error="none").case(5, apply(kept)),
+    "a good round": lambda: repeat(
+        apply(kept), until="n == 5", id="r", max_rounds=2, on_error="none"
+    ),
+}
+FIRST = "all of the first 20 items failed for one reason, and the run goes on"
+
+
+def warnings_of(chain: Chain[Any, Any], caplog: pytest.LogCaptureFixture, **options: Any) -> Any:
+    caplog.clear()
+    with fake_engine("e", {"n": 1}, max_concurrency=1):
+        run = chain.run([{"n": n} for n in range(150)], **options)
+    assert run.stopped is None
+    assert run.counts.ok == 150
+    return [it.getMessage() for it in caplog.records if "all of the first" in it.getMessage()]
+
+
+@pytest.mark.parametrize("name", ALL_FAIL)
+def test_tolerated_failures_of_all_first_items_are_said_once(
+    name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    make, id = ALL_FAIL[name]
+    (said,) = warnings_of(Chain(name="c", steps=make()), caplog)
+    assert said.startswith(f"{id}: {FIRST}")
+
+
+@pytest.mark.parametrize("name", SOME_FAIL)
+def test_tolerated_failures_of_some_items_are_not(
+    name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert warnings_of(Chain(name="c", steps=SOME_FAIL[name]()), caplog) == []
+
+
+def test_rounds_of_a_repeat_are_one_item(caplog: pytest.LogCaptureFixture) -> None:
+    def row(label: Label | None, names: Any) -> Row:
+        return names["chain_input"]  # type: ignore[no-any-return]
+
+    body = [apply(typo, on_error="none"), apply(row)]
+    chain = Chain(name="c", steps=repeat(body, until="round == 3", id="r", max_rounds=3))
+    with fake_engine("e", {"n": 1}):
+        chain.run([{"n": n} for n in range(19)])
+        assert not any(FIRST in it.getMessage() for it in caplog.records)
+    assert len(warnings_of(chain, caplog)) == 1
+
+
+def test_failures_of_an_earlier_run_are_not_counted_again(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    chain = Chain(name="c", steps=apply(typo, on_error="none"))
+    assert len(warnings_of(chain, caplog, output_dir=tmp_path)) == 1
+    assert warnings_of(chain, caplog, output_dir=tmp_path, resume=True) == []

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass, field
 from decimal import Decimal
+from typing import Any
 
-from chainette.errors import BudgetError, FailedRowError
+from chainette.errors import BudgetError, FailedRowError, RepeatError, RouteError
 from chainette.events import (
     CallFinished,
     Event,
@@ -16,6 +18,8 @@ from chainette.events import (
     RowFinished,
     RunStarted,
 )
+from chainette.pipeline.pipeline import Pipeline
+from chainette.pipeline.validate import all_branches, all_nodes
 from chainette.run.control import RunControl
 from chainette.run.cost import Ledger
 from chainette.text import described, without_numbers
@@ -145,3 +149,80 @@ class FirstFailures:
         if self._rows != HOPELESS or not self._stops or self.total == HOPELESS:
             return None
         return BudgetError(f"{text}; retry_errors runs them again, max_errors lets a run go on")
+
+
+def tolerates(pipeline: Pipeline[Any, Any]) -> bool:
+    """Whether a chain goes on behind a failure anywhere."""
+    parts: list[Any] = [*all_nodes(pipeline.steps), *all_branches(pipeline.steps)]
+    return any(part.tolerance is not None for part in parts)
+
+
+class ToleratedFailures:
+    """A listener that warns where a node fails for all of its first items, and the flow goes on.
+
+    It stops nothing, since the chain says that such failures are tolerated.
+    """
+
+    def __init__(self) -> None:
+        self._first: dict[str, _Alike] = {}
+        self._has_outputs: set[str] = set()
+
+    def __call__(self, event: Event) -> None:
+        """Count a failure, or note that a node has given an output."""
+        if isinstance(event, NodeFinished):
+            self._has_outputs.add(event.node_id)
+        elif isinstance(event, NodeFailed):
+            if event.is_tolerated and event.node_id not in self._has_outputs:
+                self._count(event)
+        elif self._first and isinstance(event, RowFinished | GroupFinished):
+            self._look_at_composites(event)
+
+    def _count(self, event: NodeFailed) -> None:
+        if isinstance(event.error, FailedRowError):  # read back from an earlier run
+            return
+        id, message = event.node_id, described(event.error)
+        kind = without_numbers(message)
+        first = self._first.setdefault(id, _Alike(kind, isinstance(event.error, _OF_COMPOSITES)))
+        if first.kind != kind:
+            self._forget(id)
+            return
+        first.items.add((event.row_id, event.group, event.item))
+        if len(first.items) == FEWEST:
+            _logger.warning(
+                "%s: all of the first %d items failed for one reason, and the run goes on, as its "
+                "on_error or default says: %s",
+                id,
+                FEWEST,
+                message,
+            )
+            self._forget(id)
+
+    def _look_at_composites(self, event: RowFinished | GroupFinished) -> None:
+        """Forget the routes and repeats that did not fail for a row or group: they have worked."""
+        owner = (event.row_id, None) if isinstance(event, RowFinished) else (-1, event.group)
+        for id, first in [*self._first.items()]:
+            if first.is_composite and all(item[:2] != owner for item in first.items):
+                self._forget(id)
+
+    def _forget(self, id: str) -> None:
+        self._has_outputs.add(id)
+        self._first.pop(id, None)
+
+
+_OF_COMPOSITES = (RouteError, RepeatError)
+"""Errors of routes and repeats, which have no events where they do not fail."""
+
+
+@dataclass(slots=True)
+class _Alike:
+    """The first failures of a node.
+
+    Attributes:
+        kind: What all of them are.
+        is_composite: Whether it is a route or a repeat.
+        items: The items that failed: row, group and path.
+    """
+
+    kind: str
+    is_composite: bool
+    items: set[tuple[int, str | None, str]] = field(default_factory=set)

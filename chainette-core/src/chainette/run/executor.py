@@ -31,7 +31,7 @@ from chainette.registry.engines import client_for, get_engine_config
 from chainette.reports.frames import require_pyarrow
 from chainette.reports.result import Result
 from chainette.reports.run import Run
-from chainette.run.budget import Budget
+from chainette.run.budget import Budget, ToleratedFailures, tolerates
 from chainette.run.control import RunControl
 from chainette.run.cost import Ledger, check_prices, engines_by_node, retried
 from chainette.run.events import with_plugins
@@ -108,13 +108,14 @@ class Executor:
             self._locks = locks.pop_all()
         self._leases = Leases(pipeline, self._clients)
         budget = Budget(settings.max_cost, settings.max_errors, self._ledger, self.control)
-        self._emit = with_plugins(*listeners, budget, *self._account_keepers())
+        self._emit = with_plugins(*listeners, budget, *self._more_listeners())
         self._steps = steps or self._prompted_steps()
 
-    def _account_keepers(self) -> list[Listener]:
-        """The accounts of rows, as a listener, where any row has one."""
+    def _more_listeners(self) -> list[Listener]:
+        """Those that only some runs have: the accounts of rows, and what the chain tolerates."""
         varies = any(step.asks.sampling for step in self._pipeline.prompted)
-        return [self._accounts] if self._accounts.is_limited or varies else []
+        accounts = [self._accounts] if self._accounts.is_limited or varies else []
+        return [*accounts, *([ToleratedFailures()] if tolerates(self._pipeline) else [])]
 
     def _prompted_steps(self) -> PromptedSteps:
         engines = Engines(
