@@ -16,7 +16,8 @@ from rich.text import Text
 
 from chainette.cli.run_stats import RunStats, plural
 from chainette.pipeline.pipeline import Pipeline
-from chainette.reports.groups import title_of
+from chainette.reports.groups import GroupResult, title_of
+from chainette.reports.result import Result
 from chainette.reports.run import Counts, Run
 from chainette.text import escaped
 from chainette.usage import Usage
@@ -47,7 +48,7 @@ def answers(run: Run, chain: Pipeline) -> Table:
     columns = [id for id, node in chain.row_nodes.items() if node.yield_output]
     rows = [
         [
-            str(it.row_id) if it.ok else f"{it.row_id} ({it.state})",
+            _titled(str(it.row_id), it),
             *(_cell(it.outputs[id]) if id in it.outputs else "" for id in columns),
         ]
         for it in results
@@ -68,7 +69,7 @@ def group_answers(run: Run, chain: Pipeline) -> Iterator[Table]:
         columns = [node.id for node in chain.stage_nodes(reduce) if node.yield_output]
         rows = [
             [
-                title_of(it.key) if it.ok else f"{title_of(it.key)} ({it.state})",
+                _titled(title_of(it.key), it),
                 str(it.size),
                 *(_cell(it.outputs[id]) if id in it.outputs else "" for id in columns),
             ]
@@ -124,12 +125,21 @@ def _groups(run: Run) -> str:
     if not (has_ended or counts.groups):
         return "no groups were made: they need all rows"
     failed = f"{counts.failed_groups} failed"
+    failed += f", {counts.dropped_groups} dropped" if counts.dropped_groups else ""
     missing = {"failed": counts.failed, "dropped": counts.dropped}
     left_out = " and ".join(f"{count} {state}" for state, count in missing.items() if count)
     noun = "row is" if counts.failed + counts.dropped == 1 else "rows are"
     return f"{plural(counts.groups, 'group')}, {failed}" + (
         f"; {left_out} {noun} in no group" if left_out else ""
     )
+
+
+def _titled(name: str, result: Result[Any] | GroupResult[Any]) -> str:
+    """The name of a row or group, and its state where that says more."""
+    if result.ok:
+        return name
+    reason = f": {result.drop_reason}" if result.state == "dropped" and result.drop_reason else ""
+    return f"{name} ({result.state}{reason})"
 
 
 def _counted(counts: Counts) -> str:

@@ -20,7 +20,14 @@ from chainette.pipeline.composites.reduce import Reduce
 from chainette.pipeline.nodes.flow import Out
 from chainette.pipeline.pipeline import Pipeline
 from chainette.reports.codec import codecs
-from chainette.reports.result import Leaf, Many, error_columns, merged_outputs, state_of
+from chainette.reports.result import (
+    Leaf,
+    Many,
+    drop_reason,
+    error_columns,
+    merged_outputs,
+    state_of,
+)
 from chainette.reports.snapshot import Snapshots
 
 
@@ -95,6 +102,8 @@ class GroupResult(Generic[Out]):
         state: As in `Result`.
         outputs: Outputs of the nodes that it has passed, by id.
         size: The number of its items.
+        drop_reason: The reason that the function gave which dropped the group, or the first of the
+            items that it was split into; `None` if there is none.
     """
 
     key: Any
@@ -104,6 +113,7 @@ class GroupResult(Generic[Out]):
     state: RowState = "ok"
     outputs: Mapping[str, Any] = field(default_factory=dict)
     size: int = 0
+    drop_reason: str | None = None
 
     @property
     def ok(self) -> bool:
@@ -120,7 +130,9 @@ class GroupResult(Generic[Out]):
         if self.error is not None:
             raise self.error
         if self.state == "dropped":
-            raise DroppedRowError(f"group {title_of(self.key)} has no value: a function dropped it")
+            reason = f": {self.drop_reason}" if self.drop_reason else ""
+            message = f"group {title_of(self.key)} has no value: a function dropped it{reason}"
+            raise DroppedRowError(message)
         return self.value  # type: ignore[return-value]
 
 
@@ -138,7 +150,8 @@ def group_result(node_id: str, head: Head, leaves: Sequence[Leaf]) -> GroupResul
         {**leaves[0].outputs} if is_whole else merged_outputs(leaf.outputs for leaf in leaves)
     )
     value, state = outputs.get(node_id), state_of(leaves)
-    return GroupResult(head.key, head.row_ids, value, error, state, outputs, head.size)
+    reason = drop_reason(leaves)
+    return GroupResult(head.key, head.row_ids, value, error, state, outputs, head.size, reason)
 
 
 class GroupLines:
@@ -193,7 +206,8 @@ class GroupLines:
         if leaf.error is not None:
             fields["error"] = error_columns(leaf)
         states = {"partial": leaf.is_partial, "dropped": leaf.dropped}
-        return fields | {name: True for name, holds in states.items() if holds}
+        fields |= {name: True for name, holds in states.items() if holds}
+        return fields | ({"reason": leaf.reason} if leaf.dropped and leaf.reason else {})
 
     def head(self, line: Mapping[str, Any]) -> Head:
         """What a group is made of, from its first line."""
@@ -221,7 +235,10 @@ class GroupLines:
         failure = line.get("error")
         error = FailedRowError(failure["message"], type=failure["type"]) if failure else None
         dropped, is_partial = line.get("dropped", False), line.get("partial", False)
-        return Leaf(path, outputs, dropped=dropped, error=error, is_partial=is_partial)
+        reason = line.get("reason")
+        return Leaf(
+            path, outputs, dropped=dropped, error=error, is_partial=is_partial, reason=reason
+        )
 
 
 class StoredGroups(Sequence[GroupResult[Any]]):

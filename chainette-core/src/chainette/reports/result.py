@@ -34,6 +34,7 @@ class ItemResult:
         value: Output of the chain's last step, or `None`.
         error: The reason why it, or a branch of it, failed, or `None`.
         outputs: Outputs of the steps that yield one and succeeded, by step id.
+        drop_reason: The reason that the function gave which dropped it, or `None`.
     """
 
     path: str
@@ -41,6 +42,7 @@ class ItemResult:
     value: Any
     error: Exception | None
     outputs: Mapping[str, Any]
+    drop_reason: str | None = None
 
 
 @names_keywords
@@ -89,6 +91,11 @@ class Result(Generic[Out]):
         return self.state == "dropped"
 
     @property
+    def drop_reason(self) -> str | None:
+        """The reason that the function gave which dropped the row, or the first of its items."""
+        return drop_reason(self.ends)
+
+    @property
     def items(self) -> tuple[ItemResult, ...]:
         """The results of the items that it was split into, in their order."""
         return tuple(leaf.result() for leaf in self.ends)
@@ -103,7 +110,7 @@ class Result(Generic[Out]):
         if self.error is not None:
             raise self.error
         if self.dropped:
-            reason = next((f": {leaf.reason}" for leaf in self.ends if leaf.reason), "")
+            reason = f": {self.drop_reason}" if self.drop_reason else ""
             message = f"row {self.row_id} has no value: a function dropped it{reason}"
             raise DroppedRowError(message)
         return self.value  # type: ignore[return-value]
@@ -145,7 +152,7 @@ class Result(Generic[Out]):
         if self.error is not None:
             return f"the row failed: {self.error}"
         if self.dropped:
-            return "the row was dropped"
+            return "the row was dropped" + (f": {self.drop_reason}" if self.drop_reason else "")
         known = ", ".join(self.outputs) or "none"
         return (
             "it is not a step of this chain, its branch was not run, or it works on groups, which "
@@ -206,7 +213,13 @@ class Leaf:
     def result(self) -> ItemResult:
         """The end, for people."""
         value = self.value if self.has_value else None
-        return ItemResult(item_name(self.path), self.state, value, self.error, self.outputs)
+        reason = drop_reason([self])
+        return ItemResult(item_name(self.path), self.state, value, self.error, self.outputs, reason)
+
+
+def drop_reason(leaves: Iterable[Leaf]) -> str | None:
+    """The reason why the first end that was dropped for one was so, or `None`."""
+    return next((leaf.reason for leaf in leaves if leaf.dropped and leaf.reason), None)
 
 
 def state_of(leaves: Iterable[Leaf]) -> RowState:

@@ -75,6 +75,7 @@ class StoredResults(Sequence[Result[Out]]):
         }
         error = FailedRowError(failure["message"], type=failure["type"]) if failure else None
         leaf = Leaf(path, outputs, dropped=dropped, error=error, is_partial=is_partial)
+        leaf.reason = more.get("reason")
         leaf.reasoning = _reasoning(kept, more.get(REASONING, {}))
         if leaf.has_value and self._last is not None:
             codec, record = self._codecs[self._last], more.get("value", {})

@@ -37,6 +37,7 @@ class Counts:
         tolerated: Failures that the chain tolerates; their rows go on.
         groups: Groups that were made of the rows.
         failed_groups: Groups of which something failed.
+        dropped_groups: Groups that functions dropped.
     """
 
     rows: int = 0
@@ -47,6 +48,7 @@ class Counts:
     tolerated: int = 0
     groups: int = 0
     failed_groups: int = 0
+    dropped_groups: int = 0
 
     @property
     def unfinished(self) -> int:

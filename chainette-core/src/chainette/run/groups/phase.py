@@ -79,10 +79,14 @@ class GroupPhase:
         self.tables: dict[str, GroupTable] = {}
 
     @property
-    def counts(self) -> tuple[int, int]:
-        """The numbers of groups so far, and of those that failed."""
+    def counts(self) -> dict[str, int]:
+        """The numbers of groups so far, and of those that failed or were dropped."""
         tables = self.tables.values()
-        return sum(it.groups for it in tables), sum(it.failed for it in tables)
+        return {
+            "groups": sum(it.groups for it in tables),
+            "failed_groups": sum(it.failed for it in tables),
+            "dropped_groups": sum(it.dropped for it in tables),
+        }
 
     def results(self) -> Mapping[str, Sequence[GroupResult[Any]]]:
         """The groups so far, by the nodes that they pass through."""

@@ -30,6 +30,7 @@ class GroupTable:
         ends: The ends in memory, by group.
         groups: The number of groups that have ended.
         failed: The number of those of which something failed.
+        dropped: The number of those that functions dropped.
         waiting: The number of ends of groups behind the next one.
         is_full: Whether nothing can be taken; it always can.
     """
@@ -53,6 +54,7 @@ class GroupTable:
         self.ends: list[End] = []
         self.groups: int = 0
         self.failed: int = 0
+        self.dropped: int = 0
         self.waiting: int = 0
 
     @property
@@ -88,7 +90,9 @@ class GroupTable:
         self._done.remove(index)
         head, leaves = self._known.pop(index), self._ends.pop(index, [])
         self.groups += 1
-        self.failed += state_of(leaves) in ("failed", "partial")
+        state = state_of(leaves)
+        self.failed += state in ("failed", "partial")
+        self.dropped += state == "dropped"
         if self._file is None:
             self.ends.append((head, leaves))
             return

@@ -57,7 +57,7 @@ def _group_lines(table: Path, node_id: str) -> Iterator[dict[str, Any]]:
         outputs = {node_id: line["output"]} if "output" in line else {}
         outputs |= line.get("outputs", {})
         error = {"error": line["error"]} if "error" in line else {}
-        names = ("key", "row_ids", "size", "item", "partial", "dropped")
+        names = ("key", "row_ids", "size", "item", "partial", "dropped", "reason")
         own = {name: line[name] for name in names if name in line}
         yield own | flatten(outputs | error, line.get("many", ()))
 

@@ -43,7 +43,7 @@ class Recorder:
         in_order: Whether results are sent in input order, or as rows finish.
 
     Attributes:
-        group_counts: The numbers of groups, and of those that failed.
+        group_counts: The numbers of groups, as `Counts` has them.
         waiting: Ends that are held, since those of an earlier row are written first.
     """
 
@@ -75,7 +75,7 @@ class Recorder:
         self._is_direct = folder is not None and results is None
         self._rows = [0] * len(STATES)
         self._tolerated = 0
-        self.group_counts: tuple[int, int] = (0, 0)
+        self.group_counts: Mapping[str, int] = {}
         self.waiting: int = 0
         if folder is not None:
             folder.write_json(GRAPH, graph(pipeline))
@@ -85,13 +85,11 @@ class Recorder:
     def counts(self) -> Counts:
         """The numbers of rows and groups so far."""
         by_state = dict(zip(STATES, self._rows, strict=True))
-        groups, failed = self.group_counts
         return Counts(
             rows=sum(self._rows),
             tolerated=self._tolerated,
-            groups=groups,
-            failed_groups=failed,
             **by_state,
+            **self.group_counts,
         )
 
     @property

@@ -57,7 +57,7 @@ class TableLines:
         return fields
 
     def values(self, row_id: int, leaf: Leaf) -> dict[str, Any]:
-        """The outputs at one end of a row that its flattened line does not give back, if any."""
+        """What the flattened line of an end of a row does not give back, if there is anything."""
         outputs = {
             id: snapshot
             for id, value in leaf.outputs.items()
@@ -72,6 +72,8 @@ class TableLines:
             fields["value"] = {"output": codec.dump(leaf.value), "snapshot": snapshot}
         if rest := {id: it for id, it in leaf.reasoning.items() if id not in self._kept}:
             fields[REASONING] = rest
+        if leaf.dropped and leaf.reason:
+            fields["reason"] = leaf.reason
         return {**Item(row_id, leaf.path).key, **fields} if fields else fields
 
 
@@ -101,7 +103,7 @@ class Table:
         if leaf.path and not self._row_starts:
             self._row_starts = {file: file.end for file in self._folder.tables}
         self._folder.flattened.write(self._lines.line(row_id, leaf))
-        may_have_values = self._lines.may_have_values or leaf.reasoning
+        may_have_values = self._lines.may_have_values or leaf.reasoning or leaf.reason
         if may_have_values and (values := self._lines.values(row_id, leaf)):
             self._folder.values.write(values)
 
