@@ -5,27 +5,36 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from itertools import chain as chained
-from itertools import islice
+from itertools import groupby, islice
 from typing import Any
 
 from pydantic import BaseModel
+from pydantic_core import to_jsonable_python
 from rich.box import SIMPLE_HEAD
+from rich.cells import cell_len, set_cell_size
 from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
 from chainette.cli.run_stats import RunStats, plural
+from chainette.pipeline.composites.reduce import Reduce
 from chainette.pipeline.pipeline import Pipeline
 from chainette.reports.groups import GroupResult, title_of
-from chainette.reports.result import Result
+from chainette.reports.result import Many, Result
 from chainette.reports.run import Counts, Run
-from chainette.text import escaped
+from chainette.text import escaped, printable
 from chainette.usage import Usage
 
 MAX_ROWS = 25
 """Maximum number of rows in a table; the run's files have all."""
 MAX_FAILURES = 5
 """Maximum number of failed rows in a table."""
+CELL_LINES = 12
+"""Maximum number of lines of a cell."""
+REASON = 40
+"""Maximum number of characters of the reason why a row was dropped."""
+FIELD_LINES = 4
+"""Maximum number of lines of a field, or of one of several items, in a cell."""
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]], title: str = "") -> Table:
@@ -38,21 +47,21 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]], title: str = ""
     return grid
 
 
-def answers(run: Run, chain: Pipeline) -> Table:
+def answers(run: Run, chain: Pipeline, width: int = 80) -> Table:
     """The first rows that did not fail: one column for each step of the chain that yields.
 
     A cell is empty where its step gave no output, as in a row that was dropped before it.
+
+    Args:
+        run: The run.
+        chain: Its chain.
+        width: Width of the terminal.
     """
     found = (result for result in run.results if result.state != "failed")
     results = list(islice(found, MAX_ROWS))
     columns = [id for id, node in chain.row_nodes.items() if node.yield_output]
-    rows = [
-        [
-            _titled(str(it.row_id), it),
-            *(_cell(it.outputs[id]) if id in it.outputs else "" for id in columns),
-        ]
-        for it in results
-    ]
+    cells = _Cells(columns, width)
+    rows = [[_titled(str(it.row_id), it), *cells.of(it)] for it in results]
     grid = table(["row", *columns], rows)
     grid.show_lines = True
     counts = run.counts
@@ -61,21 +70,16 @@ def answers(run: Run, chain: Pipeline) -> Table:
     return grid
 
 
-def group_answers(run: Run, chain: Pipeline) -> Iterator[Table]:
-    """The first groups that did not fail, of each `reduce`."""
+def group_answers(run: Run, chain: Pipeline, width: int = 80) -> Iterator[Table]:
+    """The first groups that did not fail, of each `reduce`; see `answers`."""
     for reduce in chain.group_steps:
         found = (group for group in run.groups(reduce) if group.state != "failed")
         groups = list(islice(found, MAX_ROWS))
         columns = [node.id for node in chain.stage_nodes(reduce) if node.yield_output]
-        rows = [
-            [
-                _titled(title_of(it.key), it),
-                str(it.size),
-                *(_cell(it.outputs[id]) if id in it.outputs else "" for id in columns),
-            ]
-            for it in groups
-        ]
-        grid = table([f"by {reduce.key.text}", "items", *columns], rows)
+        cells = _Cells(columns, width)
+        rows = [[_titled(_key(it, reduce), it), str(it.size), *cells.of(it)] for it in groups]
+        label = f"by {reduce.key.text}" if reduce.key.parts else "group"
+        grid = table([label, "items", *columns], rows)
         grid.show_lines = True
         if next(found, None) is not None:
             grid.caption = f"and more in the run's file groups/{reduce.id}.jsonl"
@@ -86,7 +90,7 @@ def group_answers(run: Run, chain: Pipeline) -> Iterator[Table]:
 def failures(run: Run, chain: Pipeline) -> Table:
     """The first failed rows and groups with their errors."""
     groups = (
-        (f"group {title_of(it.key)}", it.error)
+        (f"group {_key(it, reduce)}", it.error)
         for reduce in chain.group_steps
         for it in run.groups(reduce)
         if it.error is not None
@@ -134,11 +138,18 @@ def _groups(run: Run) -> str:
     )
 
 
+def _key(group: GroupResult[Any], reduce: Reduce[Any, Any]) -> str:
+    """The key of a group; there is none where all rows are one."""
+    return title_of(group.key) if reduce.key.parts else "all rows"
+
+
 def _titled(name: str, result: Result[Any] | GroupResult[Any]) -> str:
     """The name of a row or group, and its state where that says more."""
     if result.ok:
         return name
-    reason = f": {result.drop_reason}" if result.state == "dropped" and result.drop_reason else ""
+    reason = ""
+    if result.state == "dropped" and result.drop_reason:
+        reason = f": {_cut(printable(result.drop_reason), REASON, 1)}"
     return f"{name} ({result.state}{reason})"
 
 
@@ -157,19 +168,81 @@ def _cost(run: Run) -> str:
     return f"${run.cost or 0:.4f}" if run.cost else "no cost"
 
 
-def _cell(value: Any) -> str:
-    """One line for each field."""
-    fields = dict(value) if isinstance(value, BaseModel) else {"": value}
-    return "\n".join(
-        f"{key}: {_text(item)}" if key else _text(item) for key, item in fields.items()
-    )
+class _Cells:
+    """The cells of rows and groups, as long as there is room for.
+
+    Args:
+        columns: The ids of the nodes.
+        width: Width of the terminal.
+    """
+
+    def __init__(self, columns: Sequence[str], width: int) -> None:
+        self._columns = columns
+        self._width = max(width // (len(columns) + 1), 16)
+
+    def of(self, result: Result[Any] | GroupResult[Any]) -> Iterator[str]:
+        """The cells of a row or group."""
+        for id in self._columns:
+            value = result.outputs.get(id, "")
+            is_many = isinstance(value, Many) or (result.is_split and isinstance(value, list))
+            parts = self._of_items(value) if is_many else self._of_value(value)
+            yield _cut("\n".join(parts), self._width, CELL_LINES)
+
+    def _of_items(self, values: Sequence[Any]) -> Iterator[str]:
+        """The outputs for the items of a split; those that are equal once."""
+        runs = [(text, len([*them])) for text, them in groupby(map(_text, values))]
+        if len(runs) == 1:
+            yield from self._of_value(values[0])
+            return
+        left = CELL_LINES
+        for index, (text, count) in enumerate(runs):
+            times = f" ({count} times)" if count > 1 else ""
+            shown = _cut(text, self._width, FIELD_LINES) + times
+            left -= _height(shown, self._width)
+            if left < (index < len(runs) - 1):
+                rest = sum(it for _, it in runs[index:])
+                yield f"… and {plural(rest, 'more item')}"
+                return
+            yield shown
+
+    def _of_value(self, value: Any) -> Iterator[str]:
+        """One line for each field, or for each entry of a list of models."""
+        if isinstance(value, BaseModel):
+            parts = [f"{name}: {_text(it)}" for name, it in value]
+        elif isinstance(value, list) and any(isinstance(it, BaseModel) for it in value):
+            parts = [_text(it) for it in value]
+        else:
+            return (yield _cut(_text(value), self._width, CELL_LINES))
+        yield from (_cut(part, self._width, FIELD_LINES) for part in parts)
+
+
+def _cut(text: str, width: int, most: int) -> str:
+    """A text that takes at most a number of lines of a width; what is missing is an ellipsis."""
+    kept: list[str] = []
+    left = most
+    for line in text.split("\n"):
+        if not left:
+            return "\n".join([*kept[:-1], kept[-1].removesuffix("…") + "…"])
+        if cell_len(line) > left * width:
+            return "\n".join([*kept, set_cell_size(line, left * width - 1).rstrip() + "…"])
+        kept.append(line)
+        left -= _height(line, width)
+    return text
+
+
+def _height(text: str, width: int) -> int:
+    """The number of lines of a width that a text takes."""
+    return sum(max(1, -(-cell_len(line) // width)) for line in text.split("\n"))
 
 
 def _text(value: Any) -> str:
+    """A text as it is, texts with commas between them, anything else as JSON."""
     if isinstance(value, str):
         return value
     if isinstance(value, list) and all(isinstance(item, str) for item in value):
         return ", ".join(value)
-    if isinstance(value, BaseModel):
-        return value.model_dump_json()
-    return json.dumps(value, ensure_ascii=False, default=str)
+    try:
+        value = to_jsonable_python(value, bytes_mode="base64", fallback=str)
+    except ValueError:  # such as half a surrogate pair
+        return str(value)
+    return json.dumps(value, ensure_ascii=False)

@@ -104,6 +104,7 @@ class GroupResult(Generic[Out]):
         size: The number of its items.
         drop_reason: The reason that the function gave which dropped the group, or the first of the
             items that it was split into; `None` if there is none.
+        is_split: Whether a function split the group; `value` and the outputs are lists then.
     """
 
     key: Any
@@ -114,6 +115,7 @@ class GroupResult(Generic[Out]):
     outputs: Mapping[str, Any] = field(default_factory=dict)
     size: int = 0
     drop_reason: str | None = None
+    is_split: bool = False
 
     @property
     def ok(self) -> bool:
@@ -151,7 +153,17 @@ def group_result(node_id: str, head: Head, leaves: Sequence[Leaf]) -> GroupResul
     )
     value, state = outputs.get(node_id), state_of(leaves)
     reason = drop_reason(leaves)
-    return GroupResult(head.key, head.row_ids, value, error, state, outputs, head.size, reason)
+    return GroupResult(
+        head.key,
+        head.row_ids,
+        value,
+        error,
+        state,
+        outputs,
+        size=head.size,
+        drop_reason=reason,
+        is_split=not is_whole,
+    )
 
 
 class GroupLines:

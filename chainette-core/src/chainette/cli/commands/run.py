@@ -234,10 +234,11 @@ def _report(run: Run, chain: Chain, stats: RunStats) -> None:
         console.print(nothing, highlight=False)
         say(f"run: {run.path}")
         return
+    out = Console()
     if run.counts.failed < run.counts.rows:
-        Console().print(answers(run, chain))
-    for grid in group_answers(run, chain):
-        Console().print(grid)
+        out.print(answers(run, chain, out.width))
+    for grid in group_answers(run, chain, out.width):
+        out.print(grid)
     if run.counts.unfinished or run.counts.failed_groups:
         console.print(failures(run, chain), highlight=False)
     console.print(summary(run, stats), highlight=False)

@@ -78,6 +78,8 @@ def type_name(model: Any) -> str:
         return repr(fence)
     if get_origin(model) in (Union, UnionType):
         return " | ".join(map(type_name, get_args(model)))
+    if model is type(None):
+        return "None"
     text = model.__name__ if isinstance(model, type) else str(model).removeprefix("typing.")
     return _ADDRESS.sub("", text)
 
