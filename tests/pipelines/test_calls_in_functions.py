@@ -644,7 +644,7 @@ REFUSED: dict[str, tuple[Callable[..., Any], dict[str, Any], str]] = {
         blocks_wrongly, {"engines": ["e"], "threaded": True}, "a thread gets SyncCalls",
     ),
     "a batch": (many, {"engines": ["e"], "batch": 2}, "batch=2 it cannot call engines"),
-    "all rows": (many, {"engines": ["e"], "batch": "all"}, "batch='all' it cannot call engines"),
+    "all rows": (many, {"engines": ["e"], "batch": "all"}, "or use reduce.* without by"),
     "one parameter too many": (more, {"engines": ["e"]}, "the function needs row, names, other; "),
 }  # fmt: skip
 

@@ -121,6 +121,10 @@ def test_groups_come_in_the_order_of_their_first_rows(place: dict[str, Any]) -> 
     assert (run.counts.rows, run.counts.groups, run.counts.failed_groups) == (5, 3, 0)
     with pytest.raises(KeyError, match="'doubled' does not work on groups"):
         run.groups("doubled")
+    with pytest.raises(KeyError, match=r"no node has the id 'titel' .did you mean 'title'"):
+        run.groups("titel")
+    with pytest.raises(KeyError, match="no node has the id 'zzz'; those on groups: 'summary'"):
+        run.groups("zzz")
 
 
 def test_the_files_name_a_group_by_its_key(tmp_path: Path) -> None:
@@ -357,7 +361,14 @@ REFUSED: list[tuple[Callable[[], Any], str]] = [
     (lambda: [apply(doubled), reduce(summary()), titled("{{ chain_input.n }}")],
      "belongs to a row"),
     (lambda: [apply(doubled), reduce(summary()), titled("{{ doubled.n }}")], "belongs to a row"),
-    (lambda: [reduce(summary()), titled("{{ group.items }}")], "no field 'items'"),
+    (lambda: [reduce(summary()), titled("{{ group.items }}")],
+     "no field 'items': only the first node of a reduce sees it; .* returns the group in front"),
+    (lambda: [reduce(summary()), titled("{{ text }} {{ items }}")],
+     "'items' .only the first node of a reduce sees it"),
+    (lambda: [reduce(summary()), titled("{{ text }} {{ so_far }}")],
+     "'so_far' .only the first node of a reduce sees it"),
+    (lambda: [reduce(summary()), titled("{{ text }} {{ key }}")], "'key' .*it is group.key"),
+    (lambda: [reduce(summary()), titled("{{ text }} {{ row_ids }}")], "they are group.row_ids"),
     (lambda: [reduce(summary()), apply(lambda it: it, id="group")], "name 'group' is taken"),
     (lambda: reduce(apply(lambda group, row_id: 1, id="x")), "takes row_id"),
     (lambda: [apply(pick, on_error="none"), reduce(summary())], "may give None"),
@@ -370,6 +381,39 @@ def test_what_does_not_fit_is_refused_when_the_chain_is_built(
 ) -> None:
     with pytest.raises(ChainError, match=message):
         Chain(name="c", steps=make())
+
+
+def test_a_function_in_front_gives_the_items_a_name(place: dict[str, Any]) -> None:
+    def reviews(group: Group[Review]) -> Group[Review]:
+        return group
+
+    def checked(text: Summary, names: Any) -> str:
+        return f"{text.text} of {len(names['reviews'].items)}"
+
+    step = summary("{{ items[0].n }} {{ reviews.items[0].n }}")
+    run = chain_of(reduce(pipe(apply(reviews), step), by="product"), apply(checked)).run(
+        ROWS, **place
+    )
+    assert [it.value for it in run.groups("checked")] == ["0 0 of 2", "1 1 of 2", "2 2 of 1"]
+
+
+def test_a_function_that_looks_for_the_items_is_told_where_they_are() -> None:
+    def checked(text: Summary, names: Any) -> int:
+        return len(names["group"].items)
+
+    (group,) = chain_of(reduce(apply(total)), apply(checked)).run(ROWS).groups("checked")
+    assert "the name 'group' has no field 'items': only the first node" in str(group.error)
+
+
+@pytest.mark.parametrize(
+    ("fold", "said"), [(None, "in parts, with fold=50"), (2, "a smaller fold makes the parts")]
+)
+def test_a_prompt_that_is_too_long_for_a_group_names_fold(fold: int | None, said: str) -> None:
+    (group,) = (
+        chain_of(reduce(summary(), fold=fold)).run(ROWS, max_prompt_chars=3).groups("summary")
+    )
+    assert str(group.error).startswith("group all rows: step 'summary', user_prompt: ")
+    assert said in str(group.error)
 
 
 def side(*steps: Any) -> Branch[Any, Any]:

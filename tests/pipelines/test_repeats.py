@@ -88,7 +88,8 @@ def test_the_last_round_counts_and_an_exhausted_one_fails(
     ]  # fmt: skip
     assert [it["plus"] for it in run.results] == [3, 3, -2]
     failed = run.results[2]
-    words = f": {feedback}" if feedback else ""
+    words = f" (until {until})" if isinstance(until, str) else ""
+    words += f": {feedback}" if feedback else ""
     assert str(failed.error) == f"repeat 'loop' was not good after 4 rounds{words}"
     assert failed["loop"].feedback == feedback
     if not is_stored:

@@ -192,9 +192,10 @@ class PromptTemplate:
                 f"{{% for item in {name} %}}{{{{ item.{field} }}}}{{% endfor %}}"
             )
         known = ", ".join(model.model_fields)
+        hint = getattr(model, "missing", {}).get(field) or f"; {model.__name__} has: {known}"
         raise ChainError(
             f"{self.where}: {name!r} has no field {field!r}"
-            f"{did_you_mean(field, model.model_fields)}; {model.__name__} has: {known}"
+            f"{did_you_mean(field, model.model_fields)}{hint}"
         )
 
     def render(self, values: Mapping[str, Any], max_chars: int = MAX_PROMPT) -> str:

@@ -30,6 +30,12 @@ from chainette.pipeline.nodes.node import Node
 from chainette.pipeline.nodes.step import Step
 from chainette.pipeline.reasoning import REASONING, ReasoningType
 
+GROUP_HINTS = {
+    **{name: f" ({hint.lstrip(': ')})" for name, hint in GroupName.missing.items()},
+    "key": " (behind the first node of a reduce, it is group.key)",
+    "row_ids": " (behind the first node of a reduce, they are group.row_ids)",
+}
+"""Hints for names that only the first node of a `reduce` sees."""
 _UNIONS = (Union, types.UnionType)
 
 
@@ -245,7 +251,7 @@ def _check_groups(nodes: list[Any], scope: Scope) -> Any:
                 "it has row_ids"
             )
     hint = f" (it belongs to a row, and {title} makes groups of them: its nodes see `group`)"
-    unseen = dict.fromkeys([*scope.names, *scope.elsewhere], hint)
+    unseen = GROUP_HINTS | dict.fromkeys([*scope.names, *scope.elsewhere], hint)
     current, seen = scope.current, {"group": GroupName}
     kind = Group.__class_getitem__(current)
     groups = Scope(where, kind, seen, unseen, "group", origin=title)

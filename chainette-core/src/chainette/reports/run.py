@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
@@ -14,7 +14,7 @@ from chainette.pipeline.nodes.node import Node
 from chainette.reports.frames import chunks, require_pyarrow
 from chainette.reports.groups import GroupResult
 from chainette.reports.result import Output, Result
-from chainette.text import names_keywords
+from chainette.text import did_you_mean, names_keywords
 from chainette.usage import Usage
 
 
@@ -74,6 +74,7 @@ class Run(Generic[Out]):
             resumed.
         lines: Reads the lines of the flattened table; see `to_arrow`.
         group_results: The groups by the nodes that work on them; see `groups`.
+        node_ids: The ids of the chain's nodes.
         nothing_to_do: Whether the run that was resumed had an end for every row, so that nothing
             ran.
     """
@@ -89,6 +90,7 @@ class Run(Generic[Out]):
     stopped: Exception | None = None
     lines: Callable[[], Iterator[dict[str, Any]]] = field(default=lambda: iter(()), repr=False)
     nothing_to_do: bool = False
+    node_ids: Collection[str] = field(default=(), repr=False)
     group_results: Mapping[str, Sequence[GroupResult[Any]]] = field(
         default_factory=dict, repr=False
     )
@@ -109,11 +111,14 @@ class Run(Generic[Out]):
             One result for each group. There are none if the run ended before all of its rows.
 
         Raises:
-            KeyError: The node does not work on groups.
+            KeyError: The node does not work on groups, or there is none of that id.
         """
         id = node if isinstance(node, str) else str(node.id)
         if id not in self.group_results:
             known = ", ".join(map(repr, self.group_results)) or "none"
+            if self.node_ids and id not in self.node_ids:
+                near = did_you_mean(id, self.group_results)
+                raise KeyError(f"no node has the id {id!r}{near}; those on groups: {known}")
             raise KeyError(f"{id!r} does not work on groups; nodes that do: {known}")
         return self.group_results[id]
 

@@ -336,6 +336,7 @@ class Executor:
             signal=control.signal,
             stopped=control.stop_reason,
             lines=recorder.lines,
+            node_ids=(*self._pipeline.nodes,),
             group_results=self._groups.results(),
         )
 

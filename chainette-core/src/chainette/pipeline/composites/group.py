@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import typing
-from typing import Any, ClassVar, Generic, get_args
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, get_args
 
 from pydantic import BaseModel, ConfigDict
 from typing_extensions import TypeVar
@@ -39,6 +40,12 @@ class Group(BaseModel, Generic[Element]):
         return type(self).model_construct(**values, items=items, row_ids=[*self.row_ids])
 
 
+_MISSING = (
+    ": only the first node of a reduce sees it; to give it a name for later ones, put a function "
+    "that returns the group in front: reduce(apply(lines) >> …), and they see lines.items"
+)
+
+
 class GroupName(BaseModel):
     """The group that a flow works on, as later nodes see it: the name `group`.
 
@@ -48,8 +55,19 @@ class GroupName(BaseModel):
             row ids, each once.
     """
 
+    missing: ClassVar[Mapping[str, str]] = dict.fromkeys(("items", "so_far"), _MISSING)
+    """What to do for a field that it does not have."""
+
     key: Any
     row_ids: list[int]
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            """Say what to do for what only a `Group` has."""
+            if name in self.missing:
+                raise AttributeError(f"the name 'group' has no field {name!r}{self.missing[name]}")
+            return super().__getattr__(name)
 
 
 _LISTS = ("items", "row_ids")

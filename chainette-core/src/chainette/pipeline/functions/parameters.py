@@ -157,6 +157,10 @@ def check_calls(
             f"with batch={batch!r} it cannot call engines, since a call belongs to one item; leave "
             "out batch, or ask in a function before it"
         )
+        if batch == "all":
+            problem += (
+                ", or use reduce(…) without by, whose function sees all items and may call engines"
+            )
     elif engines and not waits:
         problem = "to call engines, the function must be async, or run with threaded=True"
     elif engines and annotation is not None:

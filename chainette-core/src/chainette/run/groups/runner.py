@@ -125,7 +125,8 @@ class GroupRunner(RowRunner):
         written = decode(row.name)
         key = self._keys.read(written)
         row_ids = self._source.row_ids(row)
-        return Item(row.index, group=GroupId(written, title_of(key), row.digest, row_ids)), key
+        title = title_of(key) if self._reduce.key.parts else "all rows"
+        return Item(row.index, group=GroupId(written, title, row.digest, row_ids)), key
 
     async def _lead(self, row: GroupRow, item: Item, key: Any, lease: Lease, take: Take) -> None:
         """Lead a group to the one or more ends it has."""

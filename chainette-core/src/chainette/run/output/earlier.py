@@ -68,6 +68,7 @@ def _complete_run(
         costs={id: None if it is None else Decimal(str(it)) for id, it in costs.items()},
         lines=partial(read_lines, path / FLATTENED),
         nothing_to_do=True,
+        node_ids=(*pipeline.nodes,),
         group_results=stored_groups(path, pipeline),
     )
 

@@ -88,8 +88,10 @@ class Composites:
             state.item = frame.item
             said = f": {verdict.feedback}" if verdict.feedback else ""
             count = f"{frame.round} rounds" if frame.round > 1 else "1 round"
+            is_expression = repeat.until is not None and repeat.until.expression is not None
+            until = f" (until {repeat.until.text})" if is_expression and repeat.until else ""
             raise RepeatError(
-                f"repeat {repeat.id!r} was not good after {count}{said}",
+                f"repeat {repeat.id!r} was not good after {count}{until}{said}",
                 rounds=frame.round,
                 feedback=verdict.feedback,
             )

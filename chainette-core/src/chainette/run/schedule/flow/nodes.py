@@ -16,6 +16,7 @@ from chainette.events import (
     NodeFinished,
     NodeStarted,
 )
+from chainette.pipeline.composites.group import is_group
 from chainette.pipeline.composites.group_key import NO_KEY
 from chainette.pipeline.composites.reduce import Reduce
 from chainette.pipeline.nodes.apply import ApplyNode
@@ -34,6 +35,9 @@ from chainette.run.schedule.flow.functions import STOPPED, Functions, OwnNames
 from chainette.run.schedule.flow.state import Reasoned
 from chainette.run.schedule.parking import Activity, Gate
 from chainette.types import LLMOutput, Message
+
+LIMIT = "max_prompt_chars"
+"""The option that errors about prompts that are too long name."""
 
 
 class StepRunner(Protocol):
@@ -152,7 +156,15 @@ def prompt(
     try:
         return step.messages(names, value, max_chars)
     except ChainError as error:
-        raise ChainError(f"{item.title}: {error}") from None
+        hint = _about_fold(item) if is_group(step.input_model) and LIMIT in str(error) else ""
+        raise ChainError(f"{item.title}: {error}{hint}") from None
+
+
+def _about_fold(item: Item) -> str:
+    """What makes the prompt of a group shorter."""
+    if item.part:
+        return "; a smaller fold makes the parts of the group smaller"
+    return "; or hand the group over in parts, with fold=50 and {{ so_far }} in the prompt"
 
 
 class NodeRunner:
