@@ -16,7 +16,7 @@ label = Step(
 )  # fmt: skip
 digest = Step(
     id="digest", input_model=Group[Sentiment], output_model=Reply, engine_name="small",
-    user_prompt="{{ key }}",
+    user_prompt="{{ key }} {{ so_far }}",
 )  # fmt: skip
 assert_type(digest, Step[Group[Sentiment], Reply])
 
@@ -56,6 +56,10 @@ assert_type(run.results, Sequence[Result[Sentiment]])
 assert_type(run.groups(digests), Sequence[GroupResult[Reply]])
 assert_type(run.groups(digest)[0].unwrap(), Reply)
 assert_type(run.groups("digest"), Sequence[GroupResult[Any]])
+assert_type(run.groups("digest")[0].drop_reason, str | None)
+assert_type(run.groups("digest")[0].size, int)
+assert_type(run.results[0].drop_reason, str | None)
+assert_type(run.results[0].items[0].drop_reason, str | None)
 assert_type(Chain(name="c", steps=apply(several) >> counts), Chain[Review, list[Sentiment]])
 assert_type(Chain(name="c", steps=digests), Chain[Sentiment, None])
 

@@ -126,6 +126,9 @@ def engines_of(engines: Any, id: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(engines))
 
 
+_ALL = ", or use reduce(…) without by, whose function sees all items and may call engines"
+
+
 def check_calls(
     id: str,
     takes_calls: bool,
@@ -155,12 +158,8 @@ def check_calls(
     elif engines and batch is not None:
         problem = (
             f"with batch={batch!r} it cannot call engines, since a call belongs to one item; leave "
-            "out batch, or ask in a function before it"
+            f"out batch, or ask in a function before it{_ALL if batch == 'all' else ''}"
         )
-        if batch == "all":
-            problem += (
-                ", or use reduce(…) without by, whose function sees all items and may call engines"
-            )
     elif engines and not waits:
         problem = "to call engines, the function must be async, or run with threaded=True"
     elif engines and annotation is not None:
