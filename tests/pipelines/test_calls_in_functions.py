@@ -325,13 +325,14 @@ def test_sampling_and_messages_reach_the_engine_and_can_be_changed_afterwards() 
         task = asyncio.create_task(asked)
         await asyncio.sleep(0)
         history.append({"role": "assistant", "content": "a"})
+        history.append({"role": "user", "content": "and?"})
         await task
         await calls["judge"].ask(history, sampling=SamplingParams(max_tokens=9))
         return row
 
     with fake_engine("judge", ["a", "b"]) as engine:
         chain_of(talk).run_one({"n": 1})
-    assert [len(messages) for messages in engine.requests] == [2, 3]
+    assert [len(messages) for messages in engine.requests] == [2, 4]
 
 
 # Failures, retries and redoing.

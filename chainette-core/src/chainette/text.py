@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from difflib import get_close_matches
 from functools import wraps
 from typing import Any, TypeVar
@@ -13,6 +13,7 @@ _CONTROLS = r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udff
 
 
 ClassT = TypeVar("ClassT", bound=type)
+FunctionT = TypeVar("FunctionT", bound=Callable[..., Any])
 CO_VARKEYWORDS = 8
 """The flag of functions that take any keywords (`inspect.CO_VARKEYWORDS`)."""
 
@@ -70,6 +71,20 @@ def names_keywords(cls: ClassT) -> ClassT:
 
     cls.__init__ = initialize  # type: ignore[misc]
     return cls
+
+
+def checked_keywords(function: FunctionT) -> FunctionT:
+    """Let a method name the nearest keyword that it has in the place of an unknown one."""
+
+    @wraps(function)
+    def called(*args: Any, **keywords: Any) -> Any:
+        try:
+            return function(*args, **keywords)
+        except TypeError:
+            _check_keywords(function.__name__, function, keywords)
+            raise
+
+    return called  # type: ignore[return-value]
 
 
 def _check_keywords(name: str, function: Any, keywords: Iterable[str]) -> None:

@@ -1,4 +1,4 @@
-"""The sampling parameters of a step, which can differ by attempt."""
+"""The sampling parameters of a step or a call, which can differ by attempt."""
 
 from __future__ import annotations
 
@@ -11,25 +11,40 @@ from chainette.types import SamplingParams
 Sampling: TypeAlias = (
     SamplingParams | Mapping[str, Any] | Sequence[SamplingParams | Mapping[str, Any]]
 )
-"""What a step takes as its sampling."""
+"""What a step or a call takes as its sampling."""
 BY_ATTEMPT = frozenset(SamplingParams.model_fields) - {"stop", "n", "guided_decoding"}
 """The parameters that a list gives a value for each attempt; `stop` is a list already."""
 
 
-def by_attempt(id: str, sampling: Any) -> tuple[SamplingParams, ...]:
-    """The sampling parameters of a step: one for each attempt, of which the last repeats.
-
-    Args:
-        id: The step.
-        sampling: The parameters, a mapping of them whose values can be lists, a list of either, or
-            `None`.
+def of_step(id: str, sampling: Any) -> tuple[SamplingParams, ...]:
+    """The sampling parameters of a step; see `by_attempt`.
 
     Raises:
         ChainError: They are something else, out of range, or ask for several completions.
     """
+    samplings = by_attempt(f"step {id!r}", sampling)
+    if (count := max(it.n for it in samplings)) > 1:
+        raise ChainError(
+            f"step {id!r}: n={count} would pay for {count} completions and keep one; "
+            "for several, call get_engine(name).generate(prompts, SamplingParams(n=…))"
+        )
+    return samplings
+
+
+def by_attempt(owner: str, sampling: Any) -> tuple[SamplingParams, ...]:
+    """The sampling parameters of a request: one for each attempt, of which the last repeats.
+
+    Args:
+        owner: The step or call, for messages, such as `step 'a'`.
+        sampling: The parameters, a mapping of them whose values can be lists, a list of either, or
+            `None`.
+
+    Raises:
+        ChainError: They are something else, or out of range.
+    """
     if sampling is None:
         return (SamplingParams(),)
-    where = f"step {id!r}, sampling"
+    where = f"{owner}, sampling"
     if isinstance(sampling, Mapping):
         given = _unfolded(where, sampling)
     elif isinstance(sampling, list | tuple):
@@ -39,7 +54,7 @@ def by_attempt(id: str, sampling: Any) -> tuple[SamplingParams, ...]:
     if not given:
         raise ChainError(f"{where}: the list is empty; give the parameters of each attempt")
     return tuple(
-        _checked(id, where if len(given) == 1 else f"{where}, attempt {number}", it)
+        _checked(where if len(given) == 1 else f"{where}, attempt {number}", it)
         for number, it in enumerate(given, 1)
     )
 
@@ -62,11 +77,11 @@ def _unfolded(where: str, sampling: Mapping[Any, Any]) -> list[Mapping[str, Any]
     ]
 
 
-def _checked(id: str, place: str, sampling: Any) -> SamplingParams:
+def _checked(place: str, sampling: Any) -> SamplingParams:
     """The sampling parameters of one attempt.
 
     Raises:
-        ChainError: They are of another type, or ask for several completions.
+        ChainError: They are of another type, or out of range.
     """
     if isinstance(sampling, Mapping):
         try:
@@ -79,10 +94,5 @@ def _checked(id: str, place: str, sampling: Any) -> SamplingParams:
         raise ChainError(
             f"{place.replace(', sampling', ': sampling', 1)} is a {kind}; "
             f"give SamplingParams(temperature=0) or {example}"
-        )
-    if sampling.n > 1:
-        raise ChainError(
-            f"step {id!r}: n={sampling.n} would pay for {sampling.n} completions and keep one; "
-            "for several, call get_engine(name).generate(prompts, SamplingParams(n=…))"
         )
     return sampling

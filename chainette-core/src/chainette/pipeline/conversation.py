@@ -10,7 +10,7 @@ from typing import Any, TypeAlias, cast, get_args, get_origin
 from pydantic import BaseModel
 from typing_extensions import TypedDict
 
-from chainette.engine.client.request import with_instruction
+from chainette.engine.client.request import check_last, with_instruction
 from chainette.errors import ChainError
 from chainette.pipeline.examples import Example, View, example_turns
 from chainette.pipeline.expression import Expression
@@ -108,6 +108,8 @@ def _turn(entry: Any, where: str) -> Message:
     if not isinstance(content, str):
         kind = with_article(type(content).__name__)
         raise ChainError(f"{where}: its content is {kind}, not a text")
+    if not content.strip():
+        raise ChainError(f"{where}: the turn of the {role} is empty; leave it out of the history")
     return cast(Message, {"role": role, "content": content})
 
 
@@ -139,6 +141,8 @@ class _Turn:
         text = self.template.render(values, max_chars)
         if self.role == "system" and not text:
             return []
+        if self.role == "assistant" and not text.strip():
+            raise ChainError(f"{self.template.where}: the turn of the assistant is empty")
         return [cast(Message, {"role": self.role, "content": text})]
 
 
@@ -231,7 +235,7 @@ class Conversation:
             messages = with_instruction(messages, instruction)
         first = _lead(message["role"] for message in messages)
         messages[first:first] = self.examples
-        self._check_last(messages)
+        check_last(self._where, messages)
         # Templates of models cut white space at the end, which the model then writes itself.
         if self._prefill and (start := self._prefill.render(values, max_chars).rstrip()):
             messages.append({"role": "assistant", "content": start})
@@ -244,16 +248,6 @@ class Conversation:
                 f"{self._where}: its messages have {size:,} characters, more than {most:,} "
                 f"(max_prompt_chars={most}): shorten them, or raise the limit"
             )
-
-    def _check_last(self, messages: list[Message]) -> None:
-        role = messages[-1]["role"] if messages else None
-        if role == "user":
-            return
-        what = f"the last message is that of the {role}" if role else "there is no message"
-        raise ChainError(
-            f"{self._where}: {what}; a conversation ends with the turn of the user"
-            + (_START if role == "assistant" else "")
-        )
 
     def outline(self) -> Iterator[tuple[str, str]]:
         """The turns for people: a role or `history`, and the text or template."""

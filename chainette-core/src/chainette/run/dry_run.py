@@ -12,7 +12,7 @@ from chainette.pipeline.composites.composite import Composite
 from chainette.pipeline.composites.reduce import Reduce
 from chainette.pipeline.composites.repeat import Repeat
 from chainette.pipeline.composites.route import Route
-from chainette.pipeline.functions.calls import Question
+from chainette.pipeline.functions.questions import Question
 from chainette.pipeline.nodes.apply import ApplyNode
 from chainette.pipeline.nodes.conditions import Condition
 from chainette.pipeline.nodes.flow import Branch

@@ -1,15 +1,23 @@
-"""Asking again: how often an invalid answer is put back to the model, and within which bound."""
+"""Asking again for answers that are invalid or cut: how often, and within which bound."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
-from typing import Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 from chainette.engine.client.request import Request, with_correction, with_instruction
 from chainette.engine.client.retry import OnRetry
-from chainette.errors import EngineError, RowBudgetError, StructuredOutputError
+from chainette.errors import (
+    ChainError,
+    EngineError,
+    OutputError,
+    OutputTruncatedError,
+    RowBudgetError,
+    StructuredOutputError,
+)
 from chainette.types import LLMOutput, Message, SamplingParams
 from chainette.usage import Spending
 
@@ -48,7 +56,7 @@ class Asks:
     """The requests that one answer may take.
 
     Attributes:
-        reasks: Number of times that an invalid answer is put back to the model.
+        reasks: Number of times that an answer that is invalid, or was cut, is asked for again.
         sampling: The sampling parameters by attempt, of which the last repeat; where it is empty,
             those of the first request serve all.
         first: Number of attempts before the first request.
@@ -76,6 +84,24 @@ ONE_MORE = Asks()
 """An invalid answer is put back once."""
 
 
+def checked_reasks(owner: str, reasks: Any) -> int:
+    """The number of times that an invalid answer is put back to the model.
+
+    Args:
+        owner: The step or call, for messages, such as `step 'a'`.
+        reasks: The number.
+
+    Raises:
+        ChainError: It is something else.
+    """
+    if isinstance(reasks, int) and not isinstance(reasks, bool) and reasks >= 0:
+        return reasks
+    raise ChainError(
+        f"{owner}: reasks is {reasks!r}; give the number of times that an invalid answer is "
+        "asked for again, from 0"
+    )
+
+
 def within(bound: Bound, ask: Ask) -> Ask:
     """Asking that keeps a bound."""
 
@@ -101,31 +127,31 @@ async def ask_again(
     on_retry: OnRetry,
     supported: Callable[[SamplingParams], SamplingParams],
 ) -> LLMOutput:
-    """Put an invalid answer back to the model, until one is valid or all tries are used up.
+    """Ask again for an answer that cannot be used, until one can or all tries are used up.
 
-    The conversation is the prompt, the last answer and its problem. Earlier tries are left out: the
-    prompt would grow with each, and models repeat the mistakes that they see.
+    An answer that was cut is asked for only with other sampling: the same may be cut again.
 
     Args:
         ask: Asks once.
         request: The first request.
-        output: The invalid answer to it.
+        output: The answer to it that cannot be used.
         asks: The number of tries and their sampling.
         spending: The tokens and the cost so far.
         on_retry: Called before every further request.
         supported: Drops the sampling parameters that the backend does not know.
     """
-    instruction = request.output.instruction if request.output else ""
-    base = replace(request, messages=with_instruction(request.messages, instruction))
+    sampling = request.sampling
     for tries in range(1, asks.reasks + 1):
-        invalid = output.error
-        if not isinstance(invalid, StructuredOutputError):
+        unusable, given = output.error, asks.at(tries)
+        later = sampling if given is None else supported(given)
+        if not isinstance(unusable, StructuredOutputError | OutputTruncatedError):
             break
-        again = replace(request, messages=_corrected(base, invalid, asks.bound))
-        if (sampling := asks.at(tries)) is not None:
-            again = replace(again, sampling=supported(sampling))
-        on_retry(invalid, 0.0)
+        if isinstance(unusable, OutputTruncatedError) and not _gives_more(sampling, later):
+            continue
+        sampling, messages = later, _messages(request, unusable, asks.bound)
+        on_retry(unusable, 0.0)
         try:
+            again = replace(request, messages=messages, sampling=sampling)
             output = await ask(again, spending, on_retry)
         except EngineError as error:
             if error.final:
@@ -134,20 +160,49 @@ async def ask_again(
     return output
 
 
-def _corrected(
-    request: Request, invalid: StructuredOutputError, bound: Bound | None
-) -> list[Message]:
-    """The conversation with an invalid answer and its problem.
+def _gives_more(before: SamplingParams, later: SamplingParams) -> bool:
+    """Whether an answer that was cut may be whole with other sampling parameters."""
+    differing = {
+        name for name in SamplingParams.model_fields if _at(before, name) != _at(later, name)
+    }
+    if differing != {"max_tokens"}:
+        return bool(differing)
+    return before.max_tokens is not None and (later.max_tokens or math.inf) > before.max_tokens
+
+
+def _at(sampling: SamplingParams, name: str) -> Any:
+    return getattr(sampling, name, None)  # those that the backend does not know are missing
+
+
+def _messages(request: Request, unusable: OutputError, bound: Bound | None) -> list[Message]:
+    """The conversation after an answer that cannot be used.
+
+    It is the prompt, the last answer and its problem. Earlier tries are left out: the prompt would
+    grow with each, and models repeat the mistakes that they see. So is an answer that was cut.
 
     Raises:
-        RowBudgetError: The answer may not be put back; the message has the problem, too.
+        RowBudgetError: It may not be asked for again; the message has the problem, too.
     """
-    answer, problem = invalid.raw_text or "", invalid.problem or str(invalid)
+    if not isinstance(unusable, StructuredOutputError):
+        _check_bound(bound, "was cut", unusable)
+        return request.messages
+    answer, problem = unusable.raw_text or "", unusable.problem or str(unusable)
+    _check_bound(bound, f"was not accepted ({problem})", unusable)
+    instruction = request.output.instruction if request.output else ""
+    messages = with_instruction(request.messages, instruction)
+    said = request.text.spoken(answer) if request.text else answer
+    return with_correction(messages, said, problem)
+
+
+def _check_bound(bound: Bound | None, what: str, unusable: OutputError) -> None:
+    """Check that an answer may be asked for again.
+
+    Raises:
+        RowBudgetError: It may not; the message says, too, what the last answer was.
+    """
     try:
         if bound is not None:
             bound.check()
     except RowBudgetError as error:
-        message = f"the last answer was not accepted ({problem}), and {error}"
-        raise RowBudgetError(message, raw_text=invalid.raw_text) from None
-    said = request.text.spoken(answer) if request.text else answer
-    return with_correction(request.messages, said, problem)
+        message = f"the last answer {what}, and {error}"
+        raise RowBudgetError(message, raw_text=unusable.raw_text) from None

@@ -18,7 +18,13 @@ from chainette.capabilities import Capabilities
 from chainette.engine.client.asking import ONE_MORE, Asks, ask_again, within
 from chainette.engine.client.identity_cache import IdentityCache
 from chainette.engine.client.limits import Limits
-from chainette.engine.client.request import Request, prefill_of, supported, with_prefill
+from chainette.engine.client.request import (
+    Request,
+    prefill_of,
+    refused_end,
+    supported,
+    with_prefill,
+)
 from chainette.engine.client.retry import OnRetry, Retry, untold
 from chainette.engine.client.secrets import Secrets
 from chainette.engine.client.sync import timeout
@@ -179,6 +185,8 @@ class BaseClient(ServerOwner, Generation, Generic[ConfigT]):
         if requests_are_forbidden and not self.offline:
             raise RuntimeError(f"engine {self.config.name!r}: real requests are forbidden here")
         request = self._request(prompt, sampling_params, output_model, context)
+        if (refusal := refused_end(request, self.capabilities, self.config.backend)) is not None:
+            return LLMOutput.failed(self._named(refusal))
         if cache is None:
             return await self._complete(request, asks, on_retry)
         return await cache.answer(
@@ -212,7 +220,7 @@ class BaseClient(ServerOwner, Generation, Generic[ConfigT]):
         try:
             ask = self._ask if asks.bound is None else within(asks.bound, self._ask)
             output = await ask(request, spending, tell)
-            if isinstance(output.error, StructuredOutputError) and request.form:
+            if output.error is not None and request.form:
                 output = await ask_again(
                     ask, request, output, asks, spending, tell, self._supported
                 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Set
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,6 +11,7 @@ from chainette.capabilities import Capabilities
 from chainette.engine.structured.extract import after_thoughts
 from chainette.engine.structured.schema import OutputSchema
 from chainette.engine.structured.text import TextOutput
+from chainette.errors import ChainError, RequestError
 from chainette.types import LLMOutput, Message, SamplingParams
 
 LONGEST_ECHO = 8_000
@@ -47,10 +48,46 @@ class Request:
         return self.text or self.output
 
 
+def check_last(where: str, messages: Sequence[Message]) -> None:
+    """Check that a conversation ends with the turn of the user.
+
+    Args:
+        where: Its step or call, for messages, such as `step 'a'`.
+        messages: The conversation, without the start of an answer.
+
+    Raises:
+        ChainError: It ends with another, or is empty.
+    """
+    role = messages[-1]["role"] if messages else None
+    if role != "user":
+        what = f"the last message is that of the {role}" if role else "there is no message"
+        raise ChainError(
+            f"{where}: {what}; a conversation ends with the turn of the user"
+            + ("; for the start of the answer, use prefill=" if role == "assistant" else "")
+        )
+
+
 def prefill_of(messages: list[Message], capabilities: Capabilities) -> str:
     """The start of the answer, where a conversation ends with the turn of the assistant."""
     last = messages[-1] if capabilities.prefill and messages else None
     return last["content"] if last is not None and last["role"] == "assistant" else ""
+
+
+def refused_end(request: Request, capabilities: Capabilities, backend: str) -> RequestError | None:
+    """The error of a conversation that ends as the backend cannot continue it, or `None`.
+
+    Args:
+        request: The request.
+        capabilities: What the backend can do.
+        backend: Its name.
+    """
+    messages = request.messages
+    if capabilities.prefill or not messages or messages[-1]["role"] != "assistant":
+        return None
+    return RequestError(
+        "the last message is that of the assistant; a conversation ends with the turn of the user, "
+        f"since the backend {backend!r} cannot continue an answer"
+    )
 
 
 def with_prefill(output: LLMOutput, request: Request) -> LLMOutput:

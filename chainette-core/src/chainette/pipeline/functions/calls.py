@@ -2,54 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
-from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
-from chainette.engine.structured.schema import output_schema
-from chainette.engine.structured.text import fence_of, is_text
-from chainette.types import Message, Prompt, SamplingParams
+from chainette.engine.sampling import Sampling
+from chainette.pipeline.functions.questions import Question, question
+from chainette.text import checked_keywords
+from chainette.types import Prompt
 
 if TYPE_CHECKING:
     from typing_extensions import TypeForm
 
 Parsed = TypeVar("Parsed")
 EngineT = TypeVar("EngineT")
-Sampling: TypeAlias = SamplingParams | Mapping[str, Any] | None
-"""Sampling parameters, or a mapping of them."""
-_ROLES = ("system", "user", "assistant")
-
-
-@dataclass(frozen=True)
-class Question:
-    """A request that a function makes.
-
-    Attributes:
-        engine: Name of the engine.
-        messages: The conversation.
-        sampling: The sampling parameters.
-        output_model: The type of the answer.
-    """
-
-    engine: str
-    messages: list[Message]
-    sampling: SamplingParams
-    output_model: Any
-
-    @cached_property
-    def digest(self) -> str:
-        """A digest of all that shapes the answer."""
-        shaping = {
-            "engine": self.engine,
-            "messages": self.messages,
-            "sampling": self.sampling.model_dump(mode="json", exclude_none=True),
-            "answer": _form(self.output_model),
-        }
-        text = json.dumps(shaping, sort_keys=True, default=str)
-        return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:32]
 
 
 class _Named:
@@ -73,33 +38,57 @@ class CalledEngine(_Named):
 
     @overload
     async def ask(
-        self, prompt: Prompt, *, output_model: None = None, sampling: Sampling = None
+        self,
+        prompt: Prompt,
+        *,
+        output_model: None = None,
+        sampling: Sampling | None = None,
+        reasks: int = 1,
+        prefill: str = "",
     ) -> str: ...
     @overload
     async def ask(
-        self, prompt: Prompt, *, output_model: TypeForm[Parsed], sampling: Sampling = None
+        self,
+        prompt: Prompt,
+        *,
+        output_model: TypeForm[Parsed],
+        sampling: Sampling | None = None,
+        reasks: int = 1,
+        prefill: str = "",
     ) -> Parsed: ...
+    @checked_keywords
     async def ask(
-        self, prompt: Prompt, *, output_model: Any = None, sampling: Sampling = None
+        self,
+        prompt: Prompt,
+        *,
+        output_model: Any = None,
+        sampling: Sampling | None = None,
+        reasks: int = 1,
+        prefill: str = "",
     ) -> Any:
         """Ask the engine, as a step would, and wait for its answer.
 
         A call that has an answer is not made again when the run is resumed.
 
         Args:
-            prompt: A user's text, or a list of messages.
+            prompt: A user's text, or a list of messages that ends with the user's turn.
             output_model: The type of the answer, any that Pydantic validates; `None` is text.
-            sampling: The sampling parameters, or a mapping of them.
+            sampling: The sampling parameters, or a mapping of them; as in a step, a list in the
+                mapping has a value for each attempt, and so does a list of parameters.
+            reasks: Number of times that an invalid answer is put back to the model; 0 for never.
+            prefill: The start of the answer, which the model continues; only for backends that can
+                do so.
 
         Returns:
             An instance of `output_model`, or the text.
 
         Raises:
             EngineError: There is no usable answer.
-            ChainError: The prompt is too long.
-            TypeError: An argument is of another type.
+            ChainError: The prompt is too long, the conversation cannot be sent, or the sampling or
+                `reasks` is wrong.
+            TypeError: The prompt or `prefill` is of another type, or a keyword is unknown.
         """
-        return await self._ask(_question(self.name, prompt, output_model, sampling))
+        return await self._ask(question(self.name, prompt, output_model, sampling, reasks, prefill))
 
 
 class SyncCalledEngine(_Named):
@@ -107,15 +96,36 @@ class SyncCalledEngine(_Named):
 
     @overload
     def ask(
-        self, prompt: Prompt, *, output_model: None = None, sampling: Sampling = None
+        self,
+        prompt: Prompt,
+        *,
+        output_model: None = None,
+        sampling: Sampling | None = None,
+        reasks: int = 1,
+        prefill: str = "",
     ) -> str: ...
     @overload
     def ask(
-        self, prompt: Prompt, *, output_model: TypeForm[Parsed], sampling: Sampling = None
+        self,
+        prompt: Prompt,
+        *,
+        output_model: TypeForm[Parsed],
+        sampling: Sampling | None = None,
+        reasks: int = 1,
+        prefill: str = "",
     ) -> Parsed: ...
-    def ask(self, prompt: Prompt, *, output_model: Any = None, sampling: Sampling = None) -> Any:
+    @checked_keywords
+    def ask(
+        self,
+        prompt: Prompt,
+        *,
+        output_model: Any = None,
+        sampling: Sampling | None = None,
+        reasks: int = 1,
+        prefill: str = "",
+    ) -> Any:
         """Ask the engine, and block until its answer is there; see `CalledEngine.ask`."""
-        return self._ask(_question(self.name, prompt, output_model, sampling))
+        return self._ask(question(self.name, prompt, output_model, sampling, reasks, prefill))
 
 
 class _Engines(Mapping[str, EngineT], Generic[EngineT]):
@@ -180,51 +190,3 @@ class SyncCalls(_Engines[SyncCalledEngine]):
 
     def __init__(self, owner: str, names: Sequence[str], ask: Callable[[Question], Any]) -> None:
         super().__init__(owner, {name: SyncCalledEngine(name, ask) for name in names})
-
-
-def _question(engine: str, prompt: Any, output_model: Any, sampling: Any) -> Question:
-    """The request for some arguments, which may be changed afterwards.
-
-    Raises:
-        TypeError: An argument is of another type.
-        ConfigError: A sampling parameter is unknown or out of range.
-    """
-    where = f"calls[{engine!r}].ask"
-    if isinstance(sampling, Mapping):
-        sampling = SamplingParams(**{str(name): value for name, value in sampling.items()})
-    sampling = SamplingParams() if sampling is None else sampling
-    if not isinstance(sampling, SamplingParams):
-        raise TypeError(f"{where}: sampling is a {type(sampling).__name__}, not SamplingParams")
-    if sampling.n > 1:
-        raise TypeError(f"{where}: n={sampling.n} gives one answer; ask {sampling.n} times")
-    return Question(engine, _messages(where, prompt), sampling, output_model or str)
-
-
-def _form(output_model: Any) -> Any:
-    """The form of an answer: a schema, or the kind of text."""
-    if is_text(output_model):
-        return ["text", repr(fence_of(output_model))]
-    return output_schema(output_model).schema
-
-
-def _messages(where: str, prompt: Any) -> list[Message]:
-    """The conversation of a prompt, as a copy.
-
-    Raises:
-        TypeError: It is something else.
-    """
-    if isinstance(prompt, str):
-        return [{"role": "user", "content": prompt}]
-    if not isinstance(prompt, list | tuple) or not prompt:
-        kind = "an empty list" if prompt in ([], ()) else f"a {type(prompt).__name__}"
-        raise TypeError(f"{where}: the prompt is {kind}; give a text, or a list of messages")
-    messages: list[Message] = []
-    for message in prompt:
-        is_message = isinstance(message, Mapping) and {*message} == {"role", "content"}
-        if not (is_message and message["role"] in _ROLES and isinstance(message["content"], str)):
-            raise TypeError(
-                f"{where}: a message is a dict of a role ({', '.join(_ROLES)}) and a text as its "
-                f"content, not {message!r:.100}"
-            )
-        messages.append({"role": message["role"], "content": message["content"]})
-    return messages

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 
 from pydantic import PydanticUserError
 
-from chainette.engine.client.asking import Asks
-from chainette.engine.sampling import by_attempt
+from chainette.engine.client.asking import Asks, checked_reasks
+from chainette.engine.sampling import of_step
 from chainette.engine.structured.answer import answer_form
 from chainette.engine.structured.text import TextOutput, check_answer, is_text
 from chainette.errors import ChainError
@@ -173,9 +173,9 @@ class Step(Node[In, Out]):
         )
         instruction = options.get("output_format_instruction")
         self.engine_name: str = _checked_name(id, engine_name)
-        self.samplings: tuple[SamplingParams, ...] = by_attempt(id, options.get("sampling"))
+        self.samplings: tuple[SamplingParams, ...] = of_step(id, options.get("sampling"))
         self.sampling: SamplingParams = self.samplings[0]
-        self.reasks: int = _checked_reasks(id, options.get("reasks", 1))
+        self.reasks: int = checked_reasks(f"step {id!r}", options.get("reasks", 1))
         self.keep_reasoning: bool = options.get("keep_reasoning", False)
         self.system_prompt: str = options.get("system_prompt", "")
         self.user_prompt: str = user_prompt if user_prompt is not None else ""
@@ -383,17 +383,3 @@ def _checked_text(id: str, instruction: str | None) -> str | None:
     if instruction is not None:
         check_text(instruction, f"step {id!r}, output_format_instruction")
     return instruction
-
-
-def _checked_reasks(id: str, reasks: Any) -> int:
-    """The number of times that an invalid answer is put back to the model.
-
-    Raises:
-        ChainError: It is something else.
-    """
-    if isinstance(reasks, int) and not isinstance(reasks, bool) and reasks >= 0:
-        return reasks
-    raise ChainError(
-        f"step {id!r}: reasks is {reasks!r}; give the number of times that an invalid answer is "
-        "asked for again, from 0"
-    )

@@ -14,7 +14,7 @@ from chainette.errors import EngineError, StructuredOutputError
 from chainette.folder.call_index import CallIndex
 from chainette.folder.files import CALLS
 from chainette.folder.lines import LineFile, encodable
-from chainette.pipeline.functions.calls import Question
+from chainette.pipeline.functions.questions import Question
 from chainette.reports.codec import OutputCodec
 from chainette.reports.snapshot import SnapshotError
 from chainette.run.item import Item

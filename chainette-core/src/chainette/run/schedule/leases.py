@@ -222,11 +222,24 @@ def check_prefills(pipeline: Pipeline, clients: Mapping[str, BaseClient]) -> Non
         ConfigError: An engine cannot.
     """
     for step in pipeline.prompted:
-        client = clients[step.engine_name]
-        if step.prefill and not client.capabilities.prefill:
-            raise ConfigError(
-                f"step {step.id!r}: its engine {step.engine_name!r} (backend "
-                f"{client.config.backend!r}) cannot continue a prefill: leave it out, and say in "
-                "the prompt how the answer begins; or use a backend whose capabilities have "
-                "prefill, as `chainette plugins list` shows them"
-            )
+        if step.prefill:
+            check_prefill(f"step {step.id!r}", clients[step.engine_name])
+
+
+def check_prefill(where: str, client: BaseClient) -> None:
+    """Refuse to begin an answer that an engine would not continue.
+
+    Args:
+        where: The step or call, for messages.
+        client: The engine.
+
+    Raises:
+        ConfigError: It cannot.
+    """
+    if not client.capabilities.prefill:
+        raise ConfigError(
+            f"{where}: its engine {client.config.name!r} (backend {client.config.backend!r}) "
+            "cannot continue a prefill: leave it out, and say in the prompt how the answer begins; "
+            "or use a backend whose capabilities have prefill, as `chainette plugins list` shows "
+            "them"
+        )

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from chainette.engine.client.asking import ONE_MORE, Asks
+from chainette.engine.client.asking import Asks
 from chainette.engine.client.base import BaseClient
 from chainette.engine.client.cache import CacheTurn, RunCache
 from chainette.errors import (
@@ -16,7 +16,7 @@ from chainette.errors import (
     EngineError,
 )
 from chainette.events import CallFinished, Listener, NodeRetried
-from chainette.pipeline.functions.calls import Question
+from chainette.pipeline.functions.questions import Question
 from chainette.pipeline.nodes.apply import ApplyNode
 from chainette.pipeline.nodes.node import Node
 from chainette.run.control import RunControl
@@ -25,7 +25,7 @@ from chainette.run.output.calls import answer_of
 from chainette.run.output.journal import Journal
 from chainette.run.schedule.flow.accounts import RowAccounts
 from chainette.run.schedule.flow.calls import EngineWatch, FunctionCalls
-from chainette.run.schedule.leases import Leases
+from chainette.run.schedule.leases import Leases, check_prefill
 from chainette.run.schedule.threads import CallThreads
 from chainette.types import LLMOutput
 
@@ -110,9 +110,9 @@ class EngineCalls:
 
         Raises:
             EngineError: There is no usable one.
-            ChainError: The prompt is too long.
+            ChainError: The prompt cannot be sent.
         """
-        check_size(question, self._engines.max_chars)
+        self._check(question)
         place: dict[str, Any] = {**attempt, "call": question.digest}
         if ordinal := calls.ordinal(question.digest):
             place["nth"] = ordinal
@@ -137,6 +137,18 @@ class EngineCalls:
             calls.fail(output.error)
         return answer_of(output)
 
+    def _check(self, question: Question) -> None:
+        """Refuse what the engine cannot be sent.
+
+        Raises:
+            ChainError: The prompt is too long.
+            ConfigError: The engine cannot continue the start of an answer.
+        """
+        check_size(question, self._engines.max_chars)
+        if question.has_prefill:
+            where = f"calls[{question.engine!r}].ask"
+            check_prefill(where, self._engines.clients[question.engine])
+
     async def _asked(
         self, node: ApplyNode, item: Item, names: Mapping[str, Any], question: Question
     ) -> tuple[LLMOutput, dict[str, Any]]:
@@ -144,19 +156,21 @@ class EngineCalls:
         turn = self._engines.turn(node)
         output = await self._engines.clients[question.engine].complete(
             question.messages,
-            question.sampling,
+            question.samplings[0],
             output_model=question.output_model,
             context=names,
             cache=turn,
-            asks=self._bounds(item),
+            asks=self._asks(item, question),
             on_retry=partial(self._engines.retried, node, item),
         )
         return output, {**turn.fields} if turn is not None else {}
 
-    def _bounds(self, item: Item) -> Asks:
+    def _asks(self, item: Item, question: Question) -> Asks:
         """The requests that an answer may take, in the bounds of its row."""
         accounts = self._engines.accounts
-        return Asks(bound=accounts.of(item.owner)) if accounts.is_limited else ONE_MORE
+        samplings = question.samplings if len(question.samplings) > 1 else ()
+        bound = accounts.of(item.owner) if accounts.is_limited else None
+        return Asks(question.reasks, samplings, bound=bound)
 
     def _ended(
         self,

@@ -17,7 +17,8 @@ from chainette.errors import (
     ChainetteError,
     EngineError,
 )
-from chainette.pipeline.functions.calls import Calls, Question, SyncCalls
+from chainette.pipeline.functions.calls import Calls, SyncCalls
+from chainette.pipeline.functions.questions import Question
 from chainette.pipeline.nodes.apply import ApplyNode
 from chainette.run.control import RunControl
 from chainette.run.schedule.threads import CallThreads
