@@ -7,13 +7,22 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from chainette import Chain, SamplingParams, Step, apply, load_chain
+from chainette import Calls, Chain, SamplingParams, Step, apply, load_chain, register_engine
 from chainette.engine.client.asking import Asks
 from chainette.engine.client.sync import run_sync
 from chainette.engine.sampling import by_attempt
-from chainette.errors import ChainError, EngineError, OutputDirError, StructuredOutputError
+from chainette.errors import (
+    ChainError,
+    EngineError,
+    OutputDirError,
+    OutputTruncatedError,
+    StructuredOutputError,
+)
 from chainette.pipeline.graph import graph
 from chainette.testing.fake_engine import FakeClient, fake_engine
+from chainette.testing.script import Reply
+from chainette.testing.servers import FakeOpenAI
+from chainette.types import Completion, LLMOutput
 from pydantic import BaseModel
 
 
@@ -30,14 +39,8 @@ ROW = {"word": "door"}
 
 
 def count(id: str = "count", **fields: Any) -> Step[Row, Count]:
-    return Step(
-        id=id,
-        input_model=Row,
-        output_model=Count,
-        engine_name="e",
-        user_prompt="Count {{ word }}",
-        **fields,
-    )
+    fields = {"output_model": Count, "user_prompt": "Count {{ word }}", **fields}
+    return Step(id=id, input_model=Row, engine_name="e", **fields)
 
 
 def chain(**fields: Any) -> Chain[Row, Count]:
@@ -287,3 +290,85 @@ def test_attempts_before_the_first_request_count(
         output = run_sync(lambda: engine.complete("Hi", sampling, output_model=Count, asks=asks))
     assert output.requests == 3
     assert temperatures(engine) == [now, *later, *[0.8] * (2 - len(later))]
+
+
+# Answers that were cut.
+
+
+def cut(text: str = '{"letters": 4444') -> LLMOutput:
+    return LLMOutput([Completion(text, finish_reason="length")])
+
+
+CUT: dict[str, tuple[dict[str, Any], list[float | None]]] = {
+    "another temperature": ({"temperature": [0.1, 0.2, 0.8]}, [0.1, 0.2, 0.8]),
+    "more tokens": ({"max_tokens": [5, 10, 20]}, [5, 10, 20]),
+    "no limit": ({"max_tokens": [5, None]}, [5, None]),
+    "another seed": ({"seed": [1, 2]}, [1, 2]),
+    "the same until the last": ({"temperature": [0, 0, 0.5]}, [0, 0.5]),
+    "one for all": ({"temperature": 0.5}, [0.5]),
+    "a list of one": ({"temperature": [0.5]}, [0.5]),
+    "all the same": ({"temperature": [0.5, 0.5]}, [0.5]),
+    "fewer tokens": ({"max_tokens": [20, 10]}, [20]),
+    "a limit where there was none": ({"max_tokens": [None, 10]}, [None]),
+}
+
+
+@pytest.mark.parametrize("output_model", [Count, str], ids=["typed", "text"])
+@pytest.mark.parametrize("name", CUT)
+def test_a_cut_answer_is_asked_for_again_where_the_sampling_differs(
+    name: str, output_model: Any
+) -> None:
+    sampling, sent = CUT[name]
+    (parameter,) = sampling
+    asking = chain(reasks=2, sampling=sampling, output_model=output_model)
+    cuts = [cut()] * len(sent)
+    with fake_engine("e", cuts) as engine, pytest.raises(OutputTruncatedError, match="cut at max"):
+        asking.run_one(ROW)
+    assert [getattr(it, parameter) for it in engine.samplings] == sent
+    assert all(request == engine.requests[0] for request in engine.requests)
+
+
+def test_cut_and_invalid_answers_take_turns() -> None:
+    sampling = {"temperature": [0.1, 0.2, 0.3, 0.4]}
+    with fake_engine("e", [cut(), "no", cut(), GOOD]) as engine:
+        assert chain(reasks=3, sampling=sampling).run_one(ROW) == Count(letters=4)
+    assert temperatures(engine) == [0.1, 0.2, 0.3, 0.4]
+    first, second, third, fourth = engine.requests
+    assert first == second == fourth
+    assert [it["role"] for it in third] == ["system", "user", "assistant", "user"]
+    assert third[2]["content"] == "no"
+
+
+def test_a_cut_answer_is_not_asked_for_again_without_tries_or_a_limit_of_the_row() -> None:
+    sampling = {"temperature": [0.1, 0.2]}
+    with fake_engine("e", [cut()]) as engine, pytest.raises(OutputTruncatedError):
+        chain(reasks=0, sampling=sampling).run_one(ROW)
+    with fake_engine("e", [cut()]):
+        run = chain(sampling=sampling).run([ROW], max_requests_per_row=1)
+    assert "the last answer was cut, and row 0 has taken 1 request" in str(run.results[0].error)
+    assert len(engine.requests) == 1
+
+
+def test_nothing_differs_where_the_backend_does_not_know_the_parameter() -> None:
+    answer = Reply(text="unfin", finish_reason="length")
+    with FakeOpenAI({"": answer}) as server:
+        register_engine("e", backend="openai", endpoint=server.endpoint, model="m")
+        with pytest.raises(OutputTruncatedError):
+            chain(sampling={"top_k": [1, 2]}, output_model=str).run_one(ROW)
+    assert len(server.requests) == 1
+
+
+def test_a_call_of_a_function_asks_again_for_a_cut_answer() -> None:
+    async def ask(row: Row, calls: Calls) -> Row:
+        sampling = {"max_tokens": [5, 10], "temperature": 0.5}
+        return Row(word=await calls["e"].ask(row.word, sampling=sampling))
+
+    with fake_engine("e", [cut("fin"), "fine"]) as engine:
+        assert Chain(name="c", steps=apply(ask, engines=["e"])).run_one(ROW) == Row(word="fine")
+    assert [it.max_tokens for it in engine.samplings] == [5, 10]
+
+
+def test_the_message_of_a_cut_answer_says_how_to_ask_for_more() -> None:
+    with fake_engine("e", [cut()]), pytest.raises(OutputTruncatedError) as caught:
+        chain(sampling={"max_tokens": 200}).run_one(ROW)
+    assert 'sampling={"max_tokens": [200, 400]}' in str(caught.value)

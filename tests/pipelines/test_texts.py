@@ -355,7 +355,11 @@ def test_a_cut_text_is_kept_on_request_and_marked(
     ("text", "fields", "hint"),
     [
         ("The end of it is mis", {}, "or keep the text with accept_truncated=True in the step"),
-        ('{"text": "mis', {"output_model": Model}, "raise max_tokens$"),
+        (
+            '{"text": "mis',
+            {"output_model": Model},
+            r"more: sampling=\S+ \S+ \d+]}$",
+        ),
         ("", {"accept_truncated": True}, "before the answer began"),
         ("<think>So long", {"accept_truncated": True}, "before the answer began"),
         ("Here:\n```", {"accept_truncated": True, "output_model": Code()}, "before the answer"),

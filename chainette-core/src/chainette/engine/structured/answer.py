@@ -89,11 +89,14 @@ def _unusable(
     text = completion.text
     if completion.finish_reason == "length":
         limit, place, hint = max_tokens or "the server's limit", "", ""
+        if max_tokens is not None:
+            more = f'{{"max_tokens": [{max_tokens}, {2 * max_tokens}]}}'
+            hint = f", or let the step ask again with more: sampling={more}"
         if isinstance(output, TextOutput):
             if output.keeps(text):
                 return None
             place = " before the answer began" if output.accept_truncated else ""
-            hint = "" if place else ", or keep the text with accept_truncated=True in the step"
+            hint += "" if place else ", or keep the text with accept_truncated=True in the step"
         message = f"output cut at max_tokens={limit}{place}: raise max_tokens{hint}"
         if completion.cut_by is not None:
             message = f"output cut{place} by {completion.cut_by}{hint}"
