@@ -136,8 +136,23 @@ def test_a_key_in_a_file_that_others_can_read_causes_a_warning(
         file.write_text(text)
         file.chmod(mode)
         load_engines(file)
-        assert ("others can read it" in caplog.text) is warns
+        assert ("readable by other users" in caplog.text) is warns
         assert "SENTINEL" not in caplog.text
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs POSIX file modes")
+@pytest.mark.parametrize("head", ["", "engines:\n"])
+def test_the_warning_of_a_key_names_its_engine_and_line(
+    head: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = tmp_path / "engines.yml"
+    engine = "- name: %s\n  backend: openai\n  model: m\n  api_key: sk-SENTINEL-0123\n"
+    file.write_text(head + engine % "one" + engine % "two")
+    file.chmod(0o644)
+    load_engines(file)
+    start = head.count("\n")
+    for record, name, line in zip(caplog.records, ("one", "two"), (4, 8), strict=True):
+        assert f"{file}:{start + line}: engine {name!r}: " in record.getMessage()
 
 
 @pytest.mark.parametrize(

@@ -113,7 +113,7 @@ def check_engines(
     if not isinstance(entries, list):
         mistakes.append(f"{source.place(section)}: expected a list of engines")
         return engines
-    _warn_of_readable_keys(source, entries)
+    _warn_of_readable_keys(source, entries, section)
     seen: set[str] = set()
     for index, entry in enumerate(entries):
         where = (*section, index)
@@ -143,7 +143,7 @@ def _about_name(fields: Any, seen: Collection[str]) -> str | None:
     return f"engine {name!r}: a second engine of that name" if name in seen else None
 
 
-def _warn_of_readable_keys(source: YamlSource, entries: list[Any]) -> None:
+def _warn_of_readable_keys(source: YamlSource, entries: list[Any], section: Location) -> None:
     """Warn of an API key in a file that other users can read."""
     mode = source.path.stat().st_mode
     if os.name == "nt" or not mode & (stat.S_IRGRP | stat.S_IROTH):
@@ -152,8 +152,10 @@ def _warn_of_readable_keys(source: YamlSource, entries: list[Any]) -> None:
         key = entry.get("api_key") if isinstance(entry, dict) else None
         if isinstance(key, str) and key and "${" not in key:
             _logger.warning(
-                "%s: holds an API key, and others can read it: use api_key_env, or chmod 600 it",
-                source.place(("engines", index, "api_key")),
+                "%s: engine %r: the file contains an API key and is readable by other users: use "
+                "api_key_env, or chmod 600 the file",
+                source.place((*section, index, "api_key")),
+                entry.get("name"),
             )
 
 
