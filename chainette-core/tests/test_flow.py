@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import json
 import random
+import re
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
@@ -152,7 +153,8 @@ def test_a_failing_function_fails_only_its_row(tmp_path: Path) -> None:
     assert [result.ok for result in run.results] == [True, False, True]
     (error,) = lines_of(tmp_path / "run/errors.jsonl")
     assert (error["row_id"], error["node_id"], error["type"]) == (1, "picky", "ApplyError")
-    assert error["message"] == "apply 'picky' failed: ValueError: not one"
+    message = r"apply 'picky' failed at test_flow\.py:\d+: ValueError: not one"
+    assert re.fullmatch(message, error["message"])
 
 
 def lines_of(path: Path) -> list[dict[str, Any]]:

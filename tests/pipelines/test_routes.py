@@ -142,7 +142,7 @@ async def later(row: Row) -> str:
         (later, "route 'way' has no case for 'refund'"),
         (lambda row: 1.5, "has no case for 1.5"),
         (lambda row: Tone.DRY, "has no case for <Tone.DRY: 'dry'>"),
-        (lambda row: 1 / 0, "route 'way', by failed: ZeroDivisionError"),
+        (lambda row: 1 / 0, "route 'way', by failed at test_routes.py:"),
         ("1 // n", "route 'way', by: ZeroDivisionError"),
     ],
 )  # fmt: skip

@@ -292,7 +292,10 @@ def test_what_does_not_fit_is_refused_when_the_chain_is_built(
     ("when", "words"),
     [
         (lambda row: None, "returned None; it must return True or False"),
-        (lambda row: 1 / 0, "apply 'plus', when failed: ZeroDivisionError"),
+        (
+            lambda row: 1 / 0,
+            "apply 'plus', when failed at test_tolerance.py:",
+        ),
         ("1 // (n - n)", "ZeroDivisionError"),
     ],
 )

@@ -88,11 +88,13 @@ class ApplyError(ChainetteError):
         usage: Tokens that its calls of engines took, if the servers reported them.
         cost: US dollars that they cost, or `None` if they are unknown; 0 if it made none.
         calls: Their number.
+        is_tolerable: False for a condition or a key: without it, the way of the item is not known.
     """
 
     usage: Usage | None = None
     cost: Decimal | None = FREE
     calls: int = 0
+    is_tolerable: bool = True
 
 
 class RouteError(ChainetteError):

@@ -21,11 +21,18 @@ __all__ = ["run_sync", "timeout"]
 T = TypeVar("T")
 
 
-def run_sync(call: Callable[[], Awaitable[T]]) -> T:
-    """Run a coroutine function to its end; inside a running loop, in a separate thread."""
+def _has_loop() -> bool:
+    """Whether an event loop runs here; what is called in an `except` block shows its error."""
     try:
         asyncio.get_running_loop()
     except RuntimeError:
+        return False
+    return True
+
+
+def run_sync(call: Callable[[], Awaitable[T]]) -> T:
+    """Run a coroutine function to its end; inside a running loop, in a separate thread."""
+    if not _has_loop():
         return anyio.run(call)
     results: list[T] = []
     errors: list[BaseException] = []

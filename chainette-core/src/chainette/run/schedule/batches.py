@@ -18,6 +18,7 @@ from chainette.run.control import RunControl
 from chainette.run.item import Item
 from chainette.run.output.journal import Journal
 from chainette.run.schedule.direct import DirectRequests
+from chainette.run.schedule.failures import failure
 from chainette.run.schedule.flow.calls import FunctionCalls
 from chainette.run.schedule.parking import Activity, Gate
 
@@ -200,8 +201,7 @@ async def call(
     except Drop as drop:
         return drop if node.batch is None else [drop] * len(value)
     except Exception as error:
-        message = f"apply {node.id!r} failed: {type(error).__name__}: {error}"
-        raise ApplyError(message) from error
+        raise failure(f"apply {node.id!r}", error, node.fn) from error
 
 
 async def _begun(

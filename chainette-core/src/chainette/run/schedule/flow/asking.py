@@ -116,10 +116,10 @@ class EngineCalls:
         place: dict[str, Any] = {**attempt, "call": question.digest}
         if ordinal := calls.ordinal(question.digest):
             place["nth"] = ordinal
+        number = calls.asked
         earlier = self._engines.journal.calls.find(node.id, item, question, place, names)
         if earlier is not None:
-            calls.ended(earlier.usage, earlier.cost, is_new=False)
-            return calls.fail(earlier.error) if earlier.error is not None else earlier.value
+            return calls.replayed(earlier, number)
         await self._engines.leases.settled()
         async with self._rooms[question.engine]:
             if self._engines.control.is_over or self._engines.control.is_spent:
@@ -134,7 +134,7 @@ class EngineCalls:
             await calls.stop()
         if output.error is not None:
             output.error.usage, output.error.cost = output.usage, output.cost
-            calls.fail(output.error)
+            calls.fail(output.error, number)
         return answer_of(output)
 
     def _check(self, question: Question) -> None:

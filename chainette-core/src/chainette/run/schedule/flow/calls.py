@@ -6,6 +6,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from copy import copy
 from decimal import Decimal
 from functools import partial
 from typing import Any, NoReturn
@@ -21,6 +22,7 @@ from chainette.pipeline.functions.calls import Calls, SyncCalls
 from chainette.pipeline.functions.questions import Question
 from chainette.pipeline.nodes.apply import ApplyNode
 from chainette.run.control import RunControl
+from chainette.run.output.calls import Replay
 from chainette.run.schedule.threads import CallThreads
 from chainette.usage import Spending, Usage, dollars
 
@@ -106,6 +108,11 @@ class FunctionCalls:
         self._ordinals[digest] += 1
         return self._ordinals[digest] - 1
 
+    @property
+    def asked(self) -> int:
+        """The number of calls so far."""
+        return self._ordinals.total()
+
     def ended(self, usage: Usage | None, cost: Decimal | None, *, is_new: bool) -> None:
         """Count a call.
 
@@ -119,14 +126,29 @@ class FunctionCalls:
         if is_new:
             self.spent.add(usage, cost)
 
-    def fail(self, error: EngineError) -> NoReturn:
-        """Raise the error of a call in the function.
+    def replayed(self, replay: Replay, number: int) -> Any:
+        """The answer to a call that an earlier run has made, counted.
 
         Raises:
-            EngineError: The error.
+            EngineError: There was none; see `fail`.
         """
-        self._errors.append(error)
-        raise error
+        self.ended(replay.usage, replay.cost, is_new=False)
+        return replay.value if replay.error is None else self.fail(replay.error, number)
+
+    def fail(self, error: EngineError, number: int) -> NoReturn:
+        """Raise the error of a call in the function.
+
+        Args:
+            error: The error; several calls may have the same.
+            number: The number of the call, from 1.
+
+        Raises:
+            EngineError: The error, which says which call it is of.
+        """
+        told = copy(error)
+        told.args = (f"{error} (in call {number} of function {self._node.id!r})",)
+        self._errors.append(told)
+        raise told
 
     def reason(self, error: ChainetteError) -> ChainetteError:
         """The error of the function's row: that of a call itself, where the function let it pass.

@@ -20,6 +20,7 @@ from chainette.pipeline.nodes.conditions import Condition
 from chainette.pipeline.nodes.node import Node
 from chainette.run.item import Item
 from chainette.run.output.journal import Journal
+from chainette.run.schedule.failures import failure
 from chainette.run.schedule.flow.functions import OwnNames, own
 
 SKIPPED = object()
@@ -83,8 +84,9 @@ async def asked(condition: Condition, value: Any, names: Mapping[str, Any]) -> A
         output = condition.function(*arguments)
         return await output if isinstance(output, Awaitable) else output
     except Exception as error:
-        message = f"{condition.where} failed: {type(error).__name__}: {error}"
-        raise ApplyError(message) from None
+        problem = failure(condition.where, error, condition.function)
+        problem.is_tolerable = False
+        raise problem from error
 
 
 def is_bool(output: Any) -> bool:
@@ -107,4 +109,4 @@ def is_tolerable(error: ChainetteError) -> bool:
     if isinstance(error, RepeatError | RouteError):
         return True
     # What a function raised; an output that is not of its type is a bug, and has no cause.
-    return isinstance(error, ApplyError) and error.__cause__ is not None
+    return isinstance(error, ApplyError) and error.is_tolerable and error.__cause__ is not None

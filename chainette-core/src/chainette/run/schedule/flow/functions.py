@@ -20,7 +20,7 @@ from chainette.run.output.journal import Journal
 from chainette.run.schedule.batches import Batches, call
 from chainette.run.schedule.flow.calls import FunctionCalls
 from chainette.run.schedule.parking import Activity
-from chainette.text import with_article
+from chainette.text import did_you_mean, with_article
 from chainette.usage import FREE
 from chainette.validation import summary
 
@@ -167,10 +167,26 @@ class OwnNames(Mapping[str, Any]):
         self._copies: dict[str, Any] = {}
 
     def __getitem__(self, name: str) -> Any:
-        """The value of a name, the same object each time."""
+        """The value of a name, the same object each time.
+
+        Raises:
+            KeyError: There is no such name.
+        """
         if name not in self._copies:
+            if name not in self._names:
+                known = ", ".join(map(str, self._names)) or "none"
+                hint = did_you_mean(str(name), map(str, self._names))
+                raise KeyError(f"there is no name {name!r}{hint}; the names are: {known}")
             self._copies[name] = own(self._names[name])
         return self._copies[name]
+
+    def __contains__(self, name: object) -> bool:
+        """Whether there is a name."""
+        return name in self._names
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """The value of a name, or a default."""
+        return self[name] if name in self._names else default
 
     def __iter__(self) -> Iterator[str]:
         """The names."""

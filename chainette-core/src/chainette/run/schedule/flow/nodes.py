@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
@@ -9,7 +10,7 @@ from typing import Any, Protocol
 
 from chainette.engine.client.asking import Asks
 from chainette.engine.telemetry import hooks as telemetry
-from chainette.errors import ChainError, ChainetteError, EngineError
+from chainette.errors import ApplyError, ChainError, ChainetteError, EngineError, ValidatorError
 from chainette.events import (
     Listener,
     NodeFailed,
@@ -38,6 +39,7 @@ from chainette.types import LLMOutput, Message
 
 LIMIT = "max_prompt_chars"
 """The option that errors about prompts that are too long name."""
+_logger = logging.getLogger(__name__)
 
 
 class StepRunner(Protocol):
@@ -197,6 +199,7 @@ class NodeRunner:
         self._control = control
         self._emit = emit
         self._raised: Exception | None = None  # by a node; nothing runs until it is recorded
+        self._shown: set[str] = set()
 
     async def run(
         self, node: Node, item: Item, names: dict[str, Any], value: Any, activity: Activity
@@ -283,12 +286,19 @@ class NodeRunner:
         has_begun, self._raised = error is self._raised, None
         if self._control.is_over:
             return
-        row, title = item.event_row, item.group_title
+        id, row, title = node.id if node else "", item.event_row, item.group_title
+        self._show(id, error)
         self._journal.failed(node, item, error, is_tolerated=is_tolerated)
         if node is not None and not has_begun:  # its condition failed, or what it gave was refused
-            self._emit(NodeStarted(node.id, row, item.name, title))
-        id = node.id if node else ""
+            self._emit(NodeStarted(id, row, item.name, title))
         self._emit(NodeFailed(id, row, item.name, error, is_tolerated, title))
+
+    def _show(self, id: str, error: Exception) -> None:
+        """Log where the first failure of a node comes from, for `chainette --debug`."""
+        cause = error.__cause__ if isinstance(error, ApplyError | ValidatorError) else None
+        if cause is not None and id not in self._shown and _logger.isEnabledFor(logging.DEBUG):
+            self._shown.add(id)
+            _logger.debug("the first failure of %r", id, exc_info=cause)
 
     def dropped(self, node: Node, item: Item, reason: str | None) -> None:
         """Record that a function dropped an item, unless the run is over."""
