@@ -345,7 +345,7 @@ def test_an_example_has_the_names_that_the_prompt_uses(
         ("{{ mood }}", {"moods": "m"}, "unknown field 'moods' (did you mean 'mood'?)"),
         ("{{ mood }}", {}, "its input is not a valid Mood: 'mood' is missing"),
         ("{{ mood }}", "m", "its input is not a valid Mood"),
-        ("{{ mood.x }}", {"mood": "m"}, "examples[0]: step 'second', user_prompt: "),
+        ("{{ mood[9] }}", {"mood": "m"}, "examples[0]: step 'second', user_prompt: "),
     ],
 )
 def test_an_example_whose_input_does_not_fit_is_refused(

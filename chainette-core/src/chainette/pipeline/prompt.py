@@ -11,10 +11,10 @@ from types import MappingProxyType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin
 
 from jinja2 import Template, TemplateError, TemplateSyntaxError, meta, nodes
-from pydantic import BaseModel
 
 from chainette.errors import ChainError
 from chainette.pipeline.bounds import MAX_PROMPT
+from chainette.pipeline.nodes.fields import check_fields, items, meant_field
 from chainette.pipeline.nodes.naming import CHAINS_OWN
 from chainette.pipeline.reasoning import REASONING, ReasoningType
 from chainette.pipeline.sandbox import Bounds, PromptEnvironment, bounded, check_size, joined
@@ -103,7 +103,7 @@ class PromptTemplate:
         for name in sorted(self.names):
             if name not in types and not more_names:
                 known = ", ".join(sorted(types))
-                hint = elsewhere.get(name) or did_you_mean(name, types)
+                hint = elsewhere.get(name) or meant_field(name, types) or did_you_mean(name, types)
                 raise ChainError(
                     f"{self.where}: unknown variable {name!r}{hint}; the variables are: {known}"
                 )
@@ -111,12 +111,10 @@ class PromptTemplate:
             node.name for node in self._tree.find_all(nodes.Name) if node.ctx in ("store", "param")
         )
         seen = {name: model for name, model in types.items() if name not in assigned}
-        for name, model in self._items(seen):
+        for name, model in items(self._tree, seen):
             if assigned[name] == 1:
                 seen[name] = model
-        for node in self._tree.find_all(nodes.Getattr):
-            if isinstance(node.node, nodes.Name) and node.node.name in seen:
-                self._check_field(node.node.name, node.attr, seen[node.node.name])
+        check_fields(self._tree, seen, self.where)
         if isinstance(model := seen.get(REASONING), ReasoningType):
             self._check_reasoning(model, elsewhere)
 
@@ -171,32 +169,6 @@ class PromptTemplate:
             key = getattr(item.arg, "value", None)
             if isinstance(item.node, nodes.Name) and item.node.name == name and key is not None:
                 yield str(key)
-
-    def _items(self, types: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-        """Names that loops give to the items of a list, and their types."""
-        for loop in self._tree.find_all(nodes.For):
-            if isinstance(loop.target, nodes.Name) and isinstance(loop.iter, nodes.Name):
-                model = types.get(loop.iter.name)
-                if get_origin(model) is list:
-                    yield loop.target.name, get_args(model)[0]
-
-    def _check_field(self, name: str, field: str, model: Any) -> None:
-        options = get_args(model) if get_origin(model) in (Union, UnionType) else (model,)
-        options = tuple(option for option in options if option is not type(None)) or options
-        if any(_may_have(option, field) for option in options):
-            return
-        model = options[0]
-        if (get_origin(model) or model) is list:
-            raise ChainError(
-                f"{self.where}: {name!r} is a list and has no field {field!r}; go through it: "
-                f"{{% for item in {name} %}}{{{{ item.{field} }}}}{{% endfor %}}"
-            )
-        known = ", ".join(model.model_fields)
-        hint = getattr(model, "missing", {}).get(field) or f"; {model.__name__} has: {known}"
-        raise ChainError(
-            f"{self.where}: {name!r} has no field {field!r}"
-            f"{did_you_mean(field, model.model_fields)}{hint}"
-        )
 
     def render(self, values: Mapping[str, Any], max_chars: int = MAX_PROMPT) -> str:
         """Fill the template in.
@@ -258,13 +230,3 @@ def _cannot_have(model: Any, field: str) -> bool:
     options = get_args(model) if get_origin(model) in (Union, UnionType, Literal) else (model,)
     classes = [type(it) if get_origin(model) is Literal else it for it in options]
     return all(it in _SCALARS and not hasattr(it, field) for it in classes)
-
-
-def _may_have(model: Any, field: str) -> bool:
-    """Whether a value of a type may have a field; of most types that is not known."""
-    if (get_origin(model) or model) is list:
-        return hasattr(list, field)
-    if not (isinstance(model, type) and issubclass(model, BaseModel)):
-        return True
-    has_more = model.model_config.get("extra") == "allow"
-    return has_more or field in model.model_fields or hasattr(model, field)

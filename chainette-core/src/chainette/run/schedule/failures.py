@@ -21,11 +21,15 @@ def failure(where: str, error: Exception, function: Any) -> ApplyError:
         error: What it has raised.
         function: The function.
     """
-    while len(parts := getattr(error, "exceptions", ())) == 1:  # of a task group
-        error = parts[0]
-    return ApplyError(
-        f"{where} failed{_place(error, function)}: {type(error).__name__}: {_text(error)}"
-    )
+    inner = _innermost(error)
+    what = f"{type(inner).__name__}: {_text(inner)}"
+    return ApplyError(f"{where} failed{_place(inner, function)}: {what}")
+
+
+def _innermost(error: Any) -> Any:
+    """An error, or the only one in a group, such as that of a task."""
+    parts: Any = getattr(error, "exceptions", ())
+    return _innermost(parts[0]) if len(parts) == 1 else error
 
 
 def _place(error: Exception, function: Any) -> str:
