@@ -14,7 +14,7 @@ from chainette.engine.config import EngineConfig
 from chainette.errors import EngineError
 from chainette.registry import engines as registry
 from chainette.testing.sample import sample
-from chainette.testing.script import Answers, Script, text_of
+from chainette.testing.script import Answers, Reply, Script, text_of
 from chainette.types import Completion, LLMOutput, Message, SamplingParams
 from chainette.usage import Usage
 
@@ -51,6 +51,9 @@ class FakeClient(BaseClient):
             raise answer
         if isinstance(answer, LLMOutput):
             return answer
+        if isinstance(answer, Reply) and answer != Reply():
+            return _output_of(answer)
+        answer = None if isinstance(answer, Reply) else answer
         if answer is None and request.text is not None:
             answer = sample(request.text.schema)
         text = text_of(answer, request.output.schema if request.output else None)
@@ -59,15 +62,32 @@ class FakeClient(BaseClient):
         return LLMOutput([completion], usage=Usage(words, len(text.split())))
 
 
+def _output_of(reply: Reply) -> LLMOutput:
+    """The output that a reply of a server stands for, without the server.
+
+    Raises:
+        EngineError: It needs a server.
+    """
+    whole = Reply(reply.text, reply.reasoning, reply.finish_reason)
+    if reply != whole or reply.text is None:
+        raise EngineError(
+            f"a fake engine has no connection for {reply!r:.200}: use a server of "
+            "chainette.testing.servers, or an exception of chainette.errors as the answer"
+        )
+    completion: Completion[Any] = Completion(reply.text, None, reply.reasoning, reply.finish_reason)
+    return LLMOutput([completion], usage=Usage(0, len(reply.text.split())))
+
+
 @contextmanager
 def fake_engine(name: str, answers: Any = None, **fields: Any) -> Iterator[FakeClient]:
     """Replace an engine with a fake one.
 
     Args:
         name: Name of the engine in steps.
-        answers: A list of answers in turn, a dict from words of the prompt to answers, a function
-            of the messages, or `None` for made-up answers that are valid. An answer is a text, a
-            model, a JSON value, an `LLMOutput`, or an exception to raise.
+        answers: A list of answers in turn, a dict from words of the user's last turn to answers (or
+            several, with `in_turn`), a function of the messages, or `None` for made-up answers that
+            are valid. An answer is a text, a model, a JSON value, an `LLMOutput`, an exception to
+            raise, or one of `faults` that needs no server, such as `faults.cut()`.
         **fields: Further fields of `EngineConfig`, such as `max_concurrency`.
 
     Yields:

@@ -43,13 +43,49 @@ class Reply:
     then: str = "end"
 
 
+class InTurn:
+    """Answers of a script in turn, of which the last repeats; see `in_turn`.
+
+    Args:
+        answers: The answers.
+    """
+
+    def __init__(self, *answers: Any) -> None:
+        if not answers:
+            raise TypeError("in_turn needs at least one answer")
+        self._answers = answers
+        self._given = 0
+
+    def __repr__(self) -> str:
+        """The answers."""
+        return f"in_turn({', '.join(map(repr, self._answers))})"
+
+    def next(self) -> Any:
+        """The next answer."""
+        answer = self._answers[min(self._given, len(self._answers) - 1)]
+        self._given += 1
+        return answer
+
+
+def in_turn(*answers: Answer) -> InTurn:
+    """Several answers to what one key of a script matches, such as a bad one and then a good one.
+
+    Args:
+        *answers: The answers in turn, of which the last repeats.
+
+    Raises:
+        TypeError: There is none.
+    """
+    return InTurn(*answers)
+
+
 Answer: TypeAlias = (
     str | BaseModel | dict[str, Any] | list[Any] | Reply | LLMOutput | Exception | None
 )
 """A text, a value that becomes JSON, or a `Reply` of a server; for a fake engine, also a whole
 output or an exception to raise. `None` is a made-up value that is valid for the type."""
 Answers: TypeAlias = (
-    Sequence[Answer] | Mapping[str, Answer] | Callable[[list[Message]], Answer] | None
+    Sequence[Answer] | Mapping[str, Answer | InTurn] | Callable[[list[Message]], Answer] | None
 )
 """Answers in turn, by a text that the user's last message contains, from a function, or made up."""
 
@@ -76,6 +112,10 @@ class Script:
         Raises:
             LookupError: The script has none.
         """
+        answer = self._found(messages)
+        return answer.next() if isinstance(answer, InTurn) else answer
+
+    def _found(self, messages: Sequence[Message]) -> Any:
         if self._answers is None:
             return None
         if callable(self._answers):
