@@ -18,6 +18,7 @@ from chainette.pipeline.composites.composite import (
     given,
     main_nodes,
 )
+from chainette.pipeline.composites.feedback import warn_of_unused
 from chainette.pipeline.nodes.apply import ApplyNode
 from chainette.pipeline.nodes.conditions import NOT_GIVEN, Condition, OnError
 from chainette.pipeline.nodes.flow import I_, O_, Branch, Flow, In, Out, Parallel, flattened
@@ -115,6 +116,7 @@ class Repeat(Composite[In, Out]):
         self.exhausted: Exhausted = options.get("exhausted", "fail")
         if self.exhausted not in ("fail", "last"):
             raise ChainError(f"{where}: exhausted is {self.exhausted!r}; give 'fail' or 'last'")
+        self._is_checked = False
         _check_body(self.body, where)
         if self.judge is not None:
             _check_judge(self.judge, where)
@@ -158,6 +160,9 @@ class Repeat(Composite[In, Out]):
 
     def check(self, scope: Scope, check: Check) -> Any:
         """Check its nodes and its end; see `Composite.check`."""
+        if not self._is_checked and self.max_rounds > 1:
+            self._is_checked = True
+            warn_of_unused(self.id, self.body, self.until)
         previous, feedback = Union[self.output_model, None], Union[str, None]  # noqa: UP007
         inner = scope.inner(previous=previous, feedback=feedback, round=int)
         last = check(self.body, inner)
