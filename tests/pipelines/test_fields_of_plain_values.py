@@ -70,7 +70,8 @@ REFUSED: dict[str, tuple[Any, str]] = {
         second(Row, "{{ article.heading }}"), "'article' is a str and has no field 'heading'",
     ),
     "a field with the name of a method": (
-        second(Row, "{{ article.title }}"), "'article' is a str and has no field 'title'",
+        second(Row, "{{ article.title }}"),
+        r"'article' is a str and has no field 'title' \(for its method, write article.title\(\)\)",
     ),
     "a field of items with the name of a method": (
         [first(list[Author]), second(list[Author], "{{ first.count }}")],

@@ -113,9 +113,10 @@ def _check(name: str, field: str, model: Any, where: str, *, is_called: bool) ->
             f"{{% for item in {name} %}}{{{{ item.{field} }}}}{{% endfor %}}"
         )
     if not issubclass(model, BaseModel):
+        method = f" (for its method, write {name}.{field}())" if hasattr(model, field) else ""
         raise ChainError(
-            f"{where}: {name!r} is {with_article(model.__name__)} and has no field {field!r}; use "
-            f"{name} itself, or make its type a model with that field"
+            f"{where}: {name!r} is {with_article(model.__name__)} and has no field {field!r}"
+            f"{method}; use {name} itself, or make its type a model with that field"
         )
     known = ", ".join(model.model_fields)
     hint = getattr(model, "missing", {}).get(field) or f"; {model.__name__} has: {known}"
