@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Generator, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from chainette import ApplyNode, Branch, Calls, Chain, SyncCalls, apply
+from chainette import ApplyNode, Branch, Calls, Chain, SamplingParams, SyncCalls, apply
 from chainette.pipeline.nodes.apply import SplitNode
 from chainette.pipeline.nodes.flow import Split
 from models import Reply, Review, Sentiment
@@ -185,6 +185,11 @@ async def judged(review: Review, calls: Calls) -> Sentiment:
         await judge.ask([{"role": "user", "content": "?"}], output_model=list[int]), list[int]
     )
     assert_type(await judge.ask("Good?", output_model=Reply | None), Reply | None)
+    tries = {"temperature": [0, 0.4], "max_tokens": [100, 200]}
+    assert_type(await judge.ask("Good?", sampling=tries, reasks=3, prefill="Yes"), str)
+    several = [SamplingParams(seed=1), SamplingParams(seed=2)]
+    assert_type(await judge.ask("Good?", output_model=Reply, sampling=several), Reply)
+    await judge.ask("Good?", reasks="3")  # type: ignore[call-overload] # pyright: ignore
     await judge.ask("Good?", output_models=Reply)  # type: ignore[call-overload] # pyright: ignore
     return await judge.ask("Good?", output_model=Sentiment)
 
