@@ -304,7 +304,8 @@ def test_a_server_that_enforces_more_gets_the_whole_schema() -> None:
     output = one(make_client("http://other.test/v1", api=None), output_model=City)
     assert output.outputs[0].parsed == CITY
     output_format = json.loads(route.calls.last.request.content)["response_format"]["json_schema"]
-    assert output_format["schema"] == City.model_json_schema()
+    required = ["name", "inner", "note"]
+    assert output_format["schema"] == {**City.model_json_schema(), "required": required}
     assert "strict" not in output_format
 
 
@@ -329,7 +330,7 @@ def test_the_servers_of_openai_receive_the_new_name_of_max_tokens() -> None:
     one(client, SamplingParams(max_tokens=3))
     sent = json.loads(route.calls.last.request.content)
     assert sent["max_completion_tokens"] == 3
-    assert client.strict_schema
+    assert client.dialect == "openai_strict"
     assert "max_tokens" not in sent
 
 

@@ -10,7 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from chainette.capabilities import CHAT_SAMPLING, Capabilities
+    from chainette.capabilities import CHAT_SAMPLING, Capabilities, Dialect
     from chainette.engine.client.base import BaseClient
     from chainette.engine.client.identity_cache import IdentityCache
     from chainette.engine.client.per_loop import PerLoop
@@ -59,6 +59,7 @@ __all__ = [
     "Completion",
     "Container",
     "ContextLengthError",
+    "Dialect",
     "EngineConfig",
     "EngineConnectionError",
     "EngineError",
@@ -109,6 +110,7 @@ _HOMES = {
     "Completion": "types",
     "Container": "engine.server.docker",
     "ContextLengthError": "errors",
+    "Dialect": "capabilities",
     "EngineConfig": "registry.engines",  # which hands down the function that makes clients
     "EngineConnectionError": "errors",
     "EngineError": "errors",

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, TypeAlias
 
 from chainette.text import names_keywords
+
+Dialect: TypeAlias = Literal["openai_strict", "llama_cpp", "xgrammar", "plain"]
+"""Parts of JSON Schema that decoders take; `Capabilities.dialect` has what they are."""
 
 CHAT_SAMPLING = frozenset(
     {
@@ -36,8 +39,10 @@ class Capabilities:
             continues.
         local: The backend runs the model, or its server, on this machine.
         sampling: Names of the sampling parameters that reach the server.
-        dialect: The part of JSON Schema that the server enforces. `llama_cpp` is that of
-            llama.cpp's grammars; rules outside of it are repeated in words. `plain` is unknown.
+        dialect: The part of JSON Schema that the server's decoder takes: `openai_strict` is
+            OpenAI's strict mode, `llama_cpp` and `xgrammar` are grammars; `plain` is unknown, and
+            leaves out only what takes some servers down. Schemas are written in it, and what it
+            does not enforce is said in words.
     """
 
     json_schema: bool = False
@@ -47,7 +52,7 @@ class Capabilities:
     prefill: bool = False
     local: bool = False
     sampling: frozenset[str] = field(default_factory=frozenset)
-    dialect: Literal["plain", "llama_cpp"] = "plain"
+    dialect: Dialect = "plain"
 
     def names(self) -> list[str]:
         """Names of the flags that are set, for display."""

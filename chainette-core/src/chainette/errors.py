@@ -243,6 +243,11 @@ class EngineTimeoutError(EngineError):
 
     transient = True
 
+    @classmethod
+    def after(cls, seconds: float) -> EngineTimeoutError:
+        """The error of a request without a whole answer within these seconds."""
+        return cls(f"no whole answer within {seconds:g} s (timeout={seconds:g} s)")
+
 
 class AuthenticationError(EngineError):
     """The endpoint refused the API key (401, 403)."""

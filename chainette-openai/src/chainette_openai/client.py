@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from chainette.backend import Capabilities, OpenAIChatClient, OpenAIResponsesClient
+from chainette.backend import Capabilities, Dialect, OpenAIChatClient, OpenAIResponsesClient
 from typing_extensions import Self
 
 from chainette_openai.config import OpenAIConfig
@@ -40,7 +40,7 @@ class OpenAIClient(OpenAIChatClient[OpenAIConfig]):
         from_environment = config.endpoint is None or config.is_openai
         self.api_key_envs: tuple[str, ...] = ("OPENAI_API_KEY",) if from_environment else ()
         self.needs_api_key: bool = config.is_openai
-        self.strict_schema: bool = config.sends_strict
+        self.own_dialect: Dialect = config.dialect
         if config.is_openai and config.protocol == "chat":
             self.max_tokens_field: str = "max_completion_tokens"
         self.default_endpoint: str = config.base_url

@@ -22,8 +22,7 @@ class OpenAIConfig(EngineConfig):
             completions, which every compatible server speaks (the default elsewhere).
         strict: Send schemas in the subset that OpenAI's strict mode requires (the default for
             OpenAI's and Azure's hosts). Other servers enforce more of a schema, such as the
-            lengths of texts, so by default they receive all of it. The Responses API is always
-            strict.
+            lengths of texts; `schema_dialect` says what. The Responses API is always strict.
         client: What sends requests of the Responses API: `http` is Chainette's own transport, `sdk`
             is OpenAI's Python library, which needs several times the CPU. Requests and answers are
             the same.
@@ -51,12 +50,11 @@ class OpenAIConfig(EngineConfig):
         return urlsplit(self.base_url).hostname == "api.openai.com"
 
     @property
-    def sends_strict(self) -> bool:
-        """Whether schemas are sent in OpenAI's strict subset."""
-        if self.protocol == "responses":
-            return True
+    def dialect(self) -> Literal["openai_strict", "plain"]:
+        """The dialect of schemas, unless `schema_dialect` names another one."""
         host = urlsplit(self.base_url).hostname or ""
-        return self.strict if self.strict is not None else host.endswith(_STRICT_HOSTS)
+        strict = self.strict if self.strict is not None else host.endswith(_STRICT_HOSTS)
+        return "openai_strict" if strict or self.protocol == "responses" else "plain"
 
     @property
     def protocol(self) -> str:

@@ -22,6 +22,7 @@ def chainette_backends() -> list[Backend]:
                 # vLLM documentation, class SamplingParams.
                 sampling=CHAT_SAMPLING
                 | {"top_k", "min_p", "repetition_penalty", "guided_decoding"},
+                dialect="xgrammar",
             ),
             summary="vLLM in this process; needs its GPU dependencies",
         )

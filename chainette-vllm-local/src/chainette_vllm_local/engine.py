@@ -100,7 +100,9 @@ class LocalEngine:
         return VLLMSamplingParams(
             **fields,
             output_kind=RequestOutputKind.FINAL_ONLY,
-            structured_outputs=_constraint(request.sampling, request),
+            structured_outputs=_constraint(
+                request.sampling, request, self._config.schema_dialect or "xgrammar"
+            ),
         )
 
     def _reasoning_parser(self) -> Any:
@@ -128,12 +130,12 @@ class LocalEngine:
         return LLMOutput(completions, usage=usage)
 
 
-def _constraint(sampling: SamplingParams, request: Request) -> Any:
+def _constraint(sampling: SamplingParams, request: Request, dialect: str) -> Any:
     """The constraint on the text as vLLM has it; an output type takes precedence."""
     from vllm.sampling_params import StructuredOutputsParams
 
     if request.output is not None and not request.prefill:
-        return StructuredOutputsParams(json=request.output.schema)
+        return StructuredOutputsParams(json=request.output.in_dialect(dialect))
     if sampling.guided_decoding is None:
         return None
     fields = dataclasses.asdict(sampling.guided_decoding)

@@ -22,6 +22,7 @@ def chainette_backends() -> list[Backend]:
                 # vLLM documentation, "OpenAI-Compatible Server", extra parameters of the chat API.
                 sampling=CHAT_SAMPLING
                 | {"top_k", "min_p", "repetition_penalty", "guided_decoding"},
+                dialect="xgrammar",
             ),
             summary="a vLLM server over HTTP, started where no endpoint is configured",
         )

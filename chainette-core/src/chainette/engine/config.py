@@ -20,10 +20,11 @@ from pydantic import (
     field_validator,
 )
 
+from chainette.capabilities import Dialect
 from chainette.engine.endpoint import clean_endpoint
 from chainette.engine.generation import Generation
 from chainette.engine.pricing.tariff import Rates, Tariff
-from chainette.errors import MissingAPIKeyError
+from chainette.errors import ConfigError, MissingAPIKeyError
 from chainette.validation import OneMessage
 
 _WITHOUT_INFLUENCE = {
@@ -100,6 +101,9 @@ class EngineConfig(BaseModel, metaclass=OneMessage):
             tokens of a request are estimated, and corrected when its answer arrives.
         structured_output: The way to ask for typed answers; `auto` uses the strongest one that the
             server accepts.
+        schema_dialect: The part of JSON Schema that the server's decoder takes, where it is another
+            one than the backend's: `openai_strict`, `llama_cpp` (llama.cpp, and what is built on
+            it), `xgrammar` (vLLM, SGLang) or `plain` (unknown).
         drop_unsupported_params: Leave out sampling parameters that the model refuses, with a
             warning for each. Otherwise such a refusal stops the run.
         enable_reasoning: Ask for the model's reasoning separately from its answer.
@@ -131,6 +135,7 @@ class EngineConfig(BaseModel, metaclass=OneMessage):
     requests_per_minute: float | None = Field(default=None, gt=0)
     tokens_per_minute: float | None = Field(default=None, gt=0)
     structured_output: Literal["auto", "json_schema", "json_object", "prompt"] = "auto"
+    schema_dialect: Dialect | None = None
     drop_unsupported_params: bool = False
     enable_reasoning: bool = False
     max_response_bytes: int = Field(default=64 * 2**20, ge=1)
@@ -173,6 +178,23 @@ class EngineConfig(BaseModel, metaclass=OneMessage):
         own = set(type(self).model_fields) - set(EngineConfig.model_fields)
         fields = self.model_dump(mode="json", include=own | {"backend", "model"})
         return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()[:16]
+
+    def dialect_of(self, own: Dialect | None, usual: Dialect) -> Dialect:
+        """The dialect of the engine's schemas.
+
+        Args:
+            own: The one that the other fields decide on, if they do.
+            usual: The backend's.
+
+        Raises:
+            ConfigError: `schema_dialect` is another one than OpenAI's, which the others ask for.
+        """
+        if self.schema_dialect not in (None, own) and own == "openai_strict":
+            raise ConfigError(
+                f"engine {self.name!r}: schema_dialect: {self.schema_dialect} does not go with "
+                "strict schemas; set api: chat and strict: false as well"
+            )
+        return self.schema_dialect or own or usual
 
     def answering(self) -> dict[str, Any]:
         """The fields that influence answers, as JSON values without secrets."""

@@ -6,6 +6,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from chainette.engine.structured.dialects.pattern import example
+
 FORMATS = {
     "date": "2026-01-31",
     "date-time": "2026-01-31T12:00:00Z",
@@ -30,7 +32,7 @@ def sample(schema: Mapping[str, Any]) -> Any:
         schema: A schema made by Pydantic.
 
     Raises:
-        ValueError: Every value is infinitely deep, or the schema has a pattern.
+        ValueError: Every value is infinitely deep, or no text is known for a pattern.
     """
     return _sample(schema, schema.get("$defs", {}), 0)
 
@@ -118,7 +120,10 @@ def _number(schema: Mapping[str, Any], kind: str) -> int | float:
 
 def _text(schema: Mapping[str, Any]) -> str:
     if "pattern" in schema:
-        raise ValueError(f"no text can be made up for the pattern {schema['pattern']!r}")
+        made = example(schema["pattern"])
+        if made is None:
+            raise ValueError(f"no text can be made up for the pattern {schema['pattern']!r}")
+        return made
     text = FORMATS.get(schema.get("format", ""), "text")
     text = text.ljust(schema.get("minLength", 0), "x")
     return text[: schema["maxLength"]] if "maxLength" in schema else text

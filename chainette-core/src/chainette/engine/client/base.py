@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import replace
@@ -14,14 +13,16 @@ from typing import TYPE_CHECKING, Any, Generic
 
 from typing_extensions import TypeVar
 
-from chainette.capabilities import Capabilities
+from chainette.capabilities import Capabilities, Dialect
 from chainette.engine.client.asking import ONE_MORE, Asks, ask_again, within
 from chainette.engine.client.identity_cache import IdentityCache
 from chainette.engine.client.limits import Limits
 from chainette.engine.client.request import (
     Request,
+    conversation,
     prefill_of,
     refused_end,
+    started,
     supported,
     with_prefill,
 )
@@ -35,9 +36,11 @@ from chainette.engine.pricing.pricer import Pricer
 from chainette.engine.pricing.reported import gateway_cost
 from chainette.engine.server.owner import ServerOwner
 from chainette.engine.structured.answer import answer_form, parse_answer
-from chainette.engine.structured.fallback import OutputModeFallback
+from chainette.engine.structured.answer_warnings import AnswerWarnings
+from chainette.engine.structured.fallback import OutputModeFallback, SchemaSuspectedError, Turn
 from chainette.engine.structured.text import TextOutput
 from chainette.engine.telemetry import hooks as telemetry
+from chainette.engine.warning import EngineWarnings
 from chainette.errors import (
     ChainetteError,
     EngineError,
@@ -47,15 +50,13 @@ from chainette.errors import (
     ServerError,
     StructuredOutputError,
 )
-from chainette.events import RequestStarted
 from chainette.text import names_keywords
-from chainette.types import LLMOutput, Message, Prompt, SamplingParams
+from chainette.types import LLMOutput, Prompt, SamplingParams
 from chainette.usage import FREE, Spending
 
 if TYPE_CHECKING:
     from chainette.engine.client.cache import CacheTurn
 
-_logger = logging.getLogger(__name__)
 
 _DEFAULT = SamplingParams()
 
@@ -67,7 +68,7 @@ ConfigT = TypeVar("ConfigT", bound=EngineConfig, default=EngineConfig)
 
 
 @names_keywords
-class BaseClient(ServerOwner, Generation, Generic[ConfigT]):
+class BaseClient(ServerOwner, Generation, EngineWarnings, Generic[ConfigT]):
     """A light, stateless client of one engine; safe to share between tasks and threads.
 
     A backend implements `_chat`; the other methods that it may override say so.
@@ -82,14 +83,15 @@ class BaseClient(ServerOwner, Generation, Generic[ConfigT]):
         base_url: Start of the requests' URLs, without a slash at the end; empty where there is no
             server.
         model: Name of the model to ask for, or `None`.
+        dialect: The dialect that schemas are sent in.
         secrets: Texts that are kept out of messages and logs; `secrets.keep(text)` adds one.
     """
 
     offline: bool = False
     """Whether requests stay inside this process and need no model: the engine of a test."""
-    strict_schema: bool = False
-    """Whether schemas are sent in OpenAI's strict subset, `request.output.strict.schema`, and
-    answers are read accordingly (OpenAI docs, "Structured model outputs")."""
+    own_dialect: Dialect | None = None
+    """The dialect of schemas where it depends on the configuration; else it is that of the
+    capabilities."""
 
     config: ConfigT
 
@@ -101,11 +103,12 @@ class BaseClient(ServerOwner, Generation, Generic[ConfigT]):
         self.secrets: Secrets = Secrets(
             *(value.get_secret_value() for value in config.headers.values())
         )
-        self._warned: set[str] = set()
         self._sampling_params: IdentityCache[SamplingParams] = IdentityCache()
         self.limits: Limits = Limits(config)
         self._retry = Retry(config, self.limits)
-        self._fallback = OutputModeFallback(config)
+        self.dialect: Dialect = config.dialect_of(self.own_dialect, self.capabilities.dialect)
+        self._fallback = OutputModeFallback(config, self.dialect)
+        self._answers = AnswerWarnings(self.warn_once)
 
     @property
     def max_concurrency(self) -> int:
@@ -228,7 +231,7 @@ class BaseClient(ServerOwner, Generation, Generic[ConfigT]):
             failure = error if isinstance(error, EngineError) else EngineError(str(error))
             output = LLMOutput.failed(self._named(failure), perf_counter() - start)
         except Exception as error:  # a defect of a backend fails its row, not the run
-            _logger.debug("%s: %s", self.config.name, self.scrub(repr(error)))
+            self._note("%s", self.scrub(repr(error)))
             failure = ServerError(f"unexpected {type(error).__name__}: {error}")
             output = LLMOutput.failed(self._named(failure), perf_counter() - start)
         output.usage, output.cost = spending.usage, spending.cost
@@ -244,14 +247,16 @@ class BaseClient(ServerOwner, Generation, Generic[ConfigT]):
             self._named(error)
             failure, output = error, LLMOutput.failed(error)
         except RequestError as refusal:
-            mode = self._fallback.lower(request.output, request.mode, refusal)
-            if mode is None:
+            form = self._fallback.lower(request.way, refusal) if request.way else None
+            if form is None:
                 raise
             try:
-                return await self._ask(replace(request, mode=mode), spending, on_retry)
+                return await self._ask(replace(request, **form._asdict()), spending, on_retry)
             except EngineError as error:
-                raise error if error.final else refusal from None
-        self._fallback.accepted(None if request.prefill else request.output, request.mode)
+                is_new = error.final or isinstance(refusal, SchemaSuspectedError)
+                raise error if is_new else refusal from None
+        if request.output is not None and not request.prefill:
+            self._fallback.accepted(request.output, request.mode)
         is_raw = request.output is None and request.text is None
         problem = failure if is_raw else self._parse(output, request)
         if failure is not None and isinstance(problem, StructuredOutputError):
@@ -260,10 +265,22 @@ class BaseClient(ServerOwner, Generation, Generic[ConfigT]):
         return output
 
     async def _attempt(self, request: Request, spending: Spending) -> LLMOutput:
+        """Send a request once; those whose schema may have ended the server go one at a time."""
+        if request.way is None or not self._fallback.watches:
+            return await self._attempt_now(request, spending)
+        turn = await self._fallback.turn(request.way)
+        try:
+            return await self._attempt_now(request, spending, turn)
+        finally:
+            if turn is not None:
+                turn.release()
+
+    async def _attempt_now(
+        self, request: Request, spending: Spending, turn: Turn | None = None
+    ) -> LLMOutput:
         """Send a request once, within the engine's limits and timeout, and price its answer."""
-        limits = self.limits
+        limits, sending = self.limits, None
         gateway_cost.set(None)
-        sending = None
         await limits.slots.acquire()
         try:
             reserved = await limits.wait(request.messages, request.sampling.max_tokens)
@@ -276,12 +293,13 @@ class BaseClient(ServerOwner, Generation, Generic[ConfigT]):
             spending.add(error.usage, error.cost)
             spending.requests += error.usage is not None or isinstance(error, OutputError)
             error.usage, error.cost = None, FREE  # they are counted now
+            if request.way is not None:
+                raise self._fallback.blamed(request.way, error, turn) from None
             raise
         except asyncio.TimeoutError:  # in Python 3.10 it is not the built-in class
-            limit = f"{self.config.timeout:g} s"
-            timeout_error = EngineTimeoutError(f"no whole answer within {limit} (timeout={limit})")
-            self._failed(timeout_error, sending)
-            raise timeout_error from None
+            timed_out = EngineTimeoutError.after(self.config.timeout)
+            self._failed(timed_out, sending)
+            raise timed_out from None
         finally:
             limits.slots.release(sending)
         output.latency = perf_counter() - start
@@ -298,23 +316,13 @@ class BaseClient(ServerOwner, Generation, Generic[ConfigT]):
         if telemetry.active is None:
             async with timeout(self.config.timeout):
                 return await self._chat(request)
-        with telemetry.active.request(self._started(request), self.scrub) as answered:
+        with telemetry.active.request(
+            started(self.config, self.model, self.base_url, request), self.scrub
+        ) as answered:
             async with timeout(self.config.timeout):
                 output = await self._chat(request)
             answered(output)
             return output
-
-    def _started(self, request: Request) -> RequestStarted:
-        config = self.config
-        return RequestStarted(
-            engine=config.name,
-            backend=config.backend,
-            model=self.model or config.name,
-            address=self.base_url,
-            messages=request.messages,
-            sampling=request.sampling,
-            is_typed=request.output is not None,
-        )
 
     def _request(
         self,
@@ -323,16 +331,16 @@ class BaseClient(ServerOwner, Generation, Generic[ConfigT]):
         output_model: Any,
         context: Mapping[str, Any] | None,
     ) -> Request:
-        messages: list[Message] = (
-            [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
-        )
+        messages = conversation(prompt)
         params = sampling_params or _DEFAULT
         sampling = self._sampling_params.get((params,), lambda: self._supported(params))
         form = answer_form(output_model) if output_model else None
         text, output = (form, None) if isinstance(form, TextOutput) else (None, form)
         prefill = prefill_of(messages, self.capabilities)
         # A decoder begins with the schema's first token, even behind the start of the answer.
-        mode = "prompt" if prefill else self._fallback.mode(output)
+        mode = "prompt"
+        if output is not None and not prefill:
+            output, mode = self._fallback.form(output)
         return Request(messages, sampling, output, mode, context, text, prefill)
 
     def _supported(self, sampling: SamplingParams) -> SamplingParams:
@@ -340,29 +348,13 @@ class BaseClient(ServerOwner, Generation, Generic[ConfigT]):
         known, dropped = supported(sampling, self.capabilities.sampling)
         if new := dropped - self._warned:
             self._warned |= new
-            names = ", ".join(sorted(new))
-            backend = self.config.backend
-            self._warn("backend %r has no sampling parameter %s; ignored", backend, names)
+            text = "backend %r has no sampling parameter %s; ignored"
+            self._warn(text, self.config.backend, ", ".join(sorted(new)))
         return known
 
-    def warn_once(self, topic: str, message: str, *values: object) -> None:
-        """Log a warning that names the engine, unless it had one of this topic before.
-
-        Args:
-            topic: Name of the problem, such as that of a field.
-            message: The text, with `%s` and the like in the place of the values.
-            *values: The values.
-        """
-        if topic not in self._warned:
-            self._warned.add(topic)
-            self._warn(message, *values)
-
-    def _warn(self, message: str, *values: object) -> None:
-        _logger.warning(f"engine %r: {message}", self.config.name, *values)
-
     def sends_strict(self, request: Request) -> bool:
-        """Whether a typed answer is asked for with its strict schema; see `strict_schema`."""
-        return self.strict_schema and request.mode == "json_schema"
+        """Whether a typed answer is asked for with OpenAI's strict schema."""
+        return self.dialect == "openai_strict" and request.mode == "json_schema"
 
     def schema_of(self, request: Request) -> dict[str, Any]:
         """The JSON schema to send for a typed answer, as the server's decoder takes it.
@@ -371,9 +363,7 @@ class BaseClient(ServerOwner, Generation, Generic[ConfigT]):
             request: A request whose `output` is not `None`.
         """
         assert request.output is not None
-        if self.sends_strict(request):
-            return request.output.strict.schema
-        return request.output.in_dialect(self.capabilities.dialect)
+        return request.output.in_dialect(self.dialect)
 
     def _parse(self, output: LLMOutput, request: Request) -> OutputError | None:
         """Parse the completions into the output type; return the reason where one does not fit."""
@@ -390,6 +380,9 @@ class BaseClient(ServerOwner, Generation, Generic[ConfigT]):
         )
         if error is not None:
             self._named(error)
+        elif request.output is not None and request.output.whole not in self._answers.done:
+            by_schema = request.mode == "json_schema"
+            self._answers.look(request.output.whole, output.outputs[0], by_schema=by_schema)
         return error
 
     def _named(self, error: EngineError) -> EngineError:

@@ -69,7 +69,7 @@ class ResponseCache:
             "engine": config.answering(),
             "messages": request.messages,
             "sampling": request.sampling.model_dump(mode="json", exclude_none=True),
-            "schema": request.output.schema if request.output else None,
+            "schema": request.output.whole.schema if request.output else None,
         }
         if later:
             shaping["later"] = [it.model_dump(mode="json", exclude_none=True) for it in later]

@@ -8,10 +8,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from chainette.capabilities import Capabilities
+from chainette.engine.config import EngineConfig
 from chainette.engine.structured.extract import after_thoughts
+from chainette.engine.structured.fallback import Form
 from chainette.engine.structured.schema import OutputSchema
 from chainette.engine.structured.text import TextOutput
 from chainette.errors import ChainError, RequestError
+from chainette.events import RequestStarted
 from chainette.types import LLMOutput, Message, SamplingParams
 
 LONGEST_ECHO = 8_000
@@ -43,6 +46,11 @@ class Request:
     prefill: str = ""
 
     @property
+    def way(self) -> Form | None:
+        """The way to ask for a typed answer, where the server decides on its form."""
+        return None if self.output is None or self.prefill else Form(self.output, self.mode)
+
+    @property
     def form(self) -> OutputSchema | TextOutput | None:
         """How the answer is read; `None` where it is taken as it is."""
         return self.text or self.output
@@ -65,6 +73,11 @@ def check_last(where: str, messages: Sequence[Message]) -> None:
             f"{where}: {what}; a conversation ends with the turn of the user"
             + ("; for the start of the answer, use prefill=" if role == "assistant" else "")
         )
+
+
+def conversation(prompt: str | list[Message]) -> list[Message]:
+    """The messages of a prompt; a text is the turn of the user."""
+    return [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
 
 
 def prefill_of(messages: list[Message], capabilities: Capabilities) -> str:
@@ -190,3 +203,25 @@ def supported(sampling: SamplingParams, known: Set[str]) -> tuple[SamplingParams
         return sampling, dropped
     fields = {name: getattr(sampling, name) for name in sampling.model_fields_set - dropped}
     return SamplingParams.model_construct(**fields), dropped
+
+
+def started(
+    config: EngineConfig, model: str | None, address: str, request: Request
+) -> RequestStarted:
+    """The event of a request that is about to be sent.
+
+    Args:
+        config: The engine.
+        model: The model that is asked for, if it has a name.
+        address: The start of the server's URLs.
+        request: The request.
+    """
+    return RequestStarted(
+        engine=config.name,
+        backend=config.backend,
+        model=model or config.name,
+        address=address,
+        messages=request.messages,
+        sampling=request.sampling,
+        is_typed=request.output is not None,
+    )

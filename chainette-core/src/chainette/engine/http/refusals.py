@@ -119,6 +119,13 @@ _MODEL_CODES = frozenset(("model_not_found", "invalid_model"))
 _PATH_WORDS = re.compile(r"^unexpected endpoint or method", re.IGNORECASE)
 """The words of LM Studio, which answers 200 at paths that it does not have
 (https://github.com/lmstudio-ai/lmstudio-bug-tracker/issues/618)."""
+_CONVERTER = re.compile(
+    r"json schema conversion failed|failed to parse grammar|invalid json schema in format"
+    r"|error resolving ref|unrecognized schema|unsupported grammar|empty grammar stack",
+    re.IGNORECASE,
+)
+"""Words of llama.cpp's converter of schemas about one that it does not take, with status 400 or 500
+(llama.cpp's server, and Ollama 0.25 and 0.33 in front of it)."""
 _FAILED_JSON = frozenset(("json_validate_failed",))
 """Codes of an answer that the server itself found not to be the JSON that was asked for (Groq
 docs, "Structured Outputs", error handling)."""
@@ -365,6 +372,8 @@ def _final_error(status: int, refusal: Refusal, said: str) -> EngineError | None
         error = AuthenticationError(f"{said}; check the engine's API key (api_key_env)")
         error.is_about_key = status != 403 or not refusal.is_page
         return error
+    if status >= 500 and _CONVERTER.search(refusal.message[:LONGEST_QUOTE]):
+        return RequestError(said)
     if status == 400 and _PLAIN_HTTP.search(refusal.message):
         return NotFoundError(f"{said}; write https:// in the endpoint")
     if status == 404 or (status in (400, 422) and refusal.codes & _MODEL_CODES):

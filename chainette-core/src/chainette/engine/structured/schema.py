@@ -6,15 +6,17 @@ import json
 import re
 from collections.abc import Mapping
 from contextlib import suppress
+from copy import copy
 from functools import cached_property, lru_cache
 from typing import Any, NamedTuple
 
 from pydantic import TypeAdapter, ValidationError
 
+from chainette.engine.structured.dialects.grammar import all_required, in_grammar
+from chainette.engine.structured.dialects.words import ModelSchema, in_words
 from chainette.engine.structured.extract import embedded, outermost
 from chainette.engine.structured.mend import mended, unwrapped
 from chainette.engine.structured.strict import StrictSchema, to_strict
-from chainette.engine.structured.words import ModelSchema, in_words
 from chainette.errors import ValidatorError
 from chainette.json_bytes import without_lone_surrogates
 from chainette.text import names_keywords
@@ -51,6 +53,7 @@ class OutputSchema:
         name: The type's name, in the characters that every server allows: letters, digits, `_` and
             `-`, at most 64 of them (OpenAI API reference, `response_format`).
         schema: Its JSON schema.
+        whole: The same type with its whole schema, where this is its `shape`; else itself.
     """
 
     def __init__(self, output_type: Any) -> None:
@@ -58,15 +61,40 @@ class OutputSchema:
         self.adapter: TypeAdapter[Any] = TypeAdapter(output_type)
         title = getattr(output_type, "__name__", None) or "Answer"
         self.name: str = re.sub(r"[^A-Za-z0-9_-]+", "_", title).strip("_")[:64] or "Answer"
-        self._source = self.adapter.json_schema(schema_generator=ModelSchema)
-        self.schema: dict[str, Any] = in_words(self._source, "plain")
-        self._dialects: dict[str, dict[str, Any]] = {"plain": self.schema}
+        self._take(self.adapter.json_schema(schema_generator=ModelSchema))
+        self.whole: OutputSchema = self
+
+    def _take(self, source: dict[str, Any]) -> None:
+        self._source = source
+        self.schema: dict[str, Any] = in_words(source)
+        self._dialects: dict[str, dict[str, Any]] = {}
 
     def in_dialect(self, dialect: str) -> dict[str, Any]:
-        """The schema, with what a decoder does not enforce in words; see `Capabilities.dialect`."""
+        """The schema as a decoder takes it; see `Capabilities.dialect`.
+
+        Made once for each output type and dialect.
+        """
+        if dialect == "openai_strict":
+            return self.strict.schema
         if dialect not in self._dialects:
-            self._dialects[dialect] = in_words(self._source, dialect)
+            self._dialects[dialect] = in_grammar(self._source, dialect)
         return self._dialects[dialect]
+
+    @cached_property
+    def shape(self) -> OutputSchema:
+        """The same type with a simpler schema, for servers that refuse the whole one.
+
+        It has the shape alone; all rules are said in words.
+        """
+        made = copy(self)
+        made.__dict__.pop("strict", None)
+        made.__dict__["shape"] = made
+        made._take(in_grammar(self._source, "shape"))
+        return made
+
+    def has_simpler(self, dialect: str) -> bool:
+        """Whether `shape` differs from the schema in a dialect."""
+        return bool(self.shape.in_dialect(dialect) != self.in_dialect(dialect))
 
     @cached_property
     def strict(self) -> StrictSchema:
@@ -82,7 +110,7 @@ class OutputSchema:
     @cached_property
     def instruction(self) -> str:
         """The schema in words, for models whose server does not enforce it."""
-        schema = json.dumps(self.schema, ensure_ascii=False, separators=(",", ":"))
+        schema = json.dumps(all_required(self.schema), ensure_ascii=False, separators=(",", ":"))
         return f"Respond ONLY with JSON that is valid against this JSON schema:\n{schema}"
 
     def parse(

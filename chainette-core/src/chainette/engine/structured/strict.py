@@ -155,7 +155,7 @@ class _Converter:
         self.defs: Mapping[str, Any] = source.get("$defs", {})
         self.encoding = encoding
         self.encodes = False
-        self.any_name = _unlike("JsonValue", self.defs)
+        self.any_name = unlike("JsonValue", self.defs)
         self.any_used = False
         self.members: list[tuple[str, bool, Schema]] = []  # name, optional, converted
 
@@ -302,7 +302,7 @@ def _encoding_for(members: Sequence[tuple[str, bool, Schema]], defs: Schema) -> 
     item = "item_"
     while any(name.startswith(item) for name in names):
         item += "_"
-    return _Encoding(_unlike("entries", names), item, frozenset(optional - nullable))
+    return _Encoding(unlike("entries", names), item, frozenset(optional - nullable))
 
 
 def _takes_null(schema: Schema, defs: Schema) -> bool:
@@ -313,7 +313,8 @@ def _takes_null(schema: Schema, defs: Schema) -> bool:
     return schema.get("type") == "null" or any(_takes_null(branch, defs) for branch in branches)
 
 
-def _unlike(name: str, names: Container[str]) -> str:
+def unlike(name: str, names: Container[str]) -> str:
+    """A name that is not one of several, with underscores at its end."""
     while name in names:
         name += "_"
     return name

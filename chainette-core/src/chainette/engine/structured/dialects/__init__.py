@@ -1,0 +1,1 @@
+"""Schemas as the decoders of servers take them."""
