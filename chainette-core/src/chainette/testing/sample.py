@@ -32,7 +32,7 @@ def sample(schema: Mapping[str, Any]) -> Any:
         schema: A schema made by Pydantic.
 
     Raises:
-        ValueError: Every value is infinitely deep, or no text is known for a pattern.
+        ValueError: Every value is infinitely deep, or a pattern has no text that is known.
     """
     return _sample(schema, schema.get("$defs", {}), 0)
 
