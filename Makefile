@@ -11,7 +11,7 @@ SOURCES := $(addsuffix /src,$(PACKAGES))
 # Else every command that a test starts would compile all that it imports.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo demo-gallery fuzz test test-all test-vllm test-ollama lint types format docs docs-check docs-links \
+.PHONY: demo demo-gallery fuzz test test-all test-vllm test-ollama test-converters lint types format docs docs-check docs-links \
 	bench bench-full bench-vllm build lock clean
 
 demo: $(READY)
@@ -41,6 +41,12 @@ test-ollama: $(READY)
 	test -x .venv-ollama/bin/ollama-proxy || ( $(PYTHON) -m venv .venv-ollama && \
 		.venv-ollama/bin/pip install --quiet --disable-pip-version-check ollama-proxy-plus==0.1.0 )
 	$(BIN)/python -m pytest tests/ollama -m ollama
+
+# Schemas of 500 random models on llama.cpp's converter: the current one, and one that crashes.
+test-converters: $(READY)
+	test -d .venv-converters || $(UV) pip install --quiet --no-deps --python $(BIN)/python \
+		--target .venv-converters xllamacpp==2026.8.10229
+	$(BIN)/python -m pytest tests/dialects -m llamacpp -s
 
 # Random texts and files for so many seconds each; atheris has wheels for Linux only.
 SECONDS_EACH ?= 600

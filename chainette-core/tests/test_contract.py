@@ -30,6 +30,7 @@ from chainette.backend import (
     OpenAIChatClient,
     RequestError,
     SamplingParams,
+    ServerError,
     Usage,
     hookimpl,
 )
@@ -211,6 +212,40 @@ MUTATIONS = {
             import json
             for completion in output.outputs:
                 completion.parsed = json.loads(completion.text)
+        """,
+    ),
+    "a refused schema is held against all types": Mutation(
+        "test_a_refused_schema_is_remembered_for_itself_alone",
+        """
+        async def _chat(self, request):
+            from dataclasses import replace
+            if getattr(self, "_refused", False):
+                request = replace(request, mode="json_object")
+            try:
+                return await super()._chat(request)
+            except RequestError:
+                self._refused = True
+                raise
+        """,
+    ),
+    "a refused schema is sent again and again": Mutation(
+        "test_a_refused_schema_is_remembered_for_itself_alone",
+        """
+        async def _chat(self, request):
+            try:
+                return await super()._chat(request)
+            finally:
+                self._fallback._forms.clear()
+                self._fallback._proven.clear()
+        """,
+    ),
+    "a converter's words are a failure of the server": Mutation(
+        "test_a_refused_schema_is_remembered_for_itself_alone and 500",
+        """
+        def status_error(self, status, body, url, headers):
+            if status == 500:
+                return ServerError(body.decode())
+            return super().status_error(status, body, url, headers)
         """,
     ),
     "answers are not validated": Mutation(

@@ -9,7 +9,7 @@ import uuid
 from collections.abc import Callable
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple, Optional, Union
 
 from chainette.engine.structured.dialects.pattern import rewritten
 from pydantic import (
@@ -188,8 +188,8 @@ def random_field(chance: random.Random, engine: str, depth: int = 0) -> RandomFi
         RandomField(Annotated[dict[str, inner], Field(max_length=2)], False),
         RandomField(dict[Annotated[str, Field(pattern="^k")], inner], False),
         RandomField(tuple[inner, int], is_enforced),
-        RandomField(inner | None, is_enforced),
-        RandomField(int | inner, is_enforced),
+        RandomField(Optional[inner], is_enforced),  # noqa: UP045
+        RandomField(Union[int, inner], is_enforced),  # noqa: UP007
     ]
     return chance.choice(holders)
 

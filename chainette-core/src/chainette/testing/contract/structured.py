@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -16,9 +17,15 @@ from chainette.errors import (
 )
 from chainette.testing import faults
 from chainette.testing.contract.checks import Checks
-from chainette.testing.hard_models import HARD_MODELS, Address
+from chainette.testing.hard_models import HARD_MODELS, Address, Cat
 from chainette.testing.model_error import ModelError
 from chainette.types import SamplingParams
+
+REFUSALS = {
+    # As recorded of llama.cpp's server and of Ollama 0.25.
+    "400": faults.status(400, "Failed to initialize samplers: failed to parse grammar"),
+    "500": faults.status(500, "invalid JSON schema in format"),
+}
 
 
 class StructuredChecks(Checks):
@@ -42,6 +49,26 @@ class StructuredChecks(Checks):
         assert output_schema(model).adapter.validate_python(parsed) == parsed
         if server is not None and engine.capabilities.json_schema:
             assert server.requests[-1].schema, "the schema did not arrive"
+
+    @pytest.mark.parametrize("fault", REFUSALS)
+    def test_a_refused_schema_is_remembered_for_itself_alone(
+        self, fault: str, engine: BaseClient, server: Any
+    ) -> None:
+        """Its type is asked for in a weaker way from then on, and others are as before."""
+        self.needs_http(server)
+        if not engine.capabilities.json_schema:
+            pytest.skip("the backend sends no schema")
+        address, cat = '{"street": "a", "number": 1}', '{"kind": "cat", "lives": 9}'
+        server.set_answers([REFUSALS[fault], address, address, cat])
+        outputs = [
+            engine.generate(["row 1"], output_model=model)[0] for model in (Address, Address, Cat)
+        ]
+        assert [output.error for output in outputs] == [None, None, None]
+        refused, weaker, remembered, other = [request.schema for request in server.requests]
+        assert refused != weaker, "the refused schema was sent again"
+        assert remembered == weaker, "the refusal was not remembered"
+        assert other, "the schema of another type did not arrive"
+        assert "maximum" in json.dumps(other), "another type was asked for in a weaker way"
 
     def test_an_answer_that_does_not_fit_is_an_error_that_keeps_the_text(
         self, engine: BaseClient, server: Any

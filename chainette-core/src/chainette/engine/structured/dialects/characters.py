@@ -42,6 +42,10 @@ _PLAIN = frozenset(map(ord, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxy
 """Characters that mean themselves wherever they are, in patterns and in llama.cpp's grammars."""
 
 
+_BLOCKS = ((0x30, 0x39), (0x41, 0x5A), (0x61, 0x7A))
+"""Digits and letters, some of which are hexadecimal."""
+
+
 class UnwritableError(ValueError):
     """A pattern cannot be written for the decoder."""
 
@@ -118,10 +122,21 @@ def _class(raw: Ranges) -> str:
 
 
 def _members(ranges: Sequence[tuple[int, int]]) -> str:
-    return "".join(
-        _character(first) if first == last else f"{_character(first)}-{_character(last)}"
-        for first, last in ranges
-    )
+    """Ranges in a class; an escape is never followed by a digit, which xgrammar adds to it."""
+    plain: list[str] = []
+    others: list[str] = []
+    for first, last in ranges:
+        for start, end in _BLOCKS:
+            if start <= first <= end < last:
+                plain.append(_range(first, end))
+                first = end + 1
+        is_plain = first in _PLAIN and last in _PLAIN
+        (plain if is_plain else others).append(_range(first, last))
+    return "".join((*plain, *others))
+
+
+def _range(first: int, last: int) -> str:
+    return _character(first) if first == last else f"{_character(first)}-{_character(last)}"
 
 
 def _character(code: int) -> str:
