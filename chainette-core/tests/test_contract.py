@@ -231,12 +231,10 @@ MUTATIONS = {
     "a refused schema is sent again and again": Mutation(
         "test_a_refused_schema_is_remembered_for_itself_alone",
         """
-        async def _chat(self, request):
-            try:
-                return await super()._chat(request)
-            finally:
-                self._fallback._forms.clear()
-                self._fallback._proven.clear()
+        def _request(self, *arguments):
+            self._fallback._forms.clear()
+            self._fallback._proven.clear()
+            return super()._request(*arguments)
         """,
     ),
     "a converter's words are a failure of the server": Mutation(
