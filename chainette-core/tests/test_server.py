@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 import platformdirs
+import psutil
 import pytest
 from chainette.engine.server import guard as server_guard
 from chainette.engine.server import process as server_module
@@ -286,6 +287,15 @@ def test_secrets_of_the_command_are_not_quoted(script) -> None:
         assert secret not in str(exc_info.value)
 
 
+def test_passwords_of_proxies_are_not_in_error_messages(make, monkeypatch) -> None:
+    """Ollama writes its environment into its log when it starts."""
+    monkeypatch.setenv("https_proxy", "http://me:pass-123456@127.0.0.1:9")
+    server = make("crash", env={"GREETING": "x"})
+    os.close(server._open_log())
+    server.log_path.write_text("config HTTPS_PROXY:http://me:pass-123456@127.0.0.1:9")
+    assert server.tail() == "config HTTPS_PROXY:http://me:***@127.0.0.1:9"
+
+
 def test_another_port_is_tried_when_the_first_is_in_use(make, script, monkeypatch) -> None:
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
@@ -298,17 +308,43 @@ def test_another_port_is_tried_when_the_first_is_in_use(make, script, monkeypatc
 
 def test_a_configured_port_that_is_in_use_is_an_error(make, script) -> None:
     port = int(make().ensure_running().rpartition(":")[2])
-    with pytest.raises(EngineStartError, match=f"port {port} is in use by another program"):
+    found = rf"port {port} is in use by another program \({psutil.Process().name()}, process \d+\)"
+    with pytest.raises(EngineStartError, match=found):
         make(port=port).ensure_running()
     assert len(pids(script)) == 1
 
 
-def test_a_server_that_died_is_started_again(make, script) -> None:
+def test_a_server_that_may_be_shared_is_used_and_left_as_it_is(make, script) -> None:
+    url = make().ensure_running()
+    other = make(port=int(url.rpartition(":")[2]), shared=True)
+    assert other.ensure_running() == url
+    assert (other.running, other.pid) == (False, None)
+    other.stop()
+    assert status(url) == 200
+    assert len(pids(script)) == 1
+
+
+def test_two_that_start_a_shared_server_at_once_come_to_have_one(make) -> None:
+    port = server_module.free_port()
+    servers = [make(port=port, shared=True) for _ in range(2)]
+    with ThreadPoolExecutor(2) as pool:
+        urls = {*pool.map(lambda server: server.ensure_running(), servers)}
+    assert urls == {f"http://127.0.0.1:{port}"}
+    assert eventually(lambda: sum(server.running for server in servers) == 1)
+    assert {server.ensure_running() for server in servers} == urls
+
+
+def test_a_server_that_died_is_started_again(make, script, caplog) -> None:
     server = make()
     server.ensure_running()
-    os.kill(server.pid, signal.SIGKILL)
+    log, pid = server.log_path, server.pid
+    assert eventually(lambda: "serving" in server.tail())
+    os.kill(pid, signal.SIGKILL)
     assert eventually(lambda: not server.running)
     assert status(server.ensure_running()) == 200
+    (warning,) = [each.getMessage() for each in caplog.records if each.levelname == "WARNING"]
+    last = f"ended with exit code 137 and is started again; last lines of {log}:\nserving"
+    assert last in warning
     assert [server.pid] == pids(script)[1:]
 
 

@@ -118,12 +118,12 @@ def _warm_up_one(config: EngineConfig, docker: bool) -> None:
     from chainette.registry.probe import reach
 
     client = client_for(config)
-    if (warm := find(config)) is not None:
+    warm = find(config)
+    container = client.container() if docker and warm is None else None
+    server = None if docker or warm is not None else client.server()
+    if warm is not None:
         say(f"{_line(warm)} (already running)")
-        return
-    container = client.container() if docker else None
-    server = None if docker else client.server()
-    if container is not None:
+    elif container is not None:
         say(_line(container.start(config)))
     elif server is not None:
         say(_line(keep(config, server)))
@@ -131,12 +131,14 @@ def _warm_up_one(config: EngineConfig, docker: bool) -> None:
         say(_nothing_to_start(config, docker), err=True)
         if docker:
             raise typer.Exit(2)
-    if not client.capabilities.local or server is not None:
+    if not client.capabilities.local or server or warm or config.endpoint:
         models = anyio.run(reach, client)
         say(f"{config.name}: is up; models: {', '.join(models or []) or 'not listed'}")
 
 
 def _line(warm: WarmServer) -> str:
+    if not (warm.pid or warm.container):
+        return f"{warm.name}: {warm.url} (runs already; nothing to start)"
     process = f"container {warm.container}" if warm.container else f"process {warm.pid}"
     log = f"docker logs {warm.container}" if warm.container else warm.log
     return f"{warm.name}: {warm.url} ({process}, log: {log})"

@@ -15,7 +15,6 @@ import os
 import re
 import shlex
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -29,6 +28,7 @@ import platformdirs
 from chainette.engine.client.secrets import Secrets
 from chainette.engine.server import guard as server_guard
 from chainette.engine.server.health import is_healthy
+from chainette.engine.server.ports import free_port, is_free, listener
 from chainette.engine.server.progress import announce
 from chainette.errors import EngineStartError
 from chainette.text import names_keywords
@@ -40,7 +40,6 @@ _PORT, _ADDRESS_FILE = "{port}", "{address_file}"
 _SECRET_NAME = re.compile(r"(key|token|secret|password)$", re.IGNORECASE)
 _ADDRESS_TAKEN = re.compile(r"address (is )?already in use|EADDRINUSE", re.IGNORECASE)
 _log_numbers = itertools.count(1)
-_chosen_ports: set[int] = set()
 
 
 @names_keywords
@@ -57,6 +56,8 @@ class ServerProcess:
         health_path: Path that answers 200 once the server is ready.
         port: The port for `{port}`; 0 chooses a free one.
         startup_timeout: Seconds until the server must be healthy.
+        shared: Whether a server that is healthy on `port` already serves as well, whoever started
+            it.
 
     Attributes:
         outlives: Whether the server stays when this process ends; set it before the start.
@@ -74,6 +75,7 @@ class ServerProcess:
         health_path: str = "/health",
         port: int = 0,
         startup_timeout: float = 120.0,
+        shared: bool = False,
     ) -> None:
         self.command: list[str] = list(command)
         self.env: dict[str, str] = dict(env or {})
@@ -81,6 +83,7 @@ class ServerProcess:
         self.health_path: str = health_path
         self.port: int = port
         self.startup_timeout: float = startup_timeout
+        self.shared: bool = shared
         text = "\n".join([*self.command, *self.env.values()])
         self._chooses_port = port == 0 and _PORT in text
         self._reports_address = _ADDRESS_FILE in text
@@ -159,19 +162,39 @@ class ServerProcess:
             self._cancelled.clear()
 
     def _start(self) -> str:
+        self._tell_end()
         for last_attempt in (False, False, True):
             self._end()
             port = free_port() if self._chooses_port else self.port
-            if self.port and not _is_free(port):
+            if self.port and not is_free(port):
+                if url := self._other_url(port):
+                    return url
                 message = f"{self.name} did not start: port {port} is in use by another program"
+                found = listener(port)
+                message += f" ({found})" if found else ""
                 raise EngineStartError(message, engine=self.name)
             try:
                 return self._start_on(port)
             except EngineStartError:
-                is_taken = _ADDRESS_TAKEN.search(self.tail()) or not _is_free(port)
+                if url := self._other_url(port):  # another process was faster
+                    return url
+                is_taken = _ADDRESS_TAKEN.search(self.tail()) or not is_free(port)
                 if last_attempt or not (self._chooses_port and is_taken):
                     raise
         raise AssertionError("the last attempt returns or raises")
+
+    def _other_url(self, port: int) -> str:
+        """The address of a server on the port that somebody else started, if it serves as well."""
+        url = f"http://127.0.0.1:{port}"
+        return url if self.shared and is_healthy(url, self.health_path) else ""
+
+    def _tell_end(self) -> None:
+        """Warn that a server has ended by itself, before it is started again."""
+        if self._url and self._guard is not None and self._guard.returncode is not None:
+            _logger.warning(
+                "%s ended with exit code %d and is started again; last lines of %s:\n%s",
+                *(self.name, self._guard.returncode, self._log_path, self.tail(5)),
+            )
 
     def _start_on(self, port: int) -> str:
         start, pause, what = time.monotonic(), 0.05, f"starting {self.name}"
@@ -305,6 +328,7 @@ def server_process(
     health_path: str = "/health",
     port: int = 0,
     startup_timeout: float = 120.0,
+    shared: bool = False,
 ) -> ServerProcess:
     """This process's server with that command, environment and port, started or not.
 
@@ -321,6 +345,7 @@ def server_process(
                 health_path=health_path,
                 port=port,
                 startup_timeout=startup_timeout,
+                shared=shared,
             )
         return _registry[key]
 
@@ -341,37 +366,15 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_disown_all)
 
 
-def _bind(port: int) -> int:
-    """Bind a loopback port for a moment (0: any free one) and return its number."""
-    with socket.socket() as probe:
-        if sys.platform != "win32":  # there it would let us bind a port that is in use
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        probe.bind(("127.0.0.1", port))
-        return int(probe.getsockname()[1])
-
-
-def free_port() -> int:
-    """A free loopback port that this process has not handed out before."""
-    while (port := _bind(0)) in _chosen_ports:
-        pass  # another server of this process has it and may not listen yet
-    _chosen_ports.add(port)
-    return port
-
-
-def _is_free(port: int) -> bool:
-    try:
-        _bind(port)
-    except OSError:
-        return False
-    return True
-
-
 def _secrets(command: Sequence[str], env: Mapping[str, str]) -> Iterable[str]:
     for word, following in zip(command, [*command[1:], ""], strict=True):
         option, _, value = word.partition("=")
         if _SECRET_NAME.search(option) and (value or option.startswith("-")):
             yield value or following
     yield from (value for name, value in env.items() if _SECRET_NAME.search(name))
+    for name, value in os.environ.items():  # of proxies, which servers write into their logs
+        if name.lower().endswith("_proxy") and "@" in value:
+            yield value.rpartition("@")[0].rpartition("/")[2].partition(":")[2]
 
 
 def _next_log_path(name: str) -> Path:

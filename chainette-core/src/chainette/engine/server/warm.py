@@ -96,6 +96,8 @@ def find(config: EngineConfig) -> WarmServer | None:
 def keep(config: EngineConfig, server: ServerProcess) -> WarmServer:
     """Start a server that outlives this process, wait until it is healthy and record it.
 
+    One that somebody else has started is left as it is, and not recorded.
+
     Raises:
         EngineStartError: It did not start.
     """
@@ -103,7 +105,8 @@ def keep(config: EngineConfig, server: ServerProcess) -> WarmServer:
 
     server.outlives = True
     url = server.ensure_running()
-    assert server.pid is not None
+    if server.pid is None:
+        return WarmServer(config.name, config.backend, config.server_key, url)
     created = psutil.Process(server.pid).create_time()
     log = str(server.log_path)
     return record(
