@@ -22,8 +22,10 @@ if TYPE_CHECKING:
     from chainette.engine.http.responses import OpenAIResponsesClient
     from chainette.engine.http.transport import NO_PROXY, HTTPResponse
     from chainette.engine.server.docker import Container
+    from chainette.engine.server.download import Download, post_for_lines
     from chainette.engine.server.loading import SharedStart, load
-    from chainette.engine.server.process import ServerProcess, free_port, server_process
+    from chainette.engine.server.ports import free_port, listener
+    from chainette.engine.server.process import ServerProcess, server_process
     from chainette.engine.server.progress import announce
     from chainette.engine.structured.schema import OutputSchema
     from chainette.errors import (
@@ -60,6 +62,7 @@ __all__ = [
     "Container",
     "ContextLengthError",
     "Dialect",
+    "Download",
     "EngineConfig",
     "EngineConnectionError",
     "EngineError",
@@ -90,8 +93,10 @@ __all__ = [
     "free_port",
     "hookimpl",
     "is_json",
+    "listener",
     "load",
     "model_names",
+    "post_for_lines",
     "register_backend",
     "server_process",
     "unreadable",
@@ -111,6 +116,7 @@ _HOMES = {
     "Container": "engine.server.docker",
     "ContextLengthError": "errors",
     "Dialect": "capabilities",
+    "Download": "engine.server.download",
     "EngineConfig": "registry.engines",  # which hands down the function that makes clients
     "EngineConnectionError": "errors",
     "EngineError": "errors",
@@ -139,11 +145,13 @@ _HOMES = {
     "announce": "engine.server.progress",
     "encode_prompt": "json_bytes",
     "endpoint_from_env": "engine.endpoint",
-    "free_port": "engine.server.process",
+    "free_port": "engine.server.ports",
     "hookimpl": "plugins.hookspecs",
     "is_json": "engine.client.request",
+    "listener": "engine.server.ports",
     "load": "engine.server.loading",
     "model_names": "engine.http.openai_chat",
+    "post_for_lines": "engine.server.download",
     "register_backend": "plugins.discovery",
     "server_process": "engine.server.process",
     "unreadable": "engine.http.openai_chat",

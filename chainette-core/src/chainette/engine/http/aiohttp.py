@@ -10,7 +10,7 @@ import base64
 import os
 import ssl
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any, NamedTuple
 from urllib.request import getproxies, proxy_bypass
@@ -18,7 +18,7 @@ from urllib.request import getproxies, proxy_bypass
 import aiohttp
 import yarl
 
-from chainette.engine.http.bodies import ASKED_FOR, Body
+from chainette.engine.http.bodies import ASKED_FOR, Body, Collector
 from chainette.engine.http.transport import LOOPBACK, HTTPResponse, connection_error
 from chainette.errors import EngineUnreachableError
 
@@ -121,6 +121,7 @@ class AiohttpTransport:
         body: bytes | None,
         *,
         timeout: float | None = None,
+        on_part: Callable[[bytes], None] | None = None,
     ) -> HTTPResponse:
         """Send a request; see `Transport.send`."""
         try:
@@ -136,7 +137,7 @@ class AiohttpTransport:
                 ssl=target.trusted,
                 timeout=self._limit if timeout is None else self._silence(timeout),
             ) as response:
-                content = await self._whole(response)
+                content = await self._whole(response, on_part)
                 return HTTPResponse(response.status, response.headers, content)
         except aiohttp.ClientHttpProxyError as error:
             what = f"the proxy {target.proxy} answered {error.status} {error.message}"
@@ -153,8 +154,15 @@ class AiohttpTransport:
             total=None, sock_connect=self._connect_timeout, sock_read=seconds
         )
 
-    async def _whole(self, response: aiohttp.ClientResponse) -> bytes:
+    async def _whole(
+        self, response: aiohttp.ClientResponse, on_part: Callable[[bytes], None] | None
+    ) -> bytes:
         """Read a body, as aiohttp's own `read` does, up to the maximum."""
+        if on_part is not None:
+            handed_on = Collector(response.status, response.headers, self._max_bytes, on_part)
+            while part := await response.content.readany():
+                handed_on.take(part)
+            return handed_on.whole
         body = Body(response.status, response.headers, self._max_bytes)
         parts: list[bytes] = []
         while part := await response.content.readany():

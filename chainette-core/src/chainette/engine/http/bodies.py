@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 import zlib
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
 from functools import cache
 from typing import Any, Protocol
 
@@ -142,25 +142,65 @@ class Body:
         return zlib.MAX_WBITS if raw[:1] and raw[0] & 15 == 8 else -zlib.MAX_WBITS
 
 
-async def read_body(response: Response, limit: int) -> bytes:
+class Collector:
+    """A body that is received: kept as a whole, or handed on in parts where it is a success.
+
+    Args:
+        status: The status of the answer.
+        headers: Its headers.
+        limit: Maximum bytes of what is kept.
+        on_part: Takes the parts of a success, of which there may be any number of bytes.
+    """
+
+    def __init__(
+        self,
+        status: int,
+        headers: Mapping[str, str],
+        limit: int,
+        on_part: Callable[[bytes], None] | None = None,
+    ) -> None:
+        self._on_part = on_part if 200 <= status < 300 else None
+        self._body = Body(status, headers, sys.maxsize if self._on_part else limit)
+        self._parts: list[bytes] = []
+
+    def take(self, raw: bytes) -> None:
+        """Take a part, as sent."""
+        if self._on_part is None:
+            self._parts += self._body.decoded(raw)
+            return
+        for part in self._body.decoded(raw):
+            self._on_part(part)
+
+    @property
+    def whole(self) -> bytes:
+        """What was kept."""
+        return b"".join(self._parts)
+
+
+async def read_body(
+    response: Response, limit: int, on_part: Callable[[bytes], None] | None = None
+) -> bytes:
     """Read the body of a response of httpx or httpx2.
 
     Args:
         response: The response.
         limit: Maximum bytes.
+        on_part: Takes the parts of a success in place of the whole; see `Transport.send`.
 
     Raises:
         ServerError: It is too long, or cannot be decoded.
     """
-    body = Body(response.status_code, response.headers, limit)
     if response.is_stream_consumed:  # a transport of a test has it whole
         whole = await response.aread()
-        body.count(whole)
-        return whole
-    parts: list[bytes] = []
+        Body(response.status_code, response.headers, limit).count(whole)
+        if on_part is None or not 200 <= response.status_code < 300:
+            return whole
+        on_part(whole)
+        return b""
+    body = Collector(response.status_code, response.headers, limit, on_part)
     async for raw in response.aiter_raw():
-        parts += body.decoded(raw)
-    return b"".join(parts)
+        body.take(raw)
+    return body.whole
 
 
 def limit_body(response: Response, limit: int) -> None:

@@ -195,7 +195,7 @@ class BaseHTTPClient(BaseClient[ConfigT]):
         """
         url = self.base_url + path + self.query
         content = body if body is None or isinstance(body, bytes) else encode(body)
-        own = {} if timeout is None else {"timeout": timeout}
+        own: dict[str, Any] = {} if timeout is None else {"timeout": timeout}
         try:
             response = await self._transport.get().send(
                 method, url, self._sent_headers, content, **own

@@ -1,15 +1,48 @@
-"""Answers that a server streams although nothing asked for a stream."""
+"""Answers in parts: lines of JSON, and completions that a server streams without being asked."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
+from chainette.engine.http.bodies import too_long
+from chainette.errors import ServerError
 from chainette.json_bytes import decode, without_lone_surrogates
 
 _STARTS = ("data:", "event:", "id:", "retry:", ":")
 """Beginnings of lines of an event stream (WHATWG HTML, "Server-sent events", 9.2.6)."""
 _LAST = ("response.completed", "response.incomplete", "response.failed", "response.cancelled")
 """Types of the events that end a stream of the Responses API."""
+
+
+class JSONLines:
+    """Lines of JSON that come in parts (https://github.com/ndjson/ndjson-spec).
+
+    Args:
+        on_line: Takes the value of every line that is not empty.
+        limit: Maximum bytes of a line.
+    """
+
+    def __init__(self, on_line: Callable[[Any], None], limit: int) -> None:
+        self._on_line, self._limit = on_line, limit
+        self._begun = b""
+
+    def take(self, part: bytes) -> None:
+        """Take a part, which may end anywhere.
+
+        Raises:
+            ServerError: A line is too long, or is not JSON.
+        """
+        *lines, self._begun = (self._begun + part).split(b"\n")
+        if len(self._begun) > self._limit:
+            raise too_long(self._limit)
+        for line in filter(bytes.strip, lines):
+            try:
+                value = decode(line)
+            except ValueError:
+                shown = line[:100].decode(errors="replace")
+                raise ServerError(f"a line of the answer is not JSON: {shown}") from None
+            self._on_line(value)
 
 
 def is_event_stream(body: str) -> bool:

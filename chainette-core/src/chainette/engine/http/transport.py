@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -99,6 +99,7 @@ class Transport(Protocol):
         body: bytes | None,
         *,
         timeout: float | None = None,
+        on_part: Callable[[bytes], None] | None = None,
     ) -> HTTPResponse:
         """Send a request.
 
@@ -108,6 +109,8 @@ class Transport(Protocol):
             headers: The headers.
             body: The body, or `None`.
             timeout: Maximum seconds of silence, where they are not those of the engine.
+            on_part: Takes the parts of a success as they come, in place of a whole body, of which
+                there may be any number of bytes. What it raises ends the request.
 
         Raises:
             EngineUnreachableError: No connection could be made.
@@ -153,6 +156,7 @@ class HttpxTransport:
         body: bytes | None,
         *,
         timeout: float | None = None,
+        on_part: Callable[[bytes], None] | None = None,
     ) -> HTTPResponse:
         """Send a request; see `Transport.send`."""
         httpx = self._httpx
@@ -162,7 +166,7 @@ class HttpxTransport:
             async with self._client.stream(
                 method, url, headers=headers, content=body, **own
             ) as response:
-                whole = await read_body(response, self._max_bytes)
+                whole = await read_body(response, self._max_bytes, on_part)
                 return HTTPResponse(response.status_code, response.headers, whole)
         except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as error:
             raise connection_error(
