@@ -9,8 +9,9 @@ from contextlib import contextmanager
 from time import monotonic
 
 from rich.console import Console
-from rich.markup import escape
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, TimeElapsedColumn
+from rich.table import Column
+from rich.text import Text
 
 from chainette.engine.server.progress import Startup, listening
 from chainette.text import printable
@@ -30,6 +31,27 @@ def startups_shown() -> Iterator[None]:
             display.close()
 
 
+class _Words(ProgressColumn):
+    """A field of a task on one line, shortened where the terminal is narrow."""
+
+    def __init__(self, field: str, style: str = "") -> None:
+        super().__init__()
+        self._field, self._style = field, style
+
+    def render(self, task: Task) -> Text:
+        text = str(task.fields[self._field])
+        return Text(text, self._style, no_wrap=True, overflow="ellipsis")
+
+
+class _Share(TimeElapsedColumn):
+    """The share that is done, or the time so far where that is unknown."""
+
+    def render(self, task: Task) -> Text:
+        if task.fields["share"] is None:
+            return super().render(task)
+        return Text(f"{task.fields['share']:4.0%}", "progress.percentage")
+
+
 class _Live:
     """One line for each starting engine."""
 
@@ -46,22 +68,23 @@ class _Live:
             progress = self._progress or self._begin()
             if startup.what not in self._tasks:
                 self._tasks[startup.what] = progress.add_task(
-                    escape(printable(startup.what)), detail=""
+                    "", total=None, what=printable(startup.what), share=None, detail=""
                 )
-            share = None if startup.share is None else 100 * startup.share
+            share = startup.share
             progress.update(
                 self._tasks[startup.what],
-                total=None if share is None else 100,
+                total=None if share is None else 1,
                 completed=share,
-                detail=escape(printable(startup.detail)),
+                share=share,
+                detail=printable(startup.detail),
             )
 
     def _begin(self) -> Progress:
         self._progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=20),
-            TimeElapsedColumn(),
-            TextColumn("{task.fields[detail]}", style="dim"),
+            _Words("what"),
+            BarColumn(bar_width=16, table_column=Column(no_wrap=True)),
+            _Share(table_column=Column(no_wrap=True)),
+            _Words("detail", style="dim"),
             console=Console(stderr=True),
             transient=True,
         )
