@@ -31,6 +31,7 @@ class RunControl:
         self.signal: int | None = None
         self._scope: anyio.CancelScope | None = None
         self._on_wake: Callable[[], None] | None = None
+        self._is_starting: Callable[[], bool] = lambda: False
 
     def open(self) -> anyio.CancelScope:
         """The scope that the run happens in; cancelling it ends the run."""
@@ -42,6 +43,10 @@ class RunControl:
     def attach(self, on_wake: Callable[[], None]) -> None:
         """Set the function that `wake` calls."""
         self._on_wake = on_wake
+
+    def attach_start(self, is_starting: Callable[[], bool]) -> None:
+        """Set the function that says whether everything in flight waits for engines to start."""
+        self._is_starting = is_starting
 
     def wake(self) -> None:
         """Look for rows to begin: there may be room, or nothing left to wait for."""
@@ -61,11 +66,13 @@ class RunControl:
     def drain(self, reason: Exception | None = None) -> None:
         """Take no more rows, and give those in flight `GRACE` seconds; the second time, none.
 
+        There is none either while engines are still starting: a download could take hours.
+
         Args:
             reason: The reason to report; `None` for an interrupt by the user.
         """
         self.stop_reason = self.stop_reason or reason
-        if self.is_draining:
+        if self.is_draining or self._is_starting():
             self.cancel()
         self.is_draining = True
         if self._scope is not None:

@@ -100,6 +100,7 @@ class Executor:
         self._cache = ResponseCache(settings.cache) if settings.cache is not None else None
         self._answers = RunCache(self._cache) if self._cache is not None else None
         self.control: RunControl = RunControl()
+        self.control.attach_start(self._is_starting)
         self._complete: Run | None = None
         self.resumed_from: str | None = None
         self._uncached: Sequence[str] = ()
@@ -266,6 +267,12 @@ class Executor:
         for config in self._configs:
             if not config.lazy and isinstance(self._steps, PromptedSteps):
                 await self._clients[config.name].start()
+
+    def _is_starting(self) -> bool:
+        """Whether engines are being started, and none has answered yet."""
+        clients = self._clients.values()
+        has_answered = any(client.limits.answered_at is not None for client in clients)
+        return not has_answered and any(client.is_starting for client in clients)
 
     async def _run_rows(self) -> None:
         """Connect the rooms that a row passes through, and let rows in."""

@@ -35,6 +35,11 @@ class SharedStart:
         self._running: PerLoop[_Running] = PerLoop(_Running)
         self.is_done: bool = False
 
+    @property
+    def is_running(self) -> bool:
+        """Whether requests of this event loop wait for it."""
+        return self._running.get().waiting > 0
+
     async def wait(self) -> None:
         """Do the work, or wait for the task of this event loop that does it."""
         running = self._running.get()

@@ -50,6 +50,14 @@ class ServerOwner:
         """
         return None
 
+    @property
+    def is_starting(self) -> bool:
+        """Whether requests wait for a download or the like; a backend may override it.
+
+        An interrupt ends a run at once in which nothing else has happened yet.
+        """
+        return False
+
     def server_address(self) -> str:
         """Start the engine's server, unless it runs or one of the same options is warm.
 
