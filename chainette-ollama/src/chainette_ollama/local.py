@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import anyio.to_thread
-from chainette.backend import EngineUnreachableError, ServerProcess
+from chainette.backend import NotFoundError, ServerProcess
 
 from chainette_ollama.client import OllamaClient
 from chainette_ollama.config import LocalOllamaConfig
-from chainette_ollama.server import pull, server_of
+from chainette_ollama.server import ensure_up, lacks, pull, server_of, store
 
 
 class LocalOllamaClient(OllamaClient):
@@ -17,16 +16,25 @@ class LocalOllamaClient(OllamaClient):
 
     async def load_model(self) -> None:
         """Start a server if none answers, pull the model if it is missing, and load it."""
+        config = self.config
+        await ensure_up(self, config)
+        if self.is_free and lacks(models := await self.list_models(), config.model):
+            if models == []:
+                self.warn_once("store", "no models in %s; pulling %s", store(config), config.model)
+            await pull(self, config)
         try:
-            models = await self.list_models()
-        except EngineUnreachableError:
-            await anyio.to_thread.run_sync(self.server_address)
-            models = await self.list_models()
-        name = self.config.model
-        if not {name, f"{name}:latest"} & set(models or ()):
-            await pull(self, name)
-        await super().load_model()
+            await super().load_model()
+        except NotFoundError:
+            if self.is_free:
+                raise
+            await pull(self, config)  # older servers need the name of a model of the cloud
+            await super().load_model()
+
+    @property
+    def is_starting(self) -> bool:
+        """Whether requests wait for a pull, or for the model to be loaded."""
+        return self._loaded.is_running
 
     def server(self) -> ServerProcess | None:
-        """`ollama serve`."""
-        return server_of(self.config)
+        """`ollama serve`, unless the engine has an endpoint."""
+        return server_of(self.config) if self.config.endpoint is None else None

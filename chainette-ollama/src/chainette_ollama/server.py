@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
+import anyio.to_thread
 from chainette.backend import (
-    NO_PROXY,
     BaseHTTPClient,
+    Download,
+    EngineError,
     EngineStartError,
+    EngineUnreachableError,
+    ServerError,
     ServerProcess,
-    announce,
+    listener,
+    post_for_lines,
     server_process,
 )
 
@@ -21,6 +30,40 @@ from chainette_ollama.config import LocalOllamaConfig, OllamaConfig
 
 _CONTROL = re.compile(r"[<\[].*[>\]]|</?\w.*")
 """Stop words that end a turn of the model's own template, such as `<|im_end|>`."""
+_SOON = 10.0
+"""Seconds in which Ollama says its version, whatever else it does."""
+_OFFLINE = "the name of the registry is not known here: is this machine online?"
+_CAUSES = {
+    "free some space there, or set OLLAMA_MODELS to a folder on another disk": re.compile(
+        "no space left|not enough space|disk quota|file too large", re.IGNORECASE
+    ),
+    "the server may not write there; set OLLAMA_MODELS to a folder of its own": re.compile(
+        "permission denied|access is denied|read-only file|not permitted", re.IGNORECASE
+    ),
+    "there is no such model; see https://ollama.com/library for names and tags": re.compile(
+        "file does not exist|not found|invalid model name|name unknown", re.IGNORECASE
+    ),
+    "update Ollama": re.compile("newer version", re.IGNORECASE),
+    "the registry refuses it without a login; see `ollama signin`": re.compile(
+        r"unauthorized|forbidden|[: ]40[13](:|$)", re.IGNORECASE
+    ),
+    "the server does not trust the certificate; a proxy may have one of its own": re.compile(
+        "x509|certificate", re.IGNORECASE
+    ),
+    _OFFLINE: re.compile("no such host", re.IGNORECASE),
+}
+"""What to do about errors that do not pass by themselves, as people have reported them at
+https://github.com/ollama/ollama/issues."""
+_QUERY = re.compile(r"\?[^\s\"]*")
+"""The queries of addresses, which have signatures."""
+_PASSING = re.compile(
+    r"max retries exceeded|time-?out|timed out|deadline|reset|refused|broken pipe|closed|\bEOF\b"
+    r"|stall|temporar|misbehaving|unreachable|no route|no such host|stream error|GOAWAY"
+    r"|context canceled|digest mismatch|too many requests|[: ](408|425|429|5\d\d)(:|$)",
+    re.IGNORECASE,
+)
+"""Errors of the network and the registry (`server/download.go` and `server/images.go` of Ollama)
+after which a pull goes on where it was."""
 
 
 @dataclass(frozen=True)
@@ -86,38 +129,146 @@ def _parameters(text: str) -> dict[str, list[Any]]:
     return found
 
 
-async def pull(client: BaseHTTPClient, model: str) -> None:
-    """Pull a model, and announce the progress.
+async def ensure_up(client: BaseHTTPClient, config: LocalOllamaConfig) -> None:
+    """Start Ollama, unless it answers.
+
+    Args:
+        client: The client of that server.
+        config: The engine's configuration.
+
+    Raises:
+        EngineStartError: It did not start, or another program has its port.
+        EngineUnreachableError: Nothing answers at the engine's `endpoint`.
+    """
+    try:
+        answer = await client.send("GET", "/api/version", timeout=_SOON)
+    except EngineUnreachableError:
+        if config.endpoint is not None:
+            raise
+        await anyio.to_thread.run_sync(client.server_address)
+        return
+    except EngineError as error:
+        was_there = client.limits.answered_at is not None and error.transient
+        if was_there or config.endpoint is not None:
+            raise
+        said = str(error).partition("; ")[0]
+    else:
+        if isinstance(answer, dict) and isinstance(answer.get("version"), str):
+            return
+        said = f"/api/version answered {json.dumps(answer)[:100]}"
+    found = "" if config.endpoint else listener(config.port)
+    raise EngineStartError(
+        f"{urlsplit(client.base_url).netloc} is in use by another program"
+        f"{f' ({found})' if found else ''} that is not Ollama: {said}; "
+        "end it, or set another `port` for the engine"
+    )
+
+
+def lacks(models: list[str] | None, model: str) -> bool:
+    """Whether a model is missing in a list of names.
+
+    Args:
+        models: The names, as `/api/tags` has them; `None` where there is no list.
+        model: Its name, as people write it.
+    """
+    return whole_name(model) not in map(whole_name, models or ())
+
+
+def whole_name(model: str) -> str:
+    """The name of a model with its host, namespace and tag.
+
+    Those that are left out are Ollama's own, and case does not count
+    (https://github.com/ollama/ollama/blob/main/types/model/name.go).
+
+    Args:
+        model: Its name, as people write it.
+    """
+    *places, last = model.lower().split("/")
+    places = [*("registry.ollama.ai", "library")[: 2 - len(places)], *places]
+    return "/".join([*places, last if ":" in last else f"{last}:latest"])
+
+
+def store(config: LocalOllamaConfig) -> str:
+    """The place of the server's models, in words.
+
+    It is known for a server that was started here: `OLLAMA_MODELS`, or else a folder in the home
+    folder (https://docs.ollama.com/faq, "Where are models stored?").
+
+    Args:
+        config: The engine's configuration.
+    """
+    with suppress(EngineStartError):
+        if server_of(config).running:
+            named = os.environ.get("OLLAMA_MODELS", "").strip().strip("\"'")
+            default = f"{Path.home() / '.ollama/models'} (the default: OLLAMA_MODELS is not set)"
+            return f"{named} (OLLAMA_MODELS)" if named else default
+    return "the store of the server that runs (OLLAMA_MODELS in its own environment)"
+
+
+async def pull(client: BaseHTTPClient, config: LocalOllamaConfig) -> None:
+    """Pull the engine's model, and announce the progress.
+
+    Ollama keeps what has come when a pull ends early, and goes on from there
+    (https://docs.ollama.com/api/pull).
 
     Args:
         client: The client whose server pulls it.
-        model: Name of the model.
+        config: The engine's configuration.
 
     Raises:
-        EngineError: It cannot be pulled.
+        EngineStartError: It cannot be pulled.
     """
-    import httpx
-    import ollama  # it reads the environment, and fails at some of it
+    download = Download(f"pulling {config.model}")
 
-    config, task = client.config, f"pulling {model}"
-    timeout = httpx.Timeout(config.timeout, connect=config.connect_timeout)
-    package = ollama.AsyncClient(client.base_url, timeout=timeout, mounts=NO_PROXY)
+    async def attempt() -> None:
+        states: list[str] = []
+
+        def on_line(state: Any) -> None:
+            fields = state if isinstance(state, dict) else {}
+            if error := fields.get("error"):
+                raise _failed(str(error), has_begun=download.furthest > 0)
+            states[:] = [str(fields.get("status", ""))]
+            done, total = fields.get("completed", 0), fields.get("total")
+            if isinstance(total, int) and isinstance(done, int):
+                download.at(str(fields.get("digest")), done, total)
+            else:
+                download.say(states[0])
+
+        await ensure_up(client, config)
+        body, limit = {"model": config.model}, config.load_timeout
+        await post_for_lines(client, "/api/pull", body, on_line, timeout=limit)
+        if states != ["success"]:
+            raise ServerError(f"the server broke off at: {''.join(states) or 'the start'}")
+
     try:
-        async for state in await package.pull(model, stream=True):
-            share = (state.completed or 0) / state.total if state.total else None
-            announce(task, state.status or "", share)
-    except ollama.ResponseError as error:
-        words = error.error.encode()
-        raise client.status_error(error.status_code, words, client.base_url, {}) from None
-    except (ConnectionError, httpx.HTTPError) as error:
-        raise client.connection_error(error, client.base_url) from None
-    finally:
-        announce(task, over=True)
-        await package.close()  # type: ignore[no-untyped-call]
+        await download.run(attempt, config.max_retries)
+    except EngineError as error:
+        kept = "; what has come is kept, and the next pull goes on from there"
+        message = f"cannot pull {config.model}: {error}{kept if download.furthest else ''}"
+        raise EngineStartError(message) from None
+
+
+def _failed(words: str, *, has_begun: bool) -> ServerError:
+    """The exception for an error in a pull.
+
+    Args:
+        words: What Ollama says.
+        has_begun: Whether something has come before.
+    """
+    words = _QUERY.sub("", " ".join(words.split()))
+    advice = next((text for text, cause in _CAUSES.items() if cause.search(words)), "")
+    error = ServerError(f"{words}; {advice}" if advice else words)
+    is_offline = advice == _OFFLINE and not has_begun
+    error.transient = bool(_PASSING.search(words)) and (advice in ("", _OFFLINE)) and not is_offline
+    return error
 
 
 def server_of(config: LocalOllamaConfig) -> ServerProcess:
     """`ollama serve`, running or not.
+
+    It keeps the beginnings of models when it starts, which Ollama removes by default, so that a
+    pull that was broken off goes on (`PruneLayers` in
+    https://github.com/ollama/ollama/blob/main/server/images.go).
 
     Raises:
         EngineStartError: The program is not installed.
@@ -128,8 +279,12 @@ def server_of(config: LocalOllamaConfig) -> ServerProcess:
     return server_process(
         [program, "serve"],
         name="ollama",
-        env={"OLLAMA_HOST": f"127.0.0.1:{config.port}"},
+        env={
+            "OLLAMA_HOST": f"127.0.0.1:{config.port}",
+            "OLLAMA_NOPRUNE": os.environ.get("OLLAMA_NOPRUNE", "1"),
+        },
         health_path="/api/version",
         port=config.port,
         startup_timeout=config.startup_timeout,
+        shared=True,
     )
