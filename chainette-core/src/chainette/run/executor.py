@@ -272,7 +272,7 @@ class Executor:
         """Whether engines are being started, and none has answered yet."""
         clients = self._clients.values()
         has_answered = any(client.limits.answered_at is not None for client in clients)
-        return not has_answered and any(client.is_starting for client in clients)
+        return not has_answered and any(client.is_starting() for client in clients)
 
     async def _run_rows(self) -> None:
         """Connect the rooms that a row passes through, and let rows in."""

@@ -50,7 +50,6 @@ class ServerOwner:
         """
         return None
 
-    @property
     def is_starting(self) -> bool:
         """Whether requests wait for a download or the like; a backend may override it.
 
