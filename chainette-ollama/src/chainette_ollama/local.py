@@ -30,7 +30,6 @@ class LocalOllamaClient(OllamaClient):
             await pull(self, config)  # older servers need the name of a model of the cloud
             await super().load_model()
 
-    @property
     def is_starting(self) -> bool:
         """Whether requests wait for a pull, or for the model to be loaded."""
         return self._loaded.is_running
