@@ -82,7 +82,7 @@ class _Live:
     def _begin(self) -> Progress:
         self._progress = Progress(
             _Words("what"),
-            BarColumn(bar_width=16, table_column=Column(no_wrap=True)),
+            BarColumn(bar_width=12, table_column=Column(no_wrap=True)),
             _Share(table_column=Column(no_wrap=True)),
             _Words("detail", style="dim"),
             console=Console(stderr=True),
