@@ -353,15 +353,14 @@ def test_the_names_for_plugin_authors_are_these() -> None:
     assert backend_names.__all__ == [
         "API_VERSION", "CHAT_SAMPLING", "NO_PROXY", "AuthenticationError", "Backend", "BaseClient",
         "BaseHTTPClient", "Capabilities", "Completion", "Container", "ContextLengthError",
-        "Dialect", "Download",
-        "EngineConfig", "EngineConnectionError", "EngineError", "EngineStartError",
-        "EngineTimeoutError", "EngineUnreachableError", "HTTPResponse", "IdentityCache",
-        "LLMOutput", "Message", "NotFoundError", "OpenAIChatClient", "OpenAIResponsesClient",
-        "OutputSchema", "PerLoop", "QuotaError", "RateLimitError", "Request", "RequestError",
-        "SamplingParams", "ServerError", "ServerProcess", "SharedStart", "Usage", "announce",
-        "encode_prompt", "endpoint_from_env", "free_port",
-        "BaseHTTPClient", "Capabilities", "Completion", "Container", "ContextLengthError",
-        "Dialect", "Download",
+        "Dialect", "Download", "EngineConfig", "EngineConnectionError", "EngineError",
+        "EngineStartError", "EngineTimeoutError", "EngineUnreachableError", "HTTPResponse",
+        "IdentityCache", "LLMOutput", "Message", "NotFoundError", "OpenAIChatClient",
+        "OpenAIResponsesClient", "OutputSchema", "PerLoop", "QuotaError", "RateLimitError",
+        "Request", "RequestError", "SamplingParams", "ServerError", "ServerProcess", "SharedStart",
+        "Usage", "announce", "encode_prompt", "endpoint_from_env", "free_port", "hookimpl",
+        "is_json", "listener", "load", "model_names", "post_for_lines", "register_backend",
+        "server_process", "unreadable", "with_instruction", "with_scheme",
     ]  # fmt: skip
     assert all(getattr(backend_names, name) is not None for name in backend_names.__all__)
     assert {*backend_names.__all__} <= {*dir(backend_names)}

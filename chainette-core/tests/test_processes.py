@@ -93,7 +93,9 @@ from pydantic import BaseModel
 class Row(BaseModel):
     n: int
 
-register_engine("e", backend="openai", model="m", endpoint=sys.argv[1])
+register_engine(
+    "e", backend="openai", model="m", endpoint=sys.argv[1], max_concurrency=64
+)
 step = Step(id="a", input_model=Row, output_model=Row, engine_name="e", user_prompt="{{ n }}")
 chain = Chain(name="c", steps=[step])
 

@@ -136,5 +136,5 @@ def test_the_table_counts_items(place: dict[str, Any]) -> None:
     with console.capture() as capture:
         for table in group_answers(run, chain):
             console.print(table)
-    counted = [line.split()[1] for line in capture.get().splitlines() if "12:[0" in line]
+    counted = [line.split()[2] for line in capture.get().splitlines() if "12:[0" in line]
     assert counted == ["12"]

@@ -42,6 +42,7 @@ An error that a run survives becomes the error of one row's `Result`; every othe
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from decimal import Decimal
 from typing import ClassVar
 
@@ -217,6 +218,15 @@ class EngineError(ChainetteError):
         self.requests: int = 0
         self.retry_after: float | None = None
         self.calls: int = 0
+
+    def of_engine(self, engine: str, scrub: Callable[[str], str]) -> EngineError:
+        """The error with the engine's name, and without secrets, which `scrub` removes."""
+        self.engine = engine
+        prefix = f"engine {engine!r}: "
+        text = str(self).removeprefix(prefix)  # rows that wait for one start share its error
+        self.args = (prefix + scrub(text),)
+        self.raw_text = scrub(self.raw_text) if self.raw_text else self.raw_text
+        return self
 
 
 class EngineStartError(EngineError):

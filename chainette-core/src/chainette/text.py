@@ -114,3 +114,14 @@ def _keywords(function: Any) -> list[str]:
         else:
             names.append(parameter.name)
     return names
+
+
+def excerpt(body: str) -> str:
+    """The beginning of a text, without its tags."""
+    return shortened(re.sub(r"<(script|style).*?</\1>|<[^>]*>", " ", body[:20_000]))
+
+
+def shortened(text: str, limit: int = 300) -> str:
+    """A text for a message, on one line."""
+    text = printable(text)
+    return text[:limit] + "…" if len(text) > limit else text or "(an empty body)"

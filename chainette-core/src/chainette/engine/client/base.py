@@ -387,7 +387,7 @@ class BaseClient(ServerOwner, Generation, EngineWarnings, Generic[ConfigT]):
 
     def _named(self, error: EngineError) -> EngineError:
         """The error with the engine's name and without secrets."""
-        return self.secrets.named(error, self.config.name)
+        return error.of_engine(self.config.name, self.scrub)
 
     def scrub(self, text: str) -> str:
         """Replace the engine's secrets in a text with asterisks."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from chainette.errors import EngineError
-
 _MASK = "***"
 _SHORTEST = 6  # a shorter one is a placeholder such as "none", and part of many words
 
@@ -32,12 +30,3 @@ class Secrets:
         for secret in self._texts:
             text = text.replace(secret, _MASK)
         return text
-
-    def named(self, error: EngineError, engine: str) -> EngineError:
-        """The error with the engine's name and without secrets."""
-        error.engine = engine
-        prefix = f"engine {engine!r}: "
-        text = str(error).removeprefix(prefix)  # rows that wait for one start share its error
-        error.args = (prefix + self.scrub(text),)
-        error.raw_text = self.scrub(error.raw_text) if error.raw_text else error.raw_text
-        return error

@@ -20,7 +20,7 @@ from chainette.engine.client.retry import retry_after
 from chainette.engine.config import public_url
 from chainette.engine.http.bodies import DECODED, limit_body
 from chainette.engine.http.event_stream import is_event_stream, read_event_stream
-from chainette.engine.http.refusals import excerpt, read_refusal, refusal_error, reported_error
+from chainette.engine.http.refusals import read_refusal, refusal_error, reported_error
 from chainette.engine.http.transport import (
     LOOPBACK,
     HTTPResponse,
@@ -39,7 +39,7 @@ from chainette.errors import (
     ServerError,
 )
 from chainette.json_bytes import decode, encode, without_lone_surrogates
-from chainette.text import names_keywords
+from chainette.text import excerpt, names_keywords
 
 if TYPE_CHECKING:
     import httpx

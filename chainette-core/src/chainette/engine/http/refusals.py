@@ -21,7 +21,7 @@ from chainette.errors import (
     ServerError,
     StructuredOutputError,
 )
-from chainette.text import printable
+from chainette.text import excerpt, shortened
 
 _QUOTA_CODES = frozenset(
     (
@@ -396,14 +396,3 @@ def _passing_error(status: int, refusal: Refusal, said: str) -> EngineError:
         error.args = (f"{said}; check the engine's {ENDPOINT_HINT}",)
     error.transient = status in (409, 425)
     return error
-
-
-def excerpt(body: str) -> str:
-    """The beginning of a text, without its tags."""
-    return shortened(re.sub(r"<(script|style).*?</\1>|<[^>]*>", " ", body[:20_000]))
-
-
-def shortened(text: str, limit: int = 300) -> str:
-    """A text for a message, on one line."""
-    text = printable(text)
-    return text[:limit] + "…" if len(text) > limit else text or "(an empty body)"
