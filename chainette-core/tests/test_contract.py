@@ -214,6 +214,28 @@ MUTATIONS = {
                 completion.parsed = json.loads(completion.text)
         """,
     ),
+    "a prompt that is too long is an error like any other": Mutation(
+        "test_a_prompt_that_is_too_long_is_not_cut",
+        """
+        def status_error(self, *arguments):
+            from chainette.backend import RequestError
+            error = super().status_error(*arguments)
+            return RequestError(str(error), status=error.status)
+        """,
+    ),
+    "a prompt that is too long is cut": Mutation(
+        "test_a_prompt_that_is_too_long_is_not_cut",
+        """
+        async def _chat(self, request):
+            from dataclasses import replace
+            from chainette.backend import RequestError
+            try:
+                return await super()._chat(request)
+            except RequestError:
+                last = {"role": "user", "content": request.messages[-1]["content"][-3:]}
+                return await super()._chat(replace(request, messages=[last]))
+        """,
+    ),
     "a refused schema is held against all types": Mutation(
         "test_a_refused_schema_is_remembered_for_itself_alone",
         """

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 from chainette.testing.script import Reply
 
 
@@ -15,6 +17,16 @@ def status(code: int, message: str = "scripted", *, retry_after: str | None = No
     """
     headers = {} if retry_after is None else {"Retry-After": retry_after}
     return Reply(status=code, message=message, headers=headers)
+
+
+def too_long() -> Reply:
+    """A refusal of a prompt that is longer than the context (OpenAI docs, "Error codes")."""
+    message = (
+        "This model's maximum context length is 4096 tokens. However, your messages resulted in "
+        "9000 tokens. Please reduce the length of the messages."
+    )
+    error = {"message": message, "type": "invalid_request_error", "code": "context_length_exceeded"}
+    return Reply(status=400, body=json.dumps({"error": error}).encode())
 
 
 def slow(seconds: float) -> Reply:

@@ -6,10 +6,12 @@ from typing import Any
 
 import anyio
 import pytest
+from pydantic import BaseModel
 
 from chainette.engine.client.base import BaseClient
 from chainette.errors import (
     AuthenticationError,
+    ContextLengthError,
     EngineConnectionError,
     EngineError,
     EngineTimeoutError,
@@ -44,6 +46,12 @@ FAULTS: dict[str, tuple[Reply, type[EngineError]]] = {
     "stalled body": (faults.stalled(), EngineTimeoutError),
 }
 """The faults of a connection, and the classes of their errors."""
+
+
+class Number(BaseModel):
+    """A type of answers."""
+
+    n: int
 
 
 class FailureChecks(Checks):
@@ -96,6 +104,20 @@ class FailureChecks(Checks):
         output = _within_patience(make_engine(max_retries=2), ["row 1"])[0]
         assert type(output.error) is FAULTS[fault][1]
         assert len(server.requests) == 1
+
+    @pytest.mark.parametrize("output_model", [None, Number], ids=["text", "typed"])
+    def test_a_prompt_that_is_too_long_is_not_cut(
+        self, output_model: Any, make_engine: MakeEngine, server: Any
+    ) -> None:
+        """It is an error of its row, sent once, and never taken for a refused schema."""
+        self.needs_http(server)
+        server.set_answers({"long": faults.too_long(), "": '{"n": 1}'})
+        engine = make_engine(max_retries=2)
+        long, short = engine.generate(["long row", "row 2"], output_model=output_model)
+        assert type(long.error) is ContextLengthError
+        assert (long.error.prompt_tokens, long.error.context_tokens) == (9000, 4096)
+        assert short.error is None
+        assert len(server.requests) == 2
 
     def test_a_huge_answer_arrives_whole(self, engine: BaseClient, server: Any) -> None:
         """It has five million characters."""
