@@ -24,7 +24,7 @@ demo-gallery: $(READY)
 	$(BIN)/python docs/gallery.py examples/engines.gallery.yml runs/gallery $(GALLERY:%=docs/recipes/%.md)
 
 # Left out: what builds distributions and environments, examples on the real model, and combinations.
-PYTEST := $(BIN)/python -m pytest -n auto --dist worksteal
+PYTEST := $(BIN)/python -m pytest -n 3 --dist worksteal
 test: $(READY)
 	$(PYTEST) -m "not (packaging or docs_venv or examples or exhaustive)"
 

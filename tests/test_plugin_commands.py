@@ -167,6 +167,7 @@ def test_an_installed_plugin_is_checked(tmp_path: Path) -> None:
     assert "FAILED" not in said
 
 
+@pytest.mark.exhaustive
 def test_a_plugin_that_breaks_a_promise_is_told_which(tmp_path: Path) -> None:
     (tmp_path / "hasty.py").write_text(
         """

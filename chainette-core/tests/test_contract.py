@@ -567,7 +567,13 @@ def test_a_correct_backend_passes_every_check(outcome: Callable[..., dict[str, i
     assert counts["passed"] > 70
 
 
-@pytest.mark.parametrize("name", MUTATIONS)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.exhaustive if number % 3 else (), id=name)
+        for number, name in enumerate(MUTATIONS)
+    ],
+)
 def test_a_broken_promise_is_caught(name: str, outcome: Callable[..., dict[str, int]]) -> None:
     mutation = MUTATIONS[name]
     assert outcome(mutation, "-k", mutation.check).get("failed", 0) > 0

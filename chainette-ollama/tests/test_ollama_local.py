@@ -429,7 +429,7 @@ def test_an_empty_store_is_named_before_anything_is_pulled(
 ) -> None:
     known: list[int] = []
     monkeypatch.setattr(
-        logging.getLogger("chainette.engine.client.base"),
+        logging.getLogger("chainette.engine.warning"),
         "warning",
         lambda *words: known.append(words[0] % words[1:]),
     )

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pytest
 from chainette.testing.contract import BackendContract
 from chainette.testing.contract.structured import StructuredChecks
 from chainette.testing.servers import FakeOpenAI
@@ -23,6 +24,7 @@ class TestResponses(BackendContract):
     server_class = FakeOpenAI
 
 
+@pytest.mark.exhaustive
 class TestResponsesThroughTheSDK(BackendContract):
     backend = "openai"
     fields = {"model": "m", "api": "responses", "client": "sdk"}

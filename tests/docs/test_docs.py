@@ -187,6 +187,7 @@ def site(shared: Any) -> Path:
     return built
 
 
+@pytest.mark.exhaustive
 @pytest.mark.timeout(300)
 def test_the_site_is_built_from_every_page(site: Path) -> None:
     pages = [path.relative_to(ROOT / "docs").with_suffix(".html") for path in DOCS]

@@ -534,6 +534,7 @@ def test_a_folder_that_goes_away_stops_the_run_with_one_message(
     assert errors.count("error: ") == 1
 
 
+@pytest.mark.exhaustive
 def test_a_full_disk_stops_the_run_with_3_and_what_is_done_stays(
     project: Path, in_process: Any
 ) -> None:
@@ -647,6 +648,7 @@ def test_errors_that_differ_only_in_ids_and_numbers_are_one_group(
 # The check of plugins, as a program: pytest within pytest would share its modules
 
 
+@pytest.mark.exhaustive
 def test_the_check_of_a_plugin_ignores_the_options_of_the_environment(chainette: Any) -> None:
     options = {"PYTEST_ADDOPTS": "-k nothing --no-such-option", "PYTEST_PLUGINS": "no_such_module"}
     outcome = chainette("plugins", "check", "openai", env=options)
@@ -663,6 +665,7 @@ def test_a_check_that_cannot_run_is_an_error(
     assert "could not be checked" in outcome.stderr
 
 
+@pytest.mark.exhaustive
 def test_the_fake_server_of_a_plugin_can_be_in_the_current_folder(
     chainette: Any, tmp_path: Path
 ) -> None:

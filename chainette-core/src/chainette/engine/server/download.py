@@ -15,6 +15,7 @@ from chainette.engine.http.event_stream import JSONLines
 from chainette.engine.server.progress import announce
 from chainette.errors import EngineConnectionError, EngineError, EngineTimeoutError
 from chainette.json_bytes import encode
+from chainette.text import names_keywords
 
 if TYPE_CHECKING:
     from chainette.engine.http.client import BaseHTTPClient
@@ -24,6 +25,7 @@ WINDOW = 15.0
 """Seconds over which the speed is measured."""
 
 
+@names_keywords
 class Download:
     """A download of one or more parts that a server makes and reports.
 
