@@ -138,7 +138,7 @@ def test_a_schema_that_ends_the_server_twice_is_sent_as_its_shape(
     server.fault = CRASHES[case]
     answers(engine, Bad)
     assert server.forms[:3] == ["Bad whole", "Bad whole", "Bad shape"]
-    assert "the server ended 2 times on the schema of Bad" in said(caplog)[0]
+    assert "the server crashed 2 times on the schema of Bad" in said(caplog)[0]
     server.forms.clear()
     answers(engine, Good)
     assert server.forms == ["Good whole"]

@@ -194,6 +194,7 @@ def test_the_site_is_built_from_every_page(site: Path) -> None:
     assert [page for page in pages if not (site / page).exists()] == []
 
 
+@pytest.mark.exhaustive
 @pytest.mark.timeout(300)
 def test_links_of_the_site_point_to_a_page_and_a_heading(site: Path) -> None:
     pages = {path: Anchors(path) for path in site.rglob("*.html")}

@@ -56,7 +56,7 @@ class Form(NamedTuple):
 
 
 class SchemaSuspectedError(RequestError):
-    """A request is not sent again as it was, since its schema ends the server."""
+    """A request is not sent again as it was, since its schema makes the server crash."""
 
 
 @dataclass(slots=True)
@@ -197,7 +197,7 @@ class OutputModeFallback:
 
     def _check(self, form: Form) -> None:
         if form.output.whole in self._forms and self.form(form.output) != form:
-            raise SchemaSuspectedError(f"the schema of {form.output.whole.name} ends the server")
+            raise SchemaSuspectedError(f"the schema of {form.output.whole.name} makes the server crash")
 
     def blamed(self, form: Form, error: EngineError, turn: Turn | None) -> EngineError:
         """Count a failure; the error itself, or the one that has the schema sent in a weaker way.
@@ -218,7 +218,7 @@ class OutputModeFallback:
         elif _is_crash(error) and whole not in self._proven:
             if self.form(whole) == form:
                 weaker = self._after_crash(form, turn.strikes if turn else 0)
-            reason = f"the server ended {_STRIKES} times on the schema of {whole.name}"
+            reason = f"the server crashed {_STRIKES} times on the schema of {whole.name}"
         else:
             return error
         if weaker is not None:
