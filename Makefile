@@ -24,7 +24,9 @@ demo-gallery: $(READY)
 	$(BIN)/python docs/gallery.py examples/engines.gallery.yml runs/gallery $(GALLERY:%=docs/recipes/%.md)
 
 # Left out: what builds distributions and environments, examples on the real model, and combinations.
-PYTEST := $(BIN)/python -m pytest -n 3 --dist worksteal
+# Tests often wait for servers, so there are more workers than cores.
+WORKERS ?= $(shell $(PYTHON) -c "import os; print(os.cpu_count() * 3 // 2)")
+PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 test: $(READY)
 	$(PYTEST) -m "not (packaging or docs_venv or examples or exhaustive)"
 
