@@ -197,7 +197,8 @@ class OutputModeFallback:
 
     def _check(self, form: Form) -> None:
         if form.output.whole in self._forms and self.form(form.output) != form:
-            raise SchemaSuspectedError(f"the schema of {form.output.whole.name} makes the server crash")
+            name = form.output.whole.name
+            raise SchemaSuspectedError(f"the schema of {name} makes the server crash")
 
     def blamed(self, form: Form, error: EngineError, turn: Turn | None) -> EngineError:
         """Count a failure; the error itself, or the one that has the schema sent in a weaker way.
