@@ -224,7 +224,7 @@ class EngineError(ChainetteError):
         self.engine = engine
         prefix = f"engine {engine!r}: "
         text = str(self).removeprefix(prefix)  # rows that wait for one start share its error
-        self.args = (prefix + scrub(text),)
+        self.args: tuple[object, ...] = (prefix + scrub(text),)
         self.raw_text = scrub(self.raw_text) if self.raw_text else self.raw_text
         return self
 

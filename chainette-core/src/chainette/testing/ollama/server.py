@@ -35,7 +35,7 @@ _POSTS = (*_CHATS, *compatible.PATHS, "/api/show", "/api/pull", "/api/embed", "/
 _GETS = ("/api/version", "/api/tags", "/api/ps")
 _JSON, _PLAIN, _LINES = "application/json; charset=utf-8", "text/plain", "application/x-ndjson"
 _NO_TYPE = {"Content-Type": ""}
-_HOSTS = ("127.0.0.1", "localhost", "[::1]", "0.0.0.0")  # noqa: S104
+_HOSTS = ("127.0.0.1", "localhost", "[::1]", "0.0.0.0")  # noqa: S104  # nosec B104
 _NO_EMBEDDINGS = "This server does not support embeddings. Start it with `--embeddings`"
 
 
