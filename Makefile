@@ -28,10 +28,10 @@ demo-gallery: $(READY)
 WORKERS ?= $(shell $(PYTHON) -c "import os; print(os.cpu_count() * 3 // 2)")
 PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 test: $(READY)
-	$(PYTEST) -m "not (packaging or docs_venv or examples or exhaustive)"
+	$(PYTEST) -m "not (packaging or docs_venv or examples or exhaustive or converters)"
 
 test-all: $(READY)
-	$(PYTEST)
+	$(PYTEST) -m "not converters"
 
 # The real vLLM (its CPU build) in an environment of its own; 5 GB the first time.
 test-vllm:

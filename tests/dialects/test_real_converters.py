@@ -146,7 +146,7 @@ def test_a_few_schemas_are_taken_and_enforced(llama_server: str) -> None:
 
 
 @pytest.mark.llamacpp
-@pytest.mark.exhaustive
+@pytest.mark.converters
 @pytest.mark.timeout(7200)
 @pytest.mark.parametrize("version", ["old", "current"])
 def test_all_schemas_are_taken_and_enforced(version: str, tmp_path: Path) -> None:
