@@ -98,7 +98,7 @@ def test_a_row_that_is_slow_by_itself_fails_and_slows_nothing_else(server: FakeO
     assert type(error) is EngineTimeoutError
     assert "others were answered meanwhile, so this one is too slow by itself" in str(error)
     assert engine.limits.slots.limit == 64
-    assert sum(is_about(it.messages, "huge") for it in server.requests) == 2
+    assert sum(is_about(it.messages, "huge") for it in server.requests) <= 2
 
 
 def test_a_huge_row_in_a_queue_fails_alone(server: FakeOpenAI) -> None:
