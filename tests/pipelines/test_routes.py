@@ -15,7 +15,7 @@ from chainette.errors import ChainError, OutputDirError
 from chainette.pipeline.graph import graph, mermaid
 from chainette.run.dry_run import Rendered, Unknown, dry_run
 from chainette.testing import fake_engine
-from pydantic import BaseModel
+from pydantic import BaseModel, create_model
 from rich.console import Console
 
 
@@ -487,3 +487,9 @@ def test_names_of_a_way_end_with_it() -> None:
     made = route("n", id="way").case(0, says("a") >> also("b")).default(None)
     chain = Chain(name="c", steps=[made, apply(seen)])
     assert chain.run_one(Row()) == "chain_input,way"
+
+
+def test_a_word_of_the_language_is_not_the_field_of_that_name() -> None:
+    row: Any = create_model("Words", true=(int, 5))
+    made = route("true", id="way").case(True, None).default(apply(lambda it: 1 / 0, id="other"))
+    assert Chain(name="c", steps=made).run_one(row()).true == 5

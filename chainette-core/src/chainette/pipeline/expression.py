@@ -48,20 +48,17 @@ class Expression:
         self._globals = dict(self._compiled.globals)
         self._template = PromptTemplate("{{ (" + source + ") }}", where)
 
-    @property
+    @cached_property
     def path(self) -> list[str]:
         """The name that it consists of, and the fields of its value; empty for others."""
         source = self.source.strip()
-        return source.split(".") if _PATH.fullmatch(source) else []
+        path = source.split(".") if _PATH.fullmatch(source) else []
+        return path if path and path[0] in self.names else []  # `true` is a value, not a name
 
     @cached_property
     def names(self) -> set[str]:
         """The variables that it reads."""
         return self._template.names
-
-    @cached_property
-    def _path(self) -> list[str]:
-        return self.path
 
     def check(
         self,
@@ -102,8 +99,7 @@ class Expression:
 
     def at_path(self, item: Any, names: Mapping[str, Any]) -> Any:
         """The text or number that it names; `UNKNOWN` if only Jinja can tell."""
-        path = self._path
-        if not path:
+        if not (path := self.path):
             return UNKNOWN
         value, fields = (names[path[0]], path[1:]) if path[0] in names else (item, path)
         for name in fields:
