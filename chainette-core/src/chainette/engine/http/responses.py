@@ -98,19 +98,12 @@ class OpenAIResponsesClient(OpenAIChatClient[ConfigT]):
         Args:
             request: A request whose `output` is not `None`; `mode` names the output mode.
         """
-        assert request.output is not None
-        if request.mode == "prompt":
+        fields = super().response_format(request)
+        if not fields:
             return {}
-        if request.mode == "json_object":
-            return {"text": {"format": {"type": "json_object"}}}
-        named: dict[str, Any] = {
-            "type": "json_schema",
-            "name": request.output.name,
-            "schema": self.schema_of(request),
-        }
-        if self.sends_strict(request):
-            named["strict"] = True
-        return {"text": {"format": named}}
+        # What chat completions have in `json_schema` stands beside the type here.
+        of_chat = fields["response_format"]
+        return {"text": {"format": {"type": of_chat["type"], **of_chat.get("json_schema", {})}}}
 
     def read_answer(self, answer: Any) -> LLMOutput:
         """Read the body of a response; a backend may extend it.
