@@ -18,6 +18,7 @@ from chainette.pipeline.pipeline import Pipeline
 from chainette.reports.result import STATES, Leaf, Result, result_of, state_bits
 from chainette.reports.results import StoredResults
 from chainette.reports.run import Counts, total_cost
+from chainette.reports.stored.schemas import schemas
 from chainette.run.control import RunControl
 from chainette.run.output.journal import Journal
 from chainette.run.output.table import Table, TableLines
@@ -78,7 +79,7 @@ class Recorder:
         self.group_counts: Mapping[str, int] = {}
         self.waiting: int = 0
         if folder is not None:
-            folder.write_json(GRAPH, graph(pipeline))
+            folder.write_json(GRAPH, graph(pipeline) | {"schemas": schemas(pipeline)})
             folder.write_json(MANIFEST, manifest)
 
     @property

@@ -1,0 +1,1 @@
+"""A run as its folder holds it, read without its chain."""
