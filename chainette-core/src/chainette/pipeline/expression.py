@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import operator
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
-from jinja2 import TemplateError, TemplateSyntaxError
+from jinja2 import TemplateError, TemplateSyntaxError, nodes
 from jinja2.runtime import Context
 from pydantic import BaseModel
 
@@ -22,6 +23,39 @@ _PATH = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
 UNKNOWN = object()
 """In the place of a value that takes Jinja."""
 _SCALARS = frozenset({str, int, float, bool})
+_OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
+    "eq": operator.eq,
+    "ne": operator.ne,
+    "lt": operator.lt,
+    "lteq": operator.le,
+    "gt": operator.gt,
+    "gteq": operator.ge,
+}
+"""The comparisons by the names that Jinja has for them."""
+
+
+class _Comparison(NamedTuple):
+    """A comparison of a text or number with another one.
+
+    Attributes:
+        path: The name on its left side, and the fields of its value.
+        compare: The operator.
+        other: The value on its right side.
+        is_equality: Whether it can compare texts with numbers.
+    """
+
+    path: list[str]
+    compare: Callable[[Any, Any], bool]
+    other: Any
+    is_equality: bool
+
+    def value(self, item: Any, names: Mapping[str, Any]) -> Any:
+        """Whether it holds; `UNKNOWN` if only Jinja can tell."""
+        value = _at(self.path, item, names)
+        if value is UNKNOWN:
+            return value
+        is_alike = self.is_equality or (type(value) is str) is (type(self.other) is str)
+        return self.compare(value, self.other) if is_alike else UNKNOWN
 
 
 class Expression:
@@ -94,19 +128,31 @@ class Expression:
         Raises:
             ChainError: It fails on these values.
         """
-        value = self.at_path(item, names)
+        comparison = self._comparison
+        if comparison is not None:
+            value = comparison.value(item, names)
+        else:
+            value = self.at_path(item, names)
         return self._evaluated(item, names) if value is UNKNOWN else value
 
     def at_path(self, item: Any, names: Mapping[str, Any]) -> Any:
         """The text or number that it names; `UNKNOWN` if only Jinja can tell."""
-        if not (path := self.path):
-            return UNKNOWN
-        value, fields = (names[path[0]], path[1:]) if path[0] in names else (item, path)
-        for name in fields:
-            if not isinstance(value, BaseModel) or name not in type(value).__pydantic_fields__:
-                return UNKNOWN
-            value = getattr(value, name, UNKNOWN)
-        return value if type(value) in _SCALARS else UNKNOWN
+        return _at(self.path, item, names) if self.path else UNKNOWN
+
+    @cached_property
+    def _comparison(self) -> _Comparison | None:
+        """The comparison that it consists of, if one without Jinja gives the same."""
+        (output,) = environment().parse("{{ (" + self.source + ") }}").body
+        (node,) = output.nodes if isinstance(output, nodes.Output) else (None,)
+        if not isinstance(node, nodes.Compare) or len(node.ops) != 1:
+            return None
+        (operand,) = node.ops
+        path, other = _path(node.expr), operand.expr
+        if not (path and isinstance(other, nodes.Const) and type(other.value) in _SCALARS):
+            return None
+        compare = _OPERATORS.get(operand.op)
+        is_equality = operand.op in ("eq", "ne")
+        return None if compare is None else _Comparison(path, compare, other.value, is_equality)
 
     def _evaluated(self, item: Any, names: Mapping[str, Any]) -> Any:
         values = {**self._globals, **values_of(item), **names}
@@ -122,3 +168,22 @@ class Expression:
             raise ChainError(f"{self._where}: {error}") from None
         except Exception as error:  # an expression can raise anything
             raise ChainError(f"{self._where}: {type(error).__name__}: {error}") from None
+
+
+def _at(path: list[str], item: Any, names: Mapping[str, Any]) -> Any:
+    """The text or number at a path; `UNKNOWN` if only Jinja can tell."""
+    value, fields = (names[path[0]], path[1:]) if path[0] in names else (item, path)
+    for name in fields:
+        if not isinstance(value, BaseModel) or name not in type(value).__pydantic_fields__:
+            return UNKNOWN
+        value = getattr(value, name, UNKNOWN)
+    return value if type(value) in _SCALARS else UNKNOWN
+
+
+def _path(node: nodes.Node) -> list[str]:
+    """A name and the fields of its value; empty for another expression."""
+    if isinstance(node, nodes.Name):
+        return [node.name]
+    if isinstance(node, nodes.Getattr) and (path := _path(node.node)):
+        return [*path, node.attr]
+    return []
