@@ -61,6 +61,8 @@ def chosen(flags: Mapping[str, Any]) -> dict[str, Any]:
             options[option.name] = options[option.name].value
         elif option.name in options and _is_mapping(option):
             options[option.name] = _pairs(options[option.name])
+        elif option.name == "keep" and option.name in options:
+            options[option.name] = _names(options[option.name])
     return options
 
 
@@ -86,7 +88,7 @@ def _kind(option: Option) -> Any:
         return Path
     if get_origin(option.type) is Literal:
         return Enum(option.name, {value: value for value in get_args(option.type)})
-    if _is_mapping(option):
+    if _is_mapping(option) or option.name == "keep":
         return str
     if get_origin(option.type) is Sequence:  # the flag is repeated
         return list[str]
@@ -95,6 +97,12 @@ def _kind(option: Option) -> Any:
 
 def _is_mapping(option: Option) -> bool:
     return any(get_origin(it) is Mapping for it in get_args(option.type))
+
+
+def _names(columns: str) -> str | list[str]:
+    """Names of columns with commas between them, or a word that means some of them."""
+    words = columns.strip()
+    return words if words in ("all", "none") else [it.strip() for it in words.split(",") if it]
 
 
 def _pairs(columns: str) -> dict[str, str]:

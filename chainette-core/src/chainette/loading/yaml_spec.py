@@ -249,10 +249,14 @@ class EngineSpec(BaseModel):
     endpoint: str | None = None
 
 
+_IN_YAML: dict[str, Any] = {"keep": Literal["all", "none"] | list[str]}
+"""Types of options whose mistakes are said better of a list than of any sequence."""
+
+
 def _field(option: Option) -> Any:
     """The type and default of an option, for `create_model`."""
     text = f"{option.help.text} {option.help.more}".strip()
-    kind = str | None if option.is_path else option.type
+    kind = str | None if option.is_path else _IN_YAML.get(option.name, option.type)
     return kind, Field(default=option.default, description=text, ge=option.help.minimum)
 
 

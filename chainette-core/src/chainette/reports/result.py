@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import reduce
 from operator import or_
+from types import MappingProxyType
 from typing import Any, Generic, overload
 
 from typing_extensions import TypeVar
@@ -21,6 +22,7 @@ from chainette.pipeline.pipeline import Pipeline
 from chainette.text import names_keywords
 
 Output = TypeVar("Output")
+NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +66,7 @@ class Result(Generic[Out]):
             then.
         ends: The ends of its items.
         reasoning: The model's reasoning by step id, of steps whose backend reported it.
+        inputs: The columns of the input row that are kept, as JSON values by name.
     """
 
     row_id: int
@@ -74,6 +77,7 @@ class Result(Generic[Out]):
     is_split: bool = False
     ends: Sequence[Leaf] = field(default=(), repr=False, compare=False)
     reasoning: Mapping[str, Any] = field(default_factory=dict)
+    inputs: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Give a result with an error the state that goes with it."""
@@ -238,8 +242,10 @@ def state_bits(leaf: Leaf) -> int:
     return 3 if leaf.is_partial else 2
 
 
-def result_of(chain: Pipeline, row_id: int, leaves: Sequence[Leaf]) -> Result[Any]:
-    """The result of a row, from its one or more ends.
+def result_of(
+    chain: Pipeline, row_id: int, leaves: Sequence[Leaf], inputs: Mapping[str, Any] = NOTHING
+) -> Result[Any]:
+    """The result of a row, from its one or more ends and the columns that it came with.
 
     If the row was split, `value` and the outputs are lists with one element for each item.
     """
@@ -251,14 +257,12 @@ def result_of(chain: Pipeline, row_id: int, leaves: Sequence[Leaf]) -> Result[An
         (leaf,) = leaves
         value = leaf.value if leaf.has_value and has_main_flow else None
         thoughts = _in_order(chain, leaf.reasoning)
-        return Result(row_id, value, error, ends[0], state, ends=leaves, reasoning=thoughts)
+        return Result(row_id, value, error, ends[0], state, False, leaves, thoughts, inputs)
     values = [leaf.value for leaf in leaves if leaf.has_value and has_main_flow]
     merged = merged_outputs(ends)
     value = None if state == "failed" else values
     thoughts = _in_order(chain, merged_reasoning(leaves))
-    return Result(
-        row_id, value, error, merged, state, is_split=True, ends=leaves, reasoning=thoughts
-    )
+    return Result(row_id, value, error, merged, state, True, leaves, thoughts, inputs)
 
 
 def merged_outputs(ends: Iterable[Mapping[str, Any]]) -> dict[str, list[Any]]:

@@ -15,6 +15,7 @@ from chainette.pipeline.pipeline import Pipeline
 from chainette.pipeline.reasoning import REASONING
 from chainette.reports.codec import MANY, codecs, unflatten
 from chainette.reports.result import Leaf, Many, Result, result_of
+from chainette.reports.stored.names import ColumnNames
 
 
 class StoredResults(Sequence[Result[Out]]):
@@ -30,6 +31,8 @@ class StoredResults(Sequence[Result[Out]]):
         self._path = path
         self._chain = chain
         self._codecs = codecs(chain)
+        self._names = ColumnNames(chain.nodes)
+        self._inputs: dict[str, str | None] = {}
         self._last = chain.value_id
         self._count = count
 
@@ -42,8 +45,8 @@ class StoredResults(Sequence[Result[Out]]):
         values = _Values(self._path / VALUES)
         lines = read_lines(self._path / FLATTENED)
         for row_id, group in groupby(lines, key=lambda line: int(line["row_id"])):
-            leaves = [self._leaf(line, values.find(line)) for line in group]
-            yield result_of(self._chain, row_id, leaves)
+            ends = [(self._taken(line), self._leaf(line, values.find(line))) for line in group]
+            yield result_of(self._chain, row_id, [leaf for _, leaf in ends], ends[0][0])
 
     @overload
     def __getitem__(self, index: int) -> Result[Out]: ...
@@ -57,6 +60,14 @@ class StoredResults(Sequence[Result[Out]]):
             return [results[index] for index in indexes]
         row = range(self._count)[index]
         return next(islice(iter(self), row, None))
+
+    def _taken(self, line: dict[str, Any]) -> dict[str, Any]:
+        """The input's columns, which are taken out of the line."""
+        known = self._inputs
+        for name in line.keys() - known.keys():
+            known[name] = self._names.input_column(name)
+        columns = {name: column for name in line if (column := known[name]) is not None}
+        return {column: line.pop(name) for name, column in columns.items()}
 
     def _leaf(self, line: dict[str, Any], more: dict[str, Any]) -> Leaf:
         """One end of a row, from its lines in the table and among the values."""

@@ -43,14 +43,15 @@ def run_one(
 ) -> Any:
     """Run a chain on one row; see `Chain.run_one`."""
 
-    async def call() -> Result[Any]:
+    async def result() -> Result[Any]:
         try:
-            return await rows.result(row, cache, max_prompt_chars)
+            call = rows.full_result if full else rows.result
+            return await call(row, cache, max_prompt_chars)
         finally:
             await rows.aclose()
 
-    result = run_sync(call)
-    return result if full else result.unwrap()
+    found = run_sync(result)
+    return found if full else found.unwrap()
 
 
 async def stream(

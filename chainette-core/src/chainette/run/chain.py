@@ -198,8 +198,9 @@ class Chain(Pipeline[In, Out]):
         Calls in the same event loop share the connections and limits of the engines, which stay
         open until `aclose`.
         """
-        result = await self._single_rows.result(row, cache, max_prompt_chars)
-        return result if full else result.unwrap()
+        if full:
+            return await self._single_rows.full_result(row, cache, max_prompt_chars)
+        return (await self._single_rows.result(row, cache, max_prompt_chars)).unwrap()
 
     async def aclose(self) -> None:
         """Close the engines that `arun_one` keeps open in the running event loop."""

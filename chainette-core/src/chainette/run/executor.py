@@ -36,6 +36,7 @@ from chainette.run.control import RunControl
 from chainette.run.cost import Ledger, check_prices, engines_by_node, retried
 from chainette.run.events import with_plugins
 from chainette.run.groups.phase import GroupPhase, Tools
+from chainette.run.inputs.kept import Kept, kept_names
 from chainette.run.inputs.source import InputSource
 from chainette.run.options import RunOptions
 from chainette.run.output.earlier import complete_run, selection
@@ -86,7 +87,8 @@ class Executor:
         **options: Any,
     ) -> None:
         self._options = settings = RunOptions(**options)
-        self._source = _source(pipeline, inputs, settings)
+        self._kept = Kept(settings.keep) if settings.keep != "none" else None
+        self._source = _source(pipeline, inputs, settings, self._kept)
         if settings.fmt == "parquet":
             require_pyarrow()
         for step in pipeline.prompted:
@@ -145,7 +147,7 @@ class Executor:
         folder, earlier, calls = None, None, None
         if self._options.output_dir is not None:
             fields = manifest(pipeline, self._configs, self._source.identity())
-            fields["selection"] = selection(self._options)
+            fields |= {"selection": selection(self._options), "keep": kept_names(self._kept)}
             path = Path(self._options.output_dir)
             folder, earlier = self._open_folder(path, fields, locks, is_stream=results is not None)
             if earlier is not None and (callers := calling(pipeline)):
@@ -153,9 +155,17 @@ class Executor:
         self._journal = Journal(pipeline, folder, earlier, self.control, self._ledger, calls)
         if self._answers is not None:
             self._journal.on_stale = self._answers.uncount
+        kept = self._journal.inputs = None if self._kept is None else self._kept.rows
         self._groups = GroupPhase(pipeline, folder, is_resumed=earlier is not None)
         self._recorder = Recorder(
-            pipeline, folder, fields, self.control, order=order, results=results, in_order=in_order
+            pipeline,
+            folder,
+            fields,
+            self.control,
+            order=order,
+            inputs=kept,
+            results=results,
+            in_order=in_order,
         )
         # Groups of a stream that nothing is written of could be seen by no one.
         self._is_seen = results is None or folder is not None
@@ -348,12 +358,13 @@ class Executor:
         )
 
 
-def _source(pipeline: Pipeline, inputs: Any, options: RunOptions) -> InputSource:
+def _source(pipeline: Pipeline, inputs: Any, options: RunOptions, kept: Kept | None) -> InputSource:
     return InputSource(
         inputs,
         limit=options.limit,
         sample=options.sample,
         columns=options.columns,
+        keep=kept,
         encoding=options.encoding,
         delimiter=options.delimiter,
         model=pipeline.input_model,

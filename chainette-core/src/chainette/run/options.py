@@ -78,11 +78,19 @@ class RunOptions:
     columns: Annotated[
         Mapping[str, str] | None,
         Help(
-            "Columns to take, by the field that each becomes.",
-            "The others are left out.",
+            "Columns that the chain sees, by the field that each becomes.",
+            "It sees no others.",
             metavar="[FIELD=]COLUMN,…",
         ),
     ] = None
+    keep: Annotated[
+        Literal["all", "none"] | Sequence[str],
+        Help(
+            "Columns of the inputs that tables and errors have beside the answers.",
+            "Either `all`, `none`, or a list of names.",
+            metavar="all|none|COLUMN,…",
+        ),
+    ] = "all"
     encoding: Annotated[
         str | None, Help("Encoding of input files.", "By default, UTF-8.", metavar="NAME")
     ] = None
@@ -223,6 +231,8 @@ def _wrong(option: Option, value: Any) -> ConfigError:
         expected = " or ".join(map(repr, kinds))
     elif option.name == "columns":
         expected = "a dict of columns by field, such as {'text': 'body'}"
+    elif option.name == "keep":
+        expected = "'all', 'none' or a list of columns, such as ['id']"
     elif option.name == "redo":
         expected = "a list of node ids, such as ['summary']"
     elif option.help.minimum is not None:

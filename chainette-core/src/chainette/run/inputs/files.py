@@ -6,16 +6,17 @@ import codecs
 import hashlib
 import io
 import sys
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, TextIO, cast
 
 from chainette.errors import InputError
+from chainette.run.inputs.formats.arrow_values import Wanted
 from chainette.run.inputs.formats.compressed import COMPRESSED, DAMAGED, open_file
 from chainette.run.inputs.formats.csv_rows import read_csv
 from chainette.run.inputs.formats.json_rows import Read, count_lines, read_json
-from chainette.run.inputs.formats.tables import count_parquet, read_parquet
+from chainette.run.inputs.formats.tables import ALL, count_parquet, read_parquet
 from chainette.run.inputs.paths import FORMATS, TABLES, format_of, found_files
 
 BLOCK = 1 << 20
@@ -101,7 +102,7 @@ class Files:
     Args:
         inputs: A path, a pattern such as `data/*.jsonl`, a folder of Parquet files, or `-`.
         format: Their format, as far as they do not say it themselves.
-        wanted: Names of the columns that are needed; by default all.
+        wanted: The columns of tables that are read; by default all.
 
     Raises:
         InputError: A file is missing, unreadable, of an unknown format or in another encoding.
@@ -111,7 +112,7 @@ class Files:
         self,
         inputs: str | Path,
         format: FileFormat | None = None,
-        wanted: Collection[str] | None = None,
+        wanted: Wanted = ALL,
     ) -> None:
         self.is_stdin: bool = str(inputs) in STDIN
         self.paths: list[Path] = [] if self.is_stdin else found_files(inputs)
@@ -263,7 +264,7 @@ def _is_utf_8(line: bytes) -> bool:
     return True
 
 
-def _read(path: Path, format: FileFormat, wanted: Collection[str] | None) -> Iterator[Read]:
+def _read(path: Path, format: FileFormat, wanted: Wanted) -> Iterator[Read]:
     if format_of(path) == ".parquet":
         yield from read_parquet(path, wanted)
         return

@@ -8,6 +8,8 @@ from dataclasses import replace
 
 from chainette.errors import InputError
 from chainette.run.inputs.files import InputRow
+from chainette.run.inputs.formats.arrow_values import Wanted
+from chainette.run.inputs.kept import Kept
 
 SEED = 0
 """The sample is the same every time, so that a sampled run can be resumed."""
@@ -44,3 +46,11 @@ def select(row: InputRow, columns: Mapping[str, str] | None) -> InputRow:
         error = InputError(f"{row.place}: no column {missing[0]!r}; the columns are: {known}")
         return replace(row, error=error)
     return replace(row, value={field: row.value[name] for field, name in columns.items()})
+
+
+def wanted(columns: Mapping[str, str] | None, keep: Kept | None) -> Wanted:
+    """The columns of a table that are read, for the chain and to be kept."""
+    needed = None if columns is None else frozenset(columns.values())
+    if keep is None:
+        return Wanted(needed)
+    return Wanted(needed, None if keep.names is None else frozenset(keep.names))

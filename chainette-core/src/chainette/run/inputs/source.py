@@ -28,11 +28,13 @@ from chainette.errors import InputError
 from chainette.reports.digest import values_digest
 from chainette.run.inputs.columns import LOOK, Fields, kind_of
 from chainette.run.inputs.files import FileFormat, Files, InputRow
+from chainette.run.inputs.formats.arrow_values import Wanted
 from chainette.run.inputs.formats.tables import about_index, is_frame, read_frame
 from chainette.run.inputs.generated import Rows
 from chainette.run.inputs.hugging_face import is_dataset, open_dataset
+from chainette.run.inputs.kept import Kept
 from chainette.run.inputs.paths import as_path
-from chainette.run.inputs.selection import choose, select
+from chainette.run.inputs.selection import choose, select, wanted
 
 _logger = logging.getLogger(__name__)
 
@@ -48,6 +50,7 @@ class InputSource:
         limit: Maximum number of input rows.
         sample: Number of rows to take at random.
         columns: Columns of the input by the field that each becomes.
+        keep: Takes the columns to keep of every row, or `None`.
         encoding: Encoding of files.
         delimiter: Delimiter of CSV files.
         model: Type of the rows.
@@ -65,6 +68,7 @@ class InputSource:
         limit: int | None,
         sample: int | None,
         columns: Mapping[str, str] | None,
+        keep: Kept | None = None,
         encoding: str | None = None,
         delimiter: str | None = None,
         model: Any = Any,
@@ -73,7 +77,7 @@ class InputSource:
         if isinstance(inputs, str | Path):
             inputs = as_path(inputs)
         self._path = str(inputs) if isinstance(inputs, str | Path) else None
-        self._wanted = None if columns is None else frozenset(columns.values())
+        self._wanted = wanted(columns, keep)
         if is_dataset(inputs):
             inputs = open_dataset(inputs)
         elif isinstance(inputs, str | Path):
@@ -85,6 +89,7 @@ class InputSource:
         self._inputs = inputs
         self._limit = limit
         self._columns = columns
+        self._keep = keep
         self._fields = Fields(adapter or TypeAdapter(model), model)
         self._look = LOOK if limit is None else min(LOOK, limit)
         self._chosen: frozenset[int] | None = None
@@ -107,16 +112,30 @@ class InputSource:
             or _is_in_memory(inputs)
             or (hasattr(inputs, "_fingerprint") and hasattr(inputs, "__len__"))
         ):
-            self._check(list(itertools.islice(rows, LOOK)))
+            first = list(itertools.islice(rows, LOOK))
+            self._check_kept(first)
+            self._check(first)
             return None
-        first: list[InputRow] = []
+        first = []
         # The program that writes the rows may wait for an answer: none is read after one that fits.
         for row in itertools.islice(rows, self._look):
             first.append(row)
+            self._check_kept(first)
             if self._may_fit(row):
                 return itertools.chain(first, rows)
         self._check(first)
         return itertools.chain(first, rows)
+
+    def _check_kept(self, rows: Sequence[InputRow]) -> None:
+        """Refuse to keep a column that a table does not have."""
+        if self._keep is None or not self._keep.names:
+            return
+        known = getattr(self._inputs, "column_names", None)  # of a Hugging Face dataset
+        if isinstance(self._inputs, Rows):
+            known = self._inputs.columns
+        tables = (row.value for row in rows if row.is_record and isinstance(row.value, Mapping))
+        if (columns := known or next(tables, None)) is not None:
+            self._keep.check([*columns], self._path or "the inputs")
 
     def _check(self, rows: Sequence[InputRow]) -> None:
         try:
@@ -132,17 +151,21 @@ class InputSource:
     async def rows(self) -> AsyncGenerator[InputRow, None]:
         """Read the rows lazily, one by one."""
         last = self._limit if self._chosen is None else len(self._chosen)
-        count = 0
+        count, keep = 0, self._keep
         if last == 0:
             return
         async with aclosing(self._read()) as rows:
             async for row in rows:
                 if self._chosen is not None and row.row_id not in self._chosen:
                     continue
+                if keep is not None:
+                    keep.rows[row.row_id] = keep.of(row.value)
                 yield self._fields.fitted(select(row, self._columns))
                 count += 1
                 if count == last:
                     return
+        if keep is not None and count:
+            keep.close()
         if count == 0 and isinstance(self._inputs, Iterator | AsyncIterator):
             _logger.warning(
                 "the inputs had no rows; an iterator can be read only once: give a list, or make "
@@ -162,14 +185,14 @@ class InputSource:
         for row in begun or self._rows():
             yield row
 
-    def _rows(self) -> Iterator[InputRow]:
+    def _rows(self, columns: Wanted | None = None) -> Iterator[InputRow]:
         inputs = self._inputs
         if isinstance(inputs, Files):
             yield from inputs.rows()
         elif isinstance(inputs, Rows):
             yield from inputs.read(self._chosen)
         elif is_frame(inputs):
-            for index, read in enumerate(read_frame(inputs, self._wanted)):
+            for index, read in enumerate(read_frame(inputs, columns or self._wanted)):
                 yield InputRow(index, *read, True)
         else:
             for index, value in enumerate(inputs):
@@ -200,7 +223,8 @@ class InputSource:
         if isinstance(inputs, Files | Rows):
             known = inputs.digest()
         elif known is None and _is_in_memory(inputs):
-            rows = (str(row.error) if row.error else row.value for row in self._rows())
+            needed = wanted(self._columns, None)  # whatever is kept, the inputs are the same
+            rows = (str(it.error) if it.error else it.value for it in self._rows(needed))
             known = values_digest(rows)
         return {"path": self._path, "sha256": known}
 

@@ -52,6 +52,8 @@ def _complete_run(
     earlier = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
     if earlier["fingerprint"]["chain"] != fields["fingerprint"]["chain"]:
         return None  # the tables may show other outputs
+    if earlier.get("keep", "none") != fields["keep"]:
+        return None  # the tables have other columns
     if not (_is_complete(earlier, selection(options)) and _is_whole(path, earlier)):
         return None
     if options.fmt == "parquet" and not (path / "flattened.parquet").exists():

@@ -70,6 +70,7 @@ class Journal:
         retries: Requests that were sent again, by step id.
         tolerated: Failures after which their items went on.
         batches: By node that sees all items at once, a digest of what it has seen.
+        inputs: The input's columns of the rows that are in flight, as far as they are kept.
         on_stale: Receives the lines of the earlier run that turn out not to count anymore.
     """
 
@@ -94,6 +95,7 @@ class Journal:
         self.retries: Counter[str] = Counter()
         self.tolerated: int = 0
         self.batches: dict[str, str] = {}
+        self.inputs: Mapping[int, Mapping[str, Any]] | None = None
         self.on_stale: Callable[[dict[str, Any]], object] = lambda line: None
 
     def codec(self, node: Node) -> OutputCodec:
@@ -285,13 +287,19 @@ class Journal:
         if isinstance(node, Reduce) and item.group is not None:
             spent["kind"] = "key"  # of a group of groups: it is about one of these
         fields = {**item.key, **error_fields(id, error), **spent, **self._batch(node)}
-        self._write(self._folder.errors, fields)
+        self._write(self._folder.errors, fields | self._inputs_of(item))
 
     def dropped(self, node: Node, item: Item, reason: str | None) -> None:
         """Write down that a function dropped an item."""
         if self._folder is not None:
             fields = {**item.key, "node_id": node.id, "reason": reason}
-            self._write(self._folder.dropped, fields)
+            self._write(self._folder.dropped, fields | self._inputs_of(item))
+
+    def _inputs_of(self, item: Item) -> dict[str, Any]:
+        """The field that has the kept columns of an item's row."""
+        if self.inputs is None or item.group is not None:
+            return {}
+        return {"inputs": self.inputs.get(item.row_id, NOTHING)}
 
     def close(self) -> None:
         """Forget the earlier run."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from anyio.streams.memory import MemoryObjectSendStream
 
@@ -15,7 +16,7 @@ from chainette.folder.files import FLATTENED, GRAPH, MANIFEST, RunFolder
 from chainette.folder.lines import encodable, read_lines
 from chainette.pipeline.graph import graph
 from chainette.pipeline.pipeline import Pipeline
-from chainette.reports.result import STATES, Leaf, Result, result_of, state_bits
+from chainette.reports.result import NOTHING, STATES, Leaf, Result, result_of, state_bits
 from chainette.reports.results import StoredResults
 from chainette.reports.run import Counts, total_cost
 from chainette.reports.stored.schemas import schemas
@@ -24,6 +25,7 @@ from chainette.run.output.journal import Journal
 from chainette.run.output.table import Table, TableLines
 from chainette.usage import Usage, dollars
 
+MakeResult: TypeAlias = Callable[[int, list[Leaf]], Result[Any]]
 BUFFERED = 256
 """Results that wait in a stream before no more rows begin."""
 
@@ -40,6 +42,8 @@ class Recorder:
         manifest: Content of `run.json` at the start.
         control: Told when the files cannot be written.
         order: The row ids in the order of the inputs.
+        inputs: The input's columns of rows that were read, which are removed once they are
+            written; `None` where none are kept.
         results: The stream that every result is sent to, or `None`.
         in_order: Whether results are sent in input order, or as rows finish.
 
@@ -56,6 +60,7 @@ class Recorder:
         control: RunControl,
         *,
         order: Iterator[int],
+        inputs: dict[int, dict[str, Any]] | None = None,
         results: MemoryObjectSendStream[Result[Any]] | None = None,
         in_order: bool = True,
     ) -> None:
@@ -64,7 +69,10 @@ class Recorder:
         self._manifest = manifest
         self._control = control
         self._stream, self._in_order = results, in_order
-        self._lines = TableLines(pipeline)
+        self._inputs = inputs
+        plain = partial(result_of, pipeline)
+        self._result: MakeResult = plain if inputs is None else self._with_inputs
+        self._lines = TableLines(pipeline, inputs)
         self._table = Table(self._lines, folder, control) if folder is not None else None
         self._results: list[Result[Any]] = []
         self._ends: list[tuple[int, list[Leaf]]] = []
@@ -134,7 +142,7 @@ class Recorder:
     def row_done(self, row_id: int) -> None:
         """Record that a row has no more ends."""
         if self._stream is not None and not self._in_order:
-            self._stream.send_nowait(result_of(self._pipeline, row_id, self._held[row_id]))
+            self._stream.send_nowait(self._result(row_id, self._held[row_id]))
         self._done.add(row_id)
         while self._next_row in self._done:
             self._deliver(self._next_row)
@@ -216,10 +224,16 @@ class Recorder:
         self._rows[self._bits.pop(row_id, 0)] += 1
         if self._stream is not None:
             if self._in_order:
-                self._stream.send_nowait(result_of(self._pipeline, row_id, leaves))
+                self._stream.send_nowait(self._result(row_id, leaves))
         elif self._folder is None:
-            self._results.append(result_of(self._pipeline, row_id, leaves))
+            self._results.append(self._result(row_id, leaves))
             self._ends.append((row_id, leaves))
         if self._table is not None:
             self._write(row_id, leaves)
             self._table.row_done()
+        if self._inputs is not None and (self._folder is not None or self._stream is not None):
+            self._inputs.pop(row_id, None)
+
+    def _with_inputs(self, row_id: int, leaves: list[Leaf]) -> Result[Any]:
+        assert self._inputs is not None
+        return result_of(self._pipeline, row_id, leaves, self._inputs.get(row_id, NOTHING))

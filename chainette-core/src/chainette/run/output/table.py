@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from chainette.errors import OutputDirError
@@ -11,12 +13,46 @@ from chainette.folder.lines import LineFiles, Mark
 from chainette.pipeline.pipeline import Pipeline
 from chainette.pipeline.reasoning import REASONING
 from chainette.reports.codec import MANY, codecs, flatten
-from chainette.reports.result import Leaf, Many, error_columns
+from chainette.reports.result import NOTHING, Leaf, Many, error_columns
+from chainette.reports.stored.names import ColumnNames
 from chainette.run.control import RunControl
 from chainette.run.item import Item
 
 EVERY = 0.1
 """Seconds after which lines are handed to the operating system."""
+_logger = logging.getLogger(__name__)
+
+
+class InputColumns:
+    """The input's columns under the names that they have in the table.
+
+    Args:
+        node_ids: The ids of the chain's nodes.
+    """
+
+    def __init__(self, node_ids: Collection[str]) -> None:
+        self._names = ColumnNames(node_ids)
+        self._same: set[str] = set()
+        self._renamed: dict[str, str] = {}
+
+    def named(self, columns: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The columns of a row; one whose name is taken gets another."""
+        if columns.keys() <= self._same:
+            return columns
+        if new := [it for it in columns if it not in self._same and it not in self._renamed]:
+            self._learn(new)
+        return {self._renamed.get(name, name): value for name, value in columns.items()}
+
+    def _learn(self, columns: Iterable[str]) -> None:
+        names = {column: self._names.of_input(column) for column in columns}
+        renamed = {column: name for column, name in names.items() if column != name}
+        self._same |= names.keys() - renamed.keys()
+        self._renamed |= renamed
+        if renamed:
+            _logger.warning(
+                "names of the inputs' columns are taken; in tables, %s",
+                ", ".join(f"{column!r} is {name!r}" for column, name in renamed.items()),
+            )
 
 
 class TableLines:
@@ -24,13 +60,18 @@ class TableLines:
 
     Args:
         pipeline: The chain.
+        inputs: The input's columns of the rows that are in flight; `None` where none are kept.
 
     Attributes:
         may_have_values: Whether a line of it may not give all outputs back.
     """
 
-    def __init__(self, pipeline: Pipeline) -> None:
+    def __init__(
+        self, pipeline: Pipeline, inputs: Mapping[int, Mapping[str, Any]] | None = None
+    ) -> None:
         self._pipeline = pipeline
+        self._inputs = inputs
+        self._columns = InputColumns(pipeline.nodes)
         self._codecs = codecs(pipeline)
         self._uncertain = {id for id, codec in self._codecs.items() if not codec.is_certain}
         self._kept = [step.id for step in pipeline.prompted if step.keep_reasoning]
@@ -50,7 +91,10 @@ class TableLines:
                 columns["partial"] = True
         if leaf.dropped:
             columns["dropped"] = True
-        fields = {**Item(row_id, leaf.path).key, **flatten(columns, many)}
+        fields = Item(row_id, leaf.path).key
+        if self._inputs is not None:
+            fields |= self._columns.named(self._inputs.get(row_id, NOTHING))
+        fields |= flatten(columns, many)
         for id in self._kept:
             text = leaf.reasoning.get(id)
             fields[f"{REASONING}.{id}{MANY if isinstance(text, Many) else ''}"] = text

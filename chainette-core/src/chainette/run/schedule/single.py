@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from contextlib import closing, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from chainette.run.control import RunControl
 from chainette.run.cost import Ledger, engines_by_node
 from chainette.run.events import with_plugins
 from chainette.run.inputs.files import InputRow
+from chainette.run.inputs.kept import Kept
 from chainette.run.output.journal import Journal
 from chainette.run.schedule import gc_tuning
 from chainette.run.schedule.batches import Batches
@@ -100,6 +102,11 @@ class SingleRows:
         if (error := control.failure or control.stop_reason) is not None:
             raise error
         return result_of(self._pipeline, 0, end.leaves)
+
+    async def full_result(self, row: Any, cache: str | Path | None, max_chars: int) -> Result[Any]:
+        """Run one row, whose columns its result has, too; see `result`."""
+        inputs = Kept("all").of(row)  # before a function can change it
+        return replace(await self.result(row, cache, max_chars), inputs=inputs)
 
     async def aclose(self) -> None:
         """Close the engines that were used in the running event loop."""

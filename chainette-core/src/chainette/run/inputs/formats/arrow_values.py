@@ -6,37 +6,74 @@ are read as the type that they are stored in.
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
+from dataclasses import dataclass
 from decimal import Decimal
+from functools import cache
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from chainette.errors import InputError
 
 _OFFSETS = ("+", "-")
+_logger = logging.getLogger(__name__)
 
 
-def check_types(schema: Any, source: str, wanted: Collection[str] | None) -> None:
-    """Check that every column has a type whose values Python can have.
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """The columns of a table that are read.
+
+    Attributes:
+        needed: Names of those that rows cannot do without; `None` is all.
+        kept: Names of those that are read beside them where they can be; `None` is all.
+    """
+
+    needed: frozenset[str] | None = None
+    kept: frozenset[str] | None = frozenset()
+
+    def needs(self, name: str) -> bool:
+        """Whether rows cannot do without a column."""
+        return self.needed is None or name in self.needed
+
+    def takes(self, name: str) -> bool:
+        """Whether a column is read."""
+        return self.needs(name) or self.kept is None or name in self.kept
+
+
+def readable(schema: Any, source: str, wanted: Wanted) -> list[str]:
+    """The names of the columns to read: those whose values Python can have.
 
     Args:
         schema: The Arrow schema.
         source: Name of the inputs.
-        wanted: Names of the columns that are needed; `None` is all.
+        wanted: The columns that are wanted.
 
     Raises:
-        InputError: One has not.
+        InputError: One that is needed has another type.
     """
+    names = []
     for field in schema:
-        if wanted is not None and field.name not in wanted:
+        if not wanted.takes(field.name):
             continue
         reason = next(filter(None, map(_obstacle, _all_types(field.type))), None)
-        if reason is not None:
+        if reason is None:
+            names.append(field.name)
+        elif wanted.needs(field.name):
             raise InputError(
                 f"{source}: the column {field.name!r} cannot be read: {reason}; convert it, or "
                 "take the other columns with `columns`"
             )
+        else:
+            _warn_of_unreadable(source, field.name, reason)
+    return names
+
+
+@cache
+def _warn_of_unreadable(source: str, name: str, reason: str) -> None:
+    """Say once that a column, which the chain does not need, is not kept."""
+    _logger.warning("%s: the column %r cannot be read and is not kept: %s", source, name, reason)
 
 
 def converted(batch: Any) -> list[dict[str, Any]]:

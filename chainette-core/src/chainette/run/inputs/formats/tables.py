@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from chainette.errors import InputError
 from chainette.reports.frames import require_pyarrow
-from chainette.run.inputs.formats.arrow_values import check_types, converted
+from chainette.run.inputs.formats.arrow_values import Wanted, converted, readable
 from chainette.run.inputs.formats.csv_rows import check_columns
 from chainette.run.inputs.formats.json_rows import Read
 
 ROWS = 1024
 """Rows that are converted at a time."""
+ALL = Wanted()
 
 
-def read_parquet(path: Path, wanted: Collection[str] | None = None) -> Iterator[Read]:
+def read_parquet(path: Path, wanted: Wanted = ALL) -> Iterator[Read]:
     """Read the rows of a Parquet file lazily.
 
     Args:
         path: The file.
-        wanted: Names of the columns that are needed; by default all.
+        wanted: The columns that are wanted; by default all.
 
     Raises:
         InputError: It is not a Parquet file, or a column has a type that cannot be read.
@@ -31,10 +32,10 @@ def read_parquet(path: Path, wanted: Collection[str] | None = None) -> Iterator[
     file = _parquet_file(path)
     schema = file.schema_arrow
     check_columns(schema.names, str(path))
-    check_types(schema, str(path), wanted)
-    names = None if wanted is None else [name for name in schema.names if name in wanted]
+    names = readable(schema, str(path), wanted)
     try:
-        yield from _batches(file.iter_batches(batch_size=ROWS, columns=names), f"{path}, row")
+        batches = file.iter_batches(batch_size=ROWS, columns=names)
+        yield from _batches(batches, f"{path}, row", wanted)
     except (pa.ArrowException, OSError) as error:
         raise InputError(f"{path}: is damaged: {error}") from None
 
@@ -50,12 +51,12 @@ def is_frame(inputs: Any) -> bool:
     return not is_dataset and (_is_pandas(inputs) or hasattr(inputs, "__arrow_c_stream__"))
 
 
-def read_frame(inputs: Any, wanted: Collection[str] | None = None) -> Iterator[Read]:
+def read_frame(inputs: Any, wanted: Wanted = ALL) -> Iterator[Read]:
     """Read the rows of a data frame, converted in chunks.
 
     Args:
         inputs: The data frame.
-        wanted: Names of the columns that are needed; by default all.
+        wanted: The columns that are wanted; by default all.
 
     Raises:
         InputError: It is one column, has two columns of one name, or a column of a type that
@@ -80,10 +81,9 @@ def read_frame(inputs: Any, wanted: Collection[str] | None = None) -> Iterator[R
         raise _not_a_frame(inputs, error) from None
     schema = reader.schema
     check_columns(schema.names, "the data frame")
-    check_types(schema, "the data frame", wanted)
-    names = [name for name in schema.names if wanted is None or name in wanted]
+    names = readable(schema, "the data frame", wanted)
     batches = (part.select(names) for batch in reader for part in _parts(batch))
-    yield from _batches(batches, "input row")
+    yield from _batches(batches, "input row", wanted)
 
 
 def _check_objects(inputs: Any) -> None:
@@ -149,27 +149,34 @@ def _plain(cell: Any) -> Any:
     return cell.tolist() if hasattr(cell, "tolist") else cell
 
 
-def _batches(batches: Iterable[Any], place: str) -> Iterator[Read]:
+def _batches(batches: Iterable[Any], place: str, wanted: Wanted) -> Iterator[Read]:
     """The rows of Arrow record batches."""
     index = 0
     for batch in batches:
-        for value, error in _values(batch):
+        for value, error in _values(batch, wanted):
             here = f"{place} {index}"
             yield value, here, None if error is None else InputError(f"{here}: {error}")
             index += 1
 
 
-def _values(batch: Any) -> Iterator[tuple[Any, str | None]]:
-    """The rows of one batch; a value that Python does not have fails its row only."""
+def _values(batch: Any, wanted: Wanted) -> Iterator[tuple[Any, str | None]]:
+    """The rows of one batch; a value that Python does not have fails its row only.
+
+    In a column that the chain does not need, it only is not kept.
+    """
     floats = [field.name for field in batch.schema if str(field.type) in _FLOATS]
     try:
         rows = converted(batch)
     except Exception as error:  # of many kinds, from years after 9999 to unknown time zones
         if batch.num_rows == 1:
+            needed = [name for name in batch.schema.names if wanted.needs(name)]
+            if len(needed) < batch.num_columns:
+                yield from _values(batch.select(needed), wanted)
+                return
             yield None, f"cannot be converted: {error}"
             return
         for index in range(batch.num_rows):
-            yield from _values(batch.slice(index, 1))
+            yield from _values(batch.slice(index, 1), wanted)
         return
     for row in rows:
         for name in floats:
