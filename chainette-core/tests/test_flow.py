@@ -82,8 +82,8 @@ def test_outputs_of_a_branch_that_is_not_joined_are_kept(tmp_path: Path) -> None
     run = chain.run(rows(2), output_dir=tmp_path / "run")
     assert [value.n for value in values(run)] == [0, 1]
     assert lines(tmp_path / "run/flattened") == [
-        {"row_id": 0, "a.n": 0, "side.n": 5},
-        {"row_id": 1, "a.n": 1, "side.n": 6},
+        {"row_id": 0, "n": 0, "a.n": 0, "side.n": 5},
+        {"row_id": 1, "n": 1, "a.n": 1, "side.n": 6},
     ]
     assert [line["row_id"] for line in lines(tmp_path / "run/steps/side")] == [0, 1]
 
@@ -108,7 +108,8 @@ def test_a_list_splits_a_row_and_none_drops_it(tmp_path: Path) -> None:
         return row if row.n % 2 else None
 
     chain = Chain(name="c", steps=[apply(up_to), apply(odd), add(10, "ten")])
-    for run in (chain.run(rows(4)), chain.run(rows(4), output_dir=tmp_path / "run")):
+    on_disk = chain.run(rows(4), output_dir=tmp_path / "run", keep="none")
+    for run in (chain.run(rows(4)), on_disk):
         assert values(run) == [None, None, [Row(n=11)], [Row(n=11)]]
         assert (run.counts.ok, run.counts.dropped) == (2, 2)
         assert run.results[3].outputs == {

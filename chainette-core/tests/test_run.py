@@ -119,17 +119,18 @@ def test_a_run_on_disk_has_the_documented_files(scripted: Make, tmp_path: Path) 
     assert sorted(line["row_id"] for line in journal) == [0, 1, 2]
     assert set(journal[0]) == {"row_id", "output", "text", "usage", "cost", "latency", "reasoning"}
     assert lines(tmp_path / "out/flattened") == [
-        {"row_id": 0, "s0.number": 0, "s1.number": 0},
+        {"row_id": 0, "number": 0, "s0.number": 0, "s1.number": 0},
         {
-            "row_id": 1, "s0.number": 1, "error.node_id": "s1", "error.engine": "e",
+            "row_id": 1, "number": 1, "s0.number": 1, "error.node_id": "s1", "error.engine": "e",
             "error.type": "ServerError", "error.message": "engine 'e': boom",
         },
-        {"row_id": 2, "s0.number": 2, "s1.number": 2},
+        {"row_id": 2, "number": 2, "s0.number": 2, "s1.number": 2},
     ]  # fmt: skip
     assert [json.loads(x) for x in (tmp_path / "out/errors.jsonl").read_text().splitlines()] == [
         {
             "row_id": 1, "node_id": "s1", "engine": "e", "type": "ServerError",
             "message": "engine 'e': boom", "raw_text": "half an answer",
+            "inputs": {"number": 1},
         }
     ]  # fmt: skip
     manifest = json.loads((tmp_path / "out/run.json").read_text())
@@ -362,7 +363,7 @@ def test_files_roll_over_and_hidden_outputs_are_not_in_the_table(
     two_steps.steps[0].yield_output = False
     run = two_steps.run(rows(5), output_dir=tmp_path / "out", max_lines_per_file=2)
     assert len(list((tmp_path / "out/flattened").iterdir())) == 3
-    assert lines(tmp_path / "out/flattened")[4] == {"row_id": 4, "s1.number": 4}
+    assert lines(tmp_path / "out/flattened")[4] == {"row_id": 4, "number": 4, "s1.number": 4}
     assert len(lines(tmp_path / "out/steps/s0")) == 5
     assert [result.value for result in run.results] == [Out(number=n) for n in range(5)]
 

@@ -142,7 +142,7 @@ def test_the_files_name_a_group_by_its_key(tmp_path: Path) -> None:
         assert {line["group"] for line in found} == {"a", "b", "c"}
         assert not any("row_id" in line for line in found)
     assert [*lines(tmp_path / "flattened/000000.jsonl")[0]] == [
-        "row_id", "doubled.product", "doubled.n",
+        "row_id", "product", "n", "doubled.product", "doubled.n",
     ]  # fmt: skip
 
 

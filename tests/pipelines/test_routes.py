@@ -419,7 +419,7 @@ def test_the_table_has_the_value_and_the_outputs_inside(tmp_path: Path) -> None:
     with fake_engine("e", lambda messages: {"text": "hello"}):
         made = route("label", id="way").case("refund", reply("a")).case("other", says("b"))
         run = Chain(name="c", steps=made).run(
-            [Row(), Row(label="other")], output_dir=tmp_path / "run"
+            [Row(), Row(label="other")], output_dir=tmp_path / "run", keep="none"
         )
         assert lines(tmp_path / "run/flattened/000000.jsonl") == [
             {"row_id": 0, "way.text": "hello", "a.text": "hello"},
