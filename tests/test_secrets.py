@@ -19,6 +19,7 @@ COMMANDS = [
 SETTINGS = {
     "environment": "  api_key_env: THE_KEY\n",
     "file": f"  api_key: {SENTINEL}\n",
+    "mounted": "  api_key_file: key\n",
     "header": f"  headers: {{X-Api-Key: {SENTINEL}}}\n",
     "responses": f"  api: responses\n  api_key: {SENTINEL}\n  max_retries: 1\n",
     "sdk": f"  api: responses\n  client: sdk\n  api_key: {SENTINEL}\n  max_retries: 1\n",
@@ -49,6 +50,7 @@ def test_the_key_never_appears(
     in_process: Any, project: Path, openai_server: Any, setting: str, reply: Any
 ) -> None:
     openai_server.reply = reply
+    (project / "key").write_text(SENTINEL)
     (project / "engines.yml").write_text((project / "engines.yml").read_text() + SETTINGS[setting])
     output = ""
     for command in COMMANDS[: None if reply is reply_ok else 1]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import re
 from collections.abc import Callable, Iterable
 from decimal import Decimal
+from pathlib import Path
 from typing import Any, ClassVar, Literal
 from urllib.parse import urlsplit, urlunsplit
 
@@ -16,6 +16,7 @@ from pydantic import (
     ConfigDict,
     Field,
     SecretStr,
+    ValidationInfo,
     field_serializer,
     field_validator,
 )
@@ -23,6 +24,7 @@ from pydantic import (
 from chainette.capabilities import Dialect
 from chainette.engine.endpoint import clean_endpoint
 from chainette.engine.generation import Generation
+from chainette.engine.keys import clean_key, read_key
 from chainette.engine.pricing.tariff import Rates, Tariff
 from chainette.errors import ConfigError, MissingAPIKeyError
 from chainette.validation import OneMessage
@@ -31,6 +33,7 @@ _WITHOUT_INFLUENCE = {
     "name",
     "api_key",
     "api_key_env",
+    "api_key_file",
     "timeout",
     "connect_timeout",
     "max_retries",
@@ -87,8 +90,9 @@ class EngineConfig(BaseModel, metaclass=OneMessage):
         backend: Name of the backend, as `chainette engines list` shows it.
         model: Name of the model as the server knows it.
         endpoint: Base URL of the server.
-        api_key: The API key itself. Prefer `api_key_env`.
+        api_key: The API key itself. Prefer `api_key_env` or `api_key_file`.
         api_key_env: Name of the environment variable that holds the API key.
+        api_key_file: File that holds the API key and nothing else.
         timeout: Maximum seconds for one request, from sending it to the last byte of the answer.
         connect_timeout: Maximum seconds to connect.
         max_retries: Maximum retries of a request after temporary failures; 0 turns retries off.
@@ -127,6 +131,7 @@ class EngineConfig(BaseModel, metaclass=OneMessage):
     endpoint: str | None = None
     api_key: SecretStr | None = None
     api_key_env: str | None = None
+    api_key_file: Path | None = None
     timeout: float = Field(default=60.0, gt=0)
     connect_timeout: float = Field(default=10.0, gt=0)
     max_retries: int = Field(default=5, ge=0)
@@ -148,6 +153,14 @@ class EngineConfig(BaseModel, metaclass=OneMessage):
     @classmethod
     def _http_url(cls, value: str | None) -> str | None:
         return None if value is None else clean_endpoint(value)
+
+    @field_validator("api_key_file")
+    @classmethod
+    def _only_source(cls, value: Path | None, info: ValidationInfo) -> Path | None:
+        for other in ("api_key", "api_key_env"):
+            if value is not None and info.data.get(other) is not None:
+                raise ValueError(f"the engine has {other} as well; give one of them")
+        return value
 
     @field_validator("headers")
     @classmethod
@@ -202,39 +215,30 @@ class EngineConfig(BaseModel, metaclass=OneMessage):
         return {name: value for name, value in fields.items() if value is not None}
 
     def secret_key(self, *default_envs: str) -> SecretStr | None:
-        """The API key, from the configuration or the environment.
+        """The API key, from the configuration, its file or the environment.
 
         Args:
             default_envs: Environment variables to read if the configuration names no key.
 
         Raises:
-            MissingAPIKeyError: `api_key_env` names a variable that is not set.
+            MissingAPIKeyError: `api_key_env` names a variable that is not set, `api_key_file` a
+                file that cannot be read, or what is there is not a key.
         """
         if self.api_key is not None:
-            return self._clean_key(self.api_key.get_secret_value(), "api_key")
+            key = self.api_key.get_secret_value()
+            return SecretStr(clean_key(key, self.name, "api_key"))
+        if self.api_key_file is not None:
+            return SecretStr(read_key(self.api_key_file, self.name))
         for variable in [self.api_key_env] if self.api_key_env else default_envs:
-            if os.environ.get(variable, "").strip():
-                return self._clean_key(os.environ[variable], f"the environment variable {variable}")
+            if (key := os.environ.get(variable, "")).strip():
+                source = f"the environment variable {variable}"
+                return SecretStr(clean_key(key, self.name, source))
         if self.api_key_env:
             raise MissingAPIKeyError(
                 f"engine {self.name!r}: no API key: "
                 f"the environment variable {self.api_key_env} is not set"
             )
         return None
-
-    def _clean_key(self, text: str, source: str) -> SecretStr:
-        """A key without what is copied with it: quotes, the word before it, a line break.
-
-        A key that was read from a file ends with a line break, which a header cannot hold.
-        """
-        key = re.sub(
-            r"^(bearer|authorization:)\s+", "", text.strip(" \t\r\n\"'"), flags=re.IGNORECASE
-        )
-        if re.search(r"\s|^\$\{|^\$[A-Z_]+$|^<.*>$", key):
-            raise MissingAPIKeyError(
-                f"engine {self.name!r}: no API key: {source} holds white space or a placeholder"
-            )
-        return SecretStr(key)
 
     def __repr_args__(self) -> Iterable[tuple[str | None, Any]]:
         """Fields for the repr; URLs are shown without their secrets."""

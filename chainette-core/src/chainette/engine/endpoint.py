@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import re
 from ipaddress import ip_address
-from urllib.parse import SplitResult, quote, urlsplit, urlunsplit
+from urllib.parse import SplitResult, quote, unquote, urlsplit, urlunsplit
 
 from chainette.errors import ConfigError
 
@@ -148,3 +149,15 @@ def _advice(text: str) -> str:
     if "://" not in text:
         return f"{_EXAMPLE}; it starts with https:// or http://"
     return _EXAMPLE
+
+
+def without_login(url: str) -> tuple[str, str | None]:
+    """A URL without `user:password@`, which HTTP libraries log, and the login itself."""
+    parts = urlsplit(url)
+    login, _, host = parts.netloc.rpartition("@")
+    return urlunsplit(parts._replace(netloc=host)), unquote(login) or None
+
+
+def basic_login(login: str) -> str:
+    """A login as the header of basic authentication has it (RFC 7617)."""
+    return base64.b64encode(login.encode()).decode()

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import logging
 import re
 from collections.abc import Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote, urljoin, urlsplit, urlunsplit
+from urllib.parse import urljoin, urlsplit, urlunsplit
 
 from typing_extensions import TypedDict
 
@@ -18,6 +17,7 @@ from chainette.engine.client.base import BaseClient, ConfigT
 from chainette.engine.client.per_loop import PerLoop
 from chainette.engine.client.retry import retry_after
 from chainette.engine.config import public_url
+from chainette.engine.endpoint import basic_login, without_login
 from chainette.engine.http.bodies import DECODED, limit_body
 from chainette.engine.http.event_stream import is_event_stream, read_event_stream
 from chainette.engine.http.refusals import read_refusal, refusal_error, reported_error
@@ -93,13 +93,13 @@ class BaseHTTPClient(BaseClient[ConfigT]):
         super().__init__(config, capabilities)
         if "max_concurrency" not in config.model_fields_set:
             self.limits.slots.begin_with(FIRST)
-        address, self._login = _without_login(config.endpoint or self.default_endpoint)
+        address, self._login = without_login(config.endpoint or self.default_endpoint)
         endpoint = split_endpoint(address, self.pasted_paths)
         self.base_url: str = endpoint[0]
         self.query: str = endpoint[1]
         self.api_key: str | None = self._find_key()
         login = self._login or ""
-        self.secrets.keep(self.api_key or "", login, login.partition(":")[2], _basic(login))
+        self.secrets.keep(self.api_key or "", login, login.partition(":")[2], basic_login(login))
         self.http = http
         self._transport = PerLoop(self._make_transport, lambda it: it.aclose())
 
@@ -109,7 +109,7 @@ class BaseHTTPClient(BaseClient[ConfigT]):
             variables = " or ".join(self.api_key_envs)
             raise MissingAPIKeyError(
                 f"engine {self.config.name!r}: no API key: set the environment variable "
-                f"{variables}, or api_key_env in the engine's configuration"
+                f"{variables}, or api_key_env or api_key_file in the engine's configuration"
             )
         if (secret or self._login) and self._is_open():
             _logger.warning(
@@ -118,6 +118,15 @@ class BaseHTTPClient(BaseClient[ConfigT]):
                 urlsplit(self.base_url).hostname,
             )
         return secret.get_secret_value() if secret else None
+
+    def _renew_key(self) -> None:
+        """Read the key's file again: what is mounted there may have been replaced meanwhile."""
+        with contextlib.suppress(MissingAPIKeyError):
+            key = self.config.secret_key()
+            if key is not None and key.get_secret_value() != self.api_key:
+                self.api_key = key.get_secret_value()
+                self.secrets.keep(self.api_key)
+                self.__dict__.pop("_sent_headers", None)
 
     def _is_open(self) -> bool:
         """Whether requests leave this machine unencrypted."""
@@ -131,15 +140,15 @@ class BaseHTTPClient(BaseClient[ConfigT]):
     def headers(self) -> dict[str, str]:
         """Headers of every request; a backend may extend them.
 
-        Called once for each client. The headers are the content types, the API key or else the
-        endpoint's login, and those of the configuration, which replace others of their names.
+        Called for each client, and again with a new key. They are the content types, the API key or
+        else the endpoint's login, and those of the configuration, which replace others of a name.
 
         Returns:
             The headers by their names in title case; they hold secrets and must not be logged.
         """
         headers = {"Content-Type": "application/json", "Accept": "application/json"}
         if self._login:
-            headers["Authorization"] = f"Basic {_basic(self._login)}"
+            headers["Authorization"] = f"Basic {basic_login(self._login)}"
         elif self.api_key:
             headers |= self.key_headers(self.api_key)
         # Names of headers ignore case; two of one name would both be sent.
@@ -218,6 +227,8 @@ class BaseHTTPClient(BaseClient[ConfigT]):
             EngineError: The status is not one of a success; see `status_error`.
         """
         if not 200 <= response.status < 300:
+            if response.status in (401, 403) and self.config.api_key_file:
+                self._renew_key()
             raise self.status_error(
                 response.status, response.body, public_url(url), response.headers
             )
@@ -378,13 +389,6 @@ def split_endpoint(endpoint: str, pasted_paths: tuple[str, ...] = ()) -> tuple[s
     return urlunsplit(parts._replace(path=path, query="", fragment="")), query
 
 
-def _without_login(url: str) -> tuple[str, str | None]:
-    """A URL without `user:password@`, which HTTP libraries log, and the login itself."""
-    parts = urlsplit(url)
-    login, _, host = parts.netloc.rpartition("@")
-    return urlunsplit(parts._replace(netloc=host)), unquote(login) or None
-
-
 def _decoded(response: HTTPResponse) -> str:
     """The text of a body, in UTF-8 as JSON has to be (RFC 8259, 8.1), or in its own encoding."""
     declared = _CHARSET.search(response.headers.get("content-type", ""))
@@ -394,7 +398,3 @@ def _decoded(response: HTTPResponse) -> str:
         with contextlib.suppress(UnicodeDecodeError, LookupError):
             return response.body.decode(declared[1])
     return response.body.decode("utf-8-sig", errors="replace")
-
-
-def _basic(login: str) -> str:
-    return base64.b64encode(login.encode()).decode()

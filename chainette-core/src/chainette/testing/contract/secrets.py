@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -32,6 +33,17 @@ class SecretChecks(Checks):
         """It is a bearer token, or in the backend's own header."""
         self.needs_http(server)
         assert make_engine(api_key=KEY).generate(["row 1"])[0].error is None
+        assert KEY in " ".join(server.requests[-1].headers.values())
+
+    def test_the_api_key_of_a_file_is_sent(
+        self, make_engine: MakeEngine, server: Any, tmp_path: Path
+    ) -> None:
+        """Secrets are often mounted as files."""
+        self.needs_http(server)
+        file = tmp_path / "key"
+        file.write_text(f"{KEY}\n")
+        engine = make_engine(api_key=None, api_key_file=file)
+        assert engine.generate(["row 1"])[0].error is None
         assert KEY in " ".join(server.requests[-1].headers.values())
 
     @pytest.mark.parametrize("leak", LEAKS)
