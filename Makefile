@@ -78,7 +78,7 @@ format: $(READY)
 
 # Writes tables and the commands' reference into the pages, then builds docs/_build/html.
 COG := $(BIN)/cog -P -I docs -p "from tables import *"
-COGGED := docs/engines.md docs/runs.md docs/writing-a-backend.md docs/backends/*.md docs/reference/cli.md
+COGGED := docs/engines.md docs/runs.md docs/writing-a-backend.md docs/backends/*.md docs/reference/cli.md docs/reference/fields.md
 SITE := docs/_build/html
 docs: $(READY)
 	$(COG) -r $(COGGED)

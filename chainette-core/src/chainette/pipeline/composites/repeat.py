@@ -223,12 +223,14 @@ def repeat(body: Any, **options: Any) -> Any:
 
     Args:
         body: A step, a function, a pipe, a chain or a list of them; it cannot split its item.
-        **options: `until`, which says whether an output is good: a function of the output, or of
-            the output and the names, that returns `None` or `True` if it is, `False` if it is not,
-            or the feedback; a step as judge, whose output has `ok` and `feedback`; or a template
-            expression. `id`, its name in templates and files. `max_rounds`, 4 by default.
-            `exhausted`: without a good round the item fails (`fail`), or goes on with the last one
-            (`last`). And `name`, `yield_output`, `emoji`, `when`, `otherwise`, `on_error` and
+        until: Says whether an output is good: a function of the output, or of the output and the
+            names, that returns `None` or `True` if it is, `False` if it is not, or the feedback; a
+            step as judge, whose output has `ok` and `feedback`; or a template expression.
+        id: Name in templates and files.
+        max_rounds: Maximum number of rounds; 4 by default.
+        exhausted: Whether the item fails without a good round (`fail`), or goes on with the last
+            one (`last`).
+        **options: These, and `name`, `yield_output`, `emoji`, `when`, `otherwise`, `on_error` and
             `default`, as in `Step`.
 
     Raises:
