@@ -111,6 +111,8 @@ def test_a_row_has_a_span_with_its_steps_and_their_requests(
     assert sum(point.count for point in by_name["gen_ai.client.operation.duration"]) == 2
     kinds = {dict(p.attributes)["gen_ai.token.type"] for p in by_name["gen_ai.client.token.usage"]}
     assert kinds == {"input", "output"}
+    (duration,) = by_name["gen_ai.client.operation.duration"]
+    assert (duration.explicit_bounds[0], duration.explicit_bounds[-1]) == (0.01, 81.92)
 
 
 def test_content_is_recorded_only_on_request(

@@ -22,6 +22,8 @@ RECIPES = [page for page in DOCS if page.parent.name == "recipes" and page.stem 
 """Pages with one program each, which tests run on scripted answers."""
 START = ROOT / "docs/start.md"
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+FOREIGN = re.compile(r"^(apiVersion|receivers):", re.MULTILINE)
+"""YAML of other programs, whose page has a test of its own."""
 FILE_NAME = re.compile(r"# ([\w-]+\.\w+)\n")
 
 

@@ -1,7 +1,7 @@
 """OpenTelemetry traces and metrics; needs the extra `chainette[otel]`.
 
-Names are those of the OpenTelemetry semantic conventions for generative AI clients ("GenAI spans",
-"GenAI metrics").
+Names and the bounds of histograms are those of the OpenTelemetry semantic conventions for
+generative AI clients ("GenAI spans", "GenAI metrics").
 """
 
 from __future__ import annotations
@@ -68,8 +68,16 @@ class OpenTelemetry:
         self._trace = trace
         self._tracer = trace.get_tracer("chainette")
         meter = metrics.get_meter("chainette")
-        self._tokens = meter.create_histogram("gen_ai.client.token.usage", unit="{token}")
-        self._duration = meter.create_histogram("gen_ai.client.operation.duration", unit="s")
+        self._tokens = meter.create_histogram(
+            "gen_ai.client.token.usage",
+            unit="{token}",
+            explicit_bucket_boundaries_advisory=[4**power for power in range(14)],
+        )
+        self._duration = meter.create_histogram(
+            "gen_ai.client.operation.duration",
+            unit="s",
+            explicit_bucket_boundaries_advisory=[0.01 * 2**power for power in range(14)],
+        )
 
     @contextmanager
     def row(self, event: RowStarted) -> Iterator[None]:
