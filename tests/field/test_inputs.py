@@ -118,7 +118,7 @@ async def later() -> list[dict[str, str]]:
         ([Point(1)], "not Point"),
         ("x" * 5000, "no such file, and a text is not a row"),
         ("", "no such file, and a text is not a row"),
-        ("https://example.com/rows.jsonl", "is an address; download the file"),
+        ("example://host/rows.jsonl", "no file system has the scheme 'example'"),
         ((text for text in ["a", "b"]), "not str"),
         ([["a"], ["b"]], "not list"),
         ([1, 2], "not int"),

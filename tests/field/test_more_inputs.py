@@ -89,8 +89,7 @@ def test_the_users_home_is_the_folder_of_a_run(home: Path) -> None:
         ("${DATA}/rows.jsonl", "use os.path.expandvars"),
         ('[{"text": "a"}]', "is JSON, not the path of a file: give json.loads"),
         ('{"text": "a"}\n{"text": "b"}', "is JSON, not the path of a file"),
-        ("s3://bucket/rows.jsonl", "is an address; download the file"),
-        ("hf://datasets/owner/name/rows.jsonl", "name the dataset: hf:owner/name"),
+        ("s4://bucket/rows.jsonl", "no file system has the scheme 's4'"),
     ],
 )
 def test_a_path_that_is_none_says_what_to_give(path: str, words: str, home: Path) -> None:

@@ -14,6 +14,7 @@ from chainette.atomic_file import replacing
 from chainette.errors import OutputDirError
 from chainette.folder.lines import LineFile, LineFiles, repair, unwritable
 from chainette.folder.lock import LOCK
+from chainette.remote.address import address_of, shown
 
 MANIFEST = "run.json"
 GRAPH = "graph.json"
@@ -173,6 +174,11 @@ def check_place(path: Path) -> None:
     Raises:
         OutputDirError: The place is taken.
     """
+    if address := address_of(path):
+        raise OutputDirError(
+            f"{shown(address)}: is an address; a run's folder is on this machine "
+            "(`chainette export` writes its table elsewhere)"
+        )
     if path.exists() and not path.is_dir():
         raise OutputDirError(f"{path}: is a file; give a folder for the run")
     is_ours = (path / MANIFEST).exists() or (path / LOCK).exists()

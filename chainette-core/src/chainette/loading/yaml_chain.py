@@ -36,6 +36,7 @@ from chainette.pipeline.nodes.apply import ApplyNode
 from chainette.pipeline.nodes.flow import Branch, Pipe, flattened
 from chainette.pipeline.nodes.step import Step
 from chainette.registry.config_file import check_engines, raise_mistakes, register_all
+from chainette.remote.address import is_address, shown
 from chainette.run.chain import Chain
 from chainette.run.inputs.hugging_face import PREFIX
 from chainette.run.options import options_of
@@ -59,12 +60,12 @@ class YamlChain:
 
     Attributes:
         chain: The chain.
-        inputs: File of input rows, or rows from nothing.
+        inputs: File of input rows, its address, or rows from nothing.
         options: The options of the run that the file sets.
     """
 
     chain: Chain
-    inputs: Path | YamlRows | None
+    inputs: Path | str | YamlRows | None
     options: dict[str, Any]
 
 
@@ -91,8 +92,10 @@ def load_yaml_chain(path: str | Path) -> YamlChain:
     return YamlChain(chain, inputs, _run_options(source, spec))
 
 
-def _inputs(source: YamlSource, spec: str | RowsSpec | None) -> Path | YamlRows | None:
+def _inputs(source: YamlSource, spec: str | RowsSpec | None) -> Path | str | YamlRows | None:
     path = spec.given if isinstance(spec, RowsSpec) else spec
+    if is_address(path):
+        return YamlRows(source, spec, path) if isinstance(spec, RowsSpec) else path
     is_named = path is not None and path.startswith(PREFIX)  # a dataset, which is no path
     found = Path(path or "") if is_named else _path(source, path) if path else None
     return YamlRows(source, spec, found) if isinstance(spec, RowsSpec) else found
@@ -110,7 +113,13 @@ def _run_options(source: YamlSource, spec: ChainSpec) -> dict[str, Any]:
 
 
 def _path(source: YamlSource, path: str) -> Path:
-    """A path of the file: relative to its folder, or to the user's home."""
+    """A path of the file: relative to its folder, or to the user's home.
+
+    Raises:
+        ChainError: It is an address.
+    """
+    if is_address(path):
+        raise ChainError(f"{source.path}: {shown(path)}: is an address; give a path")
     return Path(path).expanduser() if path.startswith("~/") else source.path.parent / path
 
 
@@ -264,6 +273,8 @@ def _sampling(spec: Any) -> Any:
 def _examples(source: YamlSource, spec: StepSpec, location: Location) -> Any:
     """The examples of a step, each with its line, or the path of their file."""
     if isinstance(spec.examples, str):
+        if is_address(spec.examples):
+            return spec.examples
         return _path(source, spec.examples)
     return [
         Example(

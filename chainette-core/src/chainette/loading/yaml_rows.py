@@ -39,7 +39,7 @@ class YamlRows:
         ChainError: There are mistakes; all of them are named together, with file and line.
     """
 
-    def __init__(self, source: YamlSource, spec: RowsSpec, given: Path | None) -> None:
+    def __init__(self, source: YamlSource, spec: RowsSpec, given: Path | str | None) -> None:
         self._source = source
         self._spec = spec
         self._given = given

@@ -15,10 +15,12 @@ from pydantic_core import to_json
 
 from chainette.engine.structured.schema import output_schema
 from chainette.engine.structured.text import TextOutput, fence_of, is_text
-from chainette.errors import ChainError, ValidatorError
+from chainette.errors import ChainError, InputError, ValidatorError
 from chainette.pipeline.nodes.naming import fields_of, type_name, values_of
 from chainette.pipeline.prompt import PromptTemplate
 from chainette.pipeline.reasoning import ReasoningType
+from chainette.remote.address import shown
+from chainette.remote.files import RemoteFile, file_of
 from chainette.text import did_you_mean, with_article
 from chainette.types import Completion, Message
 from chainette.validation import summary, type_adapter
@@ -80,9 +82,12 @@ def read_examples(examples: Any, where: str) -> list[Example]:
         ChainError: They are something else, or the file cannot be read.
     """
     if isinstance(examples, str | PathLike):
-        found = list(_of_file(Path(examples), where))
+        try:
+            found = list(_of_file(file_of(examples), where))
+        except InputError as error:  # of an address
+            raise ChainError(f"{where}, examples: {error}") from None
         if not found:
-            raise ChainError(f"{where}, examples: {examples} has none")
+            raise ChainError(f"{where}, examples: {shown(examples)} has none")
         return found
     if isinstance(examples, Mapping | BaseModel) or not isinstance(examples, Iterable):
         kind = with_article(type(examples).__name__)
@@ -115,18 +120,18 @@ def _kind(pair: Any) -> str:
     return f"{kind} and {len(pair)} values" if isinstance(pair, tuple | list) else kind
 
 
-def _of_file(path: Path, where: str) -> Iterator[Example]:
+def _of_file(path: Path | RemoteFile, where: str) -> Iterator[Example]:
     """The examples of a file.
 
     Raises:
         ChainError: It cannot be read, or is of another form.
     """
     suffix = path.suffix.lower()
-    if suffix not in _FORMATS:
-        raise ChainError(
-            f"{where}, examples: {path}: a file of examples ends in {', '.join(_FORMATS)}"
-        )
-    if suffix in (".yaml", ".yml"):
+    formats = _FORMATS if isinstance(path, Path) else _FORMATS[:3]
+    if suffix not in formats:
+        names = ", ".join(formats)
+        raise ChainError(f"{where}, examples: {path}: a file of examples ends in {names}")
+    if isinstance(path, Path) and suffix in (".yaml", ".yml"):
         from chainette.yaml_source import read_yaml
 
         source = read_yaml(path, lambda message: ChainError(f"{where}, examples: {message}"))
@@ -146,10 +151,13 @@ def _of_yaml(source: YamlSource) -> Iterator[tuple[str, Any]] | None:
     return ((source.place((index,)), value) for index, value in enumerate(values))
 
 
-def _of_json(path: Path, where: str, *, is_lines: bool) -> Iterator[tuple[str, Any]] | None:
+def _of_json(
+    path: Path | RemoteFile, where: str, *, is_lines: bool
+) -> Iterator[tuple[str, Any]] | None:
     """The values of a file, each with its place; `None` where it is not a list."""
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        with path.open("rb") if isinstance(path, Path) else path.open() as file:
+            text = file.read().decode("utf-8-sig").replace("\r\n", "\n")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
         raise ChainError(f"{where}, examples: {path}: cannot be read: {reason}") from None
@@ -158,7 +166,7 @@ def _of_json(path: Path, where: str, *, is_lines: bool) -> Iterator[tuple[str, A
     return _lines(text, path, where) if is_lines else _elements(text, path, where)
 
 
-def _lines(text: str, path: Path, where: str) -> Iterator[tuple[str, Any]]:
+def _lines(text: str, path: Path | RemoteFile, where: str) -> Iterator[tuple[str, Any]]:
     for number, line in enumerate(text.split("\n"), start=1):
         if line.strip():
             try:
@@ -167,7 +175,7 @@ def _lines(text: str, path: Path, where: str) -> Iterator[tuple[str, Any]]:
                 raise _not_json(f"{path}:{number}", where, error) from None
 
 
-def _elements(text: str, path: Path, where: str) -> Iterator[tuple[str, Any]]:
+def _elements(text: str, path: Path | RemoteFile, where: str) -> Iterator[tuple[str, Any]]:
     """The elements of a list, each with the line that it begins in."""
     try:
         json.loads(text)

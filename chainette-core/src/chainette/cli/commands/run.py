@@ -27,7 +27,9 @@ if TYPE_CHECKING:
     from chainette.run.dry_run import Unknown
     from chainette.run.inputs.generated import Rows
 
-_Inputs = run_option("inputs", flag="-i", help="JSON, JSONL, CSV, Parquet; - is stdin; hf:NAME.")
+_Inputs = run_option(
+    "inputs", flag="-i", help="JSON, JSONL, CSV, Parquet; - is stdin; hf:NAME; s3://…."
+)
 _JsonLogs = run_option("json_logs", help="Write events as JSON lines to stderr.")
 _DryRun = run_option("dry_run", help="Show the first prompts and send nothing.")
 _WithFunctions = run_option(
@@ -84,14 +86,14 @@ def run(
     raise typer.Exit(_exit_code(finished, allow_errors or 0))
 
 
-def _opened(inputs: Path | YamlRows | None) -> str | Rows:
+def _opened(inputs: Path | str | YamlRows | None) -> str | Rows:
     """The inputs of a YAML file."""
     if inputs is None:
         raise typer.BadParameter("give the file of input rows", param_hint="--inputs / -i")
-    return str(inputs) if isinstance(inputs, Path) else inputs.open()
+    return str(inputs) if isinstance(inputs, Path | str) else inputs.open()
 
 
-def _load(target: str) -> tuple[Chain, Path | YamlRows | None, dict[str, Any]]:
+def _load(target: str) -> tuple[Chain, Path | str | YamlRows | None, dict[str, Any]]:
     """The chain, and the inputs and options of its YAML file."""
     from chainette.loading.target import YAML, load_chain
 

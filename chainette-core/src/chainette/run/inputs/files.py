@@ -12,14 +12,18 @@ from pathlib import Path
 from typing import IO, Any, TextIO, cast
 
 from chainette.errors import InputError
+from chainette.remote.address import shown
+from chainette.remote.files import RemoteFile
 from chainette.run.inputs.formats.arrow_values import Wanted
 from chainette.run.inputs.formats.compressed import COMPRESSED, DAMAGED, open_file
 from chainette.run.inputs.formats.csv_rows import read_csv
 from chainette.run.inputs.formats.json_rows import Read, count_lines, read_json
 from chainette.run.inputs.formats.tables import ALL, count_parquet, read_parquet
-from chainette.run.inputs.paths import FORMATS, TABLES, format_of, found_files
+from chainette.run.inputs.paths import FORMATS, TABLES, InputFile, format_of, found_files
 
 BLOCK = 1 << 20
+HEAD = 1 << 16
+"""Bytes that are looked at of a file at an address."""
 TEXT = "utf-8-sig"
 _STARTS = {
     b"PAR1": "Parquet",
@@ -100,12 +104,14 @@ class Files:
     """The rows of one or more files, or of standard input.
 
     Args:
-        inputs: A path, a pattern such as `data/*.jsonl`, a folder of Parquet files, or `-`.
+        inputs: A path, a pattern such as `data/*.jsonl`, a folder of Parquet files, the address of
+            one of these, or `-`.
         format: Their format, as far as they do not say it themselves.
         wanted: The columns of tables that are read; by default all.
 
     Raises:
         InputError: A file is missing, unreadable, of an unknown format or in another encoding.
+        ConfigError: A package is needed to read them.
     """
 
     def __init__(
@@ -115,15 +121,17 @@ class Files:
         wanted: Wanted = ALL,
     ) -> None:
         self.is_stdin: bool = str(inputs) in STDIN
-        self.paths: list[Path] = [] if self.is_stdin else found_files(inputs)
+        self.paths: list[InputFile] = [] if self.is_stdin else found_files(inputs)
+        self.is_remote: bool = any(isinstance(path, RemoteFile) for path in self.paths)
         self._format = format = format or FileFormat()
         self._wanted = wanted
         kinds = {format_of(path) for path in self.paths}
         if format.delimiter and not kinds & {".csv", ".tsv"}:
-            raise InputError(f"{inputs}: delimiter is for CSV files")
+            raise InputError(f"{shown(inputs)}: delimiter is for CSV files")
         if format.encoding and ".parquet" in kinds:
-            raise InputError(f"{inputs}: encoding is for files of text")
-        for path in self.paths:
+            raise InputError(f"{shown(inputs)}: encoding is for files of text")
+        # Each file costs a request, so those after the first are checked when they are read.
+        for path in self.paths[:1] if self.is_remote else self.paths:
             _check(path, format.encoding)
 
     def rows(self) -> Iterator[InputRow]:
@@ -133,15 +141,22 @@ class Files:
                 yield InputRow(index, *read)
             return
         index = 0
-        for path in self.paths:
+        for number, path in enumerate(self.paths):
+            if number and self.is_remote:
+                _check(path, self._format.encoding)
             is_record = format_of(path) in TABLES
             for read in _read(path, self._format, self._wanted):
                 yield InputRow(index, *read, is_record)
                 index += 1
 
-    def count(self) -> int | None:
-        """The number of rows, or `None` if they must be read to be counted."""
-        if self.is_stdin:
+    def count(self, *, is_needed: bool = True) -> int | None:
+        """The number of rows, or `None` if they must be parsed to be counted.
+
+        Args:
+            is_needed: Whether files at addresses are read for it.
+        """
+        is_read = self.is_remote and any(format_of(path) != ".parquet" for path in self.paths)
+        if self.is_stdin or (is_read and not is_needed):
             return None
         counts = [count_rows(path, self._format.encoding) for path in self.paths]
         known = [count for count in counts if count is not None]
@@ -157,14 +172,14 @@ class Files:
         return hashlib.sha256("\n".join(digests).encode()).hexdigest()
 
 
-def count_rows(path: str | Path, encoding: str | None = None) -> int | None:
+def count_rows(path: str | InputFile, encoding: str | None = None) -> int | None:
     """The number of rows in a file; `None` for formats that must be parsed to count them.
 
     Args:
         path: The file.
         encoding: Its encoding, or `None` for UTF-8.
     """
-    path = Path(path)
+    path = Path(path) if isinstance(path, str) else path
     if format_of(path) == ".parquet":
         return count_parquet(path)
     if format_of(path) not in (".jsonl", ".ndjson"):
@@ -176,7 +191,7 @@ def count_rows(path: str | Path, encoding: str | None = None) -> int | None:
         raise _unreadable(path, error) from None
 
 
-def _check(path: Path, encoding: str | None) -> None:
+def _check(path: InputFile, encoding: str | None) -> None:
     """Check that a file can be read.
 
     Raises:
@@ -190,7 +205,7 @@ def _check(path: Path, encoding: str | None) -> None:
         )
     try:
         with open_file(path) as file:
-            block = file.read(BLOCK)
+            block = file.read(HEAD if isinstance(path, RemoteFile) else BLOCK)
             _check_kind(path, block)
             if not is_parquet:
                 _check_encoding(path, file, encoding, block)
@@ -198,7 +213,7 @@ def _check(path: Path, encoding: str | None) -> None:
         raise _unreadable(path, error) from None
 
 
-def _check_kind(path: Path, block: bytes) -> None:
+def _check_kind(path: InputFile, block: bytes) -> None:
     """Check that a file does not begin as one of another kind.
 
     Raises:
@@ -209,10 +224,12 @@ def _check_kind(path: Path, block: bytes) -> None:
         if head.startswith(start) or head.lower().startswith(start):
             if kind == "Parquet" and format_of(path) == ".parquet":
                 return
+            if kind == "a web page" and isinstance(path, RemoteFile):
+                raise InputError(f"{path}: is a web page, perhaps that of a login, and not data")
             raise InputError(f"{path}: is {kind}, whatever its name says")
 
 
-def _check_encoding(path: Path, file: IO[bytes], encoding: str | None, block: bytes) -> None:
+def _check_encoding(path: InputFile, file: IO[bytes], encoding: str | None, block: bytes) -> None:
     """Check the encoding of a text file: of its beginning, or of a table as a whole.
 
     One line of JSON that is not UTF-8 fails its own row; in a table, it tells about the others.
@@ -236,13 +253,13 @@ def _check_encoding(path: Path, file: IO[bytes], encoding: str | None, block: by
             if encoding is not None:
                 raise InputError(f"{path}:{line}: not {encoding}: {error.reason}") from None
             raise _wrong_encoding(path, "CP1252", f":{line}") from None
-        if not block:
+        if not block or isinstance(path, RemoteFile):  # whose rest is checked while it is read
             return
         line += block.count(b"\n")
         block = file.read(BLOCK)
 
 
-def _wrong_encoding(path: Path, encoding: str, line: str = "") -> InputError:
+def _wrong_encoding(path: InputFile, encoding: str, line: str = "") -> InputError:
     guess = "Latin-1 or Windows-1252" if encoding == "CP1252" else encoding
     return InputError(
         f"{path}{line}: not UTF-8, probably {guess}; read it with --encoding {encoding.lower()} "
@@ -264,20 +281,26 @@ def _is_utf_8(line: bytes) -> bool:
     return True
 
 
-def _read(path: Path, format: FileFormat, wanted: Wanted) -> Iterator[Read]:
+def _read(path: InputFile, format: FileFormat, wanted: Wanted) -> Iterator[Read]:
     if format_of(path) == ".parquet":
         yield from read_parquet(path, wanted)
         return
     # Undecodable bytes become surrogates, so that they fail their row and not the file.
-    text = {"encoding": format.encoding or TEXT, "errors": "surrogateescape", "newline": ""}
+    is_strict = isinstance(path, RemoteFile) and format_of(path) in TABLES
+    errors = "strict" if is_strict else "surrogateescape"
+    text = {"encoding": format.encoding or TEXT, "errors": errors, "newline": ""}
     try:
         with open_file(path, **text) as file:
             yield from _parsed(cast(TextIO, file), path, format.delimiter)
+    except UnicodeDecodeError as error:
+        if format.encoding is None:
+            raise _wrong_encoding(path, "CP1252") from None
+        raise InputError(f"{path}: not {format.encoding}: {error.reason}") from None
     except DAMAGED as error:
         raise _unreadable(path, error) from None
 
 
-def _parsed(file: TextIO, path: Path, delimiter: str | None) -> Iterator[Read]:
+def _parsed(file: TextIO, path: InputFile, delimiter: str | None) -> Iterator[Read]:
     format = format_of(path)
     if format in TABLES:
         return read_csv(file, str(path), delimiter or ("\t" if format == ".tsv" else None))
@@ -298,12 +321,14 @@ def _read_stdin(encoding: str | None) -> Iterator[Read]:
         file.detach()  # else it would be closed
 
 
-def _unreadable(path: Path, error: Exception) -> InputError:
+def _unreadable(path: InputFile, error: Exception) -> InputError:
     reason = error.strerror if isinstance(error, OSError) else None
     return InputError(f"{path}: {reason or f'cannot be decompressed: {error}'}")
 
 
-def _digest(path: Path) -> str:
+def _digest(path: InputFile) -> str:
+    if isinstance(path, RemoteFile):
+        return path.digest()
     sha = hashlib.sha256()
     with path.open("rb") as file:
         while block := file.read(BLOCK):

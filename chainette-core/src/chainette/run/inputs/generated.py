@@ -7,7 +7,6 @@ import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from itertools import islice
-from pathlib import Path
 from types import FunctionType
 from typing import Any, overload
 
@@ -15,6 +14,7 @@ from chainette.errors import InputError
 from chainette.run.inputs.columns import RESEMBLING
 from chainette.run.inputs.files import InputRow
 from chainette.run.inputs.given import Given
+from chainette.run.inputs.paths import InputFile
 from chainette.samplers.cell import CellRandom
 from chainette.samplers.functions import as_sampler
 from chainette.samplers.sampler import Sampler
@@ -114,7 +114,7 @@ class Rows(Sequence[dict[str, Any]]):
         return {*self._samplers, *(self._given.columns if self._given else ())}
 
     @property
-    def paths(self) -> list[Path]:
+    def paths(self) -> list[InputFile]:
         """The files that rows are drawn from."""
         return self._given.paths if self._given else []
 

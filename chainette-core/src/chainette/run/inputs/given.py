@@ -15,7 +15,7 @@ from chainette.reports.digest import values_digest
 from chainette.run.inputs.files import Files
 from chainette.run.inputs.formats.tables import is_frame, read_frame
 from chainette.run.inputs.hugging_face import is_dataset, open_dataset
-from chainette.run.inputs.paths import TABLES, as_path, format_of
+from chainette.run.inputs.paths import TABLES, InputFile, as_path, format_of
 
 
 class Given:
@@ -34,7 +34,7 @@ class Given:
     """
 
     def __init__(self, data: Any) -> None:
-        self.paths: list[Path] = []
+        self.paths: list[InputFile] = []
         self.is_table: bool = is_frame(data)
         self._digest: str | None = None
         self._rows: Sequence[Any]

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from chainette.errors import ConfigError, InputError
+from chainette.remote.address import is_address
 
 PREFIX = "hf:"
 """Start of a dataset's name: `hf:NAME`, `hf:NAME:SPLIT` or `hf:NAME:CONFIGURATION:SPLIT`.
@@ -20,6 +21,8 @@ def is_dataset(inputs: Any) -> bool:
         return False
     folder = Path(inputs)
     try:
+        if is_address(str(inputs)):
+            return False
         return str(inputs).startswith(PREFIX) or any((folder / name).is_file() for name in _SAVED)
     except OSError:  # a text that is longer than a path can be
         return False
@@ -41,10 +44,6 @@ def open_dataset(inputs: str | Path) -> Any:
         raise ConfigError(
             'Hugging Face datasets need an extra: pip install "chainette[datasets]"'
         ) from None
-    if str(inputs).startswith(f"{PREFIX}//"):
-        name = str(inputs).removeprefix(f"{PREFIX}//").removeprefix("datasets/")
-        name = "/".join(name.split("/")[:2])
-        raise InputError(f"{inputs}: is an address; name the dataset: {PREFIX}{name}")
     datasets.disable_progress_bars()
     try:
         if str(inputs).startswith(PREFIX):

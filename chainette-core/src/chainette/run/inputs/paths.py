@@ -5,10 +5,13 @@ from __future__ import annotations
 import glob
 import os
 from pathlib import Path
+from typing import TypeAlias
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 from chainette.errors import InputError
+from chainette.remote.address import address_of, is_address
+from chainette.remote.files import RemoteFile, found_at
 from chainette.run.inputs.formats.compressed import COMPRESSED
 from chainette.text import did_you_mean
 
@@ -16,10 +19,14 @@ TABLES = (".csv", ".tsv", ".parquet")
 FORMATS = (".jsonl", ".ndjson", ".json", *TABLES)
 
 
-def format_of(path: Path) -> str:
+InputFile: TypeAlias = Path | RemoteFile
+"""A file of inputs, on this machine or at an address."""
+
+
+def format_of(path: InputFile) -> str:
     """The suffix that tells the format, without that of the compression."""
     is_compressed = path.suffix.lower() in COMPRESSED
-    return (Path(path.stem) if is_compressed else path).suffix.lower()
+    return Path(path.stem if is_compressed else path.name).suffix.lower()
 
 
 def as_path(inputs: str | Path) -> str | Path:
@@ -31,6 +38,8 @@ def as_path(inputs: str | Path) -> str | Path:
         inputs: The path, as people write it.
     """
     text = str(inputs)
+    if address := address_of(inputs):
+        return address
     if text.startswith("file:"):
         return Path(url2pathname(urlsplit(text).path))
     expanded = os.path.expanduser(text.strip(" \r\n\t\"'"))  # noqa: PTH111
@@ -41,16 +50,19 @@ def as_path(inputs: str | Path) -> str | Path:
     return inputs if is_plain or not expanded else type(inputs)(expanded)
 
 
-def found_files(inputs: str | Path) -> list[Path]:
+def found_files(inputs: str | Path) -> list[InputFile]:
     """The files that a path, a pattern or a folder names.
 
     Raises:
+        ConfigError: A package is needed to reach them.
         InputError: There are none.
     """
+    if is_address(inputs):
+        return [*found_at(str(inputs))]
     path = Path(inputs)
     try:
         if str(inputs) and path.is_dir():
-            return _parquet_files(path)
+            return [*_parquet_files(path)]
         if str(inputs) and path.exists():
             return [_checked_file(path)]
     except OSError:  # a text that is longer than a path can be
@@ -59,7 +71,7 @@ def found_files(inputs: str | Path) -> list[Path]:
         # Unlike that of a path, it takes absolute patterns.
         found = sorted(map(Path, glob.glob(str(inputs), recursive=True)))  # noqa: PTH207
         if files := [it for it in found if it.is_file()]:
-            return files
+            return [*files]
         raise InputError(f"{inputs}: there are no such files")
     raise _missing(str(inputs), path)
 
@@ -79,8 +91,6 @@ def _missing(inputs: str, path: Path) -> InputError:
         return InputError(
             f"{inputs[:80]!r}: is JSON, not the path of a file: give json.loads(text)"
         )
-    if "://" in inputs:
-        return InputError(f"{inputs}: is an address; download the file, or give rows")
     if format_of(path) not in FORMATS and (" " in inputs or not path.suffix):
         return _not_a_row(inputs)
     hint = did_you_mean(path.name, [each.name for each in path.parent.glob(f"*{path.suffix}")])

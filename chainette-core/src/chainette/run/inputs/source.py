@@ -25,6 +25,7 @@ from typing import Any
 from pydantic import BaseModel, TypeAdapter
 
 from chainette.errors import InputError
+from chainette.remote.address import shown
 from chainette.reports.digest import values_digest
 from chainette.run.inputs.columns import LOOK, Fields, kind_of
 from chainette.run.inputs.files import FileFormat, Files, InputRow
@@ -34,6 +35,7 @@ from chainette.run.inputs.generated import Rows
 from chainette.run.inputs.hugging_face import is_dataset, open_dataset
 from chainette.run.inputs.kept import Kept
 from chainette.run.inputs.paths import as_path
+from chainette.run.inputs.reading_ahead import read_in_thread
 from chainette.run.inputs.selection import choose, select, wanted
 
 _logger = logging.getLogger(__name__)
@@ -76,7 +78,7 @@ class InputSource:
     ) -> None:
         if isinstance(inputs, str | Path):
             inputs = as_path(inputs)
-        self._path = str(inputs) if isinstance(inputs, str | Path) else None
+        self._path = shown(inputs) if isinstance(inputs, str | Path) else None
         self._wanted = wanted(columns, keep)
         if is_dataset(inputs):
             inputs = open_dataset(inputs)
@@ -94,7 +96,7 @@ class InputSource:
         self._look = LOOK if limit is None else min(LOOK, limit)
         self._chosen: frozenset[int] | None = None
         self._begun = self._check_first()
-        self._chosen = choose(self._count(), sample, limit)
+        self._chosen = choose(self._count(is_needed=sample is not None), sample, limit)
 
     def _check_first(self) -> Iterator[InputRow] | None:
         """Look at the first rows.
@@ -107,7 +109,7 @@ class InputSource:
             return None
         rows = self._rows()
         if (
-            (isinstance(inputs, Files) and not inputs.is_stdin)
+            (isinstance(inputs, Files) and not (inputs.is_stdin or inputs.is_remote))
             or isinstance(inputs, Rows)
             or _is_in_memory(inputs)
             or (hasattr(inputs, "_fingerprint") and hasattr(inputs, "__len__"))
@@ -117,6 +119,11 @@ class InputSource:
             self._check(first)
             return None
         first = []
+        if isinstance(inputs, Files) and inputs.is_remote:
+            first += itertools.islice(rows, LOOK)
+            self._check_kept(first)
+            self._check(first)
+            return itertools.chain(first, rows)
         # The program that writes the rows may wait for an answer: none is read after one that fits.
         for row in itertools.islice(rows, self._look):
             first.append(row)
@@ -182,7 +189,12 @@ class InputSource:
                     yield row
             return
         begun, self._begun = self._begun, None
-        for row in begun or self._rows():
+        found = begun or self._rows()
+        if isinstance(inputs, Files) and inputs.is_remote:
+            async for row in read_in_thread(found):
+                yield row
+            return
+        for row in found:
             yield row
 
     def _rows(self, columns: Wanted | None = None) -> Iterator[InputRow]:
@@ -213,8 +225,9 @@ class InputSource:
 
     @property
     def paths(self) -> list[Path]:
-        """The files that the rows come from."""
-        return self._inputs.paths if isinstance(self._inputs, Files | Rows) else []
+        """The files of this machine that the rows come from."""
+        files = self._inputs.paths if isinstance(self._inputs, Files | Rows) else []
+        return [path for path in files if isinstance(path, Path)]
 
     def identity(self) -> dict[str, str | None]:
         """The path and the digest of the inputs, as far as they have them."""
@@ -228,9 +241,9 @@ class InputSource:
             known = values_digest(rows)
         return {"path": self._path, "sha256": known}
 
-    def _count(self) -> int | None:
+    def _count(self, *, is_needed: bool = False) -> int | None:
         if isinstance(self._inputs, Files):
-            return self._inputs.count()
+            return self._inputs.count(is_needed=is_needed)
         return len(self._inputs) if hasattr(self._inputs, "__len__") else None
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from chainette.errors import InputError
+from chainette.remote.files import RemoteFile
 from chainette.reports.frames import require_pyarrow
 from chainette.run.inputs.formats.arrow_values import Wanted, converted, readable
 from chainette.run.inputs.formats.csv_rows import check_columns
@@ -17,7 +18,7 @@ ROWS = 1024
 ALL = Wanted()
 
 
-def read_parquet(path: Path, wanted: Wanted = ALL) -> Iterator[Read]:
+def read_parquet(path: Path | RemoteFile, wanted: Wanted = ALL) -> Iterator[Read]:
     """Read the rows of a Parquet file lazily.
 
     Args:
@@ -40,7 +41,7 @@ def read_parquet(path: Path, wanted: Wanted = ALL) -> Iterator[Read]:
         raise InputError(f"{path}: is damaged: {error}") from None
 
 
-def count_parquet(path: Path) -> int:
+def count_parquet(path: Path | RemoteFile) -> int:
     """The number of rows in a Parquet file."""
     return int(_parquet_file(path).metadata.num_rows)
 
@@ -188,12 +189,12 @@ def _values(batch: Any, wanted: Wanted) -> Iterator[tuple[Any, str | None]]:
 _FLOATS = ("double", "float", "halffloat")
 
 
-def _parquet_file(path: Path) -> Any:
+def _parquet_file(path: Path | RemoteFile) -> Any:
     require_pyarrow()
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
-        return pq.ParquetFile(path)
+        return pq.ParquetFile(path.open_anywhere() if isinstance(path, RemoteFile) else path)
     except pa.ArrowInvalid as error:
         raise InputError(f"{path}: is not a Parquet file: {error}") from None

@@ -1,0 +1,1 @@
+"""Files in buckets and on servers, through fsspec."""
