@@ -14,6 +14,7 @@ They form a tree::
     ├── RepeatError            a repeat had no good round for a row
     ├── InputError             an input file or one of its rows cannot be used
     ├── OutputDirError         the output directory cannot be used
+    ├── ExportError            a table of a run cannot be exported
     ├── BudgetError            a run was stopped: too many errors, or too much spent
     ├── DroppedRowError        a row has no value; raised by `Result.unwrap()`
     ├── FailedRowError         a row failed; raised by `Result.unwrap()` for a row read from disk
@@ -123,6 +124,10 @@ class InputError(ChainetteError):
 
 class OutputDirError(ChainetteError):
     """The output directory cannot be used."""
+
+
+class ExportError(ChainetteError):
+    """A table of a run cannot be exported."""
 
 
 class BudgetError(ChainetteError):

@@ -9,6 +9,7 @@ import typer
 
 from chainette.cli.commands.ask import ask
 from chainette.cli.commands.engines import engines
+from chainette.cli.commands.export import export
 from chainette.cli.commands.inspect import inspect
 from chainette.cli.commands.plugins import plugins
 from chainette.cli.commands.run import run
@@ -28,6 +29,7 @@ app.command("run")(run)
 app.command("run-yaml", help="Alias of `chainette run`.")(run)
 app.command("ask")(ask)
 app.command("inspect")(inspect)
+app.command("export")(export)
 app.command("schema")(schema)
 app.command("warmup")(warmup_chain)
 engines.command("warmup")(warmup_engines)

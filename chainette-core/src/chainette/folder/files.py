@@ -186,16 +186,20 @@ def check_place(path: Path) -> None:
         raise OutputDirError(f"{path}: is not empty and does not hold a run; choose another folder")
 
 
+def is_of_run(folder: Path, file: Path) -> bool:
+    """Whether a file is one that a run writes in its folder."""
+    whole, inside = folder.resolve(), file.resolve()
+    return inside.is_relative_to(whole) and inside.relative_to(whole).parts[:1] in _OWN
+
+
 def check_apart(path: Path, inputs: Iterable[Path]) -> None:
     """Refuse inputs that are files of the run in the folder, which would delete them.
 
     Raises:
         OutputDirError: One of them is.
     """
-    folder = path.resolve()
     for file in inputs:
-        inside = file.resolve()
-        if inside.is_relative_to(folder) and inside.relative_to(folder).parts[:1] in _OWN:
+        if is_of_run(path, file):
             raise OutputDirError(
                 f"{path}: a run in this folder would replace its own input {file}; "
                 "choose another folder for the run"

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, Generic, overload
+from typing import Any, Generic, Literal, overload
 
 from chainette.pipeline.composites.reduce import Reduce
 from chainette.pipeline.nodes.flow import Out
 from chainette.pipeline.nodes.node import Node
+from chainette.remote.address import shown
 from chainette.reports.frames import chunks, require_pyarrow
 from chainette.reports.groups import GroupResult
 from chainette.reports.result import Output, Result
 from chainette.text import did_you_mean, names_keywords
 from chainette.usage import Usage
+
+_logger = logging.getLogger(__name__)
 
 
 def total_cost(costs: Mapping[str, Decimal | None]) -> Decimal | None:
@@ -135,6 +139,47 @@ class Run(Generic[Out]):
         import pyarrow as pa
 
         return pa.concat_tables(chunks(self.lines))
+
+    def export(
+        self,
+        target: str | Path,
+        *,
+        step: Node[Any, Any] | str | None = None,
+        groups: Reduce[Any, Any] | str | None = None,
+        only: Literal["ok", "failed"] | None = None,
+        format: Literal["csv", "tsv", "jsonl", "parquet", "xlsx", "db"] | None = None,
+        overwrite: bool = False,
+    ) -> Path | str:
+        """Write a table of the run as a file of another format, line by line.
+
+        Args:
+            target: A path or an address that ends in `.csv`, `.tsv`, `.jsonl`, `.parquet`, `.xlsx`
+                or `.db`. A database of SQLite has all tables, unless one is named.
+            step: The node whose table it is; by default, the flattened one.
+            groups: The `reduce` whose groups it has.
+            only: The rows of the flattened table: those that are `ok`, or those that `failed`.
+            format: The format, where the target's name does not end in it.
+            overwrite: Whether the target may be there already.
+
+        Returns:
+            The target.
+
+        Raises:
+            ExportError: It cannot be written, or does not fit the format.
+            ConfigError: An extra is needed.
+        """
+        from chainette.reports.export.export import Choice, export_lines, export_run
+        from chainette.reports.stored.run_folder import StoredRun
+
+        ids = [it if it is None or isinstance(it, str) else str(it.id) for it in (step, groups)]
+        choice = Choice(ids[0], ids[1], only, format, overwrite)
+        if self.path is None:
+            done = export_lines(self.lines, target, choice)
+        else:
+            done = export_run(StoredRun(self.path), target, choice)
+        for note in done.notes:
+            _logger.warning("%s: %s", shown(target), note)
+        return target
 
     @property
     def cost(self) -> Decimal | None:

@@ -46,6 +46,22 @@ class StoredRun:
         """The ids of the chain's nodes, in its order."""
         return [*self.nodes]
 
+    @property
+    def is_finished(self) -> bool:
+        """Whether every row that was asked for has an end."""
+        return self.manifest.get("status") == "finished"
+
+    @property
+    def reduce_ids(self) -> list[str]:
+        """The ids of what makes groups, in the chain's order."""
+        return [*dict.fromkeys(node["reduce"] for node in self.nodes.values() if "reduce" in node)]
+
+    def last_of_reduce(self, reduce_id: str) -> str:
+        """The id of the node whose output is the value of a `reduce`."""
+        inside = [id for id, it in self.nodes.items() if it.get("reduce") == reduce_id]
+        main = [id for id in inside if not (self.nodes[id]["branch"] or "inside" in self.nodes[id])]
+        return main[-1]
+
     def schema(self, node_id: str) -> dict[str, Any]:
         """The JSON schema of what a node has in the table; empty where its type has none."""
         return dict(self.graph.get("schemas", {}).get(node_id) or {})

@@ -1,0 +1,155 @@
+"""The tables of a run that can be exported, as lines."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Literal, TypeAlias
+
+from chainette.errors import ExportError
+from chainette.folder.files import DROPPED, ERRORS, FLATTENED
+from chainette.reports.codec import flatten
+from chainette.reports.stored.run_folder import StoredRun
+from chainette.text import did_you_mean
+
+Lines: TypeAlias = Callable[[], Iterator[dict[str, Any]]]
+Only: TypeAlias = Literal["ok", "failed"]
+INTERNAL = ("snapshot", "members")
+"""Fields of a node's lines that only a resumed run needs."""
+ERROR = "error"
+_INTEGERS = 2**63
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table.
+
+    Attributes:
+        name: Its name.
+        lines: Reads its lines; called more than once, since its columns must be known first.
+    """
+
+    name: str
+    lines: Lines
+
+
+@dataclass(slots=True)
+class Shape:
+    """The columns of a table, and the number of its rows.
+
+    Attributes:
+        kinds: Kinds of values by column, in the order of their first appearance: `bool`, `int`,
+            `big` (beyond 64 bits), `float`, `text` and `json`.
+        rows: The number of rows.
+    """
+
+    kinds: dict[str, set[str]] = field(default_factory=dict)
+    rows: int = 0
+
+
+_KINDS = {bool: "bool", float: "float", str: "text", dict: "json", list: "json"}
+
+
+def kind_of(value: Any) -> str:
+    """The kind of a JSON value that is not `None`; see `Shape`."""
+    if type(value) is int:
+        return "int" if -_INTEGERS <= value < _INTEGERS else "big"
+    return _KINDS[type(value)]
+
+
+def shape_of(table: Table) -> Shape:
+    """Read a table once, to know its columns."""
+    shape = Shape()
+    kinds = shape.kinds
+    for line in table.lines():
+        shape.rows += 1
+        for name, value in line.items():
+            known = kinds.get(name)
+            if known is None:
+                known = kinds[name] = set()
+            if value is not None:
+                known.add(kind_of(value))
+    return shape
+
+
+def flattened(lines: Lines, only: Only | None) -> Table:
+    """The flattened table, or the part of it that went well or failed."""
+    return Table(FLATTENED, lines if only is None else partial(_only, lines, only))
+
+
+def _only(lines: Lines, only: Only) -> Iterator[dict[str, Any]]:
+    for line in lines():
+        is_failed = f"{ERROR}.type" in line or ERROR in line
+        if is_failed if only == "failed" else not (is_failed or line.get("dropped")):
+            yield line
+
+
+def chosen(
+    run: StoredRun, *, step: str | None = None, groups: str | None = None, only: Only | None = None
+) -> Table:
+    """One table of a run.
+
+    Args:
+        run: The run.
+        step: The node whose table it is; by default, the flattened one.
+        groups: The `reduce` whose groups it has.
+        only: The rows that it has: those that are `ok`, or those that `failed`.
+
+    Raises:
+        ExportError: There is no such table, or the choices do not fit together.
+    """
+    if step is not None and (groups is not None or only is not None):
+        raise ExportError("a node's table has only its answers: give step without groups and only")
+    if step is not None:
+        _check("node", step, run.node_ids)
+        return Table(step, partial(_node_lines, run, step))
+    if groups is not None:
+        _check("reduce", groups, run.reduce_ids)
+        return flattened(partial(_group_lines, run, groups), only)
+    return flattened(run.lines, only)
+
+
+def _check(kind: str, id: str, known: list[str]) -> None:
+    """Check that a run has what an id names.
+
+    Raises:
+        ExportError: It has not.
+    """
+    if id not in known:
+        names = ", ".join(map(repr, known)) or "none"
+        raise ExportError(
+            f"the run has no {kind} with the id {id!r}{did_you_mean(id, known)}; it has {names}"
+        )
+
+
+def every_table(run: StoredRun, only: Only | None) -> list[Table]:
+    """All tables of a run, the flattened one first; a node's name is its id."""
+    tables = [flattened(run.lines, only)]
+    tables += [Table(id, partial(_node_lines, run, id)) for id in run.node_ids]
+    tables += [Table(f"groups_{id}", partial(_group_lines, run, id)) for id in run.reduce_ids]
+    return [
+        *tables,
+        Table(ERRORS.partition(".")[0], run.errors),
+        Table(DROPPED.partition(".")[0], run.dropped),
+    ]
+
+
+def _node_lines(run: StoredRun, id: str) -> Iterator[dict[str, Any]]:
+    for line in run.step_lines(id):
+        own = {name: value for name, value in line.items() if name not in INTERNAL}
+        nested: dict[str, Any] = {
+            name: own.pop(name) for name in ("output", "usage") if name in own
+        }
+        yield own | flatten(nested)
+
+
+def _group_lines(run: StoredRun, id: str) -> Iterator[dict[str, Any]]:
+    last = run.last_of_reduce(id)
+    for line in run.groups(id):
+        outputs = {last: line["output"]} if "output" in line else {}
+        outputs |= line.get("outputs", {})
+        error = {ERROR: line[ERROR]} if ERROR in line else {}
+        names = ("key", "row_ids", "size", "item", "partial", "dropped", "reason")
+        own = {name: line[name] for name in names if name in line}
+        yield own | flatten(outputs | error, line.get("many", ()))
