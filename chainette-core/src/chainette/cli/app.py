@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from chainette.cli.commands.ask import ask
+from chainette.cli.commands.diff import diff
 from chainette.cli.commands.engines import engines
 from chainette.cli.commands.export import export
 from chainette.cli.commands.inspect import inspect
@@ -30,6 +31,7 @@ app.command("run-yaml", help="Alias of `chainette run`.")(run)
 app.command("ask")(ask)
 app.command("inspect")(inspect)
 app.command("export")(export)
+app.command("diff")(diff)
 app.command("schema")(schema)
 app.command("warmup")(warmup_chain)
 engines.command("warmup")(warmup_engines)

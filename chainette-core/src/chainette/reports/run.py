@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, Generic, Literal, overload
+from typing import TYPE_CHECKING, Any, Generic, Literal, overload
 
 from chainette.pipeline.composites.reduce import Reduce
 from chainette.pipeline.nodes.flow import Out
@@ -18,6 +18,9 @@ from chainette.reports.groups import GroupResult
 from chainette.reports.result import Output, Result
 from chainette.text import did_you_mean, names_keywords
 from chainette.usage import Usage
+
+if TYPE_CHECKING:
+    from chainette.reports.comparing.difference import Difference
 
 _logger = logging.getLogger(__name__)
 
@@ -180,6 +183,43 @@ class Run(Generic[Out]):
         for note in done.notes:
             _logger.warning("%s: %s", shown(target), note)
         return target
+
+    def diff(
+        self,
+        other: Run[Any] | str | Path | None = None,
+        *,
+        on: str | None = None,
+        fields: Sequence[str] = (),
+        gold: str | None = None,
+        fold: bool = False,
+    ) -> Difference:
+        """Compare the run with another one, or with labels that its inputs have.
+
+        Rows are read from the folders and matched in one pass, so memory stays flat.
+
+        Args:
+            other: The other run or its folder; `None` to compare with labels alone.
+            on: Column of the inputs that identifies a row. By default, the number of the row does,
+                and the inputs of both runs must be the same.
+            fields: Fields to compare, such as `label.topic`, or nodes, for all of their fields;
+                `label.topic=tag.topic` where the other run has another name. By default all.
+            gold: Column of the inputs with labels.
+            fold: Compare texts without their case and the space around them, and a text with a
+                number or boolean by what it says.
+
+        Returns:
+            The comparison; as text, it is for people.
+
+        Raises:
+            ConfigError: A run has no folder, a column does not exist, or rows cannot be matched by
+                their number.
+            InputError: Two rows have the same id.
+        """
+        from chainette.reports.comparing.comparison import compare
+        from chainette.reports.comparing.difference import folder_of
+
+        second = None if other is None else folder_of(other)
+        return compare(folder_of(self), second, on=on, fields=fields, gold=gold, fold=fold)
 
     @property
     def cost(self) -> Decimal | None:
