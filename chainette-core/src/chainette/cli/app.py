@@ -11,6 +11,7 @@ from chainette.cli.commands.ask import ask
 from chainette.cli.commands.diff import diff
 from chainette.cli.commands.engines import engines
 from chainette.cli.commands.export import export
+from chainette.cli.commands.estimate import estimate
 from chainette.cli.commands.inspect import inspect
 from chainette.cli.commands.plugins import plugins
 from chainette.cli.commands.run import run
@@ -31,6 +32,7 @@ app.command("run-yaml", help="Alias of `chainette run`.")(run)
 app.command("ask")(ask)
 app.command("inspect")(inspect)
 app.command("export")(export)
+app.command("estimate")(estimate)
 app.command("diff")(diff)
 app.command("schema")(schema)
 app.command("warmup")(warmup_chain)

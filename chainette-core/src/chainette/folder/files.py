@@ -30,6 +30,8 @@ REDONE = "redone"
 """Folder of lines that a redo has replaced; what they cost was spent, too."""
 RETRIED = "retried"
 """Folder of the errors that were tried again; what they cost was spent."""
+ESTIMATE = "estimate"
+"""Folder of the samples that estimates have run, each in a run's folder of its own."""
 GROUPS = "groups"
 """Folder of the tables of groups; every run writes them from the journals."""
 _FOLDERS = (STEPS, FLATTENED, VALUES, RETRIED, REDONE, GROUPS)
@@ -182,7 +184,7 @@ def check_place(path: Path) -> None:
     if path.exists() and not path.is_dir():
         raise OutputDirError(f"{path}: is a file; give a folder for the run")
     is_ours = (path / MANIFEST).exists() or (path / LOCK).exists()
-    if path.is_dir() and any(path.iterdir()) and not is_ours:
+    if path.is_dir() and any(it.name != ESTIMATE for it in path.iterdir()) and not is_ours:
         raise OutputDirError(f"{path}: is not empty and does not hold a run; choose another folder")
 
 
@@ -207,7 +209,7 @@ def check_apart(path: Path, inputs: Iterable[Path]) -> None:
 
 
 def _make_room(path: Path, overwrite: bool) -> None:
-    if not overwrite and _has_rows(path):
+    if not overwrite and has_rows(path):
         raise OutputDirError(
             f"{path}: already holds a run{_state(path)}; choose another folder, overwrite the run "
             "(--overwrite) or resume it (--resume)"
@@ -253,7 +255,7 @@ def _set_aside(errors: Path) -> None:
         errors.rename(folder / f"{len(list(folder.iterdir())):06}.jsonl")
 
 
-def _has_rows(path: Path) -> bool:
+def has_rows(path: Path) -> bool:
     """Whether the run in a folder has finished anything; a run that could not start has not."""
     files = (path / ERRORS, *path.glob("steps/*/*.jsonl"))
     return any(file.exists() and file.stat().st_size > 0 for file in files)

@@ -16,8 +16,12 @@ from chainette.run.options import Help, RunOptions, known, takes
 from chainette.text import names_keywords
 
 if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
     from chainette.reports.result import Result
     from chainette.reports.run import Run
+    from chainette.run.estimate.api import EstimateOptions
+    from chainette.run.estimate.result import Estimate
     from chainette.run.schedule.single import SingleRows
 
 
@@ -121,6 +125,59 @@ class Chain(Pipeline[In, Out]):
         from chainette.run import api
 
         return await api.arun(self, inputs, **known(options))
+
+    @overload
+    def estimate(
+        self,
+        inputs: Inputs,
+        *,
+        sample: int = 50,
+        engines: None = None,
+        **options: Unpack[EstimateOptions],
+    ) -> Estimate: ...
+    @overload
+    def estimate(
+        self,
+        inputs: Inputs,
+        *,
+        sample: int = 50,
+        engines: Sequence[str],
+        **options: Unpack[EstimateOptions],
+    ) -> list[Estimate]: ...
+    def estimate(
+        self,
+        inputs: Inputs,
+        *,
+        sample: int = 50,
+        engines: Sequence[str] | None = None,
+        **options: Unpack[EstimateOptions],
+    ) -> Estimate | list[Estimate]:
+        """Estimate the tokens, dollars and time of a run: run a random sample of its rows.
+
+        With `output_dir`, the answers are kept, and a run in the same folder uses them. Nodes that
+        see more than their row are not estimated.
+
+        Args:
+            inputs: As in `run`; they are read twice, so an iterator is refused.
+            sample: Number of rows to run.
+            engines: Engines to estimate, each in the place of the one that all steps share; where
+                steps have several, `old=new`, with commas between several of these. Functions keep
+                theirs. By default the chain's own engines.
+            **options: `output_dir`, `limit`, `columns`, `encoding`, `delimiter`, `overwrite`,
+                `max_cost`, `max_errors`, `max_requests_per_row`, `max_cost_per_row` and
+                `max_prompt_chars`, as in `run`.
+
+        Returns:
+            The estimate; a list of them if engines are given.
+
+        Raises:
+            ChainetteError: Nothing could start, or the sample was stopped; see `arun`.
+            KeyboardInterrupt: After Ctrl-C; the answers so far are kept.
+        """
+        from chainette.run.estimate.api import estimate
+
+        found = estimate(self, inputs, sample=sample, engines=engines or (), **options)
+        return found if engines else found[0]
 
     @overload
     def run_one(

@@ -34,6 +34,7 @@ from chainette.reports.run import Run
 from chainette.run.budget import Budget, ToleratedFailures, tolerates
 from chainette.run.control import RunControl
 from chainette.run.cost import Ledger, check_prices, engines_by_node, retried
+from chainette.run.estimate.takeover import with_estimate
 from chainette.run.events import with_plugins
 from chainette.run.groups.phase import GroupPhase, Tools
 from chainette.run.inputs.kept import Kept, kept_names
@@ -68,6 +69,7 @@ class Executor:
         results: The stream that every result is sent to, in place of `Run.results`.
         in_order: Whether results are sent in input order, or as rows finish.
         steps: The way to run steps; by default their engines are prompted.
+        prompted: The way to prompt them.
         **options: See `RunOptions`.
 
     Attributes:
@@ -84,6 +86,7 @@ class Executor:
         results: MemoryObjectSendStream[Result[Any]] | None = None,
         in_order: bool = True,
         steps: StepRunner | None = None,
+        prompted: type[PromptedSteps] = PromptedSteps,
         **options: Any,
     ) -> None:
         self._options = settings = RunOptions(**options)
@@ -112,7 +115,7 @@ class Executor:
         self._leases = Leases(pipeline, self._clients)
         budget = Budget(settings.max_cost, settings.max_errors, self._ledger, self.control)
         self._emit = with_plugins(*listeners, budget, *self._more_listeners())
-        self._steps = steps or self._prompted_steps()
+        self._steps = steps or self._prompted_steps(prompted)
 
     def _more_listeners(self) -> list[Listener]:
         """Those that only some runs have: the accounts of rows, and what the chain tolerates."""
@@ -120,7 +123,7 @@ class Executor:
         accounts = [self._accounts] if self._accounts.is_limited or varies else []
         return [*accounts, *([ToleratedFailures()] if tolerates(self._pipeline) else [])]
 
-    def _prompted_steps(self) -> PromptedSteps:
+    def _prompted_steps(self, prompted: type[PromptedSteps]) -> PromptedSteps:
         engines = Engines(
             self._clients,
             self._journal,
@@ -132,7 +135,7 @@ class Executor:
             self._uncached,
             self._accounts,
         )
-        return PromptedSteps(engines)
+        return prompted(engines)
 
     def _open(
         self,
@@ -179,10 +182,11 @@ class Executor:
         self, path: Path, fields: dict[str, Any], locks: ExitStack, *, is_stream: bool
     ) -> tuple[RunFolder | None, ResumeIndex | None]:
         """The run's folder, and what an earlier run has finished in it."""
-        options, nodes = self._options, list(self._pipeline.nodes)
         check_place(path)
         check_apart(path, self._source.paths)
         locks.enter_context(locked(path))
+        nodes = list(self._pipeline.nodes)
+        self._options = options = with_estimate(path, fields, self._options)
         redo, is_set_aside = self._redo(path, fields) if options.resumes else (Redo(), False)
         if not (is_stream or is_set_aside):
             self._complete = complete_run(path, self._pipeline, fields, options)
@@ -316,7 +320,7 @@ class Executor:
 
     async def _run_groups(self) -> None:
         """Run the groups, once every row has ended."""
-        if self._is_seen and isinstance(self._steps, PromptedSteps):
+        if self._is_seen and isinstance(self._steps, PromptedSteps) and self._steps.with_groups:
             tools = Tools(self._steps, self._journal, self._leases, self.control, self._emit)
             await self._groups.run(tools)
 

@@ -52,14 +52,10 @@ def diff(
     if as_json:
         say(json.dumps(found.as_dict(), ensure_ascii=False, indent=2))
         return
-    from chainette.cli.shown.differences import json_lines, tables
+    from chainette.cli.shown.differences import json_lines, show
 
     if not sys.stdout.isatty():
         for line in json_lines(found):
             say(json.dumps(line, ensure_ascii=False))
-        return
-    from rich.console import Console
-
-    console = Console()
-    for part in tables(found, rows, console.width):
-        console.print(part, highlight=False)
+    else:
+        show(found, rows)

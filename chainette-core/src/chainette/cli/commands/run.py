@@ -68,9 +68,9 @@ def run(
     when the run was stopped before its end, which --resume continues, and 128 and its number after
     a signal: 130 after Ctrl-C.
     """
-    chain, own_inputs, own_options = _load(target)
+    chain, own_inputs, own_options = load(target)
     options = own_options | chosen(flags)
-    source = inputs or _opened(own_inputs)
+    source = inputs or opened(own_inputs)
     _check(options)
     provide_engines(engines, chain.engine_names, as_json=json_logs)
     if dry_run:
@@ -86,14 +86,14 @@ def run(
     raise typer.Exit(_exit_code(finished, allow_errors or 0))
 
 
-def _opened(inputs: Path | str | YamlRows | None) -> str | Rows:
+def opened(inputs: Path | str | YamlRows | None) -> str | Rows:
     """The inputs of a YAML file."""
     if inputs is None:
         raise typer.BadParameter("give the file of input rows", param_hint="--inputs / -i")
     return str(inputs) if isinstance(inputs, Path | str) else inputs.open()
 
 
-def _load(target: str) -> tuple[Chain, Path | str | YamlRows | None, dict[str, Any]]:
+def load(target: str) -> tuple[Chain, Path | str | YamlRows | None, dict[str, Any]]:
     """The chain, and the inputs and options of its YAML file."""
     from chainette.loading.target import YAML, load_chain
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import Any
 
-from rich.console import RenderableType
+from rich.console import Console, RenderableType
 from rich.text import Text
 
 from chainette.cli.tables import table
@@ -27,6 +27,13 @@ from chainette.text import escaped
 MAX_CLASSES = 12
 """Most classes of a confusion matrix; the others are one class here."""
 OTHERS = "(others)"
+
+
+def show(found: Difference, rows: int) -> None:
+    """Print a comparison on the terminal; see `tables`."""
+    console = Console()
+    for part in tables(found, rows, console.width):
+        console.print(part, highlight=False)
 
 
 def tables(found: Difference, rows: int, width: int) -> Iterator[RenderableType]:

@@ -14,7 +14,7 @@ from chainette.reports.comparing.columns import (
     is_asked,
     pairs_of_names,
 )
-from chainette.reports.comparing.difference import Difference, PairedGold, RowDifference, Rows
+from chainette.reports.comparing.difference import Difference
 from chainette.reports.comparing.fields import FieldCounts, differ
 from chainette.reports.comparing.gold import GoldCounts
 from chainette.reports.comparing.matching import (
@@ -26,7 +26,7 @@ from chainette.reports.comparing.matching import (
     check_same_inputs,
     input_column,
 )
-from chainette.reports.comparing.sides import side_of
+from chainette.reports.comparing.sides import PairedGold, RowDifference, Rows, side_of
 from chainette.reports.comparing.statistics import sign_test
 from chainette.reports.comparing.values import MISSING
 from chainette.reports.stored.run_folder import StoredRun

@@ -1,4 +1,4 @@
-"""The cost, duration and failures of a run, for a comparison."""
+"""What a comparison has beside the fields: cost, duration and failures of each run, and rows."""
 
 from __future__ import annotations
 
@@ -132,3 +132,69 @@ def _dollars(value: Any) -> Decimal | None:
         return None if value is None else Decimal(str(value))
     except InvalidOperation:
         return None
+
+
+@dataclass(frozen=True, slots=True)
+class RowDifference:
+    """A row that differs.
+
+    Attributes:
+        id: Its id, or its number.
+        item: The path of its item, where it was split.
+        first: The fields of the first run that differ, by their columns.
+        second: Those of the second run, or the label under the column's name.
+    """
+
+    id: Any
+    item: str
+    first: dict[str, Any]
+    second: dict[str, Any]
+
+    def as_dict(self) -> dict[str, Any]:
+        """The row as JSON."""
+        item = {"item": self.item} if self.item else {}
+        return {"id": self.id, **item, "a": self.first, "b": self.second}
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """The numbers of lines of two tables: of rows, or of the items that a row was split into.
+
+    Attributes:
+        matched: Those that both runs have.
+        only_first: Those of the first run alone.
+        only_second: Those of the second run alone.
+        differing: Of the matched ones, those in which a field differs.
+        failed_first: Those that failed in the first run and not in the second.
+        failed_second: Those that failed in the second run and not in the first.
+        failed_both: Those that failed in both.
+        without_id: Lines of the first and of the second run that have no id.
+        alike: Ids that would match as texts without their case and the space around them.
+    """
+
+    matched: int = 0
+    only_first: int = 0
+    only_second: int = 0
+    differing: int = 0
+    failed_first: int = 0
+    failed_second: int = 0
+    failed_both: int = 0
+    without_id: tuple[int, int] = (0, 0)
+    alike: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class PairedGold:
+    """Two runs on the same labels.
+
+    Attributes:
+        field: The field's column.
+        first: Rows that only the first run has right.
+        second: Rows that only the second run has right.
+        p: The probability of a split as uneven where neither is better (McNemar's exact test).
+    """
+
+    field: str
+    first: int
+    second: int
+    p: float

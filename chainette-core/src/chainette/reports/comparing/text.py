@@ -7,10 +7,9 @@ from decimal import Decimal
 from itertools import islice
 from typing import Any
 
-from chainette.reports.comparing.difference import Difference, RowDifference, Rows
 from chainette.reports.comparing.fields import FieldDifference
 from chainette.reports.comparing.gold import GoldScores
-from chainette.reports.comparing.sides import Side, StepFigures
+from chainette.reports.comparing.sides import RowDifference, Rows, Side, StepFigures
 from chainette.reports.comparing.statistics import Share, Spread
 from chainette.reports.comparing.values import text_of
 from chainette.text import printable
@@ -21,8 +20,8 @@ MAX_VALUE = 60
 """Characters of a value that are shown."""
 
 
-def described(found: Difference) -> Iterator[str]:
-    """The lines of a comparison."""
+def described(found: Any) -> Iterator[str]:
+    """The lines of a comparison, a `Difference`."""
     yield f"A: {found.first.path}"
     if found.second is not None:
         yield f"B: {found.second.path}"
@@ -52,7 +51,7 @@ def rows_text(rows: Rows) -> Iterator[str]:
         yield "failed: {} only in A, {} only in B, {} in both".format(*failed)
 
 
-def side_rows(found: Difference) -> Iterator[tuple[str, ...]]:
+def side_rows(found: Any) -> Iterator[tuple[str, ...]]:
     """The figures of the runs side by side: a name, and a value for each run."""
     sides = [side for side in (found.first, found.second) if side is not None]
     yield "status", *(side.status for side in sides)
@@ -146,7 +145,7 @@ def gold_facts(gold: GoldScores) -> Iterator[str]:
         yield f"{gold.unanswered} without an answer, not counted"
 
 
-def notes(found: Difference) -> Iterator[str]:
+def notes(found: Any) -> Iterator[str]:
     """What a reader has to know besides."""
     for it in found.paired:
         yield (

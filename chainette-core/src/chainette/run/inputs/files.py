@@ -149,18 +149,21 @@ class Files:
                 yield InputRow(index, *read, is_record)
                 index += 1
 
-    def count(self, *, is_needed: bool = True) -> int | None:
-        """The number of rows, or `None` if they must be parsed to be counted.
+    def count(self, *, is_needed: bool = False) -> int | None:
+        """The number of rows; `None` where it takes long to count them, or is not possible.
 
         Args:
-            is_needed: Whether files at addresses are read for it.
+            is_needed: Whether to count them all the same: files at addresses are read for it, and
+                formats without one line for each row are parsed.
         """
         is_read = self.is_remote and any(format_of(path) != ".parquet" for path in self.paths)
         if self.is_stdin or (is_read and not is_needed):
             return None
         counts = [count_rows(path, self._format.encoding) for path in self.paths]
         known = [count for count in counts if count is not None]
-        return sum(known) if len(known) == len(counts) else None
+        if len(known) == len(counts):
+            return sum(known)
+        return sum(1 for _ in self.rows()) if is_needed else None
 
     def digest(self) -> str | None:
         """SHA-256 of the file, or of the digests of several; `None` for standard input."""

@@ -30,7 +30,7 @@ def choose(total: int | None, sample: int | None, limit: int | None) -> frozense
         return None
     if total is None:
         raise InputError(
-            "a sample needs inputs whose rows can be counted: a list, or a JSONL or Parquet file"
+            "a sample needs inputs whose rows can be counted: a list, a data frame or a file"
         )
     total = total if limit is None else min(total, limit)
     return frozenset(random.Random(SEED).sample(range(total), min(sample, total)))  # noqa: S311

@@ -75,6 +75,9 @@ class PromptedSteps:
         engines: The engines.
     """
 
+    with_groups: bool = True
+    """Whether the groups of the rows are run, too."""
+
     def __init__(self, engines: Engines) -> None:
         self._engines = engines
         self._calls = EngineCalls(engines)

@@ -1,0 +1,1 @@
+"""Tokens, dollars and time of a run, estimated from a random sample of its rows."""
