@@ -12,6 +12,9 @@ from chainette.cli.options import METAVARS, Target, run_option
 from chainette.cli.say import say
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from chainette.events import Listener
     from chainette.run.chain import Chain
     from chainette.run.estimate.result import Estimate
     from chainette.run.inputs.generated import Rows
@@ -104,20 +107,16 @@ def _estimated(
 
     import anyio
 
-    from chainette.cli.progress import progress
-    from chainette.cli.run_stats import RunStats
     from chainette.run.api import run_until_interrupted
     from chainette.run.estimate import sampling
 
-    stats = RunStats()
-    listeners = (stats, progress(stats, as_json=json_logs))
     call = partial(
         sampling.estimate,
         chain,
         inputs,
         sample=sample,
         engines=engines,
-        listeners=listeners,
+        listeners=partial(_progress, engines, json_logs),
         run=run_until_interrupted,
         **options,
     )
@@ -126,6 +125,17 @@ def _estimated(
     except sampling.InterruptedSampleError as error:
         say("interrupted; the answers so far are kept with -o", err=True)
         raise typer.Exit(128 + error.number) from None
+
+
+def _progress(engines: list[str], json_logs: bool, name: str) -> Sequence[Listener]:
+    """What shows the progress of one of the samples."""
+    from chainette.cli.progress import progress
+    from chainette.cli.run_stats import RunStats
+
+    if len(engines) > 1 and not json_logs:
+        say(f"engine {name}", err=True)
+    stats = RunStats()
+    return stats, progress(stats, as_json=json_logs)
 
 
 def _show(found: list[Estimate], as_json: bool) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, TypeAlias
 
 from chainette.engine.client.base import BaseClient
 from chainette.errors import ChainetteError, ConfigError, OutputDirError
@@ -31,6 +31,8 @@ from chainette.run.estimate.times import run_time
 from chainette.run.executor import Executor
 from chainette.run.inputs.source import InputSource
 from chainette.run.options import RunOptions
+
+Listeners: TypeAlias = Callable[[str], Sequence[Listener]]
 
 
 class InterruptedSampleError(ChainetteError):
@@ -70,7 +72,7 @@ async def estimate(
     *,
     sample: int,
     engines: Sequence[str] = (),
-    listeners: Sequence[Listener] = (),
+    listeners: Listeners = lambda name: (),
     run: Callable[[Executor], Awaitable[Run]] = Executor.run,
     **options: Any,
 ) -> list[Estimate]:
@@ -81,7 +83,7 @@ async def estimate(
         inputs: The inputs.
         sample: Number of rows to run.
         engines: Engines to compare; see `plans`.
-        listeners: Functions that receive events.
+        listeners: Functions that receive the events of each sample, by the estimate's name.
         run: Runs an executor; by default signals are not handled.
         **options: Of `RunOptions`.
     """
@@ -97,7 +99,7 @@ async def estimate(
         root = Path(settings.output_dir or temporary) / ESTIMATE
         estimates = []
         for plan in wanted:
-            executor = _executor(plan, found, settings, root / plan.folder, listeners)
+            executor = _executor(plan, found, settings, root / plan.folder, listeners(plan.name))
             finished = await run(executor)
             is_kept = settings.output_dir is not None
             estimates.append(_estimated(plan, found, finished, settings, is_kept=is_kept))

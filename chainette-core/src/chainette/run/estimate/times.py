@@ -41,10 +41,10 @@ def run_time(
     if count >= rows:
         return Amount(seconds, seconds, seconds), notes
     through = seconds / count * rows if count else 0.0
+    through = max(through, elastic.value)  # a few requests pass before limits are felt
     spread = elastic.high / elastic.value if elastic.value else 1.0
-    low, high = min(elastic.low, through), max(elastic.high, through * spread)
-    value = math.sqrt(max(elastic.value, 1e-9) * max(through, 1e-9))
-    return Amount(min(max(value, low), high), low, high), notes
+    value = math.sqrt(elastic.value * through)
+    return Amount(value, elastic.low, max(elastic.high, through * spread)), notes
 
 
 def _notes(clients: Mapping[str, BaseClient], count: int, rows: int) -> Iterator[str]:
