@@ -135,7 +135,7 @@ def _untransformed(quantile: float, skew: float, count: int) -> float:
 
 def _student(freedom: int) -> float:
     """The quantile of Student's distribution for intervals of 95 %."""
-    if freedom < len(_STUDENT):
+    if freedom <= len(_STUDENT):
         return _STUDENT[freedom - 1]
     first = (Z**3 + Z) / 4
     second = (5 * Z**5 + 16 * Z**3 + 3 * Z) / 96
