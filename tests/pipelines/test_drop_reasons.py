@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 from chainette import Branch, Chain, Drop, Group, apply, pipe, reduce
-from chainette.cli.run_stats import RunStats
 from chainette.cli.tables import answers, group_answers, summary
 from chainette.errors import DroppedRowError
+from chainette.run.progress.stats import RunStats
 from pydantic import BaseModel
 from rich.console import Console
 

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 from chainette import Calls, Chain, Group, SyncCalls, apply, reduce, repeat, route
-from chainette.cli.run_stats import RunStats
 from chainette.errors import ApplyError
+from chainette.run.progress.stats import RunStats
 from chainette.testing import fake_engine
 from pydantic import BaseModel
 

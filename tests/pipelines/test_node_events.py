@@ -10,10 +10,10 @@ from typing import Any
 import anyio
 import pytest
 from chainette import Branch, Chain, Group, Step, apply, pipe, reduce, repeat, route
-from chainette.cli.run_stats import RunStats
 from chainette.errors import RequestError
 from chainette.events import Event, NodeFailed, NodeFinished, NodeStarted
 from chainette.run.executor import Executor
+from chainette.run.progress.stats import RunStats
 from chainette.testing import fake_engine
 from pydantic import BaseModel
 

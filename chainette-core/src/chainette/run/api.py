@@ -18,19 +18,28 @@ from chainette.pipeline.pipeline import Pipeline
 from chainette.reports.result import Result
 from chainette.reports.run import Run
 from chainette.run.executor import Executor
+from chainette.run.progress.displays import Progress, listeners
 from chainette.run.schedule.single import SingleRows
 
 _logger = logging.getLogger(__name__)
 
 
-async def arun(pipeline: Pipeline, inputs: Any, **options: Any) -> Run:
+async def arun(
+    pipeline: Pipeline, inputs: Any, *, progress: Progress = "auto", **options: Any
+) -> Run:
     """Run a chain in the running event loop; see `Chain.arun`."""
-    return _checked(await Executor(pipeline, inputs, **options).run())
+    shown = listeners(progress)
+    return _checked(await Executor(pipeline, inputs, listeners=shown, **options).run())
 
 
-def run(pipeline: Pipeline, inputs: Any, **options: Any) -> Run:
+def run(pipeline: Pipeline, inputs: Any, *, progress: Progress = "auto", **options: Any) -> Run:
     """Run a chain to its end; see `Chain.run`."""
-    finished = run_sync(lambda: run_until_interrupted(Executor(pipeline, inputs, **options)))
+    shown = listeners(progress)
+
+    async def call() -> Run:
+        return await run_until_interrupted(Executor(pipeline, inputs, listeners=shown, **options))
+
+    finished = run_sync(call)
     if finished.interrupted:
         if finished.signal in (None, signal.SIGINT):
             raise KeyboardInterrupt
@@ -55,7 +64,12 @@ def run_one(
 
 
 async def stream(
-    pipeline: Pipeline, inputs: Any, *, in_order: bool, **options: Any
+    pipeline: Pipeline,
+    inputs: Any,
+    *,
+    in_order: bool,
+    progress: Progress = "auto",
+    **options: Any,
 ) -> AsyncGenerator[Result[Any], None]:
     """Run a chain and yield the result of every row; see `Chain.stream`."""
     if waiting := [id for id, node in pipeline.nodes.items() if node.waits_for_all]:
@@ -66,7 +80,10 @@ async def stream(
         )
     send, receive = anyio.create_memory_object_stream[Result[Any]](math.inf)
     with send, receive:
-        executor = Executor(pipeline, inputs, results=send, in_order=in_order, **options)
+        shown = listeners(progress)
+        executor = Executor(
+            pipeline, inputs, listeners=shown, results=send, in_order=in_order, **options
+        )
         # A task of its own: a generator must not hold a task group open where it yields.
         task = asyncio.ensure_future(executor.run())
         task.add_done_callback(lambda _: send.close())

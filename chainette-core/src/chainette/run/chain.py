@@ -13,6 +13,7 @@ from chainette.pipeline.bounds import MAX_PROMPT
 from chainette.pipeline.nodes.flow import I_, O_, Flow, Grouped, In, Out, Parallel, Split
 from chainette.pipeline.pipeline import Pipeline
 from chainette.run.options import Help, RunOptions, known, takes
+from chainette.run.progress.displays import Progress
 from chainette.text import names_keywords
 
 if TYPE_CHECKING:
@@ -39,7 +40,20 @@ Cache: TypeAlias = str | Path | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StreamOptions(RunOptions):
+class ShownOptions(RunOptions):
+    """The options of a run that a program begins, which can show how far it is."""
+
+    progress: Annotated[
+        Progress,
+        Help(
+            "Show how far the run is: in a notebook, or on a terminal.",
+            "With True, as lines on standard error where there is neither; with False, never.",
+        ),
+    ] = "auto"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamOptions(ShownOptions):
     """The options of a run whose results are streamed."""
 
     in_order: Annotated[
@@ -83,14 +97,14 @@ class Chain(Pipeline[In, Out]):
     def __init__(self, *, name: str, steps: Any, emoji: str = "") -> None:
         super().__init__(name=name, steps=steps, emoji=emoji)
 
-    @takes(RunOptions)
+    @takes(ShownOptions)
     def run(self, inputs: Inputs, **options: Any) -> Run[Out]:
         """Run the chain over all inputs.
 
         Args:
             inputs: Models or dicts (any iterable or async iterable), a data frame, or the path of
                 a file: JSONL, JSON, CSV, TSV or Parquet; a pattern or a folder for several.
-            **options: The fields of `RunOptions`.
+            **options: The fields of `RunOptions`, and `progress`.
 
         Returns:
             The finished run. Rows that failed are in it.
@@ -101,15 +115,15 @@ class Chain(Pipeline[In, Out]):
         """
         from chainette.run import api
 
-        return api.run(self, inputs, **known(options))
+        return api.run(self, inputs, **known(options, ShownOptions))
 
-    @takes(RunOptions)
+    @takes(ShownOptions)
     async def arun(self, inputs: Inputs, **options: Any) -> Run[Out]:
         """Run the chain over all inputs in a running event loop.
 
         Args:
             inputs: As in `run`.
-            **options: The fields of `RunOptions`.
+            **options: The fields of `RunOptions`, and `progress`.
 
         Returns:
             The finished run. Rows that failed are in it.
@@ -124,7 +138,7 @@ class Chain(Pipeline[In, Out]):
         """
         from chainette.run import api
 
-        return await api.arun(self, inputs, **known(options))
+        return await api.arun(self, inputs, **known(options, ShownOptions))
 
     @overload
     def estimate(

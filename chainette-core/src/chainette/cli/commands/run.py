@@ -19,13 +19,13 @@ from chainette.text import escaped
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from chainette.cli.run_stats import RunStats
     from chainette.loading.yaml_rows import YamlRows
     from chainette.pipeline.nodes.node import Node
     from chainette.reports.run import Run
     from chainette.run.chain import Chain
     from chainette.run.dry_run import Unknown
     from chainette.run.inputs.generated import Rows
+    from chainette.run.progress.stats import RunStats
 
 _Inputs = run_option(
     "inputs", flag="-i", help="JSON, JSONL, CSV, Parquet; - is stdin; hf:NAME; s3://…."
@@ -181,11 +181,11 @@ def _run(chain: Chain, inputs: str | Rows, options: dict[str, Any], json_logs: b
     import anyio
 
     from chainette.cli.progress import progress
-    from chainette.cli.run_stats import RunStats
     from chainette.cli.startup import startups_shown
     from chainette.errors import OutputDirError
     from chainette.run.api import run_until_interrupted
     from chainette.run.executor import Executor
+    from chainette.run.progress.stats import RunStats
 
     if os.environ.get("CHAINETTE_OTEL", "").lower() in ("1", "true", "yes"):
         from chainette.engine.telemetry.otel import instrument

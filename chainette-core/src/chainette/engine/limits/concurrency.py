@@ -113,6 +113,11 @@ class Concurrency:
         """The number of slots after the next answer, where one request alone is sent first."""
         return max(self._limit, self._resume_at)
 
+    @property
+    def in_flight(self) -> int:
+        """Requests that were sent and have not ended."""
+        return self._in_flight
+
     async def acquire(self) -> None:
         """Take a slot, waiting until one is free."""
         with self._lock:

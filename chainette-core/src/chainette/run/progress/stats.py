@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from decimal import Decimal
 from time import perf_counter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from chainette.errors import ApplyError, EngineError
+from chainette.errors import ApplyError, ChainetteError, EngineError
 from chainette.events import (
     Event,
     GroupFinished,
@@ -20,9 +22,13 @@ from chainette.events import (
     RowFinished,
     RunStarted,
 )
+from chainette.registry.engines import get_engine
 from chainette.reports.run import total_cost
 from chainette.text import described, without_numbers
 from chainette.usage import FREE, Usage
+
+if TYPE_CHECKING:
+    from chainette.engine.client.base import BaseClient
 
 
 @dataclass(slots=True)
@@ -51,7 +57,7 @@ class NodeStats:
 
     @property
     def in_flight(self) -> int:
-        """Items in progress."""
+        """Items that have reached it and not left it, those that wait for their turn included."""
         return self.started - self.done - self.failed
 
     @property
@@ -101,6 +107,7 @@ class RunStats:
     retries: int = 0
     started_at: float = field(default_factory=perf_counter)
     _first: dict[str, str] = field(default_factory=dict)
+    _clients: dict[str, BaseClient] = field(default_factory=dict)
 
     @property
     def seconds(self) -> float:
@@ -109,32 +116,37 @@ class RunStats:
 
     def __call__(self, event: Event) -> None:
         """Count an event."""
-        match event:
-            case NodeStarted():
-                self._count_start(event)
-            case NodeFinished():
-                self._count_output(event)
-            case NodeRetried():
-                self.retries += 1
-            case NodeFailed():
-                self._count_failure(event)
-            case RowFinished():
-                self.rows += 1
-                self.failed += not event.ok
-            case GroupFinished():
-                self.groups += 1
-                self.failed_groups += not event.ok
-            case GroupsStarted():
-                self.of_groups = (self.of_groups or 0) + event.total
-                for id in event.nodes:
-                    self.nodes[id].total = event.total
-            case RunStarted():
-                self.total, self.started_at = event.total, perf_counter()
-                self.nodes = {node.id: NodeStats(engine=node.engine) for node in event.nodes}
+        count = _COUNTED.get(type(event))
+        if count is not None:
+            count(self, event)
+
+    def _begin(self, event: RunStarted) -> None:
+        self.total, self.started_at = event.total, perf_counter()
+        self.nodes = {node.id: NodeStats(engine=node.engine) for node in event.nodes}
+        for name in {node.engine for node in event.nodes if node.engine is not None}:
+            with suppress(ChainetteError):
+                self._clients[name] = get_engine(name)
 
     def _count_start(self, event: NodeStarted) -> None:
-        if event.node_id in self.nodes:  # a `reduce` may have an id of its own
-            self.nodes[event.node_id].started += 1
+        node = self.nodes.get(event.node_id)
+        if node is not None:  # a `reduce` may have an id of its own
+            node.started += 1
+
+    def _count_retry(self, event: NodeRetried) -> None:
+        self.retries += 1
+
+    def _count_row(self, event: RowFinished) -> None:
+        self.rows += 1
+        self.failed += not event.ok
+
+    def _count_group(self, event: GroupFinished) -> None:
+        self.groups += 1
+        self.failed_groups += not event.ok
+
+    def _begin_groups(self, event: GroupsStarted) -> None:
+        self.of_groups = (self.of_groups or 0) + event.total
+        for id in event.nodes:
+            self.nodes[id].total = event.total
 
     def _count_output(self, event: NodeFinished) -> None:
         node = self.nodes[event.node_id]
@@ -151,22 +163,58 @@ class RunStats:
         message = described(error)
         self.errors[self._first.setdefault(without_numbers(message), message)] += 1
 
+    @property
+    def in_flight(self) -> dict[str, int]:
+        """Items in progress by node: those that were sent, where it prompts an engine.
+
+        Nodes that share an engine share its requests in the proportion of their items.
+        """
+        found = {id: node.in_flight for id, node in self.nodes.items()}
+        for name, client in self._clients.items():
+            ids = [id for id, node in self.nodes.items() if node.engine == name]
+            items = sum(found[id] for id in ids)
+            sent = min(client.limits.slots.in_flight, items)
+            before = shown = 0
+            for id in ids if items else ():
+                before += found[id]
+                found[id] = sent * before // items - shown
+                shown += found[id]
+        return found
+
+    @property
+    def tokens(self) -> Usage:
+        """The tokens so far."""
+        return sum((node.usage for node in self.nodes.values()), Usage())
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Seconds until all rows have ended, at the speed so far; `None` if that is unknown."""
+        if self.total is None or not 0 < self.rows < self.total:
+            return None
+        return (self.total - self.rows) * self.seconds / self.rows
+
     def line(self) -> str:
         """The state of the run in one line."""
-        of = f"/{self.total}" if self.total is not None else ""
-        seconds, left = self.seconds, ""
-        if self.total is not None and 0 < self.rows < self.total:
-            left = f", {(self.total - self.rows) * seconds / self.rows:.0f} s left"
-        in_flight = sum(node.in_flight for node in self.nodes.values())
-        tokens = sum(node.usage.completion_tokens for node in self.nodes.values())
-        speed = f"{rate(self.rows, seconds)} rows/s"
-        if tokens:
-            speed += f", {rate(tokens, seconds)} tokens/s"
-        retries = f", {self.retries} retried" if self.retries else ""
-        busy = f", {in_flight} in flight" if in_flight else ""
-        noun = "row" if self.total == 1 else "rows"
-        counts = f"{self.rows}{of} {noun}, {self.failed} failed{self._groups()}{retries}{busy}"
-        return f"{counts}, {speed}{self.cost()}{left}"
+        return ", ".join(self.parts())
+
+    def parts(self) -> list[str]:
+        """The state of the run: rows, failures, speed, tokens, cost, and the time that is left."""
+        of = f"/{self.total:,}" if self.total is not None else ""
+        noun = "row" if (self.total if self.total is not None else self.rows) == 1 else "rows"
+        in_flight, usage, left = sum(self.in_flight.values()), self.tokens, self.seconds_left
+        tokens = usage.prompt_tokens + usage.completion_tokens
+        parts = [
+            f"{self.rows:,}{of} {noun}",
+            f"{self.failed:,} failed{self._groups()}",
+            f"{self.retries:,} retried" if self.retries else "",
+            f"{in_flight:,} in flight" if in_flight else "",
+            f"{rate(self.rows, self.seconds)} rows/s",
+            f"{tokens:,} tokens" if tokens else "",
+            f"{rate(usage.completion_tokens, self.seconds)} tokens/s" if tokens else "",
+            self.cost().removeprefix(", "),
+            f"{duration(left)} left" if left is not None else "",
+        ]
+        return [part for part in parts if part]
 
     def _groups(self) -> str:
         """The groups so far; empty as long as rows run."""
@@ -182,6 +230,7 @@ class RunStats:
 
     def state(self) -> dict[str, Any]:
         """The state of the run as JSON values."""
+        in_flight = self.in_flight
         return {
             "rows": self.rows,
             "of": self.total,
@@ -191,7 +240,7 @@ class RunStats:
             "seconds": round(self.seconds, 3),
             "nodes": {
                 id: {
-                    "in_flight": node.in_flight,
+                    "in_flight": in_flight[id],
                     "done": node.done,
                     "failed": node.failed,
                     "tokens": node.usage.completion_tokens,
@@ -219,3 +268,23 @@ def rate(count: int, seconds: float) -> str:
     """A count per second with about two digits: `0.037`, `3.7`, `37`."""
     value = count / seconds
     return f"{value:.0f}" if value >= 10 or not count else f"{value:.2g}"
+
+
+def duration(seconds: float) -> str:
+    """A duration in the unit that suits it: `7 s`, `3 min`, `2.5 h`."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
+
+
+_COUNTED: Mapping[type, Callable[[RunStats, Any], None]] = {
+    NodeStarted: RunStats._count_start,
+    NodeFinished: RunStats._count_output,
+    NodeRetried: RunStats._count_retry,
+    NodeFailed: RunStats._count_failure,
+    RowFinished: RunStats._count_row,
+    GroupFinished: RunStats._count_group,
+    GroupsStarted: RunStats._begin_groups,
+    RunStarted: RunStats._begin,
+}
+"""What counts events of each kind."""

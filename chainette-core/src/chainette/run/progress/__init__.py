@@ -1,0 +1,1 @@
+"""The progress of a run, for people who wait for it."""
