@@ -15,11 +15,12 @@ import pytest
 from chainette import Chain, EngineConfig, Step, apply
 from chainette.cli.progress import JsonProgress
 from chainette.events import Event, Listener, NodeStarted
+from chainette.messages.numbers import plural, rate
 from chainette.registry import engines as registry
 from chainette.run.api import run_until_interrupted
 from chainette.run.executor import Executor
 from chainette.run.progress.lines import PlainProgress
-from chainette.run.progress.stats import RunStats, plural, rate
+from chainette.run.progress.stats import RunStats
 from chainette.testing import FakeClient
 from pydantic import BaseModel
 

@@ -14,10 +14,11 @@ import anyio
 import pytest
 from chainette import Chain, EngineConfig, Step, apply
 from chainette.errors import ConfigError
+from chainette.messages.numbers import dollars, duration
 from chainette.registry import engines as registry
 from chainette.run.executor import Executor
 from chainette.run.progress.displays import listeners
-from chainette.run.progress.stats import RunStats, duration
+from chainette.run.progress.stats import RunStats
 from chainette.testing import FakeClient
 from pydantic import BaseModel
 
@@ -178,5 +179,7 @@ def test_rows_of_csv_have_a_total_only_where_it_is_known(
 
 
 def test_durations_are_in_the_unit_that_suits_them() -> None:
-    texts = [duration(it) for it in (0.4, 7, 99, 100, 5400, 9000)]
-    assert texts == ["0 s", "7 s", "99 s", "2 min", "90 min", "2.5 h"]
+    texts = [duration(it) for it in (0, 0.4, 7, 99, 100, 5400, 9000)]
+    assert texts == ["0 s", "0.4 s", "7 s", "99 s", "2 min", "90 min", "2.5 h"]
+    texts = [dollars(it) for it in (0, 0.00001, 0.0042, 1, 1234.5)]
+    assert texts == ["$0.00", "less than $0.0001", "$0.0042", "$1.00", "$1,234.50"]

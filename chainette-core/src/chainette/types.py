@@ -11,6 +11,7 @@ from pydantic.dataclasses import dataclass as validated_dataclass
 from typing_extensions import TypedDict, TypeVar
 
 from chainette.errors import EngineError
+from chainette.messages.brief import brief_call
 from chainette.usage import Usage
 from chainette.validation import OneMessage, one_message
 
@@ -125,6 +126,16 @@ class Completion(Generic[Parsed]):
     json_text: str | None = field(default=None, repr=False)
     cut_by: str | None = field(default=None, repr=False)
 
+    def __repr__(self) -> str:
+        """The beginnings of its texts."""
+        return brief_call(
+            "Completion",
+            text=self.text,
+            parsed=self.parsed,
+            reasoning_content=self.reasoning_content,
+            finish_reason=self.finish_reason,
+        )
+
 
 @dataclass(slots=True)
 class LLMOutput(Generic[Parsed]):
@@ -157,6 +168,19 @@ class LLMOutput(Generic[Parsed]):
     requests: int = 1
     cached: bool = False
     prompt_cut: bool = False
+
+    def __repr__(self) -> str:
+        """The first completion, and what it took."""
+        first, more = self.outputs[:1], len(self.outputs) - 1
+        usage = self.usage
+        return brief_call(
+            "LLMOutput",
+            text=first[0].text if first else None,
+            error=self.error,
+            more=f"{more} more" if more > 0 else None,
+            tokens=None if usage is None else (usage.prompt_tokens, usage.completion_tokens),
+            cost=None if self.cost is None else float(self.cost),
+        )
 
     @classmethod
     def failed(cls, error: EngineError, latency: float = 0.0) -> LLMOutput[Any]:

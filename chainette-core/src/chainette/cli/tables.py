@@ -16,12 +16,13 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from chainette.messages.numbers import plural
 from chainette.pipeline.composites.reduce import Reduce
 from chainette.pipeline.pipeline import Pipeline
 from chainette.reports.groups import GroupResult, title_of
 from chainette.reports.result import Many, Result
 from chainette.reports.run import Counts, Run
-from chainette.run.progress.stats import RunStats, plural
+from chainette.run.progress.stats import RunStats
 from chainette.text import escaped, printable
 from chainette.usage import Usage
 

@@ -241,9 +241,14 @@ class EngineConfig(BaseModel, metaclass=OneMessage):
         return None
 
     def __repr_args__(self) -> Iterable[tuple[str | None, Any]]:
-        """Fields for the repr; URLs are shown without their secrets."""
+        """The fields that were set; URLs without their secrets, mappings without their values."""
         for name, value in super().__repr_args__():
-            yield name, public_url(value) if name == "endpoint" and value else value
+            if name not in ("name", "backend", "model") and name not in self.model_fields_set:
+                continue
+            if isinstance(value, dict):
+                yield name, [*value]
+            else:
+                yield name, public_url(value) if name == "endpoint" and value else value
 
     def public(self) -> dict[str, Any]:
         """The fields that were set, without secrets, as JSON values."""

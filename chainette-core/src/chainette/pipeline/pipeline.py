@@ -8,6 +8,7 @@ from typing import Any, Generic
 
 from pydantic import TypeAdapter
 
+from chainette.messages.brief import cut
 from chainette.pipeline.composites.composite import Composite
 from chainette.pipeline.composites.reduce import Reduce
 from chainette.pipeline.composites.repeat import value_node
@@ -128,4 +129,4 @@ class Pipeline(Generic[In, Out]):
         """The name and the nodes of the main flow."""
         main = (it for it in self.steps if isinstance(it, Node | Reduce))
         ids = [f"reduce({it.id})" if isinstance(it, Reduce) else it.id for it in main]
-        return f"{type(self).__name__}({self.name!r}, {' >> '.join(ids)})"
+        return cut(f"{type(self).__name__}({self.name!r}, {' >> '.join(ids)})", 280)

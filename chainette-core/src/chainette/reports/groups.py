@@ -16,6 +16,7 @@ from chainette.errors import DroppedRowError, FailedRowError
 from chainette.events import RowState
 from chainette.folder.files import GROUPS
 from chainette.folder.lines import item_name, read_file
+from chainette.messages.brief import brief_call
 from chainette.pipeline.composites.reduce import Reduce
 from chainette.pipeline.nodes.flow import Out
 from chainette.pipeline.pipeline import Pipeline
@@ -116,6 +117,18 @@ class GroupResult(Generic[Out]):
     size: int = 0
     drop_reason: str | None = None
     is_split: bool = False
+
+    def __repr__(self) -> str:
+        """Its key, size, state and value."""
+        return brief_call(
+            "GroupResult",
+            key=self.key,
+            size=self.size,
+            state=self.state,
+            value=self.value,
+            error=self.error,
+            drop_reason=self.drop_reason,
+        )
 
     @property
     def ok(self) -> bool:
@@ -269,6 +282,10 @@ class StoredGroups(Sequence[GroupResult[Any]]):
         self._file = path / GROUPS / f"{reduce.id}.jsonl"
         self._lines = GroupLines(chain, reduce)
         self._node_id = node_id
+
+    def __repr__(self) -> str:
+        """The file that they are in."""
+        return f"<groups in {self._file}>"
 
     def __len__(self) -> int:
         """The number of groups."""

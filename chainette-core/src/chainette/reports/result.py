@@ -14,6 +14,7 @@ from typing_extensions import TypeVar
 from chainette.errors import DroppedRowError
 from chainette.events import RowState
 from chainette.folder.lines import ItemPath, error_fields, item_name
+from chainette.messages.brief import brief_call
 from chainette.pipeline.composites.reduce import Reduce
 from chainette.pipeline.composites.repeat import Repeat, Rounds, value_node
 from chainette.pipeline.nodes.flow import Branch, Out
@@ -45,6 +46,12 @@ class ItemResult:
     error: Exception | None
     outputs: Mapping[str, Any]
     drop_reason: str | None = None
+
+    def __repr__(self) -> str:
+        """Its path, state and value."""
+        return brief_call(
+            "ItemResult", path=self.path, state=self.state, value=self.value, error=self.error
+        )
 
 
 @names_keywords
@@ -83,6 +90,22 @@ class Result(Generic[Out]):
         """Give a result with an error the state that goes with it."""
         if self.error is not None and self.state == "ok":
             object.__setattr__(self, "state", "failed")
+
+    def __repr__(self) -> str:
+        """Its row, state and value, or the reason why it has none."""
+        return brief_call(
+            "Result",
+            row_id=self.row_id,
+            state=self.state,
+            value=self.value,
+            error=self.error,
+            drop_reason=self.drop_reason,
+        )
+
+    def _repr_html_(self) -> str:
+        from chainette.reports.display.rows import result_card
+
+        return result_card(self)
 
     @property
     def ok(self) -> bool:

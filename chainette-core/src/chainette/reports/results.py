@@ -10,12 +10,22 @@ from typing import Any, overload
 from chainette.errors import FailedRowError
 from chainette.folder.files import FLATTENED, VALUES
 from chainette.folder.lines import read_lines
+from chainette.messages.brief import cut
 from chainette.pipeline.nodes.flow import Out
 from chainette.pipeline.pipeline import Pipeline
 from chainette.pipeline.reasoning import REASONING
 from chainette.reports.codec import MANY, codecs, unflatten
 from chainette.reports.result import Leaf, Many, Result, result_of
 from chainette.reports.stored.names import ColumnNames
+
+
+class Results(list[Result[Out]]):
+    """The results of a run in memory, in input order."""
+
+    def __repr__(self) -> str:
+        """The number of rows, and the first of them."""
+        more = f", first {self[0]!r}" if self else ""
+        return cut(f"<{len(self):,} results{more}>", 280)
 
 
 class StoredResults(Sequence[Result[Out]]):
@@ -39,6 +49,10 @@ class StoredResults(Sequence[Result[Out]]):
     def __len__(self) -> int:
         """The number of rows."""
         return self._count
+
+    def __repr__(self) -> str:
+        """The number of rows, and where they are."""
+        return f"<{self._count:,} results in {self._path}>"
 
     def __iter__(self) -> Iterator[Result[Out]]:
         """Read the rows one by one."""

@@ -221,6 +221,17 @@ class Run(Generic[Out]):
         second = None if other is None else folder_of(other)
         return compare(folder_of(self), second, on=on, fields=fields, gold=gold, fold=fold)
 
+    def __repr__(self) -> str:
+        """Its rows by state, cost, duration and folder, in one line."""
+        from chainette.reports.display.words import line_of
+
+        return f"Run({line_of(self)})"
+
+    def _repr_html_(self) -> str:
+        from chainette.reports.display.runs import run_card
+
+        return run_card(self)
+
     @property
     def cost(self) -> Decimal | None:
         """US dollars, or `None` if the cost of a step is unknown."""

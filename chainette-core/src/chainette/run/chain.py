@@ -97,6 +97,11 @@ class Chain(Pipeline[In, Out]):
     def __init__(self, *, name: str, steps: Any, emoji: str = "") -> None:
         super().__init__(name=name, steps=steps, emoji=emoji)
 
+    def _repr_html_(self) -> str:
+        from chainette.pipeline.drawing.svg import drawing_of
+
+        return drawing_of(self)
+
     @takes(ShownOptions)
     def run(self, inputs: Inputs, **options: Any) -> Run[Out]:
         """Run the chain over all inputs.

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Generic, overload
 from typing_extensions import Self, TypeVar
 
 from chainette.errors import ChainError
+from chainette.messages.brief import cut
 from chainette.pipeline.nodes.conditions import (
     NOT_GIVEN,
     Condition,
@@ -91,6 +92,10 @@ class Pipe(Flow[In, Out]):
     def nodes(self) -> Iterator[Any]:
         """The nodes, one after another."""
         yield from self._nodes
+
+    def __repr__(self) -> str:
+        """Its nodes."""
+        return cut(f"{type(self).__name__}({' >> '.join(map(repr, self._nodes))})", 280)
 
 
 class Split(Pipe[In, Out]):
@@ -270,7 +275,8 @@ class Branch(Parallel[In], Generic[In, Out]):
     def __repr__(self) -> str:
         """The name, and the alias if it is joined."""
         joined = f", joined as {self.alias!r}" if self.alias else ""
-        return f"Branch({self.name!r}, {len(self.steps)} steps{joined})"
+        noun = "step" if len(self.steps) == 1 else "steps"
+        return f"Branch({self.name!r}, {len(self.steps)} {noun}{joined})"
 
 
 def pipe(*parts: Any) -> Pipe[Any, Any]:

@@ -78,6 +78,11 @@ class Node(Flow[In, Out]):
         if self.skipped is not None and self.condition is None:
             raise ChainError(f"{where}: otherwise needs when=, which says when it is not run")
 
+    def _repr_html_(self) -> str:
+        from chainette.pipeline.drawing.cards import node_card
+
+        return node_card(self)
+
     @property
     def engines(self) -> tuple[str, ...]:
         """Names of the engines that it may ask."""

@@ -17,7 +17,7 @@ from chainette.folder.lines import encodable, read_lines
 from chainette.pipeline.graph import graph
 from chainette.pipeline.pipeline import Pipeline
 from chainette.reports.result import NOTHING, STATES, Leaf, Result, result_of, state_bits
-from chainette.reports.results import StoredResults
+from chainette.reports.results import Results, StoredResults
 from chainette.reports.run import Counts, total_cost
 from chainette.reports.stored.schemas import schemas
 from chainette.run.control import RunControl
@@ -74,7 +74,7 @@ class Recorder:
         self._result: MakeResult = plain if inputs is None else self._with_inputs
         self._lines = TableLines(pipeline, inputs)
         self._table = Table(self._lines, folder, control) if folder is not None else None
-        self._results: list[Result[Any]] = []
+        self._results: Results[Any] = Results()
         self._ends: list[tuple[int, list[Leaf]]] = []
         self._held: dict[int, list[Leaf]] = {}
         self._done: set[int] = set()

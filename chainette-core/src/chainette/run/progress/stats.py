@@ -22,6 +22,7 @@ from chainette.events import (
     RowFinished,
     RunStarted,
 )
+from chainette.messages.numbers import duration, rate
 from chainette.registry.engines import get_engine
 from chainette.reports.run import total_cost
 from chainette.text import described, without_numbers
@@ -257,24 +258,6 @@ class RunStats:
             "of_groups": self.of_groups,
             "failed_groups": self.failed_groups,
         }
-
-
-def plural(count: int, noun: str) -> str:
-    """A count with its noun."""
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
-
-
-def rate(count: int, seconds: float) -> str:
-    """A count per second with about two digits: `0.037`, `3.7`, `37`."""
-    value = count / seconds
-    return f"{value:.0f}" if value >= 10 or not count else f"{value:.2g}"
-
-
-def duration(seconds: float) -> str:
-    """A duration in the unit that suits it: `7 s`, `3 min`, `2.5 h`."""
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
 
 
 _COUNTED: Mapping[type, Callable[[RunStats, Any], None]] = {

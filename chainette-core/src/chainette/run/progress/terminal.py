@@ -13,7 +13,8 @@ from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, Tex
 from rich.text import Text
 
 from chainette.events import Event, RunClosed, RunStarted
-from chainette.run.progress.stats import RunStats, duration, rate
+from chainette.messages.numbers import duration, rate
+from chainette.run.progress.stats import RunStats
 from chainette.text import escaped
 
 NARROW = 100

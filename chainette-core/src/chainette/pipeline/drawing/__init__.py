@@ -1,0 +1,1 @@
+"""Chains and their nodes as pictures and cards, for notebooks."""
