@@ -487,14 +487,14 @@ def test_a_run_whose_definition_changed_is_not_resumed(changed: str, tmp_path: P
         apply(tens_of_one, id="f") if changed == "function" else add(1, "f"),
     )
     message = {
-        "chain": r"step 'a' \(user_prompt\); --redo a",
-        "model": r"step 'a' \(output type\); --redo a",
-        "engine": r"engine 'e' \(model\), which 'a' uses; --redo a",
+        "chain": r"step 'a' \(user_prompt\); redo=\[\"a\"\]",
+        "model": r"step 'a' \(output type\); redo=\[\"a\"\]",
+        "engine": r"engine 'e' \(model\), which 'a' uses; redo=\[\"a\"\]",
         "inputs": "the inputs; choose another folder",
-        "function": r"apply 'f' \(its code, closure amount\); --redo f",
+        "function": r"apply 'f' \(its code, closure amount\); redo=\[\"f\"\]",
     }[changed]
     with fake_engine("e", number, model="other" if changed == "engine" else "m"):
-        with pytest.raises(OutputDirError, match=rf"changed since: {message}.*--force"):
+        with pytest.raises(OutputDirError, match=rf"changed since: {message}.*force=True"):
             other.run(source, resume=True, **options)
         assert other.run(source, resume=True, force=True, **options).counts.ok == 1
     with fake_engine("e", number, model="m", timeout=5, max_concurrency=1):
@@ -510,7 +510,7 @@ def test_resuming_without_an_earlier_run_starts_a_new_one(tmp_path: Path) -> Non
     assert chain.run(rows(2), output_dir=tmp_path / "new", resume=True).counts.ok == 2
     with pytest.raises(OutputDirError, match="give the output directory"):
         chain.run(rows(2), resume=True)
-    with pytest.raises(OutputDirError, match="--resume"):
+    with pytest.raises(OutputDirError, match="resume=True"):
         chain.run(rows(2), output_dir=tmp_path / "new")
 
 

@@ -169,7 +169,7 @@ def test_a_full_disk_ends_the_run_with_one_message_and_it_can_be_resumed(
 
     chain = Chain(name="c", steps=[apply(same, id="same")])
     inputs = [{"n": n} for n in range(rows)]
-    with small_files(2_000), pytest.raises(OutputDirError, match=r"cannot be written.*--resume"):
+    with small_files(2_000), pytest.raises(OutputDirError, match=r"cannot be written.*resume=True"):
         chain.run(inputs, output_dir=tmp_path / "out")
     run = chain.run(inputs, output_dir=tmp_path / "out", resume=True)
     assert run.counts.ok == rows

@@ -355,7 +355,7 @@ def test_a_limit_on_the_cost_stops_a_run_with_3(
     openai_server.reply = reply
     outcome = in_process(*RUN, "--max-cost", "2")
     assert outcome.returncode == 3, outcome.stderr
-    assert "(max_cost=2" in outcome.stderr
+    assert "(--max-cost 2" in outcome.stderr
     assert "--resume" in outcome.stderr
     assert 2 <= len(table(project / "out")) < 5
     assert in_process(*RUN, "--resume", "--max-cost", "9").returncode == 0
@@ -506,7 +506,7 @@ def test_a_broken_line_of_the_table_is_named_when_it_is_read(tmp_path: Path) -> 
         run = chain().run(inputs(tmp_path, 3), output_dir=tmp_path / "out")
     file = tmp_path / "out/flattened/000000.jsonl"
     file.write_text(file.read_text().replace('"row_id":1', '"row_id":'))
-    with pytest.raises(OutputDirError, match=r"000000.jsonl:2: the line is broken.*--resume"):
+    with pytest.raises(OutputDirError, match=r"000000.jsonl:2: the line is broken.*resume=True"):
         list(run.results)
 
 

@@ -84,7 +84,7 @@ def test_a_node_of_no_kind_is_one_mistake(
         (HEAD, f"c.yaml:1: a chain needs 'steps'; {KEYS}"),
         ("hello\n", f"c.yaml:1: expected a mapping of keys and values; {KEYS}"),
         ("\n", f"c.yaml:1: expected a mapping of keys and values; {KEYS}"),
-        ("- {name: e, backend: openai}\n", "a file of engines is given with --engines"),
+        ("- {name: e, backend: openai}\n", "a file of engines is for load_engines"),
         (
             HEAD + STEPS + "step: 1\n",
             f"c.yaml:5: unknown key 'step' (did you mean 'steps'?); {KEYS}",

@@ -591,7 +591,7 @@ def test_a_change_is_refused_and_redone(
 
     made().run(ROWS, output_dir=tmp_path)
     before = len(engine.requests)
-    with pytest.raises(OutputDirError, match=rf"step 'summary' \({named}.*--redo summary"):
+    with pytest.raises(OutputDirError, match=rf"step 'summary' \({named}.*redo=..summary"):
         made(**change).run(ROWS, output_dir=tmp_path, resume=True)
     run = made(**change).run(ROWS, output_dir=tmp_path, redo=["summary"])
     assert len(engine.requests) - before == redone

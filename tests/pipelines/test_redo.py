@@ -211,7 +211,7 @@ def test_the_refusal_names_what_changed_and_what_to_redo(project: Project) -> No
         said = project("run", "--resume", code=2)
         for words in expected.split("), "):
             assert words in said
-        assert f'--redo {offered} (redo=["{offered}"])' in said
+        assert f"--redo {offered} runs what changed" in said
         assert not project.prompts
         (project.folder / file).write_text(before)
     project("run", "--resume")
@@ -285,7 +285,7 @@ def test_a_redo_names_its_nodes(project: Project) -> None:
     assert "no node has the id 'sayy' (did you mean 'say'?); nodes: first, aside" in said
     assert "exclude each other" in project("run", "--redo", "say", "--overwrite", code=2)
     project.edit(CODE, "RATE = 2", "RATE = 3")
-    assert '--redo parts (redo=["parts"])' in project("run", "--redo", "again", code=2)
+    assert "--redo parts runs what changed" in project("run", "--redo", "again", code=2)
     project("run", "--redo", "again", "--redo", "parts")
     assert project.asked() == {"say", "again"}
 
@@ -312,9 +312,7 @@ def test_a_removed_end_can_be_given_up(project: Project) -> None:
     project.edit(
         CODE, '    step("again", Answer, "again {{ number }} {{ other.number }}", gives=Row),\n', ""
     )
-    assert "'again' (removed); --redo again (redo=[\"again\"])" in project(
-        "run", "--resume", code=2
-    )
+    assert "'again' (removed); --redo again runs" in project("run", "--resume", code=2)
     project("run", "--redo", "again")
     assert not project.prompts
     assert project.cost("run") == paid
@@ -416,7 +414,7 @@ def test_a_closure_is_named_and_python_users_redo_by_keyword(tmp_path: Path) -> 
     with fake_engine("e", last_number) as engine:
         numbers(1).run(rows, output_dir=tmp_path / "run")
         with pytest.raises(
-            OutputDirError, match=r"'times' \(closure rate\).*\(redo=\[\"times\"\]\)"
+            OutputDirError, match=r"'times' \(closure rate\).*redo=\[\"times\"\] runs"
         ):
             numbers(3).run(rows, output_dir=tmp_path / "run", resume=True)
         before = len(engine.requests)

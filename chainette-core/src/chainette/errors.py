@@ -54,6 +54,12 @@ from chainette.usage import FREE, Usage
 class ChainetteError(Exception):
     """Base of every exception that Chainette raises on purpose; its text is for people."""
 
+    def _render_traceback_(self, *_: object) -> list[str]:
+        """The lines that IPython shows in place of all frames."""
+        from chainette.messages.three_lines import three_lines
+
+        return three_lines(self)
+
 
 class ConfigError(ChainetteError):
     """The configuration of an engine, or a file of engines, is wrong."""

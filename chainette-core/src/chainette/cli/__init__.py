@@ -37,7 +37,9 @@ def _call() -> Any:
         return command(app)(standalone_mode=False) or 0
     except ChainetteError as error:
         logging.getLogger("chainette").debug("raised here", exc_info=True)
-        print(f"error: {escaped(str(error))}", file=sys.stderr)  # noqa: T201
+        from chainette.cli.shown.wording import worded
+
+        print(f"error: {escaped(worded(error))}", file=sys.stderr)  # noqa: T201
         return 2
     except typer.Abort:  # the end of standard input, where something was asked for
         print("aborted", file=sys.stderr)  # noqa: T201

@@ -15,7 +15,10 @@ from typer.main import get_command
 
 
 def command(app: Any) -> Any:
-    """The command of a Typer app, which leaves options without a value unconverted."""
+    """The command of a Typer app, which leaves options without a value unconverted.
+
+    Its help pages are ours.
+    """
     root = get_command(app)
     _lighten(root)
     return root
@@ -23,8 +26,15 @@ def command(app: Any) -> Any:
 
 def _lighten(command: Any) -> None:
     command.get_params = partial(_light_parameters, command.get_params)
+    command.format_help = partial(_help, command)
     for inner in getattr(command, "commands", {}).values():
         _lighten(inner)
+
+
+def _help(command: Any, context: Any, formatter: Any) -> None:
+    from chainette.cli.shown.help import format_help
+
+    format_help(command, context, formatter)
 
 
 def _light_parameters(get_params: Callable[[Any], list[Any]], context: Any) -> list[Any]:

@@ -23,5 +23,10 @@ class PlainFormatter(logging.Formatter):
     """A format of logs in which nothing controls the terminal."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Format a record."""
-        return escaped(super().format(record))
+        """Format a record; ours names flags."""
+        text = super().format(record)
+        if record.name.partition(".")[0] == "chainette":
+            from chainette.cli.shown.wording import with_flags
+
+            text = with_flags(text)
+        return escaped(text)

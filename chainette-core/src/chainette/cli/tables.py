@@ -16,6 +16,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from chainette.cli.shown.wording import worded
 from chainette.messages.numbers import plural
 from chainette.pipeline.composites.reduce import Reduce
 from chainette.pipeline.pipeline import Pipeline
@@ -97,7 +98,7 @@ def failures(run: Run, chain: Pipeline) -> Table:
         if it.error is not None
     )
     found = chained(((str(it.row_id), it.error) for it in run.errors), groups)
-    rows = [[name, str(error)] for name, error in islice(found, MAX_FAILURES)]
+    rows = [[name, worded(error) if error else ""] for name, error in islice(found, MAX_FAILURES)]
     left = run.counts.unfinished + run.counts.failed_groups - len(rows)
     noun = "failed rows and groups" if run.counts.failed_groups else "failed rows"
     title = f"{noun} (and {left} more)" if left else noun

@@ -212,7 +212,7 @@ def _make_room(path: Path, overwrite: bool) -> None:
     if not overwrite and has_rows(path):
         raise OutputDirError(
             f"{path}: already holds a run{_state(path)}; choose another folder, overwrite the run "
-            "(--overwrite) or resume it (--resume)"
+            "(overwrite=True) or resume it (resume=True)"
         )
     for folder in _FOLDERS:
         shutil.rmtree(path / folder, ignore_errors=True)

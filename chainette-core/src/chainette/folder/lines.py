@@ -222,7 +222,7 @@ class LineFiles(LineFile):
 
 def unwritable(path: Path, error: OSError) -> OutputDirError:
     """The exception for a file that could not be written."""
-    hint = "make room, then resume the run (--resume)"
+    hint = "make room, then resume the run (resume=True)"
     return OutputDirError(f"{path}: cannot be written: {error.strerror or error}; {hint}")
 
 
@@ -270,7 +270,7 @@ def read_file(
             else:
                 raise OutputDirError(
                     f"{path}:{number}: the line is broken; resume the run to write it again "
-                    "(--resume)"
+                    "(resume=True)"
                 )
 
 

@@ -152,12 +152,14 @@ def _check(
     if is_same and (is_redo or not changes.gone):
         return
     offered = [] if changes.inputs or changes.is_unknown else missing or changes.gone[:1]
-    ways = "choose another folder, --overwrite it, or --force to resume it all the same"
+    ways = (
+        "choose another folder, replace the run (overwrite=True), or resume it all the same "
+        "(resume=True, force=True)"
+    )
     if offered:
-        flags = " ".join(f"--redo {id}" for id in offered)
         ways = (
-            f"{flags} (redo={json.dumps(offered)}) runs what changed and all that depends on it "
-            f"again, and keeps the rest; or {ways}"
+            f"redo={json.dumps(offered)} runs what changed and all that depends on it again, and "
+            f"keeps the rest; or {ways}"
         )
     raise OutputDirError(
         f"{path}: cannot resume this run: changed since: {changes.described(chain)}; {ways}"

@@ -88,7 +88,7 @@ def outline(data: Any) -> str:
     is_engines = isinstance(data, list) and any(
         isinstance(entry, dict) and "backend" in entry for entry in data
     )
-    return f"{keys}; a file of engines is given with --engines" if is_engines else keys
+    return f"{keys}; a file of engines is for load_engines(FILE)" if is_engines else keys
 
 
 def mistakes_in(error: ValidationError) -> Iterator[tuple[Location, str]]:

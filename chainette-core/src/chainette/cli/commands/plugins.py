@@ -32,7 +32,10 @@ def new(
         Path | None, typer.Option("--output-dir", "-o", help="Folder.  [default: chainette-NAME]")
     ] = None,
 ) -> None:
-    """Write a distribution with a backend that can be installed and passes its tests."""
+    """Write a distribution with a backend.
+
+    It can be installed, and passes its tests.
+    """
     from chainette.errors import PluginError
 
     _need("copier", "plugins")

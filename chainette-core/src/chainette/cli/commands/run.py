@@ -14,6 +14,7 @@ import typer
 from chainette.cli.engine_file import EnginesOption, provide_engines
 from chainette.cli.options import Target, chosen, run_option, with_run_options
 from chainette.cli.say import say
+from chainette.cli.shown.wording import worded
 from chainette.text import escaped
 
 if TYPE_CHECKING:
@@ -32,6 +33,9 @@ _Inputs = run_option(
 )
 _JsonLogs = run_option("json_logs", help="Write events as JSON lines to stderr.")
 _DryRun = run_option("dry_run", help="Show the first prompts and send nothing.")
+_Show = run_option(
+    "show", min=1, metavar="<int>", help="Number of prompts of a dry run.  [default: 3]"
+)
 _WithFunctions = run_option(
     "with_functions", help="Call the chain's functions in a dry run; they may send something."
 )
@@ -43,6 +47,8 @@ _AllowErrors = run_option(
 )
 
 
+PROMPTS = 3
+"""Prompts of a dry run, where nothing else is said."""
 STOPPED = 3
 """Exit code of a run that was stopped before its end and can be resumed."""
 
@@ -55,6 +61,7 @@ def run(
     *,
     json_logs: Annotated[bool, _JsonLogs] = False,
     dry_run: Annotated[bool, _DryRun] = False,
+    show: Annotated[int | None, _Show] = None,
     with_functions: Annotated[bool, _WithFunctions] = False,
     allow_errors: Annotated[float | None, _AllowErrors] = None,
     **flags: Any,
@@ -76,9 +83,10 @@ def run(
     if dry_run:
         names = ("limit", "sample", "columns", "encoding", "delimiter", "max_prompt_chars")
         selection = {it: options[it] for it in names if it in options}
-        _show_prompts(chain, source, with_functions, selection)
-    if with_functions:
-        raise typer.BadParameter("--with-functions belongs to --dry-run")
+        _show_prompts(chain, source, with_functions, selection, show)
+    if with_functions or show:
+        name = "with-functions" if with_functions else "show"
+        raise typer.BadParameter(f"--{name} belongs to --dry-run")
     options.setdefault("output_dir", _new_folder(chain.name))
     if options.get("resume") and not json_logs:
         _say_if_new(Path(options["output_dir"]))
@@ -123,23 +131,32 @@ def _say_if_new(folder: Path) -> None:
 
 
 def _show_prompts(
-    chain: Chain, inputs: str | Rows, with_functions: bool, selection: dict[str, Any]
+    chain: Chain,
+    inputs: str | Rows,
+    with_functions: bool,
+    selection: dict[str, Any],
+    show: int | None,
 ) -> None:
     """Print the first prompts, and where they stop; exit code 1 if a row failed."""
     import anyio
 
     from chainette.run.dry_run import Rendered, Unknown, dry_run
 
+    if "limit" not in selection and "sample" not in selection:
+        selection, show = selection | {"limit": show or PROMPTS}, show or PROMPTS
     call = partial(dry_run, chain, inputs, with_functions=with_functions, **selection)
-    failed, unknown = False, []
+    failed, unknown, left = False, [], show
     for prompt in anyio.run(call):
         if isinstance(prompt, Unknown):
             unknown.append(prompt)
             continue
         if not isinstance(prompt, Rendered):
             failed = True
-            say(f"failed: {prompt}", err=True)
+            say(f"failed: {worded(prompt)}", err=True)
             continue
+        if left == 0:
+            continue
+        left = None if left is None else left - 1
         say(f"--- row {prompt.row_id}, step {prompt.step_id}, engine {prompt.engine}")
         for message in prompt.messages:
             say(f"[{message['role']}]\n{message['content']}")
@@ -201,7 +218,7 @@ def _run(chain: Chain, inputs: str | Rows, options: dict[str, Any], json_logs: b
         try:
             return await run_until_interrupted(executor)
         except OutputDirError as error:  # it had started: the disk is full, or the folder is gone
-            say(f"error: {error}", err=True)
+            say(f"error: {worded(error)}", err=True)
             raise typer.Exit(STOPPED) from None
 
     with nullcontext() if json_logs else startups_shown():
@@ -247,7 +264,7 @@ def _report(run: Run, chain: Chain, stats: RunStats) -> None:
     if not run.counts.rows and not run.interrupted:
         console.print("the input has no rows", highlight=False)
     if run.stopped is not None:
-        console.print(f"stopped: {escaped(str(run.stopped))}", highlight=False, markup=False)
+        console.print(f"stopped: {escaped(worded(run.stopped))}", highlight=False, markup=False)
         console.print("to resume: the same command with --resume", highlight=False)
     if run.interrupted:
         console.print("interrupted; to resume: the same command with --resume", highlight=False)

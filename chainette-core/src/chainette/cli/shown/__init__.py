@@ -1,1 +1,1 @@
-"""How reports look on a terminal."""
+"""What the command line says to people: words, help and tables."""

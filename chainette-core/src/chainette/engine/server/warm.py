@@ -137,7 +137,7 @@ def docker() -> str:
     if program is None:
         raise EngineStartError(
             "the program `docker` is not on PATH: install Docker to run the server in a "
-            "container, or leave out --docker to start it as a process"
+            "container, or start it as a process, without Docker"
         )
     return program
 

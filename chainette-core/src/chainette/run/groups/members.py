@@ -275,7 +275,7 @@ class StoredMembers:
         except sqlite3.OperationalError as error:
             raise OutputDirError(
                 f"the temporary file of a run's groups cannot be written: {error}; make room (or "
-                "set TMPDIR to another folder), then resume the run (--resume)"
+                "set TMPDIR to another folder), then resume the run (resume=True)"
             ) from None
 
 

@@ -265,8 +265,8 @@ def _check_encoding(path: InputFile, file: IO[bytes], encoding: str | None, bloc
 def _wrong_encoding(path: InputFile, encoding: str, line: str = "") -> InputError:
     guess = "Latin-1 or Windows-1252" if encoding == "CP1252" else encoding
     return InputError(
-        f"{path}{line}: not UTF-8, probably {guess}; read it with --encoding {encoding.lower()} "
-        f"(encoding={encoding.lower()!r}), or save it as UTF-8"
+        f"{path}{line}: not UTF-8, probably {guess}; read it with encoding={encoding.lower()!r}, "
+        "or save it as UTF-8"
     )
 
 

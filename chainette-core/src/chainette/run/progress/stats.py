@@ -213,7 +213,7 @@ class RunStats:
             f"{tokens:,} tokens" if tokens else "",
             f"{rate(usage.completion_tokens, self.seconds)} tokens/s" if tokens else "",
             self.cost().removeprefix(", "),
-            f"{duration(left)} left" if left is not None else "",
+            f"{duration(round(left))} left" if left is not None else "",
         ]
         return [part for part in parts if part]
 

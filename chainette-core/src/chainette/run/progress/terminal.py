@@ -104,7 +104,7 @@ class _Bars(Progress):
             "count": _count(stats.rows, stats.total),
             "speed": f"{rate(stats.rows, stats.seconds)}/s",
             "failed": f"{stats.failed:,} failed" if stats.failed else "",
-            "left": f"{duration(left)} left" if left is not None else "",
+            "left": f"{duration(round(left))} left" if left is not None else "",
         }
 
     def _sums(self) -> Text:

@@ -170,7 +170,7 @@ def _check_encoding(text: str, name: str) -> None:
 
 
 _NOT_UTF_8 = (
-    "not UTF-8; read it with --encoding cp1252 (encoding='cp1252') if it is, or save it as UTF-8"
+    "not UTF-8; read it with encoding='cp1252' if that is its encoding, or save it as UTF-8"
 )
 
 
