@@ -97,8 +97,8 @@ def test_the_last_round_counts_and_an_exhausted_one_fails(
         assert (failed.error.rounds, failed.error.feedback) == (4, feedback)
     if is_stored:
         assert lines(tmp_path / "run/flattened/000000.jsonl")[1] == {
-            "row_id": 1, "n": 1, "plus": 3, "loop.rounds": 3, "loop.passed": True, "loop.feedback": None,
-            "end": 30,
+            "row_id": 1, "n": 1, "plus": 3, "loop.rounds": 3, "loop.passed": True,
+            "loop.feedback": None, "end": 30,
         }  # fmt: skip
         assert [it["passed"] for it in lines(tmp_path / "run/steps/loop/000000.jsonl")].count(
             True

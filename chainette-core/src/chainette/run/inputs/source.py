@@ -30,7 +30,8 @@ from chainette.reports.digest import values_digest
 from chainette.run.inputs.columns import LOOK, Fields, kind_of
 from chainette.run.inputs.files import FileFormat, Files, InputRow
 from chainette.run.inputs.formats.arrow_values import Wanted
-from chainette.run.inputs.formats.tables import about_index, is_frame, read_frame
+from chainette.run.inputs.formats.pandas_rows import about_index, named_index
+from chainette.run.inputs.formats.tables import as_frame, is_frame, is_query, read_frame
 from chainette.run.inputs.generated import Rows
 from chainette.run.inputs.hugging_face import is_dataset, open_dataset
 from chainette.run.inputs.kept import Kept
@@ -85,6 +86,7 @@ class InputSource:
         elif isinstance(inputs, str | Path):
             inputs = Files(inputs, FileFormat(encoding, delimiter), self._wanted)
         else:
+            inputs = as_frame(inputs)
             _check_kind(inputs, model)
         if (encoding or delimiter) and not isinstance(inputs, Files):
             raise InputError("encoding and delimiter are for files; the inputs are rows already")
@@ -92,6 +94,7 @@ class InputSource:
         self._limit = limit
         self._columns = columns
         self._keep = keep
+        self._index = named_index(inputs) if keep is not None else None
         self._fields = Fields(adapter or TypeAdapter(model), model)
         self._look = LOOK if limit is None else min(LOOK, limit)
         self._chosen: frozenset[int] | None = None
@@ -142,7 +145,8 @@ class InputSource:
             known = self._inputs.columns
         tables = (row.value for row in rows if row.is_record and isinstance(row.value, Mapping))
         if (columns := known or next(tables, None)) is not None:
-            self._keep.check([*columns], self._path or "the inputs")
+            columns = [*columns, *(self._index.names if self._index else ())]
+            self._keep.check(columns, self._path or "the inputs")
 
     def _check(self, rows: Sequence[InputRow]) -> None:
         try:
@@ -158,7 +162,7 @@ class InputSource:
     async def rows(self) -> AsyncGenerator[InputRow, None]:
         """Read the rows lazily, one by one."""
         last = self._limit if self._chosen is None else len(self._chosen)
-        count, keep = 0, self._keep
+        count, keep, index = 0, self._keep, self._index
         if last == 0:
             return
         async with aclosing(self._read()) as rows:
@@ -166,7 +170,8 @@ class InputSource:
                 if self._chosen is not None and row.row_id not in self._chosen:
                     continue
                 if keep is not None:
-                    keep.rows[row.row_id] = keep.of(row.value)
+                    value = row.value if index is None else index.columns(row.row_id) | row.value
+                    keep.rows[row.row_id] = keep.of(value)
                 yield self._fields.fitted(select(row, self._columns))
                 count += 1
                 if count == last:
@@ -250,6 +255,8 @@ class InputSource:
 def _is_in_memory(inputs: Any) -> bool:
     """Whether rows can be read more than once, without much effort."""
     is_table = is_frame(inputs) and hasattr(inputs, "__len__")
+    if is_query(inputs):
+        return False
     return is_table or (isinstance(inputs, Sequence) and not hasattr(inputs, "_fingerprint"))
 
 
@@ -287,8 +294,6 @@ def _next_step(inputs: Any, model: Any) -> str:
     """The way to give rows, in place of something else."""
     if isinstance(inputs, io.IOBase):
         return "give its path"
-    if hasattr(inputs, "collect"):  # a lazy frame of Polars
-        return "give its collect()"
     if isinstance(inputs, type) and (
         issubclass(inputs, BaseModel) or dataclasses.is_dataclass(inputs)
     ):

@@ -12,6 +12,8 @@ from chainette.reports.frames import require_pyarrow
 from chainette.run.inputs.formats.arrow_values import Wanted, converted, readable
 from chainette.run.inputs.formats.csv_rows import check_columns
 from chainette.run.inputs.formats.json_rows import Read
+from chainette.run.inputs.formats.pandas_rows import is_pandas, read_pandas
+from chainette.run.inputs.formats.polars_rows import is_lazy, is_polars, read_polars
 
 ROWS = 1024
 """Rows that are converted at a time."""
@@ -49,7 +51,21 @@ def count_parquet(path: Path | RemoteFile) -> int:
 def is_frame(inputs: Any) -> bool:
     """Whether inputs are a data frame: of pandas, or anything that speaks Arrow."""
     is_dataset = hasattr(inputs, "_fingerprint")  # of Hugging Face; decodes its rows itself
-    return not is_dataset and (_is_pandas(inputs) or hasattr(inputs, "__arrow_c_stream__"))
+    return not is_dataset and (is_pandas(inputs) or hasattr(inputs, "__arrow_c_stream__"))
+
+
+def as_frame(inputs: Any) -> Any:
+    """A lazy data frame as one that is not, and one column that has a name as a frame."""
+    if is_lazy(inputs):
+        return inputs.collect()
+    is_column = hasattr(inputs, "to_frame") and not hasattr(inputs, "columns")
+    name = getattr(inputs, "name", None) if is_column else None
+    return inputs.to_frame() if isinstance(name, str) and name else inputs
+
+
+def is_query(inputs: Any) -> bool:
+    """Whether inputs are a relation of DuckDB, whose query runs each time that it is read."""
+    return "duckdb" in type(inputs).__module__ and hasattr(inputs, "__arrow_c_stream__")
 
 
 def read_frame(inputs: Any, wanted: Wanted = ALL) -> Iterator[Read]:
@@ -63,19 +79,15 @@ def read_frame(inputs: Any, wanted: Wanted = ALL) -> Iterator[Read]:
         InputError: It is one column, has two columns of one name, or a column of a type that
             cannot be read.
     """
-    if _is_pandas(inputs):
-        names = [str(name) for name in inputs.columns]
-        check_columns(names, "the data frame")
-        for start in range(0, len(inputs), ROWS):
-            columns = inputs.iloc[start : start + ROWS].to_dict("split", index=False)
-            for index, cells in enumerate(columns["data"], start):
-                row = dict(zip(names, map(_plain, cells), strict=True))
-                yield row, f"input row {index}", None
+    if is_pandas(inputs):
+        yield from read_pandas(inputs, wanted)
+        return
+    if is_polars(inputs):
+        yield from read_polars(inputs, wanted)
         return
     require_pyarrow()
     import pyarrow as pa
 
-    _check_objects(inputs)
     try:
         reader = pa.RecordBatchReader.from_stream(inputs)
     except (pa.ArrowException, TypeError) as error:
@@ -85,19 +97,6 @@ def read_frame(inputs: Any, wanted: Wanted = ALL) -> Iterator[Read]:
     names = readable(schema, "the data frame", wanted)
     batches = (part.select(names) for batch in reader for part in _parts(batch))
     yield from _batches(batches, "input row", wanted)
-
-
-def _check_objects(inputs: Any) -> None:
-    """Refuse objects of Python in Polars, which passes their addresses as if they were bytes.
-
-    Raises:
-        InputError: A column holds them.
-    """
-    columns = getattr(inputs, "columns", ())
-    kinds = getattr(inputs, "dtypes", ()) if len(columns) else ()  # one column has one
-    for name, kind in zip(columns, kinds, strict=False):
-        if str(kind) == "Object":
-            raise InputError(f"the data frame: the column {name!r} cannot be read: it has objects")
 
 
 def _not_a_frame(inputs: Any, error: Exception) -> InputError:
@@ -115,39 +114,8 @@ def _not_a_frame(inputs: Any, error: Exception) -> InputError:
     return InputError(f"the data frame cannot be read: {error}")
 
 
-def _is_pandas(inputs: Any) -> bool:
-    kinds = {kind.__module__.partition(".")[0] for kind in type(inputs).__mro__}
-    return "pandas" in kinds and hasattr(inputs, "columns") and hasattr(inputs, "iloc")
-
-
-def about_index(inputs: Any) -> str:
-    """The advice about a data frame of pandas whose index or columns hide a column, or nothing."""
-    if not _is_pandas(inputs):
-        return ""
-    if inputs.columns.nlevels > 1:
-        return "; its columns have several levels: join them, as in df.columns.map('_'.join)"
-    is_counted = type(inputs.index).__name__ == "RangeIndex"
-    return "" if is_counted else "; its index is not a column: give df.reset_index()"
-
-
 def _parts(batch: Any) -> Iterator[Any]:
     return (batch.slice(start, ROWS) for start in range(0, batch.num_rows, ROWS))
-
-
-def _plain(cell: Any) -> Any:
-    """A cell of pandas as a value of Python; `None` for NaN, NaT and NA."""
-    kind = type(cell)
-    if kind is str or kind is int or kind is bool:
-        return cell
-    if kind.__name__ in ("NaTType", "NAType") or (isinstance(cell, float) and cell != cell):
-        return None
-    if hasattr(cell, "to_pydatetime"):
-        return cell.to_pydatetime(warn=False)
-    if hasattr(cell, "to_pytimedelta"):
-        return cell.to_pytimedelta()
-    if kind.__name__ in ("Period", "Interval"):
-        return str(cell)
-    return cell.tolist() if hasattr(cell, "tolist") else cell
 
 
 def _batches(batches: Iterable[Any], place: str, wanted: Wanted) -> Iterator[Read]:
