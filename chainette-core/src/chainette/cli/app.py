@@ -10,8 +10,8 @@ import typer
 from chainette.cli.commands.ask import ask
 from chainette.cli.commands.diff import diff
 from chainette.cli.commands.engines import engines
-from chainette.cli.commands.export import export
 from chainette.cli.commands.estimate import estimate
+from chainette.cli.commands.export import export
 from chainette.cli.commands.inspect import inspect
 from chainette.cli.commands.plugins import plugins
 from chainette.cli.commands.run import run

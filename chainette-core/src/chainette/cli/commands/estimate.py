@@ -130,7 +130,7 @@ def _estimated(
 def _progress(engines: list[str], json_logs: bool, name: str) -> Sequence[Listener]:
     """What shows the progress of one of the samples."""
     from chainette.cli.progress import progress
-    from chainette.cli.run_stats import RunStats
+    from chainette.run.progress.stats import RunStats
 
     if len(engines) > 1 and not json_logs:
         say(f"engine {name}", err=True)
