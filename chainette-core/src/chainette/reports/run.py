@@ -13,7 +13,8 @@ from chainette.pipeline.composites.reduce import Reduce
 from chainette.pipeline.nodes.flow import Out
 from chainette.pipeline.nodes.node import Node
 from chainette.remote.address import shown
-from chainette.reports.frames import chunks, require_pyarrow
+from chainette.reports.frames.chunks import require_pyarrow
+from chainette.reports.frames.run_frames import RunFrames, arrow_of, polars_of
 from chainette.reports.groups import GroupResult
 from chainette.reports.result import Output, Result
 from chainette.text import did_you_mean, names_keywords
@@ -82,6 +83,7 @@ class Run(Generic[Out]):
         lines: Reads the lines of the flattened table; see `to_arrow`.
         group_results: The groups by the nodes that work on them; see `groups`.
         node_ids: The ids of the chain's nodes.
+        frames: The flattened table as data frames; see `to_pandas`.
         nothing_to_do: Whether the run that was resumed had an end for every row, so that nothing
             ran.
     """
@@ -96,6 +98,7 @@ class Run(Generic[Out]):
     signal: int | None = None
     stopped: Exception | None = None
     lines: Callable[[], Iterator[dict[str, Any]]] = field(default=lambda: iter(()), repr=False)
+    frames: RunFrames | None = field(default=None, repr=False, compare=False)
     nothing_to_do: bool = False
     node_ids: Collection[str] = field(default=(), repr=False)
     group_results: Mapping[str, Sequence[GroupResult[Any]]] = field(
@@ -132,16 +135,55 @@ class Run(Generic[Out]):
     def to_arrow(self) -> Any:
         """The flattened table as a `pyarrow.Table`, in input order.
 
-        Its columns are `row_id`, `<step id>.<field>`, and `error.…` if rows failed. A row that was
-        split has one line for each item.
+        Its columns are `row_id`, those of the inputs, `<step id>.<field>`, and `error.…` if rows
+        failed. They have the types of the output models, and of the data that the rows came in. A
+        row that was split has one line for each item.
 
         Raises:
             ConfigError: The extra `chainette[parquet]` is not installed.
         """
-        require_pyarrow()
-        import pyarrow as pa
+        return arrow_of(self._frames)
 
-        return pa.concat_tables(chunks(self.lines))
+    def to_pandas(self, *, explode: bool = True, inputs: bool | None = None) -> Any:
+        """The flattened table as a `pandas.DataFrame`, in input order.
+
+        Where the inputs were a data frame of pandas, it has the index of that, and no `row_id`, so
+        that `df.join(run.to_pandas())` puts the answers beside the rows. Integers and booleans can
+        be missing and keep their type. Literals and enums of texts are categories; dates, times,
+        decimals, lists and nested models have Arrow's types.
+
+        Args:
+            explode: Whether a row that was split has a line for each item; else it has one, with
+                lists in the columns of its answers.
+            inputs: Whether it has the columns of the inputs; by default, unless they were a data
+                frame of pandas, which has them already.
+
+        Raises:
+            ConfigError: The extra `chainette[pandas]` is not installed.
+        """
+        from chainette.reports.frames.pandas import pandas_of
+
+        return pandas_of(self._frames, explode=explode, inputs=inputs)
+
+    def to_polars(self, *, explode: bool = True) -> Any:
+        """The flattened table as a `polars.DataFrame`, in input order; see `to_arrow`.
+
+        Args:
+            explode: As in `to_pandas`.
+
+        Raises:
+            ConfigError: The extra `chainette[polars]` is not installed.
+        """
+        return polars_of(self._frames, explode=explode)
+
+    def __arrow_c_stream__(self, requested_schema: Any = None) -> Any:
+        """The flattened table for every library that speaks Arrow, such as DuckDB and Polars."""
+        require_pyarrow("Arrow tables")
+        return self._frames.stream(requested_schema)
+
+    @property
+    def _frames(self) -> RunFrames:
+        return self.frames or RunFrames(self.lines, node_ids=(*self.node_ids,))
 
     def export(
         self,

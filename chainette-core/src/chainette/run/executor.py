@@ -28,7 +28,7 @@ from chainette.folder.rounds import set_rounds_aside
 from chainette.folder.stale import set_fallbacks_aside, settle
 from chainette.pipeline.pipeline import Pipeline
 from chainette.registry.engines import client_for, get_engine_config
-from chainette.reports.frames import require_pyarrow
+from chainette.reports.frames.chunks import require_pyarrow
 from chainette.reports.result import Result
 from chainette.reports.run import Run
 from chainette.run.budget import Budget, ToleratedFailures, tolerates
@@ -42,7 +42,7 @@ from chainette.run.inputs.source import InputSource
 from chainette.run.options import RunOptions
 from chainette.run.output.earlier import complete_run, selection
 from chainette.run.output.journal import Journal
-from chainette.run.output.parquet import write_tables
+from chainette.run.output.parquet import frames_of, write_tables
 from chainette.run.output.recorder import Recorder
 from chainette.run.output.revalidation import revalidation
 from chainette.run.schedule import gc_tuning
@@ -189,7 +189,8 @@ class Executor:
         self._options = options = with_estimate(path, fields, self._options)
         redo, is_set_aside = self._redo(path, fields) if options.resumes else (Redo(), False)
         if not (is_stream or is_set_aside):
-            self._complete = complete_run(path, self._pipeline, fields, options)
+            origin = self._source.origin
+            self._complete = complete_run(path, self._pipeline, fields, options, origin)
             if self._complete is not None:
                 return None, None
         if options.retry_errors and (path / MANIFEST).exists():
@@ -342,7 +343,7 @@ class Executor:
             self._recorder.group_counts = self._groups.counts
             self._recorder.close(self._journal, end, self._ledger.costs)
         if self._options.fmt == "parquet" and self._recorder.path is not None:
-            write_tables(self._recorder.path, self._pipeline)
+            write_tables(self._recorder.path, self._pipeline, self._source.origin)
 
     def _finished(self, seconds: float) -> Run:
         control, recorder = self.control, self._recorder
@@ -357,6 +358,7 @@ class Executor:
             signal=control.signal,
             stopped=control.stop_reason,
             lines=recorder.lines,
+            frames=frames_of(self._pipeline, recorder.lines, self._source.origin),
             node_ids=(*self._pipeline.nodes,),
             group_results=self._groups.results(),
         )

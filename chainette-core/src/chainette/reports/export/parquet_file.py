@@ -6,7 +6,7 @@ from itertools import chain
 from pathlib import Path
 
 from chainette.reports.export.tables import Table
-from chainette.reports.frames import chunks, require_pyarrow
+from chainette.reports.frames.chunks import chunks, require_pyarrow
 
 
 def write_parquet(table: Table, path: Path) -> list[str]:

@@ -4,10 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
+from pydantic.json_schema import GenerateJsonSchema
+
 from chainette.pipeline.pipeline import Pipeline
 from chainette.validation import type_adapter
 
 CHAIN_INPUT = "chain_input"
+
+
+class _TableSchema(GenerateJsonSchema):
+    """The schemas of what tables have, where decimals are told apart from other texts."""
+
+    def decimal_schema(self, schema: Any) -> dict[str, Any]:
+        """The schema of decimals."""
+        return super().decimal_schema(schema) | {"format": "decimal"}
 
 
 def schemas(pipeline: Pipeline) -> dict[str, dict[str, Any] | None]:
@@ -22,6 +32,8 @@ def schemas(pipeline: Pipeline) -> dict[str, dict[str, Any] | None]:
 
 def _schema(model: Any) -> dict[str, Any] | None:
     try:
-        return type_adapter(model).json_schema(by_alias=False, mode="serialization")
+        return type_adapter(model).json_schema(
+            by_alias=False, schema_generator=_TableSchema, mode="serialization"
+        )
     except Exception:  # of the type's own code, or since a part of it has no schema
         return None

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import (
+    AsyncIterable,
+    Callable,
+    Collection,
+    Coroutine,
+    Iterable,
+    Mapping,
+    Sequence,
+)
 from difflib import get_close_matches
 from inspect import isroutine
 from io import IOBase
@@ -19,6 +27,7 @@ from typing_extensions import is_typeddict
 from chainette.errors import InputError, ValidatorError
 from chainette.pipeline.nodes.naming import type_name
 from chainette.run.inputs.files import InputRow
+from chainette.run.inputs.formats.tables import is_frame
 from chainette.run.inputs.paths import FORMATS
 from chainette.text import did_you_mean
 from chainette.validation import is_valid_already, problems, validator_error
@@ -214,6 +223,74 @@ def kind_of(value: Any) -> str:
     if isinstance(value, IOBase):
         return "an open file"
     return "a function" if isroutine(value) else type(value).__name__
+
+
+def check_kind(inputs: Any, model: Any) -> None:
+    """Refuse what is not rows, and say how to give them.
+
+    Raises:
+        InputError: It is something else.
+    """
+    if isinstance(inputs, Mapping):
+        raise InputError(_about_mapping(inputs))
+    if isinstance(inputs, Coroutine):
+        inputs.close()
+        raise InputError("expected rows, not a coroutine: await it first")
+    if _is_one(inputs):
+        name = type(inputs).__name__
+        raise InputError(f"expected rows, not one ({name}): give [row], or run_one(row)")
+    is_iterable = isinstance(inputs, Iterable | AsyncIterable) and not isinstance(inputs, type)
+    is_text = isinstance(inputs, bytes | bytearray | memoryview | IOBase)
+    is_scalar = getattr(inputs, "ndim", 1) == 0
+    if is_frame(inputs) or (is_iterable and not is_text and not is_scalar):
+        return
+    raise InputError(f"expected rows, not {kind_of(inputs)}: {_next_step(inputs, model)}")
+
+
+def _is_one(inputs: Any) -> bool:
+    """Whether inputs are one row: a model, a dataclass or a named tuple."""
+    if isinstance(inputs, type) or is_frame(inputs):
+        return False
+    is_named_tuple = isinstance(inputs, tuple) and hasattr(inputs, "_asdict")
+    return isinstance(inputs, BaseModel) or dataclasses.is_dataclass(inputs) or is_named_tuple
+
+
+def _next_step(inputs: Any, model: Any) -> str:
+    """The way to give rows, in place of something else."""
+    if isinstance(inputs, IOBase):
+        return "give its path"
+    if isinstance(inputs, type) and (
+        issubclass(inputs, BaseModel) or dataclasses.is_dataclass(inputs)
+    ):
+        return f"give instances of it in a list, [{inputs.__name__}(…)]"
+    if kind_of(inputs) == "a function":
+        return "call it, and give what it returns"
+    field = next(iter(getattr(model, "model_fields", ())), "field")
+    return (
+        f"give a list of dicts or models, such as [{{{field!r}: value}}], a data frame, or the "
+        "path of a file"
+    )
+
+
+def _about_mapping(inputs: Mapping[Any, Any]) -> str:
+    """The message about a dict in place of rows."""
+    values = list(inputs.values())
+    if values and all(
+        hasattr(each, "_fingerprint") or hasattr(each, "n_shards") for each in values
+    ):
+        return f"expected rows, not splits: give one of them: {', '.join(map(str, inputs))}"
+    if values and all(isinstance(value, Mapping | BaseModel) for value in values):
+        return (
+            f"expected rows, not a dict of them ({type(inputs).__name__}): give "
+            "list(rows.values()); of a data frame, give the frame itself"
+        )
+    is_columns = all(hasattr(value, "__len__") and not isinstance(value, str) for value in values)
+    if values and is_columns:
+        return (
+            "expected rows, not a dict of columns: give [row], or run_one(row), for one row; for "
+            "columns, [dict(zip(columns, cells)) for cells in zip(*columns.values())]"
+        )
+    return f"expected rows, not one ({type(inputs).__name__}): give [row], or run_one(row)"
 
 
 def _delimiter(header: str, wanted: Sequence[str]) -> str | None:

@@ -14,11 +14,17 @@ from typing import IO, Any, TextIO, cast
 from chainette.errors import InputError
 from chainette.remote.address import shown
 from chainette.remote.files import RemoteFile
+from chainette.reports.frames.from_arrow import Origin
 from chainette.run.inputs.formats.arrow_values import Wanted
 from chainette.run.inputs.formats.compressed import COMPRESSED, DAMAGED, open_file
 from chainette.run.inputs.formats.csv_rows import read_csv
 from chainette.run.inputs.formats.json_rows import Read, count_lines, read_json
-from chainette.run.inputs.formats.tables import ALL, count_parquet, read_parquet
+from chainette.run.inputs.formats.tables import (
+    ALL,
+    count_parquet,
+    origin_of_parquet,
+    read_parquet,
+)
 from chainette.run.inputs.paths import FORMATS, TABLES, InputFile, format_of, found_files
 
 BLOCK = 1 << 20
@@ -164,6 +170,11 @@ class Files:
         if len(known) == len(counts):
             return sum(known)
         return sum(1 for _ in self.rows()) if is_needed else None
+
+    def origin(self) -> Origin:
+        """What is known of the types of the columns: of Parquet files, those of the first."""
+        are_parquet = self.paths and all(format_of(path) == ".parquet" for path in self.paths)
+        return origin_of_parquet(self.paths[0]) if are_parquet else Origin()
 
     def digest(self) -> str | None:
         """SHA-256 of the file, or of the digests of several; `None` for standard input."""

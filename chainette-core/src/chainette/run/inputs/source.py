@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
-import io
 import itertools
 import logging
 from collections.abc import (
@@ -12,7 +10,6 @@ from collections.abc import (
     AsyncIterable,
     AsyncIterator,
     Callable,
-    Coroutine,
     Iterable,
     Iterator,
     Mapping,
@@ -22,16 +19,23 @@ from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, TypeAdapter
+from pydantic import TypeAdapter
 
 from chainette.errors import InputError
 from chainette.remote.address import shown
 from chainette.reports.digest import values_digest
-from chainette.run.inputs.columns import LOOK, Fields, kind_of
+from chainette.reports.frames.from_arrow import Origin
+from chainette.run.inputs.columns import LOOK, Fields, check_kind
 from chainette.run.inputs.files import FileFormat, Files, InputRow
 from chainette.run.inputs.formats.arrow_values import Wanted
 from chainette.run.inputs.formats.pandas_rows import about_index, named_index
-from chainette.run.inputs.formats.tables import as_frame, is_frame, is_query, read_frame
+from chainette.run.inputs.formats.tables import (
+    as_frame,
+    is_frame,
+    is_query,
+    origin_of,
+    read_frame,
+)
 from chainette.run.inputs.generated import Rows
 from chainette.run.inputs.hugging_face import is_dataset, open_dataset
 from chainette.run.inputs.kept import Kept
@@ -58,6 +62,9 @@ class InputSource:
         delimiter: Delimiter of CSV files.
         model: Type of the rows.
         adapter: The validation of rows; that of `model` by default.
+
+    Attributes:
+        origin: What is known of the types of the columns.
 
     Raises:
         InputError: The inputs cannot be read, are not rows, or lack a required column.
@@ -87,7 +94,7 @@ class InputSource:
             inputs = Files(inputs, FileFormat(encoding, delimiter), self._wanted)
         else:
             inputs = as_frame(inputs)
-            _check_kind(inputs, model)
+            check_kind(inputs, model)
         if (encoding or delimiter) and not isinstance(inputs, Files):
             raise InputError("encoding and delimiter are for files; the inputs are rows already")
         self._inputs = inputs
@@ -98,8 +105,11 @@ class InputSource:
         self._fields = Fields(adapter or TypeAdapter(model), model)
         self._look = LOOK if limit is None else min(LOOK, limit)
         self._chosen: frozenset[int] | None = None
+        files = inputs if isinstance(inputs, Files) else None
+        self.origin: Origin = origin_of(inputs) if files is None else files.origin()
+        self._count: int | None = self._counted(sample)
         self._begun = self._check_first()
-        self._chosen = choose(self._count(is_needed=sample is not None), sample, limit)
+        self._chosen = choose(self._count, sample, limit)
 
     def _check_first(self) -> Iterator[InputRow] | None:
         """Look at the first rows.
@@ -223,7 +233,7 @@ class InputSource:
         """The number of rows, or `None` where it is unknown."""
         if self._chosen is not None:
             return len(self._chosen)
-        total = self._count()
+        total = self._count
         if self._limit is not None:
             return self._limit if total is None else min(total, self._limit)
         return total
@@ -246,9 +256,12 @@ class InputSource:
             known = values_digest(rows)
         return {"path": self._path, "sha256": known}
 
-    def _count(self, *, is_needed: bool = False) -> int | None:
+    def _counted(self, sample: int | None) -> int | None:
+        """The number of rows, or `None` where it is unknown."""
+        if sample is None and is_query(self._inputs):  # to count would run the query once more
+            return None
         if isinstance(self._inputs, Files):
-            return self._inputs.count(is_needed=is_needed)
+            return self._inputs.count(is_needed=sample is not None)
         return len(self._inputs) if hasattr(self._inputs, "__len__") else None
 
 
@@ -258,74 +271,6 @@ def _is_in_memory(inputs: Any) -> bool:
     if is_query(inputs):
         return False
     return is_table or (isinstance(inputs, Sequence) and not hasattr(inputs, "_fingerprint"))
-
-
-def _check_kind(inputs: Any, model: Any) -> None:
-    """Refuse what is not rows, and say how to give them.
-
-    Raises:
-        InputError: It is something else.
-    """
-    if isinstance(inputs, Mapping):
-        raise InputError(_about_mapping(inputs))
-    if isinstance(inputs, Coroutine):
-        inputs.close()
-        raise InputError("expected rows, not a coroutine: await it first")
-    if _is_one(inputs):
-        name = type(inputs).__name__
-        raise InputError(f"expected rows, not one ({name}): give [row], or run_one(row)")
-    is_iterable = isinstance(inputs, Iterable | AsyncIterable) and not isinstance(inputs, type)
-    is_text = isinstance(inputs, bytes | bytearray | memoryview | io.IOBase)
-    is_scalar = getattr(inputs, "ndim", 1) == 0
-    if is_frame(inputs) or (is_iterable and not is_text and not is_scalar):
-        return
-    raise InputError(f"expected rows, not {kind_of(inputs)}: {_next_step(inputs, model)}")
-
-
-def _is_one(inputs: Any) -> bool:
-    """Whether inputs are one row: a model, a dataclass or a named tuple."""
-    if isinstance(inputs, type) or is_frame(inputs):
-        return False
-    is_named_tuple = isinstance(inputs, tuple) and hasattr(inputs, "_asdict")
-    return isinstance(inputs, BaseModel) or dataclasses.is_dataclass(inputs) or is_named_tuple
-
-
-def _next_step(inputs: Any, model: Any) -> str:
-    """The way to give rows, in place of something else."""
-    if isinstance(inputs, io.IOBase):
-        return "give its path"
-    if isinstance(inputs, type) and (
-        issubclass(inputs, BaseModel) or dataclasses.is_dataclass(inputs)
-    ):
-        return f"give instances of it in a list, [{inputs.__name__}(…)]"
-    if kind_of(inputs) == "a function":
-        return "call it, and give what it returns"
-    field = next(iter(getattr(model, "model_fields", ())), "field")
-    return (
-        f"give a list of dicts or models, such as [{{{field!r}: value}}], a data frame, or the "
-        "path of a file"
-    )
-
-
-def _about_mapping(inputs: Mapping[Any, Any]) -> str:
-    """The message about a dict in place of rows."""
-    values = list(inputs.values())
-    if values and all(
-        hasattr(each, "_fingerprint") or hasattr(each, "n_shards") for each in values
-    ):
-        return f"expected rows, not splits: give one of them: {', '.join(map(str, inputs))}"
-    if values and all(isinstance(value, Mapping | BaseModel) for value in values):
-        return (
-            f"expected rows, not a dict of them ({type(inputs).__name__}): give "
-            "list(rows.values()); of a data frame, give the frame itself"
-        )
-    is_columns = all(hasattr(value, "__len__") and not isinstance(value, str) for value in values)
-    if values and is_columns:
-        return (
-            "expected rows, not a dict of columns: give [row], or run_one(row), for one row; for "
-            "columns, [dict(zip(columns, cells)) for cells in zip(*columns.values())]"
-        )
-    return f"expected rows, not one ({type(inputs).__name__}): give [row], or run_one(row)"
 
 
 class FirstRows:

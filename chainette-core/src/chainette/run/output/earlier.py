@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
@@ -12,10 +13,12 @@ from typing import Any
 from chainette.folder.files import ERRORS, FLATTENED, GROUPS, MANIFEST, VALUES, lines_size
 from chainette.folder.lines import read_file, read_lines
 from chainette.pipeline.pipeline import Pipeline
+from chainette.reports.frames.from_arrow import Origin
 from chainette.reports.groups import stored_groups
 from chainette.reports.results import StoredResults
 from chainette.reports.run import Counts, Run
 from chainette.run.options import RunOptions
+from chainette.run.output.parquet import frames_of
 from chainette.usage import Usage
 
 
@@ -26,7 +29,11 @@ def selection(options: RunOptions) -> dict[str, Any]:
 
 
 def complete_run(
-    path: Path, pipeline: Pipeline, fields: Mapping[str, Any], options: RunOptions
+    path: Path,
+    pipeline: Pipeline,
+    fields: Mapping[str, Any],
+    options: RunOptions,
+    origin: Origin | None = None,
 ) -> Run | None:
     """The earlier run in a folder, if it has an end for every row that is asked for.
 
@@ -35,15 +42,19 @@ def complete_run(
         pipeline: The chain.
         fields: The manifest of the run that resumes it; its chain and inputs are the same.
         options: Its options.
+        origin: What is known of its inputs.
     """
     if not options.resume or options.retry_errors or options.force:
         return None
     if fields["inputs"]["sha256"] is None or not (path / MANIFEST).exists():
         return None
     try:
-        return _complete_run(path, pipeline, fields, options)
+        found = _complete_run(path, pipeline, fields, options)
     except (OSError, LookupError, TypeError, ValueError):  # files that something has changed
         return None
+    if found is None:
+        return None
+    return replace(found, frames=frames_of(pipeline, found.lines, origin))
 
 
 def _complete_run(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import partial
 from itertools import chain as chained
 from pathlib import Path
@@ -11,38 +11,70 @@ from typing import Any
 from chainette.atomic_file import replacing
 from chainette.folder.files import FLATTENED, GROUPS
 from chainette.folder.lines import read_file, read_lines, unwritable
+from chainette.pipeline.composites.composite import may_split
 from chainette.pipeline.pipeline import Pipeline
 from chainette.reports.codec import flatten
-from chainette.reports.frames import Lines, chunks
+from chainette.reports.frames.chunks import Known, Lines, chunks, kinds_of, unknown
+from chainette.reports.frames.from_arrow import Origin
+from chainette.reports.frames.from_schema import kind_of
+from chainette.reports.frames.kinds import Kind, Struct
+from chainette.reports.frames.run_frames import RunFrames
+from chainette.reports.stored.schemas import schemas
 
 
-def write_tables(path: Path, pipeline: Pipeline[Any, Any]) -> None:
+def frames_of(pipeline: Pipeline[Any, Any], lines: Lines, origin: Origin | None) -> RunFrames:
+    """The flattened table of a run as data frames.
+
+    Args:
+        pipeline: The chain.
+        lines: Reads the lines of the table.
+        origin: What is known of the inputs.
+    """
+    return RunFrames(
+        lines,
+        schemas=partial(schemas, pipeline),
+        yielding=[id for id, node in pipeline.row_nodes.items() if node.yield_output],
+        node_ids=[*pipeline.nodes],
+        origin=origin,
+        splits=may_split(pipeline.steps),
+    )
+
+
+def write_tables(path: Path, pipeline: Pipeline[Any, Any], origin: Origin | None = None) -> None:
     """Write a run's flattened table and its nodes' tables as Parquet, beside their JSON lines.
 
     Args:
         path: The run's folder.
         pipeline: The chain.
+        origin: What is known of the inputs.
     """
-    write_table(lambda: read_lines(path / FLATTENED), path / "flattened.parquet")
+    frames = frames_of(pipeline, lambda: read_lines(path / FLATTENED), origin)
+    _write(frames.chunks(), path / "flattened.parquet")
+    found = schemas(pipeline)
     for reduce in pipeline.group_steps:
         table = path / GROUPS / f"{reduce.id}.jsonl"
         if table.exists():
             write_table(partial(_group_lines, table, reduce.last.id), table.with_suffix(".parquet"))
     for id in pipeline.nodes:
         folder = path / "steps" / id
-        write_table(partial(_node_lines, folder), folder.with_suffix(".parquet"))
+        known = partial(_known, found[id])
+        write_table(partial(_node_lines, folder), folder.with_suffix(".parquet"), known)
 
 
-def write_table(lines: Lines, target: Path) -> None:
+def write_table(lines: Lines, target: Path, known: Known = unknown) -> None:
     """Write lines as a Parquet file.
 
     Args:
-        lines: Reads the lines; see `chunks`.
+        lines: Reads the lines.
         target: The file.
+        known: Says what kind a column has.
     """
+    _write(chunks(lines, kinds_of(lines, known)), target)
+
+
+def _write(tables: Iterator[Any], target: Path) -> None:
     import pyarrow.parquet as pq
 
-    tables = chunks(lines)
     first = next(tables)
     try:
         with replacing(target) as draft, pq.ParquetWriter(draft, first.schema) as writer:
@@ -50,6 +82,15 @@ def write_table(lines: Lines, target: Path) -> None:
                 writer.write_table(table)
     except OSError as error:
         raise unwritable(target, error) from None
+
+
+def _known(schema: Mapping[str, Any] | None, name: str) -> Kind | None:
+    """The kind of a column of a node's table."""
+    head, _, field = name.partition(".")
+    kind = kind_of(schema) if head == "output" else None
+    if isinstance(kind, Struct):
+        return kind.fields.get(field) if field else None
+    return None if field else kind
 
 
 def _group_lines(table: Path, node_id: str) -> Iterator[dict[str, Any]]:

@@ -8,7 +8,8 @@ from typing import Any
 
 from chainette.errors import InputError
 from chainette.remote.files import RemoteFile
-from chainette.reports.frames import require_pyarrow
+from chainette.reports.frames.chunks import require_pyarrow
+from chainette.reports.frames.from_arrow import Origin
 from chainette.run.inputs.formats.arrow_values import Wanted, converted, readable
 from chainette.run.inputs.formats.csv_rows import check_columns
 from chainette.run.inputs.formats.json_rows import Read
@@ -61,6 +62,37 @@ def as_frame(inputs: Any) -> Any:
     is_column = hasattr(inputs, "to_frame") and not hasattr(inputs, "columns")
     name = getattr(inputs, "name", None) if is_column else None
     return inputs.to_frame() if isinstance(name, str) and name else inputs
+
+
+def origin_of(inputs: Any) -> Origin:
+    """What is known of the types of inputs, without a hold on their rows."""
+    if is_pandas(inputs):
+        empty = inputs.iloc[:0]
+        return Origin("pandas", empty, inputs.index, lambda: _schema_of_pandas(empty))
+    if is_polars(inputs):
+        empty = inputs.clear()
+        return Origin("polars", empty, None, lambda: _arrow().table(empty).schema)
+    features = getattr(inputs, "features", None)  # of a Hugging Face dataset
+    schema = getattr(features, "arrow_schema", getattr(inputs, "schema", None))
+    if is_query(inputs):
+        schema = _arrow().table(inputs.limit(0)).schema
+    is_schema = type(schema).__module__.startswith("pyarrow")
+    return Origin(schema=lambda: schema) if is_schema else Origin()
+
+
+def origin_of_parquet(path: Path) -> Origin:
+    """What is known of the types of the columns of a Parquet file."""
+    return Origin(schema=lambda: _parquet_file(path).schema_arrow)
+
+
+def _schema_of_pandas(empty: Any) -> Any:
+    return _arrow().Schema.from_pandas(empty, preserve_index=False)
+
+
+def _arrow() -> Any:
+    import pyarrow as pa
+
+    return pa
 
 
 def is_query(inputs: Any) -> bool:
