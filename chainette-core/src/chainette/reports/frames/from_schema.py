@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from chainette.reports.frames.kinds import READ, Category, Json, Kind, Many, Plain, Struct
+from chainette.reports.frames.kinds import READ, Category, Json, Kind, Many, Plain, Struct, Unknown
 
 _PLAIN: Mapping[str, type] = {"integer": int, "number": float, "boolean": bool}
 _DEFINITION = "#/$defs/"
@@ -87,7 +87,7 @@ class _Reader:
         fields = schema.get("properties", {})
         if not fields or schema.get("additionalProperties"):
             return Json()
-        return Struct({name: self.kind(it) or Json() for name, it in fields.items()})
+        return Struct({name: self.kind(it) or Unknown() for name, it in fields.items()})
 
 
 def _values(values: Sequence[Any]) -> Kind | None:

@@ -141,6 +141,10 @@ class Json(Kind):
         return json.dumps(value, ensure_ascii=False)
 
 
+class Unknown(Json):
+    """Anything, in a field whose schema does not tell more; in a column, its values tell it."""
+
+
 class Read(Kind):
     """Texts that another type is written as.
 
@@ -268,8 +272,18 @@ class Struct(Kind):
     """
 
     def __init__(self, fields: Mapping[str, Kind]) -> None:
-        self.fields: dict[str, Kind] = dict(fields)
+        self._fields = dict(fields)
         self._inner = {name: kind.inner() for name, kind in fields.items()}
+
+    @property
+    def names(self) -> list[str]:
+        """The names of the fields."""
+        return [*self._fields]
+
+    def column(self, name: str) -> Kind | None:
+        """The kind of a field as a column of its own; `None` where its values tell it."""
+        kind = self._fields.get(name)
+        return None if isinstance(kind, Unknown) else kind
 
     def look(self, value: Any) -> bool:
         """See `Kind`."""

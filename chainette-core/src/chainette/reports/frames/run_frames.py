@@ -120,7 +120,7 @@ class RunFrames:
         if id.endswith(MANY) and kind_of_node is not None:
             return Many(kind_of_node)
         if isinstance(kind_of_node, Struct):
-            return kind_of_node.fields.get(field) if field else Nothing()
+            return kind_of_node.column(field) if field else Nothing()
         return None if field else kind_of_node
 
     def _list(self, name: str) -> Kind | None:
@@ -135,12 +135,14 @@ class RunFrames:
     ) -> dict[str, Kind]:
         """All columns in the order of the table, with those of nodes that gave no output."""
         heads = {name.partition(".")[0] for name in kinds}
+        empty = Plain(str) if known == self._known else Many(Plain(str))
         order = ["row_id", "item", *(name for name in kinds if self.is_input(name))]
         for id in self._yielding:
             kind = None if id + MANY in heads else kind_of(self._all_schemas.get(id))
-            own = [f"{id}.{it}" for it in kind.fields] if isinstance(kind, Struct) else [id]
-            kinds |= {it: made for it in own if it not in kinds and (made := known(it))}
-            order += own if kind is not None else []
+            own = [f"{id}.{it}" for it in kind.names] if isinstance(kind, Struct) else [id]
+            if kind is not None:
+                kinds |= {it: known(it) or empty for it in own if it not in kinds}
+                order += own
             order += [it for it in kinds if it.partition(".")[0] in (id, id + MANY)]
         places = {name: place for place, name in reversed([*enumerate([*order, *kinds])])}
         kinds.setdefault("row_id", Plain(int))

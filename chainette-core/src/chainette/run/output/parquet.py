@@ -89,7 +89,7 @@ def _known(schema: Mapping[str, Any] | None, name: str) -> Kind | None:
     head, _, field = name.partition(".")
     kind = kind_of(schema) if head == "output" else None
     if isinstance(kind, Struct):
-        return kind.fields.get(field) if field else None
+        return kind.column(field) if field else None
     return None if field else kind
 
 
