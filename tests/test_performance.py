@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import pandas as pd
+import polars as pl
+import pyarrow as pa
 from chainette import Chain, Step, register_engine
 from chainette.testing.servers import FakeOllama, FakeOpenAI, FakeVLLM
 from pydantic import BaseModel
@@ -24,12 +29,15 @@ class Answer(BaseModel):
     score: int
 
 
-def calls(chain: Chain, rows: int, folder: Path) -> int:
+def calls(
+    chain: Chain, rows: int, folder: Path, make: Callable[[Any], Any] = list, **options: Any
+) -> int:
     """Function calls of a run in this thread only, because the server runs in another one.
 
     `cProfile` counts the calls of all threads from Python 3.12 on.
     """
     count = 0
+    given = make([{"text": f"row {n}", "id": n, "share": n / 7} for n in range(rows)])
 
     def count_call(frame: object, event: str, argument: object) -> None:
         nonlocal count
@@ -37,7 +45,7 @@ def calls(chain: Chain, rows: int, folder: Path) -> int:
 
     sys.setprofile(count_call)
     try:
-        run = chain.run([{"text": f"row {n}"} for n in range(rows)], output_dir=folder)
+        run = chain.run(given, output_dir=folder, **options)
     finally:
         sys.setprofile(None)
     assert run.counts.ok == rows
@@ -55,10 +63,10 @@ def labels(engine: str) -> Chain[Row, Answer]:
     return Chain(name="labels", steps=[step])
 
 
-def calls_for_a_row(chain: Chain[Row, Answer], folder: Path) -> float:
-    calls(chain, 100, folder / "warm")  # imports and other one-time work
-    few = calls(chain, 200, folder / "few")
-    many = calls(chain, 600, folder / "many")
+def calls_for_a_row(chain: Chain[Row, Answer], folder: Path, *make: Any, **options: Any) -> float:
+    calls(chain, 100, folder / "warm", *make, **options)  # imports and other one-time work
+    few = calls(chain, 200, folder / "few", *make, **options)
+    many = calls(chain, 600, folder / "many", *make, **options)
     return (many - few) / 400
 
 
@@ -88,3 +96,17 @@ def test_a_row_of_the_responses_api_costs_as_much_as_one_of_chat(tmp_path: Path)
             register_engine(api, backend="openai", model="m", endpoint=server.endpoint, api=api)
             found[api] = calls_for_a_row(labels(api), tmp_path / api)
     assert found["responses"] < 1.2 * found["chat"]
+
+
+def test_rows_of_frames_and_what_is_kept_of_them_cost_little(tmp_path: Path) -> None:
+    """Measured: 9 calls to keep three columns, 11 more of pandas, 15 of Polars, 6 of Arrow."""
+    with FakeVLLM(lambda _: '{"label": "x", "score": 1}') as server:
+        register_engine("fast", backend="vllm_api", model="m", endpoint=server.endpoint)
+        chain = labels("fast")
+        none = calls_for_a_row(chain, tmp_path / "none", keep="none")
+        kept = calls_for_a_row(chain, tmp_path / "kept")
+        assert kept - none < 20, (none, kept)
+        makers: list[Any] = [pd.DataFrame, pl.DataFrame, pa.Table.from_pylist]
+        for number, make in enumerate(makers):
+            found = calls_for_a_row(chain, tmp_path / f"{number}", make)
+            assert found < 1.05 * kept, (make, found, kept)

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
+from functools import cache
 from typing import Any
 
 from pydantic import TypeAdapter
@@ -15,6 +16,11 @@ MOST_DIGITS = 76
 POLARS_DIGITS = 38
 _EXACT = 2**53
 """From here on, a float does not hold every integer."""
+
+
+@cache
+def _reader(type: Any) -> Callable[[Any], Any]:
+    return TypeAdapter(type).validate_python
 
 
 class Kind:
@@ -154,7 +160,7 @@ class Read(Kind):
 
     def __init__(self, type: Any) -> None:
         self._name: str = type.__name__
-        self._read: Callable[[Any], Any] = TypeAdapter(type).validate_python
+        self._read: Callable[[Any], Any] = _reader(type)
 
     def look(self, value: Any) -> bool:
         """See `Kind`."""
