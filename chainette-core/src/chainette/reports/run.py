@@ -21,6 +21,10 @@ from chainette.text import did_you_mean, names_keywords
 from chainette.usage import Usage
 
 if TYPE_CHECKING:
+    import pandas as pd
+    import polars as pl
+    import pyarrow as pa
+
     from chainette.reports.comparing.difference import Difference
 
 _logger = logging.getLogger(__name__)
@@ -132,7 +136,7 @@ class Run(Generic[Out]):
             raise KeyError(f"{id!r} does not work on groups; nodes that do: {known}")
         return self.group_results[id]
 
-    def to_arrow(self) -> Any:
+    def to_arrow(self) -> pa.Table:
         """The flattened table as a `pyarrow.Table`, in input order.
 
         Its columns are `row_id`, those of the inputs, `<step id>.<field>`, and `error.…` if rows
@@ -142,9 +146,10 @@ class Run(Generic[Out]):
         Raises:
             ConfigError: The extra `chainette[parquet]` is not installed.
         """
-        return arrow_of(self._frames)
+        table: pa.Table = arrow_of(self._frames)
+        return table
 
-    def to_pandas(self, *, explode: bool = True, inputs: bool | None = None) -> Any:
+    def to_pandas(self, *, explode: bool = True, inputs: bool | None = None) -> pd.DataFrame:
         """The flattened table as a `pandas.DataFrame`, in input order.
 
         Where the inputs were a data frame of pandas, it has the index of that, and no `row_id`, so
@@ -163,9 +168,10 @@ class Run(Generic[Out]):
         """
         from chainette.reports.frames.pandas import pandas_of
 
-        return pandas_of(self._frames, explode=explode, inputs=inputs)
+        frame: pd.DataFrame = pandas_of(self._frames, explode=explode, inputs=inputs)
+        return frame
 
-    def to_polars(self, *, explode: bool = True) -> Any:
+    def to_polars(self, *, explode: bool = True) -> pl.DataFrame:
         """The flattened table as a `polars.DataFrame`, in input order; see `to_arrow`.
 
         Args:
@@ -174,7 +180,8 @@ class Run(Generic[Out]):
         Raises:
             ConfigError: The extra `chainette[polars]` is not installed.
         """
-        return polars_of(self._frames, explode=explode)
+        frame: pl.DataFrame = polars_of(self._frames, explode=explode)
+        return frame
 
     def __arrow_c_stream__(self, requested_schema: Any = None) -> Any:
         """The flattened table for every library that speaks Arrow, such as DuckDB and Polars."""

@@ -33,7 +33,14 @@ class ArrowStream(Protocol):
         """The data, as Arrow passes it from library to library."""
 
 
-Inputs: TypeAlias = Iterable[Any] | AsyncIterable[Any] | ArrowStream | str | Path
+class LazyFrame(Protocol):
+    """A data frame that is computed once it is needed."""
+
+    def collect(self) -> Any:
+        """The data frame."""
+
+
+Inputs: TypeAlias = Iterable[Any] | AsyncIterable[Any] | ArrowStream | LazyFrame | str | Path
 """Models or dicts, a data frame, or the path of a file."""
 Cache: TypeAlias = str | Path | None
 """Folder of earlier answers, or `None`."""

@@ -80,7 +80,7 @@ def origin_of(inputs: Any) -> Origin:
     return Origin(schema=lambda: schema) if is_schema else Origin()
 
 
-def origin_of_parquet(path: Path) -> Origin:
+def origin_of_parquet(path: Path | RemoteFile) -> Origin:
     """What is known of the types of the columns of a Parquet file."""
     return Origin(schema=lambda: _parquet_file(path).schema_arrow)
 
