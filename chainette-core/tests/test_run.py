@@ -117,7 +117,8 @@ def test_a_run_on_disk_has_the_documented_files(scripted: Make, tmp_path: Path) 
     }  # fmt: skip
     journal = lines(tmp_path / "out/steps/s0")
     assert sorted(line["row_id"] for line in journal) == [0, 1, 2]
-    assert set(journal[0]) == {"row_id", "output", "text", "usage", "cost", "latency", "reasoning"}
+    fields = {"row_id", "output", "text", "usage", "cost", "latency", "at", "reasoning"}
+    assert set(journal[0]) == fields
     assert lines(tmp_path / "out/flattened") == [
         {"row_id": 0, "number": 0, "s0.number": 0, "s1.number": 0},
         {

@@ -627,6 +627,7 @@ def _contents(path: Path) -> dict[str, Any]:
         )
         for line in lines(file):
             line.pop("latency", None)
+            line.pop("at", None)
             found.setdefault(name, []).append(json.dumps(line, sort_keys=True))
     return {name: sorted(them) for name, them in found.items()}
 

@@ -19,7 +19,7 @@ from chainette.folder.lines import LineFile
 from chainette.testing import fake_engine
 from pydantic import BaseModel, field_validator
 
-VOLATILE = {"latency", "usage", "cost"}
+VOLATILE = {"latency", "at", "usage", "cost"}
 CALLS: Counter[str] = Counter()
 BROKEN: set[str] = set()
 """Words of prompts that fail, and names of functions."""

@@ -6,6 +6,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from time import time
 from types import MappingProxyType
 from typing import Any, TypeAlias
 
@@ -167,6 +168,7 @@ class Journal:
             "usage": output.usage.as_dict() if output.usage else None,
             "cost": dollars(output.cost),
             "latency": round(output.latency, 6),
+            "at": round(time(), 3),
             "reasoning": completion.reasoning_content,
             **request,
         }
