@@ -66,6 +66,10 @@ class StoredRun:
         """The JSON schema of what a node has in the table; empty where its type has none."""
         return dict(self.graph.get("schemas", {}).get(node_id) or {})
 
+    def shape(self, node_id: str) -> Any:
+        """The shape of a node's outputs, or of the rows; see `chainette.reports.stored.shapes`."""
+        return self.graph.get("shapes", {}).get(node_id)
+
     def lines(self) -> Iterator[dict[str, Any]]:
         """The lines of the flattened table, in input order."""
         return read_lines(self.path / FLATTENED, _torn)

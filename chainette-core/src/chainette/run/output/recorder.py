@@ -20,6 +20,7 @@ from chainette.reports.result import NOTHING, STATES, Leaf, Result, result_of, s
 from chainette.reports.results import Results, StoredResults
 from chainette.reports.run import Counts, total_cost
 from chainette.reports.stored.schemas import schemas
+from chainette.reports.stored.shapes import shapes
 from chainette.run.control import RunControl
 from chainette.run.output.journal import Journal
 from chainette.run.output.table import Table, TableLines
@@ -87,7 +88,8 @@ class Recorder:
         self.group_counts: Mapping[str, int] = {}
         self.waiting: int = 0
         if folder is not None:
-            folder.write_json(GRAPH, graph(pipeline) | {"schemas": schemas(pipeline)})
+            types = {"schemas": schemas(pipeline), "shapes": shapes(pipeline)}
+            folder.write_json(GRAPH, graph(pipeline) | types)
             folder.write_json(MANIFEST, manifest)
 
     @property
