@@ -12,7 +12,7 @@ SOURCES := $(addsuffix /src,$(PACKAGES))
 unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: demo demo-gallery fuzz test test-all test-vllm test-ollama test-converters lint types format docs docs-check docs-links \
-	bench bench-full bench-vllm build lock clean
+	report-assets bench bench-full bench-vllm build lock clean
 
 demo: $(READY)
 	$(BIN)/chainette run-yaml examples/engine_clinical_qa.yaml \
@@ -88,6 +88,10 @@ docs: $(READY)
 docs-check: $(READY)
 	$(COG) --check $(COGGED)
 	$(BIN)/sphinx-build -W --keep-going --quiet -E -b html docs $(SITE)
+
+# Needs npm. The script and the style of a run's report, which are committed as they are built.
+report-assets:
+	cd chainette-core/report-assets && npm ci --silent && npm run --silent build
 
 # Asks every address that the pages link to; needs the internet.
 docs-links: $(READY)

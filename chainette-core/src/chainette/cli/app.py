@@ -14,6 +14,7 @@ from chainette.cli.commands.estimate import estimate
 from chainette.cli.commands.export import export
 from chainette.cli.commands.inspect import inspect
 from chainette.cli.commands.plugins import plugins
+from chainette.cli.commands.report import report
 from chainette.cli.commands.run import run
 from chainette.cli.commands.schema import schema
 from chainette.cli.commands.warmup import stop, warmup_chain, warmup_engines
@@ -31,8 +32,9 @@ app.command("run")(run)
 app.command("run-yaml", help="Alias of `chainette run`.")(run)
 app.command("ask")(ask)
 app.command("inspect")(inspect)
-app.command("export")(export)
 app.command("estimate")(estimate)
+app.command("report")(report)
+app.command("export")(export)
 app.command("diff")(diff)
 app.command("schema")(schema)
 app.command("warmup")(warmup_chain)

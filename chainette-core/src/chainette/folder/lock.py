@@ -47,6 +47,21 @@ def locked(path: Path) -> Iterator[None]:
         _release(path / LOCK, descriptor)
 
 
+def is_held(path: Path) -> bool:
+    """Whether a run holds the lock of a folder; of another computer's run, it is believed.
+
+    The lock itself is not tried, so that no run that begins just then finds it taken.
+    """
+    try:
+        holder = json.loads((path / LOCK).read_text(encoding="utf-8"))
+        pid, host = int(holder["pid"]), holder["host"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+    import psutil
+
+    return host != socket.gethostname() or psutil.pid_exists(pid)
+
+
 def _acquire(path: Path) -> int:
     file = path / LOCK
     while True:

@@ -9,6 +9,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Literal, overload
 
+from chainette.errors import OutputDirError
 from chainette.pipeline.composites.reduce import Reduce
 from chainette.pipeline.nodes.flow import Out
 from chainette.pipeline.nodes.node import Node
@@ -280,6 +281,29 @@ class Run(Generic[Out]):
         from chainette.reports.display.runs import run_card
 
         return run_card(self)
+
+    def report(self, path: str | Path, *, rows: int = 100_000) -> Path:
+        """Write a page about the run, with charts and its rows, as one HTML file.
+
+        Args:
+            path: The file.
+            rows: Maximum number of rows that it shows; its figures cover all.
+
+        Returns:
+            The path of the file.
+
+        Raises:
+            OutputDirError: The run has no folder, or the file cannot be written.
+        """
+        from chainette.reports.page.report import write_report
+
+        if self.path is None:
+            raise OutputDirError(
+                "this run has no folder that a report could be made of: "
+                "run the chain with output_dir="
+            )
+        write_report(self.path, path, rows=rows)
+        return Path(path)
 
     @property
     def cost(self) -> Decimal | None:

@@ -1,0 +1,141 @@
+import * as Plot from "@observablehq/plot";
+import { element, number, quoted, textOf, whole } from "./dom.js";
+
+const COLOURS = Array.from({ length: 8 }, (_, index) => `var(--series-${index + 1})`);
+const LABEL = 28;
+const WIDTH = 400;
+
+/** One chart with its title, its figures and, if it is of a field, a way to filter by it. */
+export function figure(chart, onPick) {
+  const draw = { bars, histogram, lines }[chart.kind];
+  const drawing = draw(chart, onPick);
+  drawing.setAttribute("role", "img");
+  drawing.setAttribute("aria-label", `${chart.title}: ${chart.about || ""} ${summary(chart)}`);
+  const figures = (chart.figures || []).map(([label, value]) =>
+    element("span", {}, element("span", { class: "dim" }, `${label} `), number(value)),
+  );
+  return element(
+    "figure",
+    { class: `chart ${chart.wide ? "wide" : ""}` },
+    element("figcaption", {}, quoted(chart.title, "h3"), chart.about ? quoted(chart.about, "p") : null),
+    element("div", { class: "plot" }, drawing),
+    figures.length ? element("p", { class: "figures" }, ...figures) : null,
+  );
+}
+
+function summary(chart) {
+  if (chart.kind !== "bars") return "";
+  return chart.bars.slice(0, 5).map(([label, count]) => `${textOf(label)} ${count}`).join(", ");
+}
+
+const shared = { style: { background: "none", fontSize: "11px", overflow: "visible" } };
+
+function shortened(label) {
+  const text = textOf(label).replace(/\s+/g, " ") || "(empty)";
+  return text.length > LABEL ? `${text.slice(0, LABEL - 1)}…` : text;
+}
+
+const dollars = new Intl.NumberFormat("en-US", { style: "currency", currency: "USD", maximumSignificantDigits: 3 });
+
+function bars({ bars: rows, total, money }, onPick) {
+  const said = (count) => (money ? dollars : whole).format(count);
+  const data = rows.map(([label, count, pick], index) => ({ label, count, pick, index }));
+  const share = (count) => (total ? ` · ${((100 * count) / total).toFixed(count === total ? 0 : 1)}%` : "");
+  const width = Math.min(190, 12 + 6.2 * Math.max(...data.map((it) => shortened(it.label).length), 4));
+  const plot = Plot.plot({
+    ...shared,
+    width: WIDTH,
+    height: 26 * data.length + 8,
+    marginLeft: width,
+    marginRight: money ? 96 : 92,
+    marginTop: 0,
+    marginBottom: 8,
+    x: { axis: null, domain: [0, Math.max(1e-9, ...rows.map((it) => it[1]))] },
+    y: { type: "band", domain: data.map((it) => it.index), label: null, tickSize: 0, padding: 0.25,
+      tickFormat: (index) => shortened(data[index].label) },
+    marks: [
+      Plot.barX(data, { x: "count", y: "index", fill: "var(--series-1)", rx: 2,
+        title: (it) => `${textOf(it.label)}: ${said(it.count)}${share(it.count)}` }),
+      Plot.text(data, { x: "count", y: "index", dx: 6, textAnchor: "start", fill: "currentColor",
+        text: (it) => said(it.count) + share(it.count) }),
+    ],
+  });
+  const shapes = plot.querySelectorAll("g[aria-label=bar] rect");
+  shapes.forEach((shape, index) => pickable(shape, data[index], onPick));
+  return plot;
+}
+
+function pickable(shape, datum, onPick) {
+  if (!onPick || datum.pick === undefined) return;
+  shape.classList.add("pick");
+  shape.setAttribute("tabindex", "0");
+  shape.setAttribute("role", "button");
+  shape.setAttribute("aria-label", `Show the rows with ${textOf(datum.label)}`);
+  shape.addEventListener("click", () => onPick(datum.pick));
+  shape.addEventListener("keydown", (event) => {
+    if (event.key === "Enter" || event.key === " ") onPick(datum.pick);
+  });
+}
+
+function histogram({ bins, unit, over, time }) {
+  const scale = time ? (it) => new Date(it) : (it) => it;
+  const data = bins.map(([from, to, count]) => ({ from: scale(from), to: scale(to), count }));
+  const step = time ? { type: "utc" } : {};
+  const isWhole = !time && data.every((it) => it.to - it.from === 1 && !Number.isInteger(it.from));
+  if (isWhole) step.tickFormat = (it) => (Number.isInteger(it) ? number(it) : "");
+  const said = (it) => (time ? it.toISOString().slice(0, 10) : number(it));
+  return Plot.plot({
+    ...shared,
+    width: WIDTH,
+    height: 170,
+    marginLeft: 46,
+    marginBottom: 34,
+    marginTop: 12,
+    x: { ticks: isWhole ? Math.min(8, data.length) : 6, ...step, label: unit || null, labelAnchor: "right", labelArrow: "none", tickSize: 3, nice: false },
+    y: { label: null, ticks: 4, tickSize: 0, grid: true, tickFormat: (it) => (Number.isInteger(it) ? number(it) : "") },
+    marks: [
+      Plot.rectY(data, {
+        x1: "from", x2: "to", y: "count", inset: 0.5,
+        fill: (it, index) => (over && index === data.length - 1 ? "var(--series-over)" : "var(--series-1)"),
+        title: (it, index) => {
+          const range = isWhole ? number((it.from + it.to) / 2) : over && index === data.length - 1 ? `more than ${said(it.from)}` : `${said(it.from)} to ${said(it.to)}`;
+          return `${range}: ${whole.format(it.count)}`;
+        },
+      }),
+      Plot.ruleY([0], { stroke: "var(--line)" }),
+    ],
+  });
+}
+
+function lines({ series, unit, width: seconds, start }) {
+  const data = series.flatMap(({ name, counts }) =>
+    counts.map((count, index) => ({ at: new Date(start + index * seconds * 1000), count: count / seconds, name })),
+  );
+  const names = series.map((it) => it.name);
+  return Plot.plot({
+    ...shared,
+    width: 1190,
+    height: 170,
+    marginLeft: 46,
+    marginTop: 12,
+    x: { type: "utc", label: "UTC", labelAnchor: "right", labelArrow: "none", tickSize: 3 },
+    y: { label: unit, labelArrow: "none", ticks: 4, tickSize: 0, grid: true, domain: [0, Math.max(1e-9, ...data.map((it) => it.count))] },
+    color: { domain: names, range: COLOURS },
+    marks: [
+      Plot.areaY(data, { x: "at", y1: 0, y2: "count", z: "name", fill: "name", fillOpacity: 0.12, curve: "step-after" }),
+      Plot.lineY(data, { x: "at", y: "count", z: "name", stroke: "name", strokeWidth: 1.6, curve: "step-after" }),
+      Plot.ruleY([0], { stroke: "var(--line)" }),
+    ],
+  });
+}
+
+/** The names of the series of a chart with lines. */
+export function legend(series) {
+  return element(
+    "p",
+    { class: "legend" },
+    ...series.map((it, index) =>
+      element("span", {}, element("i", { style: `background:${COLOURS[index % 8]}` }), quoted(it.name)),
+    ),
+  );
+}

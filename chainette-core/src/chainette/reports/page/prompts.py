@@ -1,0 +1,260 @@
+"""The prompts of a run, rendered again from its folder where every value in them is certain."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+from chainette.errors import ChainError
+from chainette.pipeline.bounds import MAX_PROMPT
+from chainette.pipeline.conversation import Conversation, conversation
+from chainette.pipeline.prompt import PromptTemplate
+from chainette.pipeline.reasoning import REASONING
+from chainette.reports.stored.rebuilt import Build, Partial, UncertainError, build
+from chainette.reports.stored.run_folder import StoredRun
+from chainette.reports.stored.schemas import CHAIN_INPUT
+from chainette.types import Message
+
+Line = Mapping[str, Any]
+Steps = Mapping[str, Sequence[Line]]
+_OF_ROUNDS = frozenset({"previous", "feedback", "round", "so_far"})
+
+
+class Prompts:
+    """The prompts of a run.
+
+    Args:
+        run: The run.
+    """
+
+    def __init__(self, run: StoredRun) -> None:
+        self._values = StoredValues(run)
+        self._steps = {
+            id: _StepPrompt(node, self._values)
+            for id, node in run.nodes.items()
+            if node.get("kind") == "step"
+        }
+
+    def of(self, id: str, line: Line, row: Line, steps: Steps) -> dict[str, Any] | None:
+        """The prompt behind a step's line, as the page shows it.
+
+        Args:
+            id: The step.
+            line: Its line, or that of its error.
+            row: The line of the flattened table that it belongs to, which has the inputs.
+            steps: The lines of the row by node.
+
+        Returns:
+            Its `messages`; or its `templates`, and `why` it cannot be rendered for certain.
+        """
+        step = self._steps.get(id)
+        if step is None or line.get("kind") == "skipped":
+            return None
+        try:
+            return {"messages": step.render(line, row, steps)}
+        except (ChainError, UncertainError) as error:
+            return {"templates": step.templates, "why": str(error)}
+
+
+class _StepPrompt:
+    """The prompt of a step.
+
+    Args:
+        node: The step in `graph.json`.
+        values: The values of the run.
+    """
+
+    def __init__(self, node: Mapping[str, Any], values: StoredValues) -> None:
+        self._values = values
+        self._id: str = node["id"]
+        self._instruction = node.get("output_format_instruction")
+        self._prepared: tuple[Callable[[Mapping[str, Any]], list[Message]], set[str]] | None = None
+        self._problem = ""
+        self.templates: list[dict[str, str]] = _templates(node)
+        try:
+            self._prepared = self._prepare(node)
+        except (ChainError, KeyError, TypeError, ValueError) as error:
+            self._problem = f"its template cannot be read ({error})"
+
+    def _prepare(
+        self, node: Mapping[str, Any]
+    ) -> tuple[Callable[[Mapping[str, Any]], list[Message]], set[str]]:
+        """The function that renders it, and the names that it uses."""
+        where = f"step {self._id!r}"
+        system = PromptTemplate(node.get("system_prompt") or "", f"{where}, system_prompt")
+        user = PromptTemplate(node.get("user_prompt") or "", f"{where}, user_prompt")
+        talk = conversation(
+            where,
+            node.get("messages"),
+            system=system if system.source else None,
+            user=None if "messages" in node else user,
+            prefill=node.get("prefill", ""),
+            has_examples=bool(node.get("examples")),
+        )
+        if talk is None:
+            return partial(self._plain, system, user), system.names | user.names
+        talk.examples = list(node.get("examples", ()))
+        names = {name for it in talk.templates for name in it.names}
+        return partial(self._turns, talk), names
+
+    def _plain(
+        self, system: PromptTemplate, user: PromptTemplate, names: Mapping[str, Any]
+    ) -> list[Message]:
+        """A system and a user message; see `Step.messages`."""
+        first = system.render(names)
+        if self._instruction:
+            first = f"{first}\n\n{self._instruction}".strip()
+        asked: Message = {"role": "user", "content": user.render(names)}
+        return [{"role": "system", "content": first}, asked] if first else [asked]
+
+    def _turns(self, talk: Conversation, names: Mapping[str, Any]) -> list[Message]:
+        return talk.render(names, MAX_PROMPT, self._instruction)
+
+    def render(self, line: Line, row: Line, steps: Steps) -> list[Message]:
+        """The messages.
+
+        Raises:
+            UncertainError: A value in them is not certain.
+            ChainError: They cannot be rendered.
+        """
+        if self._prepared is None:
+            raise UncertainError(self._problem)
+        if "round" in line or "part" in line:
+            raise UncertainError("it is of a round, whose values are not written down")
+        render, names = self._prepared
+        path = line.get("item", "")
+        return render({it: self._values.named(it, self._id, path, row, steps) for it in names})
+
+
+class StoredValues:
+    """The values that prompts saw, made again of a run's lines.
+
+    Args:
+        run: The run.
+    """
+
+    def __init__(self, run: StoredRun) -> None:
+        self._names = run.names
+        self._nodes = run.nodes
+        self._builds: dict[str, Build] = {}
+        self._shape = run.shape
+        self._sources: dict[str, list[str]] = {}
+        self._aliases: dict[str, str] = {}
+        edges = [*run.graph.get("edges", [])]
+        routes = {it["from"]: it["from"] for it in edges if "case" in it}
+        for edge in edges:
+            if "join" in edge:
+                self._aliases[edge["join"]] = edge["from"]
+            elif "repeat" not in edge:
+                self._sources.setdefault(edge["to"], []).append(edge["from"])
+        self._routes = routes
+        columns = (run.manifest.get("selection") or {}).get("columns") or {}
+        self._renamed: dict[str, str] = {column: field for field, column in columns.items()}
+        self._inputs: dict[str, str | None] = {}
+        self._last: dict[str, tuple[Any, Any]] = {}
+
+    def named(self, name: str, id: str, path: str, row: Line, steps: Steps) -> Any:
+        """The value that a step's template sees under a name.
+
+        Args:
+            name: The name.
+            id: The step.
+            path: The path of its item.
+            row: The row's line in the flattened table.
+            steps: The lines of the row.
+
+        Raises:
+            UncertainError: It is not certain.
+        """
+        if name in _OF_ROUNDS:
+            raise UncertainError(f"{name!r} is not written down")
+        if name == CHAIN_INPUT:
+            return self._input(row)
+        if name == REASONING:
+            raise UncertainError("it uses the reasoning of earlier steps")
+        if name in self._nodes or name in self._aliases:
+            return self._output(self._aliases.get(name, name), path, steps, name)
+        direct = self._direct(id, path, row, steps)
+        is_field = isinstance(direct, Partial) or name in type(direct).__dict__.get(
+            "__pydantic_fields__", ()
+        )
+        if not is_field:
+            raise UncertainError(f"{name!r} is not a field that is known")
+        return getattr(direct, name)
+
+    def _direct(self, id: str, path: str, row: Line, steps: Steps) -> Any:
+        """The direct input of a step."""
+        sources = self._sources.get(id, [])
+        while len(sources) == 1 and sources[0] in self._routes:
+            sources = self._sources.get(sources[0], [])
+        if len(sources) != 1:
+            raise UncertainError("its input may come from several nodes")
+        if sources[0] == CHAIN_INPUT:
+            return self._input(row)
+        return self._output(sources[0], path, steps, sources[0])
+
+    def _input(self, row: Line) -> Any:
+        """The row that the chain was given."""
+        last, value = self._last.get(CHAIN_INPUT, (None, None))
+        if last is not row:
+            value = self._built(CHAIN_INPUT, self._columns(row), "chain_input")
+            self._last[CHAIN_INPUT] = row, value
+        return value
+
+    def _columns(self, row: Line) -> dict[str, Any]:
+        """The columns of an input row, by the fields that they became."""
+        known, found = self._inputs, {}
+        for name, value in row.items():
+            if name not in known:
+                column = self._names.input_column(name)
+                known[name] = None if column is None else self._renamed.get(column, column)
+            if (field := known[name]) is not None:
+                found[field] = value
+        if not found:
+            raise UncertainError("the run has not kept its inputs")
+        return found
+
+    def _output(self, id: str, path: str, steps: Steps, name: str) -> Any:
+        """The output of a node for an item, or for what it was split from."""
+        found = [it for it in steps.get(id, ()) if _is_before(it.get("item", ""), path)]
+        if len(found) != 1:
+            raise UncertainError(f"the output of {name!r} is not written down once")
+        (line,) = found
+        last, built = self._last.get(id, (None, None))
+        if last is line and line.get("kind") != "split":
+            return built
+        kind, value = line.get("kind", "one"), line.get("output")
+        if "snapshot" in line or "round" in line or kind not in ("one", "split"):
+            raise UncertainError(f"the output of {name!r} is not certain")
+        if kind == "split":
+            own = line.get("item", "")
+            rest = path[len(own) :].lstrip(".").partition(".")[0]
+            if not rest:
+                raise UncertainError(f"the output of {name!r} was split")
+            value = value[int(rest)] if value is not None else None
+        built = self._built(id, value, name)
+        self._last[id] = line, built
+        return built
+
+    def _built(self, id: str, value: Any, name: str) -> Any:
+        if id not in self._builds:
+            self._builds[id] = build(self._shape(id), is_input=id == CHAIN_INPUT)
+        try:
+            return self._builds[id](value)
+        except UncertainError as error:
+            raise UncertainError(f"{name}: {error}") from None
+
+
+def _is_before(item: str, path: str) -> bool:
+    """Whether an item is another, or one that it was split from."""
+    return not item or item == path or path.startswith(f"{item}.")
+
+
+def _templates(node: Mapping[str, Any]) -> list[dict[str, str]]:
+    """The templates of a step, as messages."""
+    found = [("system", node.get("system_prompt"))]
+    for turn in node.get("messages") or []:
+        found.append((turn.get("role", "history"), turn.get("content") or turn.get("history")))
+    found += [("user", node.get("user_prompt")), ("prefill", node.get("prefill"))]
+    return [{"role": role, "content": str(text)} for role, text in found if text]
