@@ -11,8 +11,9 @@ SOURCES := $(addsuffix /src,$(PACKAGES))
 # Else every command that a test starts would compile all that it imports.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo demo-gallery fuzz test test-all test-vllm test-ollama test-converters lint types format docs docs-check docs-links \
-	report-assets bench bench-full bench-vllm build lock clean
+.PHONY: demo demo-gallery fuzz test test-all test-vllm test-ollama test-converters lint types \
+	format docs docs-check docs-links docs-peers report-assets bench bench-full bench-vllm build \
+	lock clean
 
 demo: $(READY)
 	$(BIN)/chainette run-yaml examples/engine_clinical_qa.yaml \
@@ -96,6 +97,10 @@ report-assets:
 # Asks every address that the pages link to; needs the internet.
 docs-links: $(READY)
 	$(BIN)/sphinx-build -W --keep-going --quiet -b linkcheck docs docs/_build/linkcheck
+
+# The programs of other libraries in coming-from.md, each in an environment of its own (1 GB).
+docs-peers: $(READY)
+	$(BIN)/python docs/peers.py .bench/docs
 
 # Needs nginx. Against the bare loop and three peers, in minutes; the figures go into RESULTS.md.
 bench: $(READY)
