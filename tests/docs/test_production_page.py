@@ -157,6 +157,13 @@ def test_a_budget_that_is_spent_stops_the_next_pod_before_it_asks(
         assert 0 < len(server.requests) == asked < 8
 
 
+def test_an_engine_that_cannot_be_reached_at_the_start_is_code_2(
+    in_process: Run, app: Path
+) -> None:
+    environment = {"OPENAI_BASE_URL": "http://127.0.0.1:9/v1"}
+    assert in_process(*arguments(JOB, app / "data"), env=environment).returncode == 2
+
+
 def test_the_table_of_events_has_those_that_are_logged(in_process: Run, app: Path) -> None:
     asked: list[Any] = []
 

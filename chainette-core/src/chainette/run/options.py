@@ -98,7 +98,7 @@ class RunOptions:
         str | None,
         Help(
             "Character between the cells of a CSV file; tab is one, too.",
-            "By default, the comma, semicolon or tab that its header has most of.",
+            "By default, the comma, semicolon, tab or bar that its header has most of.",
             metavar="CHARACTER",
         ),
     ] = None
