@@ -4,39 +4,36 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from chainette.cli.say import say
 
+if TYPE_CHECKING:
+    from chainette.reports.stored.run_folder import StoredRun
+
+
+_Run = typer.Argument(help="The run's folder.", show_default=False)
+_Target = typer.Argument(
+    help="File or address that ends in .csv, .tsv, .jsonl, .parquet, .xlsx or .db; - is stdout.",
+    show_default=False,
+)
+_Step = typer.Option("--step", metavar="<id>", help="The table of one node.")
+_Groups = typer.Option("--groups", metavar="<id>", help="The groups of a reduce.")
+_Only = typer.Option("--only", metavar="ok|failed", help="Rows that ended so.")
+_Format = typer.Option("--format", metavar="<name>", help="Format, whatever the name ends in.")
+_Overwrite = typer.Option("--overwrite", help="Replace a file that is there.")
+
 
 def export(
-    run: Annotated[Path, typer.Argument(help="The run's folder.", show_default=False)],
-    target: Annotated[
-        str,
-        typer.Argument(
-            help="File or address that ends in .csv, .tsv, .jsonl, .parquet, .xlsx or .db; "
-            "- is stdout.",
-            show_default=False,
-        ),
-    ],
-    step: Annotated[
-        str | None, typer.Option("--step", metavar="<id>", help="The table of one node.")
-    ] = None,
-    groups: Annotated[
-        str | None, typer.Option("--groups", metavar="<id>", help="The groups of a reduce.")
-    ] = None,
-    only: Annotated[
-        str | None, typer.Option("--only", metavar="ok|failed", help="Rows that ended so.")
-    ] = None,
-    format: Annotated[
-        str | None,
-        typer.Option("--format", metavar="<name>", help="Format, whatever the name ends in."),
-    ] = None,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace a file that is there.")
-    ] = False,
+    run: Annotated[Path, _Run],
+    target: Annotated[str, _Target],
+    step: Annotated[str | None, _Step] = None,
+    groups: Annotated[str | None, _Groups] = None,
+    only: Annotated[str | None, _Only] = None,
+    format: Annotated[str | None, _Format] = None,
+    overwrite: Annotated[bool, _Overwrite] = False,
 ) -> None:
     """Write a run's table as CSV, Parquet, JSON lines, an Excel workbook or a SQLite database.
 
@@ -56,10 +53,13 @@ def export(
     if target == STDOUT and hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(encoding="utf-8", newline="")
     done = export_run(stored, target, choice, sys.stdout.write)
-    for note in done.notes:
+    _say_what(done.rows, "stdout" if target == STDOUT else shown(target), done.notes, stored)
+
+
+def _say_what(rows: int, target: str, notes: list[str], stored: StoredRun) -> None:
+    for note in notes:
         say(f"note: {note}", err=True)
     if not stored.is_finished:
         status = stored.manifest.get("status") or "not finished"
         say(f"the run is {status}: the table has the rows that have ended so far", err=True)
-    rows = "1 line" if done.rows == 1 else f"{done.rows:,} lines"
-    say(f"{'stdout' if target == STDOUT else shown(target)}: {rows}", err=True)
+    say(f"{target}: {'1 line' if rows == 1 else f'{rows:,} lines'}", err=True)

@@ -18,6 +18,7 @@ COLUMNS = 2000
 """Columns of a table at most (SQLite, "Limits In SQLite", SQLITE_MAX_COLUMN)."""
 ROWS = "rows"
 ROW_ID = "row_id"
+_KEY = "PRIMARY KEY"
 _TYPES = {
     frozenset(("int",)): "INTEGER",
     frozenset(("bool",)): "INTEGER",
@@ -46,31 +47,29 @@ def write_sqlite(tables: Sequence[Table], path: Path, *, is_whole: bool = True) 
     """
     import sqlite3
 
-    shapes = [(table, shape_of(table)) for table in tables]
-    main = shapes[0][1]
-    is_split = "item" in main.kinds or not is_whole
-    notes: list[str] = []
+    shapes = [shape_of(table) for table in tables]
+    has_rows = "item" in shapes[0].kinds or not is_whole
+    names = _names([table.name for table in tables], [ROWS] if has_rows else [])
+    parent = _reference(ROWS if has_rows else names[0])
     with closing(sqlite3.connect(path)) as database:
         database.execute("PRAGMA journal_mode = OFF")
         database.execute("PRAGMA synchronous = OFF")
-        names = _names([table.name for table, _ in shapes], [ROWS] if is_split else [])
-        parent = ROWS if is_split else names[0]
-        if is_split:
+        if has_rows:
             database.execute(f"CREATE TABLE {_quoted(ROWS)} ({ROW_ID} INTEGER PRIMARY KEY)")
-        for (table, shape), name in zip(shapes, names, strict=True):
-            is_first = table is tables[0]
-            if not (shape.rows or is_first):
+        for index, (table, shape) in enumerate(zip(tables, shapes, strict=True)):
+            if index and not shape.rows:
                 continue
-            if name != table.name:
-                notes.append(f"the table of {table.name!r} has the name {name!r}")
-            key = "PRIMARY KEY" if is_first and not is_split else _reference(parent)
-            _create(database, name, shape, key)
-            if is_split and ROW_ID in shape.kinds:
+            _create(database, names[index], shape, parent if index or has_rows else _KEY)
+            if has_rows and ROW_ID in shape.kinds:
                 ids = ((line[ROW_ID],) for line in table.lines() if ROW_ID in line)
                 database.executemany(f"INSERT OR IGNORE INTO {_quoted(ROWS)} VALUES (?)", ids)  # noqa: S608
-            _fill(database, name, table, shape)
+            _fill(database, names[index], table, shape)
         database.commit()
-    return notes
+    return [
+        f"the table of {table.name!r} has the name {name!r}"
+        for table, shape, name in zip(tables, shapes, names, strict=True)
+        if name != table.name and shape.rows
+    ]
 
 
 def _reference(parent: str) -> str:
@@ -94,7 +93,7 @@ def _create(database: Connection, name: str, shape: Shape, key: str) -> None:
         kind = _TYPES.get(frozenset(kinds), "")
         parts.append(f"{_quoted(column)} {kind} {key if own == ROW_ID else ''}".strip())
     database.execute(f"CREATE TABLE {_quoted(name)} ({', '.join(parts) or ROW_ID})")
-    if ROW_ID in shape.kinds and key != "PRIMARY KEY":
+    if ROW_ID in shape.kinds and key != _KEY:
         index = _quoted(f"{name} by {ROW_ID}")
         database.execute(f"CREATE INDEX {index} ON {_quoted(name)} ({ROW_ID})")
 
