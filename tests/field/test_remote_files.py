@@ -6,6 +6,7 @@ import gzip
 import io
 import json
 import os
+import ssl
 import subprocess
 import sys
 import threading
@@ -19,8 +20,9 @@ import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import trustme
 from chainette import Chain, Step, apply, rows
-from chainette.errors import ChainError, ConfigError, InputError, OutputDirError
+from chainette.errors import ChainError, ConfigError, ExportError, InputError, OutputDirError
 from chainette.loading.yaml_chain import load_yaml_chain
 from chainette.remote import opening, reading
 from chainette.remote.address import is_address, scrubbed, shown
@@ -139,18 +141,18 @@ class Web:
             def log_message(self, *args: object) -> None:
                 pass
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.handle_error = lambda *args: None  # type: ignore[method-assign]
-        threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True).start()
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server.handle_error = lambda *args: None  # type: ignore[method-assign]
+        threading.Thread(target=self.server.serve_forever, args=(0.01,), daemon=True).start()
+        self.url = f"http://127.0.0.1:{self.server.server_port}"
 
     def give(self, path: str, content: bytes = b"", **answers: Any) -> str:
         self.pages[path] = lambda it: answer(it, content, **answers)
         return self.url + path
 
     def close(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
+        self.server.shutdown()
+        self.server.server_close()
 
 
 def answer(
@@ -295,6 +297,19 @@ steps:
         )  # fmt: skip
 
 
+def test_a_table_is_exported_into_a_bucket(s3: Any, tmp_path: Path) -> None:
+    run = chain().run(ROWS[:3], output_dir=tmp_path / "run")
+    run.export("s3://bucket/out/t.csv")
+    assert (
+        read("s3://bucket/out/t.csv", columns={"text": "same.text", "number": "same.number"})
+        == (ROWS[:3])
+    )
+    with pytest.raises(ExportError, match=r"^s3://bucket/out/t.csv: exists already"):
+        run.export("s3://bucket/out/t.csv")
+    with pytest.raises(ExportError, match="bucket"):
+        run.export("s3://nowhere/t.csv")
+
+
 def test_a_run_has_its_folder_on_this_machine(tmp_path: Path) -> None:
     with pytest.raises(OutputDirError, match=r"^s3://bucket/out: is an address; a run's folder"):
         chain().run(ROWS[:1], output_dir="s3://bucket/out")
@@ -387,11 +402,27 @@ def test_a_web_page_in_place_of_data_is_one_error(web: Web) -> None:
             read(address)
 
 
-def test_no_secret_of_an_address_is_written(web: Web, tmp_path: Path) -> None:
+def test_no_secret_of_an_address_is_written(
+    web: Web,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    caplog.set_level("DEBUG", "chainette")
     web.give("/rows.jsonl", lines(ROWS[:5]))
     address = f"{web.url}/rows.jsonl?X-Amz-Signature={SECRET}#{SECRET}"
     address = address.replace("//", f"//{SECRET}:{SECRET}@")
-    chain().run(address, output_dir=tmp_path / "run")
+    run = chain().run(address, output_dir=tmp_path / "run")
+    assert SECRET not in repr(run) + caplog.text + capfd.readouterr().err
+    example = {"input": {"text": "a", "number": 1}, "output": "good"}
+    web.give("/few.jsonl", json.dumps(example).encode())
+    with fake_engine("remote", lambda prompt: "fine"):
+        step = Step(
+            id="s", engine_name="remote", input_model=Row, output_model=str,
+            user_prompt="{{ text }}", examples=address.replace("rows", "few"),
+        )  # fmt: skip
+        data = rows(3, seed=1, given=address, number=1)
+        Chain(name="c", steps=[step]).run(data, output_dir=tmp_path / "run/drawn")
     written = [file for file in (tmp_path / "run").rglob("*") if file.is_file()]
     assert json.loads((tmp_path / "run/run.json").read_text())["inputs"]["path"] == (
         f"{web.url}/rows.jsonl?…"
@@ -452,6 +483,20 @@ def test_a_run_ends_with_the_rows_that_came_before_the_file_broke(web: Web, tmp_
     resumed = chain().run(address, output_dir=tmp_path / "run", resume=True)
     assert resumed.counts.ok == len(ROWS)
     assert [result.row_id for result in resumed.results] == list(range(len(ROWS)))
+
+
+def test_certificates_are_verified(web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
+    web.give("/rows.jsonl", lines(ROWS[:3]))
+    authority = trustme.CA()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    web.server.socket = context.wrap_socket(web.server.socket, server_side=True)
+    address = f"{web.url}/rows.jsonl?sig={SECRET}".replace("http:", "https:")
+    with pytest.raises(InputError, match=r"rows.jsonl\?…: cannot be reached: .*certificate"):
+        read(address)
+    with authority.cert_pem.tempfile() as file:
+        monkeypatch.setenv("SSL_CERT_FILE", file)
+        assert read(address) == ROWS[:3]
 
 
 def test_other_file_systems_are_read_too() -> None:

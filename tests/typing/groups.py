@@ -1,6 +1,7 @@
 """Types of groups: what the nodes of a `reduce` take and give."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from chainette import Chain, Group, Result, Run, Step, apply, reduce
@@ -67,3 +68,7 @@ apply(more) >> digests  # type: ignore[operator]  # pyright: ignore[reportOperat
 counts >> label  # type: ignore[operator]  # pyright: ignore[reportOperatorIssue]
 reduce(apply(count), by=several)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 reduce(label, by="text")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+assert_type(run.export("table.csv", step=digest, only="ok"), str)
+assert_type(run.export(Path("table.db"), groups=digests, overwrite=True), Path)
+run.export("table.xlsx", only="bad")  # type: ignore[arg-type]  # pyright: ignore

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from chainette.errors import InputError
@@ -20,6 +21,8 @@ _LASTING = (
     *(FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError),
     *(NotImplementedError, TypeError, ValueError),
 )
+_SSL = re.compile(r" ssl:(<[^>]*>|\w+)")
+"""A part of aiohttp's messages, the name of an object."""
 _PASSING = (408, 425, 429)
 """Statuses of clients' errors after which the same request may succeed (RFC 9110, RFC 8470)."""
 
@@ -67,8 +70,9 @@ def _reason(address: str, error: BaseException) -> str:
         text = scrubbed(str(error.__cause__ or error), address)
         if "bucket" in text.lower().replace(" ", ""):
             return f"there is no such bucket: {text}"
-        is_lost = isinstance(error.__cause__, OSError | TimeoutError)
-        return f"cannot be reached: {text}" if is_lost else "No such file or directory"
+        if isinstance(error.__cause__, OSError | TimeoutError):
+            return f"cannot be reached: {_SSL.sub('', text)}"
+        return "No such file or directory"
     if _kind(error) in _HINTS:
         anonymous = "; of a public bucket, set FSSPEC_S3_ANON=true"
         is_s3 = scheme_of(address) in ("s3", "s3a") and _kind(error) == "NoCredentialsError"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from functools import cache
 from typing import Any
@@ -52,7 +53,8 @@ def file_system(address: str) -> tuple[Any, str]:
         )
     try:
         if is_web(address):
-            return _web(bool(_PLAIN.fullmatch(address))), address
+            trusted = os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR")
+            return _web(bool(_PLAIN.fullmatch(address)), *trusted), address
         system, path = fsspec.core.url_to_fs(address)
     except ImportError as error:
         missing = _PACKAGES.get(scheme) or error.name
@@ -65,17 +67,24 @@ def file_system(address: str) -> tuple[Any, str]:
 
 
 @cache
-def _web(is_encoded: bool) -> Any:
+def _web(is_encoded: bool, file: str | None, folder: str | None) -> Any:
     """The file system of HTTP.
 
     Args:
         is_encoded: Whether addresses are sent as they are, since another spelling of a signed one
             may have another signature.
+        file: A file of certificates to trust; by default, those of certifi.
+        folder: A folder of them.
     """
+    import ssl
+
+    import certifi
     import fsspec
     from aiohttp import ClientTimeout
 
     # The library's own limit ends a transfer that takes longer than five minutes.
     timeout = ClientTimeout(total=None, sock_connect=CONNECT, sock_read=SILENCE)
     options = {"timeout": timeout, "trust_env": True}
-    return fsspec.filesystem("https", client_kwargs=options, encoded=is_encoded)
+    known = None if file or folder else certifi.where()
+    trusted = ssl.create_default_context(cafile=file or known, capath=folder or None)
+    return fsspec.filesystem("https", client_kwargs=options, encoded=is_encoded, ssl=trusted)

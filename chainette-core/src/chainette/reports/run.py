@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, Literal, overload
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, overload
 
 from chainette.errors import OutputDirError
 from chainette.pipeline.composites.reduce import Reduce
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from chainette.reports.comparing.difference import Difference
 
+TargetT = TypeVar("TargetT", str, Path)
 _logger = logging.getLogger(__name__)
 
 
@@ -195,14 +196,14 @@ class Run(Generic[Out]):
 
     def export(
         self,
-        target: str | Path,
+        target: TargetT,
         *,
         step: Node[Any, Any] | str | None = None,
         groups: Reduce[Any, Any] | str | None = None,
         only: Literal["ok", "failed"] | None = None,
         format: Literal["csv", "tsv", "jsonl", "parquet", "xlsx", "db"] | None = None,
         overwrite: bool = False,
-    ) -> Path | str:
+    ) -> TargetT:
         """Write a table of the run as a file of another format, line by line.
 
         Args:

@@ -115,7 +115,8 @@ class Chain(Pipeline[In, Out]):
 
         Args:
             inputs: Models or dicts (any iterable or async iterable), a data frame, or the path of
-                a file: JSONL, JSON, CSV, TSV or Parquet; a pattern or a folder for several.
+                a file, or its address: JSONL, JSON, CSV, TSV or Parquet; a pattern or a folder for
+                several.
             **options: The fields of `RunOptions`, and `progress`.
 
         Returns:

@@ -35,12 +35,13 @@ def export(
     format: Annotated[str | None, _Format] = None,
     overwrite: Annotated[bool, _Overwrite] = False,
 ) -> None:
-    """Write a run's table as CSV, Parquet, JSON lines, an Excel workbook or a SQLite database.
+    """Write a run's table for other programs.
 
     chainette export runs/my-run table.xlsx
 
-    The table has one line for each row, or for each item of a row that was split. A database has
-    the tables of all nodes, too. Of a run that is not finished, it has the rows that have ended.
+    The format is CSV, TSV, JSON lines, Parquet, an Excel workbook or a SQLite database. The table
+    has one line for each row, or for each item of a row that was split. A database has the tables
+    of all nodes, too. Of a run that is not finished, it has the rows that have ended.
     """
     from chainette.remote.address import shown
     from chainette.reports.export.export import STDOUT, Choice, export_run
