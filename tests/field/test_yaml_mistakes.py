@@ -14,7 +14,8 @@ STEP = "{id: a, input_model: M, output_model: M, engine_name: e, user_prompt: '{
 STEPS = f"steps:\n  - {STEP}\n"
 NODE = (
     "a node is a step (id, input_model, output_model, engine_name, user_prompt, …), "
-    "or has one of the keys apply (a function), branch, route, repeat, reduce, use"
+    "or has one of the keys apply (a function), split, filter, distinct, vote, branch, route, "
+    "repeat, reduce, use"
 )
 KEYS = "the keys of a chain are name, emoji, engines, inputs, output_dir, run, models, steps"
 FIELD = "the keys of a field are type, enum, items, description, default, ge"

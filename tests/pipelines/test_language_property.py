@@ -14,7 +14,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from chainette import Branch, Calls, Chain, Drop, Group, Step, apply, reduce, repeat, route
+from chainette import (
+    Branch,
+    Calls,
+    Chain,
+    Drop,
+    Group,
+    Step,
+    apply,
+    distinct,
+    filter,
+    reduce,
+    repeat,
+    route,
+    split,
+)
 from chainette.errors import RequestError
 from chainette.folder import lines as folder_lines
 from chainette.testing import fake_engine
@@ -34,6 +48,10 @@ Draw = Callable[..., Any]
 class Value(BaseModel):
     n: int
     text: str = ""
+
+
+class Values(BaseModel):
+    parts: list[Value]
 
 
 def number(*parts: object) -> int:
@@ -74,9 +92,9 @@ class Parts:
         return Chain(name="drawn", steps=steps)
 
     def flow(self, depth: int, *, splits: bool) -> list[Any]:
-        kinds = ["step", "map", "drop", "calls"]
-        kinds += ["split"] if splits else []
-        kinds += ["all"] if splits and not self._repeats else []
+        kinds = ["step", "map", "drop", "filter", "calls"]
+        kinds += ["split", "parts"] if splits else []
+        kinds += ["all", "distinct"] if splits and not self._repeats else []
         kinds += ["branch", "route", "repeat"] if depth > 1 else []
         nodes: list[Any] = []
         for kind in self._draw(st.lists(st.sampled_from(kinds), min_size=1, max_size=3)):
@@ -135,6 +153,32 @@ class Parts:
             return [Value(n=value.n + part, text=f"{part}") for part in range(value.n % 4)]
 
         return [apply(parts, id=id)]
+
+    def _filter(self, depth: int) -> list[Any]:
+        id = self.id("filter")
+
+        def is_kept(value: Value) -> bool:
+            return value.n % 5 != 4
+
+        keeps = self._draw(st.sampled_from(["n % 5 != 4", "n * 3 % 4 != 1", is_kept]))
+        return [
+            filter(
+                keeps,
+                id=id,
+                input_model=Value,
+                **self._draw(st.sampled_from([{}, {"when": "n > 2"}])),
+            )
+        ]
+
+    def _parts(self, depth: int) -> list[Any]:
+        def several(value: Value) -> Values:
+            return Values(parts=[Value(n=value.n, text=f"p{it}") for it in range(value.n % 3)])
+
+        return [apply(several, id=self.id("several")), split("parts", id=self.id("parts"))]
+
+    def _distinct(self, depth: int) -> list[Any]:
+        by = self._draw(st.sampled_from([None, "n", "n % 6", ["text", "n"], lambda it: it.n // 2]))
+        return [distinct(by, id=self.id("distinct"), input_model=Value)]
 
     def _calls(self, depth: int) -> list[Any]:
         id = self.id("calls")

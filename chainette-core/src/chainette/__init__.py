@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from chainette.pipeline.nodes.apply import ApplyNode, apply
     from chainette.pipeline.nodes.flow import Branch, pipe
     from chainette.pipeline.nodes.step import Step
+    from chainette.pipeline.words.distinct import distinct
+    from chainette.pipeline.words.filter import filter
+    from chainette.pipeline.words.split import split
+    from chainette.pipeline.words.vote import vote
     from chainette.plugins.discovery import register_backend
     from chainette.plugins.hookspecs import hookimpl
     from chainette.registry.config_file import load_engines
@@ -56,6 +60,8 @@ __all__ = [
     "SyncCalls",
     "Usage",
     "apply",
+    "distinct",
+    "filter",
     "get_engine",
     "get_engine_config",
     "hookimpl",
@@ -69,6 +75,8 @@ __all__ = [
     "repeat",
     "route",
     "rows",
+    "split",
+    "vote",
 ]
 
 _HOMES = {
@@ -90,6 +98,8 @@ _HOMES = {
     "SyncCalls": "pipeline.functions.calls",
     "Usage": "usage",
     "apply": "pipeline.nodes.apply",
+    "distinct": "pipeline.words.distinct",
+    "filter": "pipeline.words.filter",
     "get_engine": "registry.engines",
     "get_engine_config": "registry.engines",
     "hookimpl": "plugins.hookspecs",
@@ -103,6 +113,8 @@ _HOMES = {
     "repeat": "pipeline.composites.repeat",
     "route": "pipeline.composites.route",
     "rows": "run.inputs.generated",
+    "split": "pipeline.words.split",
+    "vote": "pipeline.words.vote",
 }
 
 

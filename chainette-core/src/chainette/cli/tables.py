@@ -22,7 +22,7 @@ from chainette.pipeline.composites.reduce import Reduce
 from chainette.pipeline.pipeline import Pipeline
 from chainette.reports.groups import GroupResult, title_of
 from chainette.reports.result import Many, Result
-from chainette.reports.run import Counts, Run
+from chainette.reports.run import Counts, ItemCounts, Run
 from chainette.run.progress.stats import RunStats
 from chainette.text import escaped, printable
 from chainette.usage import Usage
@@ -113,6 +113,8 @@ def summary(run: Run, stats: RunStats) -> str:
     lines = [f"{rows}: {_counted(counts)}; {tokens}, {_cost(run)}"]
     if groups := _groups(run):
         lines.append(groups)
+    if items := "; ".join(_items(id, counts) for id, counts in run.items.items()):
+        lines.append(f"items: {items}")
     by_time = sorted(stats.nodes.items(), key=lambda item: -item[1].average)[:3]
     slowest = [f"{id} {node.average:.2f} s" for id, node in by_time if node.average > 0]
     if len(stats.nodes) > 1 and slowest:
@@ -138,6 +140,12 @@ def _groups(run: Run) -> str:
     return f"{plural(counts.groups, 'group')}, {failed}" + (
         f"; {left_out} {noun} in no group" if left_out else ""
     )
+
+
+def _items(id: str, counts: ItemCounts) -> str:
+    """The numbers of items of a function."""
+    dropped = f" ({counts.dropped} dropped)" if counts.dropped else ""
+    return f"{id} {counts.taken} → {counts.given}{dropped}"
 
 
 def _key(group: GroupResult[Any], reduce: Reduce[Any, Any]) -> str:

@@ -18,10 +18,12 @@ from chainette.pipeline.nodes.naming import type_name
 from chainette.pipeline.nodes.node import Node
 from chainette.pipeline.nodes.step import Step
 from chainette.pipeline.pipeline import Pipeline
+from chainette.pipeline.words.word import Word
 from chainette.text import escaped, printable
 
 ICONS = {
     "step": "💬", "apply": "⚙️", "branch": "🌿", "route": "🔀", "repeat": "🔁", "reduce": "🧺",
+    "split": "🪓", "filter": "🧹", "distinct": "🪪", "vote": "🗳️",
 }  # fmt: skip
 """Emojis of nodes that do not have their own."""
 MAX_TURN = 100
@@ -101,6 +103,9 @@ def _line(node: Node, icons: bool) -> Text:
     line.append(f"  {escaped(types)}", style="dim")
     if isinstance(node, Composite):
         line.append(escaped(_words(node)), style="dim")
+    elif isinstance(node, Word):
+        word = "" if node.name == node.kind else f"  {node.kind}"
+        line.append(escaped(f"{word}  {node.text}".rstrip()), style="dim")
     elif node.engines:
         noun = "engine" if len(node.engines) == 1 else "engines"
         line.append(f"  {noun} {escaped(', '.join(node.engines))}", style="dim")

@@ -8,7 +8,16 @@ from datetime import date, datetime, time
 from decimal import Decimal
 from typing import Annotated, Any, ClassVar, ForwardRef, Literal, Optional, Union
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, create_model
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    TypeAdapter,
+    ValidationError,
+    create_model,
+)
 
 from chainette.text import did_you_mean
 from chainette.validation import in_words, merged
@@ -43,7 +52,7 @@ class FieldSpec(BaseModel):
 
     type: str | None = None
     enum: list[str | int | float | bool] | None = Field(default=None, min_length=1)
-    items: FieldSpec | None = None
+    items: InlineField | None = None
     description: str | None = None
     default: Any = None
     ge: float | None = None
@@ -53,6 +62,14 @@ class FieldSpec(BaseModel):
     min_length: int | None = Field(default=None, ge=0)
     max_length: int | None = Field(default=None, ge=0)
     pattern: str | None = None
+
+
+InlineField = Annotated[
+    Annotated[str, Tag("<text>")] | Annotated[FieldSpec, Tag("<field>")],
+    Discriminator(lambda value: "<text>" if isinstance(value, str) else "<field>"),
+]
+"""A field of an inline model, or the elements of one; a plain text is its type."""
+FieldSpec.model_rebuild()
 
 
 def build_models(specs: dict[str, dict[str, FieldSpec]]) -> dict[str, type[BaseModel]]:
@@ -123,7 +140,8 @@ def _definition(spec: FieldSpec, location: str, models: Any) -> tuple[Any, Any]:
             annotation = _annotation(text, location, models)
         case FieldSpec(type=None, enum=list(values), items=None):
             annotation = Literal[tuple(values)]
-        case FieldSpec(type=None, enum=None, items=FieldSpec() as items):
+        case FieldSpec(type=None, enum=None, items=FieldSpec() | str() as given):
+            items = FieldSpec(type=given) if isinstance(given, str) else given
             element, limits = _definition(items, f"{location}.items", models)
             annotation = list[Annotated[element, limits]]  # type: ignore[valid-type]
         case _:
@@ -152,7 +170,7 @@ def _parse(node: ast.expr, models: Any) -> Any:
             return None
         case ast.Name(id=name):
             if name in models:
-                return ForwardRef(name)
+                return models[name] if isinstance(models[name], type) else ForwardRef(name)
             if name in SCALARS:
                 return SCALARS[name]
             hint = did_you_mean(name, [*SCALARS, "list[...]", "dict[str, ...]", *models])
@@ -163,7 +181,24 @@ def _parse(node: ast.expr, models: Any) -> Any:
             return list[_parse(item, models)]  # type: ignore[misc]
         case ast.Subscript(value=ast.Name(id="dict"), slice=ast.Tuple(elts=[key, item])):
             return dict[_parse(key, models), _parse(item, models)]  # type: ignore[misc]
+        case ast.Subscript(value=ast.Name(id="Literal"), slice=choice):
+            choices = choice.elts if isinstance(choice, ast.Tuple) else [choice]
+            if all(isinstance(it, ast.Constant) for it in choices):
+                return Literal[tuple(it.value for it in choices)]  # type: ignore[attr-defined]
     raise ValueError(f"{ast.unparse(node)!r} is not a type; known: {_known(models)}")
+
+
+def type_of(text: str, models: dict[str, type[BaseModel]]) -> Any:
+    """The type that a text names, such as `list[Label]`, where a file has it beside its models.
+
+    Args:
+        text: The text, as in the fields of models.
+        models: The models by name.
+
+    Raises:
+        ValueError: It is not a type, or one that is not known.
+    """
+    return _parse(ast.parse(text, mode="eval").body, models)
 
 
 def _known(models: Any) -> str:

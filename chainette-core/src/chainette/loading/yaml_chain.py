@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -13,19 +14,23 @@ from pydantic import BaseModel, ValidationError
 from chainette.engine.structured.code import Code
 from chainette.errors import ChainError
 from chainette.loading.importing import load_symbol
-from chainette.loading.inline_models import FieldSpec, build_models
+from chainette.loading.inline_models import SCALARS, FieldSpec, build_models, type_of
 from chainette.loading.yaml_mistakes import mistakes_in, outline
 from chainette.loading.yaml_rows import YamlRows
 from chainette.loading.yaml_spec import (
     ApplySpec,
     BranchSpec,
     ChainSpec,
+    DistinctSpec,
+    FilterSpec,
     ReduceSpec,
     RepeatSpec,
     RouteSpec,
     RowsSpec,
+    SplitSpec,
     StepSpec,
     UseSpec,
+    VoteSpec,
 )
 from chainette.pipeline.composites.group import Group
 from chainette.pipeline.composites.reduce import reduce
@@ -35,6 +40,10 @@ from chainette.pipeline.examples import Example
 from chainette.pipeline.nodes.apply import ApplyNode
 from chainette.pipeline.nodes.flow import Branch, Pipe, flattened
 from chainette.pipeline.nodes.step import Step
+from chainette.pipeline.words.distinct import distinct
+from chainette.pipeline.words.filter import filter
+from chainette.pipeline.words.split import split
+from chainette.pipeline.words.vote import vote
 from chainette.registry.config_file import check_engines, raise_mistakes, register_all
 from chainette.remote.address import is_address, shown
 from chainette.run.chain import Chain
@@ -50,6 +59,13 @@ _CODE = re.compile(r"""Code\(\s*(?P<quote>["']?)(?P<language>[^\s"'()]*)(?P=quot
 """The type of code, as in Python; the quotes may be left out."""
 _GROUP = re.compile(r"Group(\[\s*(?P<items>\S.*?)\s*\])?")
 """The type of a group, as in Python."""
+WORDS: dict[type, tuple[str, Any]] = {
+    SplitSpec: ("split", split),
+    FilterSpec: ("filter", filter),
+    DistinctSpec: ("distinct", distinct),
+    VoteSpec: ("vote", vote),
+}
+"""The nodes that are made of a word of the same name as in Python."""
 EXPANDED = ("inputs", "output_dir", "run")
 """Keys of the file whose values may contain `${VAR}`; engines are expanded apart."""
 
@@ -247,20 +263,27 @@ def _key(by: str | list[str] | None) -> Any:
     return load_symbol(by) if by is not None and FUNCTION.fullmatch(by) else by
 
 
-def _node(
-    source: YamlSource, spec: StepSpec | ApplySpec, models: Models, location: Location
-) -> Step | ApplyNode:
+def _node(source: YamlSource, spec: Any, models: Models, location: Location) -> Any:
     arguments = _given(spec)
     for key in ("input_model", "output_model"):
         if arguments.get(key) is not None:
             arguments[key] = _model(arguments[key], models)
     if isinstance(spec, ApplySpec):
         return ApplyNode(load_symbol(arguments.pop("apply")), **arguments)
+    if isinstance(spec, tuple(WORDS)):
+        return _word(spec, arguments)
     arguments["examples"] = _examples(source, spec, location)
     arguments["sampling"] = _sampling(spec.sampling)
     if spec.messages is not None:
         arguments["messages"] = [turn.model_dump(exclude_unset=True) for turn in spec.messages]
     return Step(**arguments)
+
+
+def _word(spec: Any, arguments: dict[str, Any]) -> Any:
+    """A node that is made of a field, an expression or functions by name."""
+    key, make = WORDS[type(spec)]
+    given = arguments.pop(key)
+    return make(_key(given) if key in ("filter", "distinct") else given, **arguments)
 
 
 def _sampling(spec: Any) -> Any:
@@ -298,9 +321,12 @@ def _model(name: str, models: Models) -> Any:
         return str
     if (code := _CODE.fullmatch(name)) is not None:
         return Code(code["language"] or None)
+    if name in SCALARS or not name.isidentifier():
+        with suppress(SyntaxError, ValueError):
+            return type_of(name, models)
     known = ", ".join(models) or "none"
     hint = did_you_mean(name, [*models, "str", "Code", "Group"])
     raise ChainError(
         f"unknown model {name!r}{hint}; declared under models: {known} "
-        "(or str, Code(python), Group[…], module:Class)"
+        "(or str, list[…], Literal[…], Code(python), Group[…], module:Class)"
     )

@@ -14,14 +14,18 @@ from chainette.loading.yaml_spec import (
     ApplySpec,
     BranchSpec,
     ChainSpec,
+    DistinctSpec,
     ExampleSpec,
+    FilterSpec,
     ReduceSpec,
     RepeatSpec,
     RouteSpec,
     RowsSpec,
+    SplitSpec,
     StepSpec,
     TurnSpec,
     UseSpec,
+    VoteSpec,
 )
 from chainette.text import did_you_mean
 from chainette.types import GuidedDecodingParams, SamplingParams
@@ -58,6 +62,10 @@ _SECTIONS = {
     "<rows>": _section("a mapping of inputs", "under inputs", RowsSpec),
     "<step>": _section("a step", "in a step", StepSpec),
     "<apply>": _section("a function", "in a node with apply", ApplySpec),
+    "<split>": _section("a split", "in a node with split", SplitSpec),
+    "<filter>": _section("a filter", "in a node with filter", FilterSpec),
+    "<distinct>": _section("a distinct", "in a node with distinct", DistinctSpec),
+    "<vote>": _section("a vote", "in a node with vote", VoteSpec),
     "<branch>": _section("a branch", "in a node with branch", BranchSpec),
     "<route>": _section("a route", "in a node with route", RouteSpec),
     "<repeat>": _section("a repeat", "in a node with repeat", RepeatSpec),
@@ -73,7 +81,7 @@ _SECTIONS = {
 _STEP = _SECTIONS["<step>"]
 _NODE = (
     "a node is a step (id, input_model, output_model, engine_name, user_prompt, …), or has one of "
-    "the keys apply (a function), branch, route, repeat, reduce, use"
+    f"the keys {', '.join(KINDS).replace('apply', 'apply (a function)', 1)}"
 )
 _EXPECTED = {
     "models": "a mapping of models by name, such as {Review: {text: str}}",

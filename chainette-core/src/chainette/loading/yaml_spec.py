@@ -19,7 +19,7 @@ from pydantic.fields import FieldInfo
 
 from chainette import samplers
 from chainette.engine.sampling import BY_ATTEMPT
-from chainette.loading.inline_models import FieldSpec
+from chainette.loading.inline_models import InlineField
 from chainette.run.options import Option, options_of
 from chainette.types import SamplingParams
 
@@ -138,6 +138,41 @@ class ApplySpec(_NodeSpec):
     engines: list[str] | None = None
 
 
+class SplitSpec(_NodeSpec):
+    """A list into items: the arguments of `split`; `split` is the field, or null for the item."""
+
+    split: str | None
+    id: str | None = None
+    input_model: str | None = None
+    output_model: str | None = None
+
+
+class FilterSpec(_NodeSpec):
+    """Items that go on: the arguments of `filter`, an expression or `module:name`."""
+
+    filter: str
+    id: str | None = None
+    input_model: str | None = None
+    yield_output: bool = False
+
+
+class DistinctSpec(_NodeSpec):
+    """The first item of each key: the arguments of `distinct`; null for the whole item."""
+
+    distinct: str | list[str] | None
+    id: str | None = None
+    input_model: str | None = None
+    yield_output: bool = False
+
+
+class VoteSpec(_NodeSpec):
+    """One of a list, by majority: the arguments of `vote`; null for the whole item."""
+
+    vote: str | None
+    id: str | None = None
+    input_model: str | None = None
+
+
 class BranchSpec(_Spec):
     """Nodes that run beside the others; `join` is the name of the last output."""
 
@@ -195,7 +230,9 @@ class UseSpec(_Spec):
     use: str
 
 
-KINDS = ("apply", "branch", "route", "repeat", "reduce", "use")
+KINDS = (
+    "apply", "split", "filter", "distinct", "vote", "branch", "route", "repeat", "reduce", "use",
+)  # fmt: skip
 """Keys that say what a node is; a step has none of them."""
 
 
@@ -212,6 +249,10 @@ def _kind(value: Any) -> str | None:
 NodeSpec = Annotated[
     Annotated[StepSpec, Tag("<step>")]
     | Annotated[ApplySpec, Tag("<apply>")]
+    | Annotated[SplitSpec, Tag("<split>")]
+    | Annotated[FilterSpec, Tag("<filter>")]
+    | Annotated[DistinctSpec, Tag("<distinct>")]
+    | Annotated[VoteSpec, Tag("<vote>")]
     | Annotated[BranchSpec, Tag("<branch>")]
     | Annotated[RouteSpec, Tag("<route>")]
     | Annotated[RepeatSpec, Tag("<repeat>")]
@@ -219,13 +260,6 @@ NodeSpec = Annotated[
     | Annotated[UseSpec, Tag("<use>")],
     Discriminator(_kind),
 ]
-
-InlineField = Annotated[
-    Annotated[str, Tag("<text>")] | Annotated[FieldSpec, Tag("<field>")],
-    Discriminator(lambda value: "<text>" if isinstance(value, str) else "<field>"),
-]
-"""A field of an inline model; a plain text is its type."""
-
 
 SAMPLERS = ("function", *(name for name in samplers.__all__ if name != "Sampler"))
 """Samplers by the keys that they have; `function` is one of Python, as `module:name`."""

@@ -17,6 +17,7 @@ from chainette.pipeline.nodes.node import Node
 from chainette.pipeline.nodes.step import Step
 from chainette.pipeline.pipeline import Pipeline
 from chainette.pipeline.validate import all_nodes
+from chainette.pipeline.words.word import Word
 
 Edge = dict[str, str]
 Sources = list[tuple[str, dict[str, str]]]
@@ -75,8 +76,9 @@ def _details(node: Node) -> dict[str, Any]:
             **conditions,
         }
     assert isinstance(node, ApplyNode)
+    name = getattr(node.fn, "__qualname__", type(node.fn).__qualname__)
     return {
-        "function": getattr(node.fn, "__qualname__", type(node.fn).__qualname__),
+        **(node.says() if isinstance(node, Word) else {"function": name}),
         "batch": node.batch,
         **conditions,
         **({"engines": [*node.engines]} if node.engines else {}),
@@ -376,8 +378,8 @@ def _boxes(nodes: list[Any], indent: str) -> Iterator[str]:
         elif isinstance(node, Step):
             yield f'{indent}{node.id}["{_label(node)}<br/>{node.engine_name}"]'
         else:
-            engines = f"<br/>{', '.join(node.engines)}" if node.engines else ""
-            yield f'{indent}{node.id}[["{_label(node)}{engines}"]]'
+            more = node.text if isinstance(node, Word) else ", ".join(node.engines)
+            yield f'{indent}{node.id}[["{_label(node)}{more and f"<br/>{_quoted(more)}"}"]]'
 
 
 def _label(node: Node | Branch) -> str:

@@ -9,7 +9,7 @@ from typing import Any, Generic
 from pydantic import TypeAdapter
 
 from chainette.messages.brief import cut
-from chainette.pipeline.composites.composite import Composite
+from chainette.pipeline.composites.composite import Composite, first_taken
 from chainette.pipeline.composites.reduce import Reduce
 from chainette.pipeline.composites.repeat import value_node
 from chainette.pipeline.nodes.flow import Flow, Grouped, In, Out, Parallel, flattened
@@ -45,8 +45,8 @@ class Pipeline(Generic[In, Out]):
     def input_model(self) -> Any:
         """Type of the input rows."""
         # Branches at the start take the main flow's input, and may accept more than it does.
-        main = (node for node in self.row_steps if isinstance(node, Node | Reduce))
-        return next(main, self.steps[0]).input_model
+        main = [node for node in self.row_steps if isinstance(node, Node | Reduce)]
+        return first_taken(main) if main else self.steps[0].input_model
 
     @cached_property
     def row_steps(self) -> list[Any]:

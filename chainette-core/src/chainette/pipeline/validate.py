@@ -17,6 +17,7 @@ from chainette.pipeline.composites.composite import (
     Scope,
     given,
     may_split,
+    recorded,
 )
 from chainette.pipeline.composites.fold import forgetful_steps
 from chainette.pipeline.composites.group import Group, GroupName, element_of, is_group
@@ -29,6 +30,7 @@ from chainette.pipeline.nodes.naming import type_name
 from chainette.pipeline.nodes.node import Node
 from chainette.pipeline.nodes.step import Step
 from chainette.pipeline.reasoning import REASONING, ReasoningType
+from chainette.pipeline.words.word import Word
 
 GROUP_HINTS = {
     **{name: f" ({hint.lstrip(': ')})" for name, hint in GroupName.missing.items()},
@@ -57,7 +59,7 @@ def validate(name: str, nodes: list[Any], input_model: Any) -> None:
     _check_uses(where, nodes)
     _check_names(where, nodes)
     _check_first(where, nodes)
-    if not any(node.yield_output for node in all_nodes(nodes)):
+    if not any(node.yield_output or node.passes_on for node in all_nodes(nodes)):
         raise ChainError(f"{where}: no step has yield_output=True")
     hints = dict.fromkeys(ROUND_NAMES, " (only the nodes of a repeat see it)")
     _check_flow(nodes, Scope(where, input_model, {"chain_input": input_model}, hints))
@@ -150,6 +152,8 @@ def _check_flow(nodes: list[Any], scope: Scope) -> Any:
         if isinstance(node, Reduce):
             _check_none(node, scope)
             return _check_groups(nodes[index:], scope)
+        if isinstance(node, Word):
+            node.bind(scope)
         if not (_fits(scope.current, node.input_model) or isinstance(node, Composite)):
             before = scope.before
             previous = f"{before.kind} {before.id!r}" if before is not None else scope.origin
@@ -163,7 +167,10 @@ def _check_flow(nodes: list[Any], scope: Scope) -> Any:
         else:
             if isinstance(node, Step):
                 node.check_prompts(scope.names, scope.elsewhere, source=scope.source)
-            scope.current = scope.names[node.id] = given(node)
+            if isinstance(node, Word):
+                node.check_names(scope)
+            scope.current = given(node)
+            scope.names[node.id] = recorded(node)
             scope.source = node.id
             if isinstance(node, Step):
                 known = scope.names.get(REASONING, ReasoningType())

@@ -266,6 +266,14 @@ def _is_validated(node: Node) -> bool:
     return isinstance(node, Step | Repeat)
 
 
+def value_codec(chain: Pipeline) -> OutputCodec | None:
+    """The codec of the rows' values, where it is not that of the last node's outputs."""
+    node = None if chain.value_id is None else chain.nodes[chain.value_id]
+    if node is None or node.recorded_model == node.output_model:
+        return None
+    return OutputCodec(node.output_model)
+
+
 MANY = "[]"
 """The end of a column's name, for outputs of all items that a branch split a row into."""
 

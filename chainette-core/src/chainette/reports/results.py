@@ -14,7 +14,7 @@ from chainette.messages.brief import cut
 from chainette.pipeline.nodes.flow import Out
 from chainette.pipeline.pipeline import Pipeline
 from chainette.pipeline.reasoning import REASONING
-from chainette.reports.codec import MANY, codecs, unflatten
+from chainette.reports.codec import MANY, codecs, unflatten, value_codec
 from chainette.reports.result import Leaf, Many, Result, result_of
 from chainette.reports.stored.names import ColumnNames
 
@@ -44,6 +44,7 @@ class StoredResults(Sequence[Result[Out]]):
         self._names = ColumnNames(chain.nodes)
         self._inputs: dict[str, str | None] = {}
         self._last = chain.value_id
+        self._value_codec = value_codec(chain) or self._codecs.get(self._last or "")
         self._count = count
 
     def __len__(self) -> int:
@@ -88,7 +89,7 @@ class StoredResults(Sequence[Result[Out]]):
         del line["row_id"]
         path = tuple(int(part) for part in line.pop("item", "").split(".") if part)
         dropped, is_partial = line.pop("dropped", False), line.pop("partial", False)
-        values = unflatten(line)
+        values = unflatten(line | more.get("before", {}))
         failure = values.pop("error", None)
         kept = values.pop(REASONING, {})
         snapshots = more.get("outputs", {})
@@ -103,7 +104,8 @@ class StoredResults(Sequence[Result[Out]]):
         leaf.reason = more.get("reason")
         leaf.reasoning = _reasoning(kept, more.get(REASONING, {}))
         if leaf.has_value and self._last is not None:
-            codec, record = self._codecs[self._last], more.get("value", {})
+            codec, record = self._value_codec, more.get("value", {})
+            assert codec is not None
             leaf.value = codec.read_back(**record) if record else outputs.get(self._last)
         return leaf
 

@@ -70,6 +70,25 @@ class Counts:
         return self.failed + self.partial
 
 
+@dataclass(frozen=True, slots=True)
+class ItemCounts:
+    """The numbers of items of a function.
+
+    Attributes:
+        taken: Items that it has finished.
+        given: Items that it gave: several for one that it split, none for one that it dropped.
+        dropped: Items that it dropped, or split into nothing.
+    """
+
+    taken: int
+    given: int
+    dropped: int = 0
+
+    def as_dict(self) -> dict[str, int]:
+        """The numbers under the names of `run.json`."""
+        return {"in": self.taken, "out": self.given, "dropped": self.dropped}
+
+
 @names_keywords
 @dataclass(frozen=True, slots=True)
 class Run(Generic[Out]):
@@ -90,6 +109,7 @@ class Run(Generic[Out]):
         group_results: The groups by the nodes that work on them; see `groups`.
         node_ids: The ids of the chain's nodes.
         frames: The flattened table as data frames; see `to_pandas`.
+        items: The numbers of items by function, of those that split or drop items.
         nothing_to_do: Whether the run that was resumed had an end for every row, so that nothing
             ran.
     """
@@ -107,6 +127,7 @@ class Run(Generic[Out]):
     frames: RunFrames | None = field(default=None, repr=False, compare=False)
     nothing_to_do: bool = False
     node_ids: Collection[str] = field(default=(), repr=False)
+    items: Mapping[str, ItemCounts] = field(default_factory=dict, repr=False)
     group_results: Mapping[str, Sequence[GroupResult[Any]]] = field(
         default_factory=dict, repr=False
     )

@@ -13,7 +13,7 @@ from chainette.pipeline.composites.reduce import Reduce
 from chainette.pipeline.composites.repeat import Repeat
 from chainette.pipeline.composites.route import Route
 from chainette.pipeline.functions.questions import Question
-from chainette.pipeline.nodes.apply import ApplyNode
+from chainette.pipeline.nodes.apply import ApplyNode, is_pure
 from chainette.pipeline.nodes.conditions import Condition
 from chainette.pipeline.nodes.flow import Branch
 from chainette.pipeline.nodes.node import Node
@@ -86,7 +86,7 @@ class RenderedSteps:
 
     def may_call(self, node: Node) -> bool:
         """Whether functions are called; see `StepRunner.may_call`."""
-        return self._with_functions
+        return self._with_functions or is_pure(node)
 
     def calls(self, node: ApplyNode, item: Item, names: Mapping[str, Any]) -> FunctionCalls:
         """The calls of a function, which goes no further than the first; see `StepRunner.calls`."""
@@ -183,7 +183,7 @@ class _Walk:
                 self.unknown.append(Unknown(node.id, stop))
             elif not isinstance(node, Step) and node.engines and not self._with_functions:
                 self.unknown.append(Unknown(node.id, node))
-            if node.engines or not self._with_functions:
+            if node.engines or not (self._with_functions or is_pure(node)):
                 stop = stop or node
         return stop
 

@@ -360,6 +360,7 @@ class Executor:
             lines=recorder.lines,
             frames=frames_of(self._pipeline, recorder.lines, self._source.origin),
             node_ids=(*self._pipeline.nodes,),
+            items=self._journal.items.counts(self._pipeline),
             group_results=self._groups.results(),
         )
 

@@ -131,6 +131,12 @@ def given(node: Node) -> Any:
     return Union[model, None] if node.gives_none and model is not Any else model  # noqa: UP007
 
 
+def recorded(node: Node) -> Any:
+    """The type of what later nodes see under a node's id."""
+    model = node.recorded_model
+    return Union[model, None] if node.gives_none and model is not Any else model  # noqa: UP007
+
+
 def union_of(models: Iterable[Any]) -> Any:
     """The union of types; `Any` if one of them is, or if there are none."""
     known = list(models)
@@ -141,8 +147,20 @@ def union_of(models: Iterable[Any]) -> Any:
 
 def last_given(nodes: Sequence[Any], current: Any) -> Any:
     """The type of what a flow gives, of an empty one that of what comes in."""
-    main = main_nodes(nodes)
-    return given(main[-1]) if main else current
+    for node in reversed(main_nodes(nodes)):
+        if not _is_open(node):
+            return given(node)
+    return current
+
+
+def first_taken(nodes: Iterable[Any]) -> Any:
+    """The type of what a flow takes; `Any` where it is empty or not known."""
+    return next((it.input_model for it in nodes if not _is_open(it)), Any)
+
+
+def _is_open(node: Any) -> bool:
+    """Whether a node passes on what comes in, of a type that is not known yet."""
+    return bool(getattr(node, "passes_on", False)) and node.input_model is Any
 
 
 def checked_flow(nodes: list[Any], where: str) -> list[Any]:

@@ -15,11 +15,12 @@ from chainette.pipeline.composites.composite import (
     Scope,
     Steps,
     checked_flow,
-    given,
+    first_taken,
+    last_given,
     main_nodes,
 )
 from chainette.pipeline.composites.feedback import warn_of_unused
-from chainette.pipeline.nodes.apply import ApplyNode
+from chainette.pipeline.nodes.apply import ApplyNode, sees_all
 from chainette.pipeline.nodes.conditions import NOT_GIVEN, Condition, OnError
 from chainette.pipeline.nodes.flow import I_, O_, Branch, Flow, In, Out, Parallel, flattened
 from chainette.pipeline.nodes.naming import type_name
@@ -104,8 +105,8 @@ class Repeat(Composite[In, Out]):
         main = main_nodes(self.body)
         super().__init__(
             id=id,
-            input_model=main[0].input_model,
-            output_model=given(main[-1]),
+            input_model=first_taken(main),
+            output_model=last_given(main, Any),
             options=options,
             otherwise=otherwise,
             on_error=on_error,
@@ -271,14 +272,14 @@ def _check_body(body: list[Any], where: str) -> None:
     for node in _functions(body, in_branches=False):
         if node.types.splits:
             raise ChainError(
-                f"{where}: apply {node.id!r} splits its item, and a repeat goes on with one: let "
-                "it run in a branch that is joined, or behind the repeat"
+                f"{where}: {node.kind} {node.id!r} splits its item, and a repeat goes on with one: "
+                "let it run in a branch that is joined, or behind the repeat"
             )
     for node in _functions(body, in_branches=True):
         if node.batch == "all":
             raise ChainError(
-                f"{where}: apply {node.id!r} has batch='all', but rows are not in the same round "
-                "at the same time; put it behind the repeat"
+                f"{where}: {node.kind} {node.id!r} {sees_all(node)}, but rows are not in the same "
+                "round at the same time; put it behind the repeat"
             )
 
 

@@ -15,6 +15,7 @@ from chainette.pipeline.composites.composite import (
     Scope,
     Steps,
     checked_flow,
+    first_taken,
     last_given,
     main_nodes,
     may_split,
@@ -197,6 +198,8 @@ class Route(Composite[In, Out]):
                 hint = f"in route {self.id!r}: the value of the way that was taken is {self.id!r}"
                 scope.elsewhere[name] = f" ({hint} here)"
         scope.source = self.id
+        if self.output_model is Any:  # of nodes that pass on what comes in
+            self.output_model = union_of(types)
         scope.names[self.id] = model = self._with_none(union_of(types))
         return model
 
@@ -337,7 +340,7 @@ def _nodes(arm: Any, where: str) -> list[Any]:
 
 def _input_of(flows: Iterable[list[Any]]) -> Any:
     """The type that all ways take; where they differ, the one that is all others, or a union."""
-    firsts = [main[0].input_model for flow in flows if (main := main_nodes(flow))]
+    firsts = [first_taken(main) for flow in flows if (main := main_nodes(flow))]
     models = [it for it in dict.fromkeys(firsts) if it is not Any]
     for model in models:
         if all(_is_subclass(model, other) for other in models):

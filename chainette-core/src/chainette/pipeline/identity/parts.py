@@ -24,6 +24,7 @@ from chainette.pipeline.nodes.node import Node
 from chainette.pipeline.nodes.step import Step
 from chainette.pipeline.pipeline import Pipeline
 from chainette.pipeline.validate import all_branches, all_nodes
+from chainette.pipeline.words.word import Word
 from chainette.validation import type_adapter
 
 VALIDATORS = "validators"
@@ -141,8 +142,12 @@ def _composite(node: Composite) -> dict[str, Any]:
 def _function(node: Node) -> dict[str, Any]:
     assert isinstance(node, ApplyNode)
     uses = Uses()
+    if isinstance(node, Word):
+        function: Any = [node.says(), [_code(fn, uses) for fn in node.functions]]
+    else:
+        function = _code(node.fn, uses)
     return {
-        "function": _code(node.fn, uses),
+        "function": function,
         "batch": node.batch,
         "engines": [*node.engines] or None,
         "output type": _type(node.output_model),

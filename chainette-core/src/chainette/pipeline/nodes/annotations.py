@@ -29,7 +29,7 @@ from collections.abc import (
 )
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, TypeGuard, Union, get_args, get_origin
+from typing import Annotated, Any, TypeGuard, Union, get_args, get_origin
 
 from chainette.errors import ChainError
 from chainette.pipeline.nodes.naming import type_name
@@ -90,15 +90,15 @@ def types_of(
         input_type = _of_batch(input_type, f"apply {title!r}: with batch it is called with a list")
         output_type = _of_batch(output_type, f"apply {title!r}: with batch it returns a list")
         generates = False
-    options = [option for option in _options(output_type) if option is not type(None)]
-    given = [] if output_model is None else _options(output_model)
+    options = [option for option in members_of(output_type) if option is not type(None)]
+    given = [] if output_model is None else members_of(output_model)
     values = [it for it in options if not is_several(it) or (it in given and not _is_list(it))]
     if tuple in values and not given:
         raise ChainError(
             f"apply {title!r}: `tuple` can be one value or several items; annotate it as "
             "tuple[X, Y] for one value, list[X] or tuple[X, ...] for several"
         )
-    items = [it if it in values else _element(it) for it in options]
+    items = [it if it in values else element_of(it) for it in options]
     output = Union[tuple(items)] if items else Any  # noqa: UP007
     if generates or (options and not values):
         return FunctionTypes(input_type, output, True, is_open=False)
@@ -178,7 +178,7 @@ def _of_batch(annotation: Any, what: str) -> Any:
         ChainError: The annotation is of something else.
     """
     elements: list[Any] = []
-    for option in _options(annotation):
+    for option in members_of(annotation):
         origin = get_origin(option) or option
         if option in _UNKNOWN or not isinstance(origin, type):
             return Any
@@ -187,19 +187,21 @@ def _of_batch(annotation: Any, what: str) -> Any:
         if not is_several(option) or issubclass(origin, Set):
             name = type_name(option)
             raise ChainError(f"{what}; annotate it as list[{name}], not {name}")
-        elements.append(_element(option))
+        elements.append(element_of(option))
     return Union[tuple(elements)] if elements else Any  # noqa: UP007
 
 
-def _element(annotation: Any) -> Any:
+def element_of(annotation: Any) -> Any:
     """Type of the items of a collection."""
     arguments = get_args(annotation)
+    if arguments and get_origin(arguments[0]) is Annotated:  # with limits, as in a file
+        return get_args(arguments[0])[0]
     if get_origin(annotation) is ItemsView:
         return tuple.__class_getitem__(arguments)
     return arguments[0] if arguments else Any
 
 
-def _options(annotation: Any) -> tuple[Any, ...]:
+def members_of(annotation: Any) -> tuple[Any, ...]:
     """The members of a union, or the type itself."""
     if type(annotation).__name__ == "TypeAliasType":
         annotation = annotation.__value__

@@ -132,6 +132,7 @@ class ApplyNode(Node[In, Out]):
         self.threaded: bool = options.get("threaded", False)
         self.types: FunctionTypes = types
         self._engines = engines_of(options.get("engines"), self.id)
+        self.is_pure: bool = False
         self.parameters: Parameters = parameters_of(fn, self.id, has_calls=bool(self._engines))
         self.takes_context: bool = self.parameters.takes("names")
         self._check_calls()
@@ -194,6 +195,16 @@ class SplitNode(ApplyNode[In, Out], Split[In, Out]):
     def nodes(self) -> Iterator[Any]:
         """The node itself."""
         yield self
+
+
+def is_pure(node: Node) -> bool:
+    """Whether a node calls no function of the user's, and no engine."""
+    return isinstance(node, ApplyNode) and node.is_pure
+
+
+def sees_all(node: ApplyNode) -> str:
+    """What makes a function see the items of all rows, for messages."""
+    return "has batch='all'" if node.kind == "apply" else "compares the items of all rows"
 
 
 class _Untyped:

@@ -50,6 +50,8 @@ class Node(Flow[In, Out]):
 
     kind = ""
     waits_for_all: bool = False
+    passes_on: bool = False
+    """Whether its output is its input, whatever that is."""
 
     def __init__(
         self,

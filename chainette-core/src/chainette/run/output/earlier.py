@@ -16,7 +16,7 @@ from chainette.pipeline.pipeline import Pipeline
 from chainette.reports.frames.from_arrow import Origin
 from chainette.reports.groups import stored_groups
 from chainette.reports.results import StoredResults
-from chainette.reports.run import Counts, Run
+from chainette.reports.run import Counts, ItemCounts, Run
 from chainette.run.options import RunOptions
 from chainette.run.output.parquet import frames_of
 from chainette.usage import Usage
@@ -82,6 +82,10 @@ def _complete_run(
         lines=partial(read_lines, path / FLATTENED),
         nothing_to_do=True,
         node_ids=(*pipeline.nodes,),
+        items={
+            id: ItemCounts(it["in"], it["out"], it["dropped"])
+            for id, it in earlier.get("items", {}).items()
+        },
         group_results=stored_groups(path, pipeline),
     )
 

@@ -20,12 +20,14 @@ from chainette.pipeline.nodes.apply import ApplyNode
 from chainette.pipeline.nodes.node import Node
 from chainette.pipeline.nodes.step import Step
 from chainette.pipeline.pipeline import Pipeline
+from chainette.pipeline.words.word import KEPT
 from chainette.reports.codec import OutputCodec, codecs
 from chainette.reports.snapshot import SnapshotError
 from chainette.run.control import RunControl
 from chainette.run.cost import Ledger
 from chainette.run.item import Item
 from chainette.run.output.calls import CallJournal
+from chainette.run.output.items import ItemTotals
 from chainette.run.output.lines import function_fields, unreadable_fields
 from chainette.run.output.whole import WholeBatch
 from chainette.types import LLMOutput
@@ -70,6 +72,7 @@ class Journal:
         calls: The calls of functions.
         retries: Requests that were sent again, by step id.
         tolerated: Failures after which their items went on.
+        items: The numbers of items by function.
         batches: By node that sees all items at once, a digest of what it has seen.
         inputs: The input's columns of the rows that are in flight, as far as they are kept.
         on_stale: Receives the lines of the earlier run that turn out not to count anymore.
@@ -95,6 +98,7 @@ class Journal:
         self.calls: CallJournal = CallJournal(files, earlier_calls, self._write)
         self.retries: Counter[str] = Counter()
         self.tolerated: int = 0
+        self.items: ItemTotals = ItemTotals()
         self.batches: dict[str, str] = {}
         self.inputs: Mapping[int, Mapping[str, Any]] | None = None
         self.on_stale: Callable[[dict[str, Any]], object] = lambda line: None
@@ -336,6 +340,8 @@ def _output(line: dict[str, Any], codec: OutputCodec, names: Mapping[str, Any]) 
         snapshots = line.get("snapshot") or [None] * len(line["output"])
         parts = zip(_consumed(line["output"]), _consumed(snapshots), strict=True)
         return [codec.read({"output": it, "snapshot": snapshot}, names) for it, snapshot in parts]
+    if line.get("kind") == "kept":
+        return KEPT
     if line.get("kind") == "dropped":
         return Drop(line["reason"]) if "reason" in line else None
     return codec.read(line, names)

@@ -7,6 +7,7 @@ from typing import Any
 
 from chainette.errors import Drop
 from chainette.folder.lines import EncodedList
+from chainette.pipeline.words.word import KEPT, Recorded
 from chainette.reports.codec import OutputCodec
 
 UNREADABLE = "unreadable"
@@ -18,11 +19,16 @@ def function_fields(codec: OutputCodec, output: Any) -> dict[str, Any]:
 
     Args:
         codec: The conversion of its outputs.
-        output: The output; a list if it split its item, `None` or a `Drop` if it dropped it.
+        output: The output; a list if it split its item, `None` or a `Drop` if it dropped it,
+            `KEPT` if it passed it on.
 
     Raises:
         SnapshotError: It holds an object that is not data.
     """
+    if output is KEPT:
+        return {"output": None, "kind": "kept"}
+    if isinstance(output, Recorded):
+        return {**codec.record(output.output), "kind": "one"}
     if isinstance(output, list):
         return {**_together(map(codec.record, output)), "kind": "split"}
     if isinstance(output, Drop) and output.reason:

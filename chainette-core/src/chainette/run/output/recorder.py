@@ -189,6 +189,7 @@ class Recorder:
             counts = {it: count for it, count in counts.items() if "groups" not in it}
         end |= {
             "counts": counts,
+            "items": {id: it.as_dict() for id, it in journal.items.counts(self._pipeline).items()},
             "retries": dict(journal.retries),
             "usage": sum(journal.ledger.usage.values(), Usage()).as_dict(),
             "usage_by_step": {id: usage.as_dict() for id, usage in journal.ledger.usage.items()},

@@ -12,7 +12,7 @@ from chainette.folder.files import RunFolder
 from chainette.folder.lines import LineFiles, Mark
 from chainette.pipeline.pipeline import Pipeline
 from chainette.pipeline.reasoning import REASONING
-from chainette.reports.codec import MANY, codecs, flatten
+from chainette.reports.codec import MANY, codecs, flatten, value_codec
 from chainette.reports.result import NOTHING, Leaf, Many, error_columns
 from chainette.reports.stored.names import ColumnNames
 from chainette.run.control import RunControl
@@ -78,13 +78,13 @@ class TableLines:
         self._last = pipeline.value_id
         is_plain = self._last is None or self._last == pipeline.main_ids[-1]
         yields_last = self._last is None or (is_plain and pipeline.nodes[self._last].yield_output)
-        self.may_have_values: bool = bool(self._uncertain) or not yields_last
+        self._value_codec = value_codec(pipeline)
+        has_others = self._value_codec is not None or not yields_last
+        self.may_have_values: bool = bool(self._uncertain) or has_others
 
     def line(self, row_id: int, leaf: Leaf) -> dict[str, Any]:
         """The flattened line of a row, or of one of its items."""
-        values = {id: leaf.outputs[id] for id in self._pipeline.nodes if id in leaf.outputs}
-        columns = {id: self._codecs[id].dump(value) for id, value in values.items()}
-        many = [id for id, value in values.items() if isinstance(value, Many)]
+        columns, many = ({}, []) if leaf.dropped else self._columns(leaf)
         if leaf.error is not None:
             columns["error"] = error_columns(leaf)
             if leaf.is_partial:
@@ -95,10 +95,16 @@ class TableLines:
         if self._inputs is not None:
             fields |= self._columns.named(self._inputs.get(row_id, NOTHING))
         fields |= flatten(columns, many)
-        for id in self._kept:
+        for id in () if leaf.dropped else self._kept:
             text = leaf.reasoning.get(id)
             fields[f"{REASONING}.{id}{MANY if isinstance(text, Many) else ''}"] = text
         return fields
+
+    def _columns(self, leaf: Leaf) -> tuple[dict[str, Any], list[str]]:
+        """The outputs of an end by id, and the ids of those that are of several items."""
+        values = {id: leaf.outputs[id] for id in self._pipeline.nodes if id in leaf.outputs}
+        many = [id for id, value in values.items() if isinstance(value, Many)]
+        return {id: self._codecs[id].dump(value) for id, value in values.items()}, many
 
     def values(self, row_id: int, leaf: Leaf) -> dict[str, Any]:
         """What the flattened line of an end of a row does not give back, if there is anything."""
@@ -111,13 +117,16 @@ class TableLines:
         fields: dict[str, Any] = {"outputs": outputs} if outputs else {}
         last = self._last
         if last is not None and leaf.has_value and leaf.outputs.get(last, self) is not leaf.value:
-            codec = self._codecs[last]
+            codec = self._value_codec or self._codecs[last]
             snapshot = codec.snapshot_or_lost(leaf.value)
             fields["value"] = {"output": codec.dump(leaf.value), "snapshot": snapshot}
-        if rest := {id: it for id, it in leaf.reasoning.items() if id not in self._kept}:
+        in_table = () if leaf.dropped else self._kept
+        if rest := {id: it for id, it in leaf.reasoning.items() if id not in in_table}:
             fields[REASONING] = rest
         if leaf.dropped and leaf.reason:
             fields["reason"] = leaf.reason
+        if leaf.dropped and leaf.outputs:
+            fields["before"] = flatten(*self._columns(leaf))
         return {**Item(row_id, leaf.path).key, **fields} if fields else fields
 
 
@@ -147,7 +156,7 @@ class Table:
         if leaf.path and not self._row_starts:
             self._row_starts = {file: file.end for file in self._folder.tables}
         self._folder.flattened.write(self._lines.line(row_id, leaf))
-        may_have_values = self._lines.may_have_values or leaf.reasoning or leaf.reason
+        may_have_values = self._lines.may_have_values or leaf.reasoning or leaf.dropped
         if may_have_values and (values := self._lines.values(row_id, leaf)):
             self._folder.values.write(values)
 

@@ -14,6 +14,7 @@ from pydantic import BaseModel
 from chainette.errors import ApplyError, ChainetteError, Drop
 from chainette.pipeline.nodes.annotations import is_collection
 from chainette.pipeline.nodes.apply import ApplyNode
+from chainette.pipeline.words.word import Kept, Recorded
 from chainette.run.control import RunControl
 from chainette.run.item import Item
 from chainette.run.output.journal import Journal
@@ -22,7 +23,7 @@ from chainette.run.schedule.failures import failure
 from chainette.run.schedule.flow.calls import FunctionCalls
 from chainette.run.schedule.parking import Activity, Gate
 
-_PLAIN = (BaseModel, str, int, float, dict, type(None), Drop)
+_PLAIN = (BaseModel, str, int, float, dict, type(None), Drop, Kept, Recorded)
 """Types whose values are one item for certain, or none."""
 
 
@@ -150,8 +151,8 @@ class Batches:
             if not isinstance(outputs, list) or len(outputs) != len(entries):
                 size = len(outputs) if isinstance(outputs, list) else type(outputs).__name__
                 raise ApplyError(
-                    f"apply {node.id!r}: a batch of {len(entries)} items needs a list of the same "
-                    f"length, got {size}"
+                    f"{node.kind} {node.id!r}: a batch of {len(entries)} items needs a list of the "
+                    f"same length, got {size}"
                 )
         except ApplyError as error:
             for entry in entries:
@@ -201,7 +202,7 @@ async def call(
     except Drop as drop:
         return drop if node.batch is None else [drop] * len(value)
     except Exception as error:
-        raise failure(f"apply {node.id!r}", error, node.fn) from error
+        raise failure(f"{node.kind} {node.id!r}", error, node.fn) from error
 
 
 async def _begun(
@@ -239,7 +240,7 @@ def _items(node: ApplyNode, output: Any) -> Any:
     if node.types.is_open:
         kind = type(output).__name__
         raise ApplyError(
-            f"apply {node.id!r} returned a {kind}, which can be one value or several items: return "
-            "a list for several; for one, say so with a return annotation or output_model="
+            f"{node.kind} {node.id!r} returned a {kind}, which can be one value or several items: "
+            "return a list for several; for one, say so with a return annotation or output_model="
         )
     return list(output)

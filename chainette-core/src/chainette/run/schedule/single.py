@@ -15,7 +15,7 @@ from chainette.engine.client.base import BaseClient
 from chainette.engine.client.cache import ResponseCache, RunCache
 from chainette.errors import ChainError
 from chainette.events import NodeInfo, RunClosed, RunStarted
-from chainette.pipeline.nodes.apply import ApplyNode
+from chainette.pipeline.nodes.apply import ApplyNode, sees_all
 from chainette.pipeline.nodes.step import Step
 from chainette.pipeline.pipeline import Pipeline
 from chainette.registry.engines import client_for, get_engine_config
@@ -59,7 +59,8 @@ class SingleRows:
         for node in self._batched:
             if node.batch == "all":
                 raise ChainError(
-                    f"apply {node.id!r} has batch='all' and needs all rows: use run, not run_one"
+                    f"{node.kind} {node.id!r} {sees_all(node)} and needs all rows: use run, not "
+                    "run_one"
                 )
         # A task group costs as much as all the rest; only branches, splits and batches need one.
         self._needs_tasks = not pipeline.has_only_steps

@@ -147,10 +147,11 @@ def check_split(node: Node, state: FlowState) -> None:
     """
     for frame in state.frames:
         if frame.composite.repeats:
+            repeat = f"in repeat {frame.composite.id!r}"
             raise ApplyError(
-                f"apply {node.id!r} returned a list, but in repeat {frame.composite.id!r} the flow "
-                "goes on with one item: for one value that is a list, say so with output_model=; "
-                "for items, let it run in a branch, or behind the repeat"
+                f"{node.kind} {node.id!r} returned a list, but {repeat} the flow goes on with one "
+                "item: for one value that is a list, say so with output_model=; for items, let it "
+                "run in a branch, or behind the repeat"
             )
 
 

@@ -15,6 +15,8 @@ from chainette.events import Listener, NodeFinished
 from chainette.pipeline.nodes.apply import ApplyNode
 from chainette.pipeline.nodes.copies import copied
 from chainette.pipeline.nodes.naming import type_name
+from chainette.pipeline.words.vote import VoteNode
+from chainette.pipeline.words.word import KEPT, Kept, Recorded
 from chainette.run.item import Item
 from chainette.run.output.journal import Journal
 from chainette.run.schedule.batches import Batches, call
@@ -71,7 +73,7 @@ class Functions:
         start = perf_counter()
         earlier = self._journal.find(node, item, OwnNames(names))
         if earlier is not None:
-            output = earlier.output
+            output = node.fn(value) if isinstance(node, VoteNode) else earlier.output
         elif calls is None:
             output = await self._output(node, item, names, value, activity)
             if not node.waits_for_all:
@@ -88,6 +90,9 @@ class Functions:
                 return STOPPED
             self._journal.function_done(node, item, output, calls.fields)
         self._finished(node, item, perf_counter() - start, calls)
+        self._journal.items.add(node.id, output)
+        if output is KEPT:
+            return value
         if output is None or isinstance(output, Drop):
             return Dropped(output.reason or None if output else None)
         return Split(output) if isinstance(output, list) else output
@@ -106,7 +111,7 @@ class Functions:
         Raises:
             ChainetteError: It failed, or its output does not fit.
         """
-        argument, context = own(value), OwnNames(names)
+        argument, context = value if node.is_pure else own(value), OwnNames(names)
         check = partial(self._journal.codec(node).check, context=OwnNames(names))
         valid = partial(_validated, node, check=check)
         if node.batch is not None:
@@ -124,7 +129,7 @@ class Functions:
 
 def _validated(node: ApplyNode, output: Any, check: Callable[[Any], Any]) -> Any:
     """The output of a function, each of its items checked."""
-    if output is None or isinstance(output, Drop):
+    if output is None or isinstance(output, Drop | Kept | Recorded):
         return output
     parts = output if isinstance(output, list) else [output]
     checked: list[Any] = []
@@ -133,7 +138,8 @@ def _validated(node: ApplyNode, output: Any, check: Callable[[Any], Any]) -> Any
             checked.append(check(part))
         except ValidationError as error:
             what = "returned" if part is output else f"returned a list whose item {index} is"
-            raise ApplyError(f"apply {node.id!r} {what} {_misfit(node, part, error)}") from None
+            what = f"{node.kind} {node.id!r} {what}"
+            raise ApplyError(f"{what} {_misfit(node, part, error)}") from None
     return checked if parts is output else checked[0]
 
 

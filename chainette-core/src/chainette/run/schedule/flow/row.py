@@ -19,6 +19,7 @@ from chainette.pipeline.nodes.flow import Branch
 from chainette.pipeline.nodes.node import Node
 from chainette.pipeline.pipeline import Pipeline
 from chainette.pipeline.validate import all_nodes
+from chainette.pipeline.words.word import Recorded
 from chainette.reports.result import Leaf
 from chainette.run.control import RunControl
 from chainette.run.groups.members import Members
@@ -35,7 +36,7 @@ from chainette.run.schedule.flow.state import EndError, FlowState, Reasoned, Sub
 from chainette.run.schedule.leases import Lease, Leases
 from chainette.run.schedule.parking import Gate, Parking, RowActivity
 
-_ENDS = frozenset({object, Dropped, Split, Fallback})
+_ENDS = frozenset({object, Dropped, Split, Fallback, Recorded})
 """Types of what a node can give in place of an output; `STOPPED` and `SKIPPED` are objects."""
 
 
@@ -216,6 +217,9 @@ class RowRunner:
             state.fell_back(node, output)
         elif output is SKIPPED:
             state.nothing(node)
+        elif isinstance(output, Recorded):
+            state.passed(node, output.output)
+            state.value = output.value
         else:
             state.passed(node, output)
         return None
