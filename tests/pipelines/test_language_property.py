@@ -28,6 +28,7 @@ from chainette import (
     repeat,
     route,
     split,
+    vote,
 )
 from chainette.errors import RequestError
 from chainette.folder import lines as folder_lines
@@ -92,7 +93,7 @@ class Parts:
         return Chain(name="drawn", steps=steps)
 
     def flow(self, depth: int, *, splits: bool) -> list[Any]:
-        kinds = ["step", "map", "drop", "filter", "calls"]
+        kinds = ["step", "map", "drop", "filter", "calls", "vote"]
         kinds += ["split", "parts"] if splits else []
         kinds += ["all", "distinct"] if splits and not self._repeats else []
         kinds += ["branch", "route", "repeat"] if depth > 1 else []
@@ -179,6 +180,17 @@ class Parts:
     def _distinct(self, depth: int) -> list[Any]:
         by = self._draw(st.sampled_from([None, "n", "n % 6", ["text", "n"], lambda it: it.n // 2]))
         return [distinct(by, id=self.id("distinct"), input_model=Value)]
+
+    def _vote(self, depth: int) -> list[Any]:
+        id = self.id("samples")
+        options = self._draw(st.sampled_from([{}, {"default": []}, {"sampling": {"seed": 5}}]))
+        step = Step(
+            id=id, input_model=Value, output_model=Value, engine_name="e", samples=3, reasks=0,
+            user_prompt=f"{id} {{{{ n }}}} {{{{ text }}}}", **options,
+        )  # fmt: skip
+        by = self._draw(st.sampled_from([None, "n", "text"]))
+        some = filter(f"{id} | length != 2", id=self.id("filter"))
+        return [step, some, vote(by, id=self.id("vote"))]
 
     def _calls(self, depth: int) -> list[Any]:
         id = self.id("calls")
@@ -347,7 +359,7 @@ def test_the_chains_that_are_drawn_have_every_part() -> None:
     """The property would say little if the strategy never drew some of the parts."""
     kinds: Counter[str] = Counter()
 
-    @settings(max_examples=40, deadline=None, derandomize=True, database=None)
+    @settings(max_examples=80, deadline=None, derandomize=True, database=None)
     @given(chain=chains())
     def look(chain: Chain[Any, Any]) -> None:
         kinds.update({id.rstrip("0123456789") for id in chain.nodes})

@@ -114,6 +114,7 @@ class Completion(Generic[Parsed]):
         finish_reason: `stop`, `length`, `content_filter`, `refusal`, or `error`.
         tool_arguments: The arguments of a tool call, where the text is empty and there is one.
         json_text: The part of the text that `parsed` was validated from: JSON, or plain text.
+        error: The reason why it cannot be used, or `None`; the core sets it.
         cut_by: What has cut it, in words, where `finish_reason` is `length` and that is not the
             limit of the request.
     """
@@ -125,6 +126,7 @@ class Completion(Generic[Parsed]):
     tool_arguments: str | None = field(default=None, repr=False)
     json_text: str | None = field(default=None, repr=False)
     cut_by: str | None = field(default=None, repr=False)
+    error: EngineError | None = field(default=None, repr=False)
 
     def __repr__(self) -> str:
         """The beginnings of its texts."""

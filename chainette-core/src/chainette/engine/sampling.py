@@ -26,7 +26,7 @@ def of_step(id: str, sampling: Any) -> tuple[SamplingParams, ...]:
     if (count := max(it.n for it in samplings)) > 1:
         raise ChainError(
             f"step {id!r}: n={count} would pay for {count} completions and keep one; "
-            "for several, call get_engine(name).generate(prompts, SamplingParams(n=…))"
+            f"for several, give the step samples={count}, and its output is a list"
         )
     return samplings
 

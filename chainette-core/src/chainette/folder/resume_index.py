@@ -118,6 +118,11 @@ def failure(line: dict[str, Any]) -> FailedRowError | None:
     )
 
 
+def sample_name(node_id: str, sample: int) -> str:
+    """The name in the index of what failed of a step that takes several answers."""
+    return f"{node_id}#{sample}"
+
+
 def _record(
     node_id: str, line: dict[str, Any], on_line: OnLine
 ) -> tuple[str, int | str, str, str, str]:
@@ -146,4 +151,5 @@ def _errors(path: Path, on_broken: Callable[[str], object]) -> Iterator[tuple[st
         return
     for line in read_file(path / ERRORS, on_broken):
         # A row that could not be read does not have a node.
-        yield line.get("node_id") or "", line
+        id = line.get("node_id") or ""
+        yield (sample_name(id, line["sample"]) if "sample" in line else id), line

@@ -55,10 +55,13 @@ def set_fallbacks_aside(path: Path, chain: Pipeline) -> None:
     stale: dict[str, Items] = {}
     reached: dict[str, dict[str, bool]] = {}
     later: dict[str, dict[int | str, set[tuple[int, ...]]]] = {}
+    own: dict[str, Items] = {}
     for line in read_file(path / ERRORS, lambda place: None):
-        id = line.get("node_id")
-        if not line.get("tolerated") or id not in chain.nodes:
+        id, is_part = line.get("node_id"), "sample" in line
+        if not (line.get("tolerated") or is_part) or id not in chain.nodes:
             continue
+        if is_part:
+            own.setdefault(id, {}).setdefault(owner(line), set()).add(line.get("item", ""))
         if id not in reached:
             reached[id] = reach(chain, id)
         for other, of_whole_rows in reached[id].items():
@@ -69,8 +72,15 @@ def set_fallbacks_aside(path: Path, chain: Pipeline) -> None:
             later.setdefault(other, {}).setdefault(owner(line), set()).add(rounds_of(line))
     goes = {id: of_items(items) for id, items in stale.items()}
     goes |= {id: _of_later_rounds(rounds) for id, rounds in later.items() if id not in goes}
+    goes |= {id: _output_or(items, goes.get(id)) for id, items in own.items()}
     if goes:
         _set_aside(path, goes)
+
+
+def _output_or(items: Items, goes: Goes | None) -> Goes:
+    """Whether a line is an output for one of some items, or goes for another reason."""
+    is_about = of_items(items)
+    return lambda line: ("message" not in line and is_about(line)) or bool(goes and goes(line))
 
 
 def _of_later_rounds(rounds: Mapping[int | str, set[tuple[int, ...]]]) -> Goes:

@@ -107,6 +107,7 @@ class StepSpec(_NodeSpec):
     input_model: str
     output_model: str | None = None
     engine_name: str
+    samples: Annotated[int, Field(ge=1, strict=True)] | None = None
     sampling: SamplingOfFile = None
     reasks: Annotated[int, Field(ge=0, strict=True)] = 1
     keep_reasoning: bool = False

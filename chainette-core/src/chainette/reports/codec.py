@@ -251,7 +251,7 @@ def codecs(chain: Pipeline) -> dict[str, OutputCodec]:
             id: OutputCodec(
                 node.recorded_model,
                 is_validated=_is_validated(node),
-                is_text=isinstance(node, Step) and node.is_text,
+                is_text=isinstance(node, Step) and node.is_text and node.samples is None,
             )
             for id, node in chain.nodes.items()
         }

@@ -43,6 +43,15 @@ class FakeClient(BaseClient):
     async def _chat(self, request: Request) -> LLMOutput:
         self.requests.append(request.messages)
         self.samplings.append(request.sampling)
+        outputs = [self._answer(request) for _ in range(request.sampling.n)]
+        if len(outputs) == 1:
+            return outputs[0]
+        usages = [it.usage or Usage() for it in outputs]
+        tokens = sum(it.completion_tokens for it in usages)
+        completions = [it.outputs[0] for it in outputs]
+        return LLMOutput(completions, usage=Usage(usages[0].prompt_tokens, tokens))
+
+    def _answer(self, request: Request) -> LLMOutput:
         try:
             answer = self._script.answer(request.messages)
         except LookupError as error:

@@ -282,7 +282,7 @@ class FakeServer(ABC):
             return reply, reply.body
         if reply.status != 200:
             return reply, json.dumps(self.error(reply.status, reply.message)).encode()
-        texts = [text_of(reply.text, schema)] * int(request.sampling.get("n") or 1)
+        texts = [text_of(it, schema) for it in self._texts(request, reply)]
         usage = count_words(request, texts)
         written = ModelAnswer(texts, reply.finish_reason, usage, reply.reasoning)
         body = self.write(request, written)
@@ -290,6 +290,17 @@ class FakeServer(ABC):
             own, content = body
             return replace(reply, headers={**own.headers, **reply.headers}), content
         return reply, json.dumps(body).encode()
+
+    def _texts(self, request: ReceivedRequest, reply: Reply) -> list[Any]:
+        """The answer, and as many further ones as the request asks for."""
+        texts: list[Any] = [reply.text]
+        while len(texts) < int(request.sampling.get("n") or 1):
+            try:
+                answer = self._script.answer(request.messages)
+            except LookupError:  # the script is at its end
+                answer = reply.text
+            texts.append(answer.text if isinstance(answer, Reply) else answer)
+        return texts
 
     def _refused(self, code: int, message: str) -> tuple[Reply, bytes]:
         return Reply(status=code), json.dumps(self.error(code, message)).encode()

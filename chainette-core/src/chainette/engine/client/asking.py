@@ -140,6 +140,8 @@ async def ask_again(
         on_retry: Called before every further request.
         supported: Drops the sampling parameters that the backend does not know.
     """
+    if request.sampling.n > 1:
+        return await _each_again(ask, request, output, asks, spending, on_retry, supported)
     sampling = request.sampling
     for tries in range(1, asks.reasks + 1):
         unusable, given = output.error, asks.at(tries)
@@ -157,6 +159,33 @@ async def ask_again(
             if error.final:
                 raise
             break
+    return output
+
+
+async def _each_again(
+    ask: Ask,
+    request: Request,
+    output: LLMOutput,
+    asks: Asks,
+    spending: Spending,
+    on_retry: OnRetry,
+    supported: Callable[[SamplingParams], SamplingParams],
+) -> LLMOutput:
+    """Ask again for those of several completions that cannot be used; see `ask_again`."""
+    alone = replace(request, sampling=request.sampling.model_copy(update={"n": 1}))
+    for index, completion in enumerate(output.outputs):
+        if not isinstance(completion.error, OutputError):
+            continue
+        one: LLMOutput = LLMOutput([completion], error=completion.error)
+        try:
+            one = await ask_again(ask, alone, one, asks, spending, on_retry, supported)
+        except EngineError as error:  # the end of the run; the others are paid for
+            completion.error = error
+            break
+        output.outputs[index] = one.outputs[0]
+        output.outputs[index].error = one.error
+    errors = [it.error for it in output.outputs if it.error is not None]
+    output.error = next((it for it in errors if it.final), next(iter(errors), None))
     return output
 
 

@@ -379,7 +379,8 @@ class BaseClient(ServerOwner, Generation, EngineWarnings, Generic[ConfigT]):
             scrub=self.scrub,
         )
         if error is not None:
-            self._named(error)
+            for found in filter(None, (it.error for it in output.outputs)):
+                self._named(found)
         elif request.output is not None and request.output.whole not in self._answers.done:
             by_schema = request.mode == "json_schema"
             self._answers.look(request.output.whole, output.outputs[0], by_schema=by_schema)

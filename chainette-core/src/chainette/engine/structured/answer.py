@@ -57,26 +57,42 @@ def parse_answer(
         context: What validators see as `info.context`.
 
     Returns:
-        The reason why a completion cannot be used, or `None`.
+        The reason why a completion cannot be used, or `None`; it is also the completion's `error`.
     """
+    first: OutputError | None = None
     for completion in completions:
         value, completion.parsed, completion.json_text = completion.parsed, None, None
-        if (unusable := _unusable(completion, output, max_tokens, scrub)) is not None:
-            return unusable
-        try:
-            if isinstance(output, TextOutput):
-                problem = output.read(completion, MOST, context)
-            else:
-                problem = _Answer(completion, output, strict, context).read(value)
-        except ValidatorError as error:
-            error.raw_text = completion.text
-            return error
-        if problem:
-            problem += _without_answer(completion)
-            invalid = StructuredOutputError(problem, raw_text=completion.text)
-            invalid.problem = scrub(problem.replace(f"not a valid {output.name}:", "not valid:"))
-            return invalid
-    return None
+        error = _unusable(completion, output, max_tokens, scrub)
+        if error is None:
+            error = _read(completion, value, output, strict, scrub, context)
+        completion.error = error
+        first = first or error
+    return first
+
+
+def _read(
+    completion: Completion,
+    value: Any,
+    output: OutputSchema | TextOutput,
+    strict: bool,
+    scrub: Callable[[str], str],
+    context: Mapping[str, Any] | None,
+) -> OutputError | None:
+    """Set `parsed` of a completion, or return the reason why it is not valid."""
+    try:
+        if isinstance(output, TextOutput):
+            problem = output.read(completion, MOST, context)
+        else:
+            problem = _Answer(completion, output, strict, context).read(value)
+    except ValidatorError as error:
+        error.raw_text = completion.text
+        return error
+    if not problem:
+        return None
+    problem += _without_answer(completion)
+    invalid = StructuredOutputError(problem, raw_text=completion.text)
+    invalid.problem = scrub(problem.replace(f"not a valid {output.name}:", "not valid:"))
+    return invalid
 
 
 def _unusable(

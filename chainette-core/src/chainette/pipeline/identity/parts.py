@@ -105,7 +105,7 @@ def _conditions(
 
 
 def _step(step: Step) -> dict[str, Any]:
-    validators, methods = _answer(step.output_model)
+    validators, methods = _answer(step.answer_model)
     return {
         "engine_name": step.engine_name,
         **step.request_fields(),
@@ -118,8 +118,8 @@ def _step(step: Step) -> dict[str, Any]:
 
 def _answer_type(step: Step) -> Any:
     """What the model is asked for: a value with a schema, text, or code in a language."""
-    schema = _schema(step.output_model)
-    return {"text": repr(fence_of(step.output_model)), **schema} if step.is_text else schema
+    schema = _schema(step.answer_model)
+    return {"text": repr(fence_of(step.answer_model)), **schema} if step.is_text else schema
 
 
 def _composite(node: Composite) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
-from typing_extensions import TypedDict
+from typing_extensions import Required, TypedDict
 
 from chainette.engine.sampling import Sampling
 from chainette.pipeline.conversation import Turns
@@ -61,6 +61,14 @@ class StepOptions(NodeOptions, total=False):
     output_format_instruction: str | None
     constant_prompt: bool
     accept_truncated: bool
+
+
+class StepArguments(StepOptions, total=False):
+    """The options of a step that all of its forms take; see `Step`."""
+
+    id: Required[str]
+    engine_name: Required[str]
+    user_prompt: str | None
 
 
 class ApplyOptions(NodeOptions, total=False):

@@ -14,7 +14,7 @@ from chainette.errors import ApplyError, Drop, EngineError, OutputDirError
 from chainette.folder.call_index import CallIndex
 from chainette.folder.files import RunFolder
 from chainette.folder.lines import LineFile, error_fields
-from chainette.folder.resume_index import ResumeIndex, failure
+from chainette.folder.resume_index import ResumeIndex, failure, sample_name
 from chainette.pipeline.composites.reduce import Reduce
 from chainette.pipeline.nodes.apply import ApplyNode
 from chainette.pipeline.nodes.node import Node
@@ -28,7 +28,12 @@ from chainette.run.cost import Ledger
 from chainette.run.item import Item
 from chainette.run.output.calls import CallJournal
 from chainette.run.output.items import ItemTotals
-from chainette.run.output.lines import function_fields, unreadable_fields
+from chainette.run.output.lines import (
+    Sampled,
+    failed_of,
+    function_fields,
+    unreadable_fields,
+)
 from chainette.run.output.whole import WholeBatch
 from chainette.types import LLMOutput
 from chainette.usage import FREE, dollars
@@ -184,6 +189,21 @@ class Journal:
             fields["prompt_cut"] = True
         self._write(self._folder.steps[step.id], fields)
 
+    def sampled(self, step: Step, item: Item, output: Any, took: Mapping[str, Any]) -> None:
+        """Write down the answers of a step that takes several; each has its own line, too.
+
+        Args:
+            step: The step.
+            item: The item.
+            output: The answers, or a `Sampled` where some cannot be used.
+            took: Further fields of its line, about what they took.
+        """
+        if self._folder is None:
+            return
+        is_whole = isinstance(output, list)
+        fields = self._answer(step, output if is_whole else output.values, None)
+        self._write(self._folder.steps[step.id], {**item.key, **fields, **took})
+
     def function_done(
         self, node: Node, item: Item, output: Any, spent: Mapping[str, Any] = NOTHING
     ) -> None:
@@ -272,9 +292,15 @@ class Journal:
             self._write(self._folder.steps[node.id], line)
 
     def failed(
-        self, node: Part | None, item: Item, error: Exception, *, is_tolerated: bool = False
+        self,
+        node: Part | None,
+        item: Item,
+        error: Exception,
+        *,
+        is_tolerated: bool = False,
+        sample: int | None = None,
     ) -> None:
-        """Write down an error of a node, or of a row that could not be read.
+        """Write down an error of a node or of one of its samples, or of a row that was not read.
 
         An error that the earlier run has written down already is not written again.
         """
@@ -282,12 +308,16 @@ class Journal:
         if self._folder is None:
             return
         id = node.id if node else None
-        earlier = self._line(id or "", item)
+        name = id or ""
+        earlier = self._line(name if sample is None else sample_name(name, sample), item)
         if earlier is not None and failure(earlier) is not None:
             return
         spent: dict[str, Any] = {}
-        if isinstance(error, EngineError | ApplyError):
-            spent = _spent(error, has_calls=node is not None and not isinstance(node, Step))
+        if sample is not None:  # what it took is in its own line
+            spent = {"sample": sample}
+        elif isinstance(error, EngineError | ApplyError):
+            is_plain = isinstance(node, Step) and node.samples is None
+            spent = _spent(error, has_calls=node is not None and not is_plain)
         if is_tolerated:
             spent["tolerated"] = True
         if isinstance(node, Reduce) and item.group is not None:
@@ -340,6 +370,8 @@ def _output(line: dict[str, Any], codec: OutputCodec, names: Mapping[str, Any]) 
         snapshots = line.get("snapshot") or [None] * len(line["output"])
         parts = zip(_consumed(line["output"]), _consumed(snapshots), strict=True)
         return [codec.read({"output": it, "snapshot": snapshot}, names) for it, snapshot in parts]
+    if line.get("failed"):
+        return Sampled(codec.read(line, names), failed_of(line["failed"]))
     if line.get("kind") == "kept":
         return KEPT
     if line.get("kind") == "dropped":

@@ -168,9 +168,11 @@ def batched_nodes(pipeline: Pipeline) -> list[ApplyNode]:
 
 
 def calling(pipeline: Pipeline) -> list[str]:
-    """The ids of the functions that call engines."""
+    """The ids of the functions that call engines, and of the steps that take several answers."""
     nodes = pipeline.nodes.items()
-    return [id for id, node in nodes if isinstance(node, ApplyNode) and node.engines]
+    callers = {id for id, node in nodes if isinstance(node, ApplyNode) and node.engines}
+    callers |= {it.id for it in pipeline.prompted if it.samples is not None}
+    return [id for id in pipeline.nodes if id in callers]
 
 
 def node_infos(pipeline: Pipeline) -> tuple[NodeInfo, ...]:

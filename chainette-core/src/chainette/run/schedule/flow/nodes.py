@@ -6,6 +6,7 @@ import logging
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
+from time import perf_counter
 from typing import Any, Protocol
 
 from chainette.engine.client.asking import Asks
@@ -24,17 +25,20 @@ from chainette.pipeline.nodes.apply import ApplyNode
 from chainette.pipeline.nodes.conditions import Condition
 from chainette.pipeline.nodes.node import Node
 from chainette.pipeline.nodes.step import Step
+from chainette.pipeline.words.word import Recorded
 from chainette.run.control import RunControl
 from chainette.run.item import Item
 from chainette.run.output.journal import Earlier, Journal, Part
+from chainette.run.output.lines import Sampled, sampled, sampled_fields
 from chainette.run.schedule.batches import Batches
 from chainette.run.schedule.composites.decisions import Decisions
 from chainette.run.schedule.flow.asking import EngineCalls, Engines
 from chainette.run.schedule.flow.calls import FunctionCalls
 from chainette.run.schedule.flow.conditions import Conditions, asked, is_tolerable
 from chainette.run.schedule.flow.functions import STOPPED, Functions, OwnNames
-from chainette.run.schedule.flow.state import Reasoned
+from chainette.run.schedule.flow.state import FlowState, Reasoned
 from chainette.run.schedule.parking import Activity, Gate
+from chainette.run.schedule.samples import Samples
 from chainette.types import LLMOutput, Message
 
 LIMIT = "max_prompt_chars"
@@ -81,6 +85,7 @@ class PromptedSteps:
     def __init__(self, engines: Engines) -> None:
         self._engines = engines
         self._calls = EngineCalls(engines)
+        self._samples = Samples(engines)
 
     async def run(self, step: Step, item: Item, names: Mapping[str, Any], value: Any) -> Any:
         """Prompt the step's engine; see `StepRunner.run`."""
@@ -90,6 +95,8 @@ class PromptedSteps:
             return self._earlier(step, item, earlier)
         messages = prompt(step, item, names, value, engines.max_chars)
         await engines.leases.settled()
+        if step.samples is not None:
+            return await self._sampled(step, item, messages, context)
         turn = engines.turn(step)
         asks, sampling = step.asks, step.sampling
         if engines.accounts.is_limited or asks.sampling:
@@ -115,6 +122,19 @@ class PromptedSteps:
         completion = output.outputs[0]
         thoughts = completion.reasoning_content
         return Reasoned(completion.parsed, thoughts) if thoughts else completion.parsed
+
+    async def _sampled(
+        self, step: Step, item: Item, messages: list[Message], names: Mapping[str, Any]
+    ) -> Any:
+        """The answers of a step that takes several."""
+        start = perf_counter()
+        found, paid, spent = await self._samples.take(step, item, messages, names)
+        output = sampled(found)
+        place, seconds = (step.id, item.event_row, item.name), perf_counter() - start
+        self._engines.journal.sampled(step, item, output, sampled_fields(found, paid, seconds))
+        took = (spent.usage, seconds, spent.cost)
+        self._engines.emit(NodeFinished(*place, *took, item.group_title))
+        return output
 
     def _earlier(self, step: Step, item: Item, earlier: Earlier) -> Any:
         """The output that an earlier run left."""
@@ -295,6 +315,22 @@ class NodeRunner:
         if node is not None and not has_begun:  # its condition failed, or what it gave was refused
             self._emit(NodeStarted(id, row, item.name, title))
         self._emit(NodeFailed(id, row, item.name, error, is_tolerated, title))
+
+    def keep(self, node: Node, output: Recorded | Sampled, state: FlowState) -> None:
+        """Keep an output of several parts; what of it cannot be used is recorded as failed."""
+        if isinstance(output, Recorded):
+            state.recorded(node, output)
+            return
+        state.passed(node, output.values)
+        for sample, error in output.failed.items():
+            is_tolerated = state.is_tolerant or node.tolerance is not None
+            is_tolerated = is_tolerated and is_tolerable(error)
+            if not self._control.is_over:
+                self._journal.failed(
+                    node, state.item, error, is_tolerated=is_tolerated, sample=sample
+                )
+            if not is_tolerated:
+                state.losses[-1].append((error, node))
 
     def _show(self, id: str, error: Exception) -> None:
         """Log where the first failure of a node comes from, for `chainette --debug`."""

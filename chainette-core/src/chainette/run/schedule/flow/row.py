@@ -26,6 +26,7 @@ from chainette.run.groups.members import Members
 from chainette.run.inputs.columns import validated
 from chainette.run.inputs.files import InputRow
 from chainette.run.item import Item
+from chainette.run.output.lines import Sampled
 from chainette.run.schedule.composites.turns import Composites, check_split, skip
 from chainette.run.schedule.flow.conditions import SKIPPED, is_tolerable
 from chainette.run.schedule.flow.ends import ItemEnds, RowEnds, RowRecorder, Take
@@ -36,7 +37,7 @@ from chainette.run.schedule.flow.state import EndError, FlowState, Reasoned, Sub
 from chainette.run.schedule.leases import Lease, Leases
 from chainette.run.schedule.parking import Gate, Parking, RowActivity
 
-_ENDS = frozenset({object, Dropped, Split, Fallback, Recorded})
+_ENDS = frozenset({object, Dropped, Split, Fallback, Recorded, Sampled})
 """Types of what a node can give in place of an output; `STOPPED` and `SKIPPED` are objects."""
 
 
@@ -217,9 +218,8 @@ class RowRunner:
             state.fell_back(node, output)
         elif output is SKIPPED:
             state.nothing(node)
-        elif isinstance(output, Recorded):
-            state.passed(node, output.output)
-            state.value = output.value
+        elif isinstance(output, Recorded | Sampled):
+            self._nodes.keep(node, output, state)
         else:
             state.passed(node, output)
         return None
@@ -386,8 +386,7 @@ class RowRunner:
             take: Receives its end.
         """
         state.lease.end()
-        leaf.path, leaf.outputs, leaf.value = state.item.path, state.outputs, state.value
-        leaf.reasoning = state.reasoning
+        state.fill(leaf)
         for subflow in state.beside:
             await subflow.gate.wait(state.activity)
             leaf.outputs = {**subflow.outputs(), **leaf.outputs}
@@ -397,4 +396,5 @@ class RowRunner:
                 leaf.is_partial = blame.error is not None and leaf.has_value
                 leaf.error, leaf.node = blame.error, blame.node
                 leaf.is_tolerated = leaf.is_tolerated or blame.is_tolerated
+        state.blame(leaf)
         take(leaf)

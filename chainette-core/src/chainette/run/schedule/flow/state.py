@@ -5,19 +5,24 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeAlias
 
 from chainette.pipeline.composites.composite import Composite
 from chainette.pipeline.nodes.conditions import Fallback
 from chainette.pipeline.nodes.flow import Branch
 from chainette.pipeline.nodes.node import Node
 from chainette.pipeline.reasoning import REASONING, Reasoning
+from chainette.pipeline.words.word import Recorded
 from chainette.reports.result import Leaf, Many, merged_reasoning
 from chainette.run.item import Item
 from chainette.run.schedule.leases import Lease
 from chainette.run.schedule.parking import Activity, Gate
 
 _NONE: Mapping[str, Any] = MappingProxyType({})
+
+
+Loss: TypeAlias = tuple[Exception, Node]
+"""The reason why a part of a node's output failed, and the node."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +158,8 @@ class FlowState:
         is_tolerant: Whether it is in a branch or composite whose failures are tolerated.
         reasoning: Reasoning so far, of steps whose model reported it.
         frames: The composites that it is in, the innermost last.
+        losses: Parts of outputs that failed and are not tolerated, of the flows around it as well.
+        is_beside: Whether it is in a branch.
     """
 
     item: Item
@@ -167,6 +174,8 @@ class FlowState:
     is_tolerant: bool = False
     reasoning: Mapping[str, Any] = field(default_factory=dict)
     frames: tuple[Frame, ...] = ()
+    losses: tuple[list[Loss], ...] = field(default_factory=lambda: ([],))
+    is_beside: bool = False
 
     @property
     def unjoined(self) -> set[str]:
@@ -203,6 +212,23 @@ class FlowState:
             return output
         self.reasoning = {**others, node.id: output.reasoning}
         return output.output
+
+    def recorded(self, node: Node, output: Recorded) -> None:
+        """Keep the output of a node, and go on with the value that belongs to it."""
+        self.passed(node, output.output)
+        self.value = output.value
+
+    def fill(self, leaf: Leaf) -> None:
+        """Set the path, the value and the outputs of an end."""
+        leaf.path, leaf.outputs, leaf.value = self.item.path, self.outputs, self.value
+        leaf.reasoning = self.reasoning
+
+    def blame(self, leaf: Leaf) -> None:
+        """Make an end partial where a part of an output failed; see `losses`."""
+        lost = next((loss for losses in self.losses for loss in losses), None)
+        if lost is not None and leaf.error is None and leaf.has_value and not self.is_beside:
+            leaf.error, leaf.node = lost
+            leaf.is_partial = True
 
     def passed(self, node: Node, output: Any) -> None:
         """Keep the output of a node."""
@@ -252,6 +278,8 @@ class FlowState:
             is_tolerant=self.is_tolerant,
             reasoning=self.reasoning,
             frames=self.frames,
+            losses=(*self.losses, []),
+            is_beside=self.is_beside,
         )
 
     def for_branch(self, branch: Branch, lease: Lease) -> FlowState:
@@ -264,6 +292,8 @@ class FlowState:
             self.value,
             {**self.joined},
             is_tolerant=self.is_tolerant or branch.tolerance is not None,
+            losses=self.losses,
+            is_beside=True,
         )
 
 
