@@ -83,6 +83,7 @@ COGGED := docs/engines.md docs/runs.md docs/writing-a-backend.md docs/backends/*
 SITE := docs/_build/html
 docs: $(READY)
 	$(COG) -r $(COGGED)
+	$(BIN)/python docs/schemas.py
 	$(BIN)/sphinx-build -W --keep-going --quiet -b html docs $(SITE)
 
 # What `make docs` would change is stale, and a page with a warning is not built.

@@ -38,7 +38,7 @@ class Label(BaseModel):
     label: str
 
 
-def step(id: str = "label", *, samples: int | None = 3, **more: Any) -> Step[Any, Any]:
+def step(id: str = "label", *, samples: Any = 3, **more: Any) -> Step[Any, Any]:
     fields = {"input_model": Row, "output_model": Label, "user_prompt": "{{ chain_input.text }}"}
     return Step(id=id, engine_name="e", samples=samples, **{**fields, **more})
 
@@ -271,7 +271,7 @@ def test_a_server_that_passes_over_n_is_asked_for_the_rest(server: FakeOpenAI) -
     server.write = one_choice  # type: ignore[method-assign]
     server.set_answers(in_turn(A, "-", "-", B, C))
     (found,) = chain_of(step()).run(ROWS).results
-    assert sorted(it.label for it in found.value) == ["a", "b", "c"]
+    assert sorted(it.label for it in found.unwrap()) == ["a", "b", "c"]
 
 
 @pytest.mark.parametrize(
@@ -312,10 +312,11 @@ def test_samples_of_one_prompt_are_cached_apart(server: FakeOpenAI, tmp_path: Pa
         before = len(server.requests)
         again = chain.run(ROWS * 2, cache=tmp_path)
         assert sorted(map(str, first)) == sorted(str(it.value) for it in again.results)
-        assert len({it.label for value in first for it in value}) == (
+        assert len({it.label for value in first for it in value or []}) == (
             3 if "seed" in sampling else 6
         )
-        assert (len(server.requests), again.cost) == (before, 0)
+        assert len(server.requests) == before
+        assert again.cost == 0
 
 
 def test_another_number_of_samples_is_another_step(tmp_path: Path) -> None:
@@ -325,7 +326,7 @@ def test_another_number_of_samples_is_another_step(tmp_path: Path) -> None:
         with pytest.raises(Exception, match="--redo label"):
             chain_of(step(samples=5)).run(ROWS, output_dir=out, resume=True)
         (found,) = chain_of(step(samples=5)).run(ROWS, output_dir=out, redo=["label"]).results
-    assert len(found.value) == 5
+    assert len(found.unwrap()) == 5
 
 
 def test_a_limit_of_requests_keeps_what_there_is() -> None:

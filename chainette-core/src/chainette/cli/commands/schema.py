@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
+from enum import Enum
+from typing import Annotated
+
+import typer
+
 from chainette.cli.say import say
 
 
-def schema() -> None:
-    """Print the JSON Schema of YAML chains."""
+class Kind(str, Enum):
+    """The kinds of files that have a schema."""
+
+    CHAIN = "chain"
+    ENGINES = "engines"
+
+
+def schema(
+    kind: Annotated[Kind, typer.Argument(help="The kind of file.")] = Kind.CHAIN,
+) -> None:
+    """Print the JSON Schema of YAML chains, or of files with engines, for editors."""
     import json
 
-    from chainette.loading.yaml_spec import format_schema
+    from chainette.loading.yaml_schema import chain_schema, engines_schema
 
-    say(json.dumps(format_schema(), ensure_ascii=False, indent=2))
+    make = chain_schema if kind is Kind.CHAIN else engines_schema
+    say(json.dumps(make(), ensure_ascii=False, indent=2))

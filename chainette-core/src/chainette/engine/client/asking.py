@@ -140,8 +140,20 @@ async def ask_again(
         on_retry: Called before every further request.
         supported: Drops the sampling parameters that the backend does not know.
     """
-    if request.sampling.n > 1:
-        return await _each_again(ask, request, output, asks, spending, on_retry, supported)
+    again = _each_again if request.sampling.n > 1 else _one_again
+    return await again(ask, request, output, asks, spending, on_retry, supported)
+
+
+async def _one_again(
+    ask: Ask,
+    request: Request,
+    output: LLMOutput,
+    asks: Asks,
+    spending: Spending,
+    on_retry: OnRetry,
+    supported: Callable[[SamplingParams], SamplingParams],
+) -> LLMOutput:
+    """Ask again for one answer; see `ask_again`."""
     sampling = request.sampling
     for tries in range(1, asks.reasks + 1):
         unusable, given = output.error, asks.at(tries)
@@ -178,7 +190,7 @@ async def _each_again(
             continue
         one: LLMOutput = LLMOutput([completion], error=completion.error)
         try:
-            one = await ask_again(ask, alone, one, asks, spending, on_retry, supported)
+            one = await _one_again(ask, alone, one, asks, spending, on_retry, supported)
         except EngineError as error:  # the end of the run; the others are paid for
             completion.error = error
             break

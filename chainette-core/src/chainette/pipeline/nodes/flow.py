@@ -38,6 +38,12 @@ R_ = TypeVar("R_")
 Next = TypeVar("Next")
 
 
+_KINDS = (
+    "the nodes are Step(…), apply(fn), split, filter, distinct, vote, route, repeat, reduce and "
+    "Branch(…)"
+)
+
+
 class Part:
     """A part of a chain."""
 
@@ -57,7 +63,7 @@ class Flow(Part, Generic[In, Out]):
     @overload
     def __rshift__(self: Flow[I_, O_], other: Grouped[O_, Any, Next]) -> Grouped[I_, O_, Next]: ...
     @overload
-    def __rshift__(self: Flow[I_, O_], other: Passing[O_]) -> Pipe[I_, O_]: ...
+    def __rshift__(self, other: Passing[Out]) -> Pipe[In, Out]: ...
     @overload
     def __rshift__(self: Flow[I_, list[O_]], other: Choosing) -> Pipe[I_, O_]: ...
     @overload
@@ -87,7 +93,7 @@ class Passing(Flow[I_, I_]):
     """A part that passes its input on as it is, or drops it."""
 
 
-class Choosing(Flow[Any, Any]):
+class Choosing(Flow[list[Any], Any]):
     """A part that passes one of the list on that comes in."""
 
 
@@ -122,7 +128,7 @@ class Split(Pipe[In, Out]):
         self: Split[I_, O_], other: Grouped[O_, Any, Next]
     ) -> Grouped[I_, list[O_], Next]: ...
     @overload
-    def __rshift__(self: Split[I_, O_], other: Passing[O_]) -> Split[I_, O_]: ...
+    def __rshift__(self, other: Passing[Out]) -> Split[In, Out]: ...
     @overload
     def __rshift__(self: Split[I_, list[O_]], other: Choosing) -> Split[I_, O_]: ...
     @overload
@@ -154,7 +160,7 @@ class Grouped(Part, Generic[In, Row, Out]):
     @overload
     def __rshift__(self, other: Grouped[Out, Any, Next]) -> Grouped[In, Row, Next]: ...
     @overload
-    def __rshift__(self: Grouped[I_, R_, O_], other: Passing[O_]) -> Grouped[I_, R_, O_]: ...
+    def __rshift__(self, other: Passing[Out]) -> Grouped[In, Row, Out]: ...
     @overload
     def __rshift__(self: Grouped[I_, R_, list[O_]], other: Choosing) -> Grouped[I_, R_, O_]: ...
     @overload
@@ -203,6 +209,29 @@ class Parallel(Part, Generic[In]):
     def nodes(self) -> Iterator[Any]:
         """The branches."""
         yield from self._branches
+
+
+class Same(Parallel[Any]):
+    """What type checkers take an expression's `filter` or `distinct` for.
+
+    As branches do, it lets the type of the flow that it is in pass.
+    """
+
+    id: str
+
+    @overload  # type: ignore[override]
+    def __rshift__(self, other: Same) -> Same: ...
+    @overload
+    def __rshift__(self, other: Parallel[I_]) -> Parallel[I_]: ...
+    @overload
+    def __rshift__(self, other: Grouped[I_, R_, O_]) -> Grouped[I_, R_, O_]: ...
+    @overload
+    def __rshift__(self, other: Split[I_, O_]) -> Split[I_, O_]: ...
+    @overload
+    def __rshift__(self, other: Flow[I_, O_]) -> Pipe[I_, O_]: ...
+    def __rshift__(self, other: Any) -> Any:
+        """This part, then the other."""
+        return _joined(self, other)
 
 
 @names_keywords
@@ -330,7 +359,7 @@ def flattened(parts: Any) -> list[Any]:
 
 def _about(part: Any) -> str:
     """The advice about something that is not a part of a chain."""
-    message = f"{reprlib.repr(part)} is not a step, a branch or an apply(…)"
+    message = f"{reprlib.repr(part)} is not a node of a chain"
     if part is None:
         return f"{message}; what was to make it may have returned nothing"
     if isinstance(part, str):
@@ -338,7 +367,7 @@ def _about(part: Any) -> str:
     if isinstance(part, type) and issubclass(part, Part):
         return f"{part.__name__} is the class; give a {part.__name__}(…)"
     if isinstance(part, type):
-        return f"{message}; only steps and functions can be in a chain"
+        return f"{message}; {_KINDS}"
     if callable(part):
         name = getattr(part, "__name__", "")
         lambda_hint = ", id=…" if name == "<lambda>" else ""
@@ -347,7 +376,7 @@ def _about(part: Any) -> str:
     if isinstance(part, Iterator | dict | AbstractSet):
         kind = type(part).__name__
         return f"the steps are {with_article(kind)}, not a list; give [a, b] in their order"
-    return f"{message}; only steps and functions can be in a chain"
+    return f"{message}; {_KINDS}"
 
 
 def _joined(first: Any, second: Any) -> Part:

@@ -13,12 +13,10 @@ from chainette.engine.structured.answer import answer_form
 from chainette.engine.structured.text import TextOutput, check_answer, is_text
 from chainette.errors import ChainError
 from chainette.pipeline.conversation import Turns
-from chainette.pipeline.examples import read_examples
 from chainette.pipeline.nodes.conditions import NOT_GIVEN, OnError
 from chainette.pipeline.nodes.flow import I_, O_, In, Out
 from chainette.pipeline.nodes.naming import type_name
 from chainette.pipeline.nodes.options import StepOptions
-from chainette.pipeline.prompt import PromptTemplate
 from chainette.pipeline.steps.prompted import (
     Prompted,
     checked_engine_name,
@@ -150,6 +148,7 @@ class Step(Prompted[In, Out]):
         *,
         input_model: TypeForm[I_],
         output_model: None = None,
+        samples: None = None,
         on_error: Literal["none"],
         otherwise: Any = ...,
         **options: Unpack[StepArguments],
@@ -160,6 +159,7 @@ class Step(Prompted[In, Out]):
         *,
         input_model: TypeForm[I_],
         output_model: None = None,
+        samples: None = None,
         on_error: Literal["fail"] = ...,
         otherwise: None,
         **options: Unpack[StepArguments],
@@ -170,6 +170,7 @@ class Step(Prompted[In, Out]):
         *,
         input_model: TypeForm[I_],
         output_model: None = None,
+        samples: None = None,
         on_error: Literal["fail"] = ...,
         otherwise: Any = ...,
         **options: Unpack[StepArguments],
@@ -180,6 +181,7 @@ class Step(Prompted[In, Out]):
         *,
         input_model: TypeForm[I_],
         output_model: TypeForm[O_],
+        samples: None = None,
         on_error: Literal["none"],
         otherwise: Any = ...,
         **options: Unpack[StepArguments],
@@ -190,6 +192,7 @@ class Step(Prompted[In, Out]):
         *,
         input_model: TypeForm[I_],
         output_model: TypeForm[O_],
+        samples: None = None,
         on_error: Literal["fail"] = ...,
         otherwise: None,
         **options: Unpack[StepArguments],
@@ -200,6 +203,7 @@ class Step(Prompted[In, Out]):
         *,
         input_model: TypeForm[I_],
         output_model: TypeForm[O_],
+        samples: None = None,
         on_error: Literal["fail"] = ...,
         otherwise: Any = ...,
         **options: Unpack[StepArguments],
@@ -242,12 +246,7 @@ class Step(Prompted[In, Out]):
         self.constant_prompt: bool = options.get("constant_prompt", False)
         self.accept_truncated: bool = options.get("accept_truncated", False)
         check_answer(answer, f"step {id!r}", accept_truncated=self.accept_truncated)
-        self._examples = read_examples(options.get("examples", ()), f"step {id!r}")
-        self._system = PromptTemplate(self.system_prompt, f"step {id!r}, system_prompt")
-        self._user = PromptTemplate(self.user_prompt, f"step {id!r}, user_prompt")
-        self._talk = self._conversation(is_single=user_prompt is not None)
-        plain = [self._user, self._system]
-        self._templates = plain if self._talk is None else self._talk.templates
+        self._read_prompts(options.get("examples", ()), is_single=user_prompt is not None)
 
     @property
     def is_text(self) -> bool:

@@ -10,7 +10,7 @@ from typing import Any
 from chainette.errors import ChainError
 from chainette.pipeline.bounds import MAX_PROMPT
 from chainette.pipeline.conversation import Conversation, Turns, conversation
-from chainette.pipeline.examples import Example, View
+from chainette.pipeline.examples import Example, Examples, View, read_examples
 from chainette.pipeline.nodes.flow import In, Out
 from chainette.pipeline.nodes.naming import fields_of, has_extra, values_of
 from chainette.pipeline.nodes.node import Node
@@ -24,6 +24,7 @@ class Prompted(Node[In, Out]):
     Attributes:
         answer_model: Type of one answer.
         system_prompt: Template of the system message.
+        user_prompt: Template of the user message.
         turns: The turns of a conversation, or `None`.
         prefill: Template of the start of the answer.
         output_format_instruction: Text at the end of the system message.
@@ -32,6 +33,7 @@ class Prompted(Node[In, Out]):
 
     answer_model: Any
     system_prompt: str
+    user_prompt: str
     turns: Turns | None
     prefill: str
     output_format_instruction: str | None
@@ -41,6 +43,20 @@ class Prompted(Node[In, Out]):
     _user: PromptTemplate
     _talk: Conversation | None
     _templates: list[PromptTemplate]
+
+    def _read_prompts(self, examples: Examples, *, is_single: bool) -> None:
+        """Read the templates and the examples.
+
+        Raises:
+            ChainError: One of them is not valid.
+        """
+        where = f"step {self.id!r}"
+        self._examples = read_examples(examples, where)
+        self._system = PromptTemplate(self.system_prompt, f"{where}, system_prompt")
+        self._user = PromptTemplate(self.user_prompt, f"{where}, user_prompt")
+        self._talk = self._conversation(is_single=is_single)
+        plain = [self._user, self._system]
+        self._templates = plain if self._talk is None else self._talk.templates
 
     def _conversation(self, *, is_single: bool) -> Conversation | None:
         """Its turns; `None` where they are only a system and a user message."""

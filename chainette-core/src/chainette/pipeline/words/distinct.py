@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from chainette.errors import ApplyError, ChainError, Drop
 from chainette.pipeline.composites.composite import Scope
 from chainette.pipeline.nodes.conditions import NOT_GIVEN, Condition, OnError
-from chainette.pipeline.nodes.flow import I_, Passing
+from chainette.pipeline.nodes.flow import I_, Passing, Same
 from chainette.pipeline.nodes.naming import fields_of
 from chainette.pipeline.nodes.options import NodeOptions
 from chainette.pipeline.words.word import KEPT, PassingWord
@@ -152,7 +152,7 @@ class DistinctNode(PassingWord[I_, I_], Passing[I_]):
 
 
 @overload
-def distinct(
+def distinct(  # type: ignore[overload-overlap]
     by: str | Sequence[str] | None = None,
     *,
     id: str = ...,
@@ -160,7 +160,7 @@ def distinct(
     on_error: OnError = ...,
     otherwise: Any = ...,
     **options: Unpack[NodeOptions],
-) -> DistinctNode[Any]: ...
+) -> Same: ...
 @overload
 def distinct(
     by: str | Sequence[str] | None = None,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, overload
 from chainette.errors import ApplyError, Drop
 from chainette.pipeline.composites.composite import Scope
 from chainette.pipeline.nodes.conditions import NOT_GIVEN, Condition, OnError
-from chainette.pipeline.nodes.flow import I_, Passing
+from chainette.pipeline.nodes.flow import I_, Passing, Same
 from chainette.pipeline.nodes.options import NodeOptions
 from chainette.pipeline.words.word import KEPT, Kept, PassingWord
 from chainette.text import names_keywords
@@ -116,7 +116,7 @@ def filter(
     on_error: OnError = ...,
     otherwise: Any = ...,
     **options: Unpack[NodeOptions],
-) -> FilterNode[Any]: ...
+) -> Same: ...
 @overload
 def filter(
     keeps: str,

@@ -26,7 +26,7 @@ AGREEMENT = "agreement"
 
 
 @names_keywords
-class VoteNode(Word[Any, Any], Choosing):
+class VoteNode(Word[list[Any], Any], Choosing):
     """Chooses one of a list by majority; see `vote`.
 
     Args:
