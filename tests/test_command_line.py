@@ -30,11 +30,11 @@ def test_a_run_prints_answers_on_stdout_and_everything_else_on_stderr(
     outcome = chainette(*RUN)
     assert outcome.returncode == 0, outcome.stderr
     assert "Say 3" in outcome.stdout
-    assert "run: out" in outcome.stdout
+    assert outcome.stdout == (project / "out/flattened/000000.jsonl").read_text()
+    assert "run: out" in outcome.stderr
     assert "5 rows in" in outcome.stderr
     assert "5 ok, 0 failed" in outcome.stderr
     assert "5/5 rows" in outcome.stderr
-    assert "rows" not in outcome.stdout
     assert json.loads((project / "out/run.json").read_text())["inputs"]["path"] == "rows.jsonl"
 
 

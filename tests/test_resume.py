@@ -170,14 +170,17 @@ def test_events_are_written_as_json_lines(folder: Path, in_process: Chainette) -
     with FakeOpenAI(answer) as server:
         engines(folder, server)
         result = in_process(*command("run")[1:], "--json-logs")
-    assert result.stdout == "run: run\n"
+    assert result.stdout == "".join(
+        path.read_text() for path in sorted((folder / "run/flattened").iterdir())
+    )
     events = [json.loads(line) for line in result.stderr.splitlines()]
     assert events[0]["event"] == "run_started"
     assert events[0]["rows"] == ROWS
     (failed,) = [event for event in events if event["event"] == "failed"]
     assert (failed["row_id"], failed["item"], failed["node_id"]) == (13, "0", "say")
-    assert events[-1]["event"] == "run_closed"
-    assert events[-1]["nodes"]["halves"] == {
+    assert events[-1] == {"event": "run", "path": "run"}
+    assert events[-2]["event"] == "run_closed"
+    assert events[-2]["nodes"]["halves"] == {
         "in_flight": 0,
         "done": ROWS,
         "failed": 0,

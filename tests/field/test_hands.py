@@ -421,7 +421,8 @@ def test_resuming_a_complete_run_does_nothing_and_gives_its_code(
     again = in_process(*RUN, *second, "--resume")
     assert again.returncode == code
     assert "nothing to do" in again.stderr
-    assert again.stdout == "run: out\n"
+    assert again.stdout == (project / "out/flattened/000000.jsonl").read_text()
+    assert "run: out" in again.stderr
     after = {path: path.stat() for path in (project / "out").rglob("*") if path.is_file()}
     assert {path: it.st_mtime_ns for path, it in after.items()} == {
         path: it.st_mtime_ns for path, it in before.items()

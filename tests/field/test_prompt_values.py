@@ -308,4 +308,4 @@ def test_the_command_line_and_yaml_know_the_limit_of_prompts(
     outcome = in_process("run", "c.yaml", "-i", "rows.jsonl", "-o", "out", *flags)
     assert outcome.returncode in (1, 2)
     most = flags[-1] if len(flags) == 2 else "4"
-    assert f"(max_prompt_chars={most})" in " ".join(outcome.stderr.split())
+    assert f"(--max-prompt-chars {most})" in " ".join(outcome.stderr.split())

@@ -53,7 +53,7 @@ def test_a_run_needs_no_standard_streams(
         [PROGRAM, *RUN], cwd=project, capture_output=True, text=True, preexec_fn=close(*closed)
     )
     assert ended.returncode == 0, ended.stderr
-    assert ("run: out" in ended.stdout, "5 ok" in ended.stderr) == said
+    assert ("Say 4" in ended.stdout, "5 ok" in ended.stderr) == said
     assert status(project / "out") == "finished"
     assert len((project / "out/flattened/000000.jsonl").read_text().splitlines()) == 5
 

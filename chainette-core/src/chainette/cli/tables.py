@@ -27,7 +27,7 @@ from chainette.run.progress.stats import RunStats
 from chainette.text import escaped, printable
 from chainette.usage import Usage
 
-MAX_ROWS = 25
+MAX_ROWS = 5
 """Maximum number of rows in a table; the run's files have all."""
 MAX_FAILURES = 5
 """Maximum number of failed rows in a table."""
@@ -62,9 +62,13 @@ def answers(run: Run, chain: Pipeline, width: int = 80) -> Table:
     found = (result for result in run.results if result.state != "failed")
     results = list(islice(found, MAX_ROWS))
     columns = [id for id, node in chain.row_nodes.items() if node.yield_output]
-    cells = _Cells(columns, width)
-    rows = [[_titled(str(it.row_id), it), *cells.of(it)] for it in results]
-    grid = table(["row", *columns], rows)
+    inputs = any(getattr(it, "inputs", None) for it in results)
+    cells = _Cells(columns, width, beside=1 + inputs)
+    rows = [
+        [_titled(str(it.row_id), it), *(cells.inputs(it) if inputs else ()), *cells.of(it)]
+        for it in results
+    ]
+    grid = table(["row", *(["input"] if inputs else ()), *columns], rows)
     grid.show_lines = True
     counts = run.counts
     if left := counts.rows - counts.failed - len(results):
@@ -184,11 +188,18 @@ class _Cells:
     Args:
         columns: The ids of the nodes.
         width: Width of the terminal.
+        beside: Number of other columns.
     """
 
-    def __init__(self, columns: Sequence[str], width: int) -> None:
+    def __init__(self, columns: Sequence[str], width: int, *, beside: int = 1) -> None:
         self._columns = columns
-        self._width = max(width // (len(columns) + 1), 16)
+        self._width = max(width // (len(columns) + beside), 16)
+
+    def inputs(self, result: Any) -> Iterator[str]:
+        """The cell of a row's inputs, one line for each column."""
+        fields = getattr(result, "inputs", {}).items()
+        parts = [_cut(f"{name}: {_text(it)}", self._width, FIELD_LINES) for name, it in fields]
+        yield _cut("\n".join(parts), self._width, CELL_LINES)
 
     def of(self, result: Result[Any] | GroupResult[Any]) -> Iterator[str]:
         """The cells of a row or group."""

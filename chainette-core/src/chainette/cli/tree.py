@@ -8,6 +8,7 @@ from typing import Any
 from rich.text import Text
 from rich.tree import Tree
 
+from chainette.cli.shown.joins import Joins
 from chainette.pipeline.composites.composite import Composite
 from chainette.pipeline.composites.reduce import Reduce
 from chainette.pipeline.composites.repeat import Repeat
@@ -40,42 +41,46 @@ def tree(chain: Pipeline, *, icons: bool = True, max_branches: int | None = None
     """
     title = f"{chain.emoji} {chain.name}" if icons else chain.name
     root = Tree(Text(escaped(title), style="bold"))
-    _grow(root, chain.steps, icons, max_branches)
+    _grow(root, chain.steps, icons, max_branches, Joins(chain))
     return root
 
 
-def _grow(parent: Tree, nodes: list[Any], icons: bool, max_branches: int | None) -> None:
+def _grow(
+    parent: Tree, nodes: list[Any], icons: bool, max_branches: int | None, joins: Joins
+) -> None:
     visible = hidden = 0
     for node in nodes:
         if isinstance(node, Composite):
-            _grow_composite(parent.add(_line(node, icons)), node, icons, max_branches)
+            _grow_composite(parent.add(_line(node, icons, joins)), node, icons, max_branches, joins)
         elif isinstance(node, Reduce):
             fold = f", {node.fold} at a time" if node.fold else ""
             text = f"reduce {node.id} by {node.key.text}{fold}"
             shown = f"{ICONS[node.kind]} {text}" if icons else text
-            _grow(parent.add(Text(escaped(shown))), node.steps, icons, max_branches)
+            _grow(parent.add(Text(escaped(shown))), node.steps, icons, max_branches, joins)
         elif not isinstance(node, Branch):
-            _add_turns(parent.add(_line(node, icons)), node)
+            _add_turns(parent.add(_line(node, icons, joins)), node)
         elif max_branches is None or visible < max_branches:
             visible += 1
             title = _titled(node, f"branch {node.name}", icons)
-            title.append(f"  joined as {node.alias}" if node.alias else "", style="dim")
+            title.append(joins.of(node), style="dim")
             title.append(_conditions(node), style="dim")
-            _grow(parent.add(title), node.steps, icons, max_branches)
+            _grow(parent.add(title), node.steps, icons, max_branches, joins)
         else:
             hidden += 1
     if hidden:
         parent.add(Text(f"… {hidden} more branches", style="dim"))
 
 
-def _grow_composite(parent: Tree, node: Composite, icons: bool, most: int | None) -> None:
+def _grow_composite(
+    parent: Tree, node: Composite, icons: bool, most: int | None, joins: Joins
+) -> None:
     if isinstance(node, Route):
         for arm in node.arms:
             passes = "" if arm.nodes else "  passes its input on"
             title = Text(escaped(node.label(arm))).append(passes, style="dim")
-            _grow(parent.add(title), arm.nodes, icons, most)
+            _grow(parent.add(title), arm.nodes, icons, most, joins)
     else:
-        _grow(parent, list(node.members()), icons, most)
+        _grow(parent, list(node.members()), icons, most, joins)
 
 
 def _words(node: Composite) -> str:
@@ -95,7 +100,7 @@ def _add_turns(parent: Tree, node: Node) -> None:
         parent.add(Text(f"[{role}] {shown}", style="dim"))
 
 
-def _line(node: Node, icons: bool) -> Text:
+def _line(node: Node, icons: bool, joins: Joins) -> Text:
     line = _titled(node, node.name, icons)
     if node.name != node.id:
         line.append(f" ({node.id})", style="dim")
@@ -110,6 +115,7 @@ def _line(node: Node, icons: bool) -> Text:
         noun = "engine" if len(node.engines) == 1 else "engines"
         line.append(f"  {noun} {escaped(', '.join(node.engines))}", style="dim")
     line.append(_conditions(node), style="dim")
+    line.append(joins.used_by(node), style="dim")
     if getattr(node, "batch", None) is not None:
         line.append(f"  batch {node.batch}", style="dim")  # type: ignore[attr-defined]
     if not node.yield_output:

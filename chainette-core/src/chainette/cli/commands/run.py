@@ -15,7 +15,6 @@ from chainette.cli.engine_file import EnginesOption, provide_engines
 from chainette.cli.options import Target, chosen, run_option, with_run_options
 from chainette.cli.say import say
 from chainette.cli.shown.wording import worded
-from chainette.text import escaped
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
     from chainette.run.chain import Chain
     from chainette.run.dry_run import Unknown
     from chainette.run.inputs.generated import Rows
-    from chainette.run.progress.stats import RunStats
 
 _Inputs = run_option(
     "inputs", flag="-i", help="JSON, JSONL, CSV, Parquet; - is stdin; hf:NAME; s3://…."
@@ -198,6 +196,7 @@ def _run(chain: Chain, inputs: str | Rows, options: dict[str, Any], json_logs: b
     import anyio
 
     from chainette.cli.progress import progress
+    from chainette.cli.shown.ending import show_end
     from chainette.cli.startup import startups_shown
     from chainette.errors import OutputDirError
     from chainette.run.api import run_until_interrupted
@@ -223,12 +222,7 @@ def _run(chain: Chain, inputs: str | Rows, options: dict[str, Any], json_logs: b
 
     with nullcontext() if json_logs else startups_shown():
         finished = anyio.run(call)
-    if json_logs:
-        if finished.nothing_to_do:
-            say('{"event": "nothing_to_do"}', err=True)
-        say(f"run: {finished.path}")
-    else:
-        _report(finished, chain, stats)
+    show_end(finished, chain, stats, as_json=json_logs)
     return finished
 
 
@@ -239,36 +233,6 @@ def _new_folder(name: str) -> Path:
 
     safe = re.sub(r"[^\w.-]+", "_", name).strip("._") or "chain"
     return Path("runs") / safe / f"{datetime.now():%Y%m%d-%H%M%S}"
-
-
-def _report(run: Run, chain: Chain, stats: RunStats) -> None:
-    """Show the first answers on stdout and the summary on stderr."""
-    from rich.console import Console
-
-    from chainette.cli.tables import answers, failures, group_answers, summary
-
-    console = Console(stderr=True)
-    if run.nothing_to_do:
-        nothing = "nothing to do: every row has an end (--retry-errors runs failed rows again)"
-        console.print(nothing, highlight=False)
-        say(f"run: {run.path}")
-        return
-    out = Console()
-    if run.counts.failed < run.counts.rows:
-        out.print(answers(run, chain, out.width))
-    for grid in group_answers(run, chain, out.width):
-        out.print(grid)
-    if run.counts.unfinished or run.counts.failed_groups:
-        console.print(failures(run, chain), highlight=False)
-    console.print(summary(run, stats), highlight=False)
-    if not run.counts.rows and not run.interrupted:
-        console.print("the input has no rows", highlight=False)
-    if run.stopped is not None:
-        console.print(f"stopped: {escaped(worded(run.stopped))}", highlight=False, markup=False)
-        console.print("to resume: the same command with --resume", highlight=False)
-    if run.interrupted:
-        console.print("interrupted; to resume: the same command with --resume", highlight=False)
-    say(f"run: {run.path}")
 
 
 def _exit_code(run: Run, allowed: float) -> int:
