@@ -18,6 +18,8 @@ Line: TypeAlias = dict[str, Any]
 Pair: TypeAlias = tuple[Line | None, Line | None]
 """The lines of a row in both runs; `None` where a run does not have it."""
 _MAX_LISTED = 5
+_BITS = 48
+"""Bits of a place that are the offset in its file; those above are the file's number."""
 
 
 @dataclass(slots=True)
@@ -183,11 +185,12 @@ class ById:
                 yield None, line
 
     def _key(self, side: int, line: Line) -> Any:
-        """What identifies a line: its id and its item; `None` where it has no id."""
+        """What identifies a line: its id, and its item if it has one; `None` without an id."""
         value = line.get(self._columns[side])
         if value is None:
             return None
-        return identity(folded(value) if self._fold else value), line.get("item", "")
+        id, item = identity(folded(value) if self._fold else value), line.get("item")
+        return ("item", id, item) if item else id
 
     def _index(self, side: int, lines: Iterator[tuple[Line, Any]]) -> dict[Any, Any]:
         """The places of a run's lines by what identifies them."""
@@ -198,24 +201,24 @@ class ById:
             key = self._key(side, line)
             if key is None:
                 self.unmatched.without_id[side] += 1
-            elif key in found or _is_of_other(rows, key, line["row_id"]):
+            elif key in found or _is_of_other(rows, found, key, line):
                 twice.append(text_of(line[self._columns[side]]))
             else:
                 found[key] = place
         if twice:
-            listed = ", ".join(dict.fromkeys(twice[: 10 * _MAX_LISTED]))
+            listed = ", ".join([*dict.fromkeys(twice)][:_MAX_LISTED])
             raise InputError(
-                f"{self._runs[side].path}: {len(twice)} rows have an id that another row has, so "
-                f"{self._on!r} does not identify a row: {listed[:200]}"
+                f"{self._runs[side].path}: {self._on!r} does not identify a row, since ids occur "
+                f"more than once ({len(twice)} times in all): {listed[:200]}"
             )
         return found
 
 
-def _is_of_other(rows: dict[Any, int], key: tuple[Any, str], row_id: int) -> bool:
+def _is_of_other(rows: dict[Any, int], found: Mapping[Any, Any], key: Any, line: Line) -> bool:
     """Whether another row has an id; the items of a split row share theirs."""
-    if key[1] or key[0] in rows:
-        return rows.setdefault(key[0], row_id) != row_id
-    return False
+    if not line.get("item"):
+        return key in rows
+    return key[1] in found or rows.setdefault(key[1], line["row_id"]) != line["row_id"]
 
 
 class _PlacedLines:
@@ -229,21 +232,20 @@ class _PlacedLines:
         self._paths = sorted((run.path / FLATTENED).glob("*.jsonl"))
         self._files = [path.open("rb") for path in self._paths]
 
-    def places(self) -> Iterator[tuple[Line, tuple[int, int]]]:
+    def places(self) -> Iterator[tuple[Line, int]]:
         """All lines that are whole, with their places."""
         for number, file in enumerate(self._files):
             place = 0
             for content in file:
                 line = value_or_none(content)
                 if isinstance(line, dict) and isinstance(line.get("row_id"), int):
-                    yield line, (number, place)
+                    yield line, number << _BITS | place
                 place += len(content)
 
-    def read(self, place: tuple[int, int]) -> Line:
+    def read(self, place: int) -> Line:
         """The line at a place."""
-        number, offset = place
-        file = self._files[number]
-        file.seek(offset)
+        file = self._files[place >> _BITS]
+        file.seek(place & ((1 << _BITS) - 1))
         found: Line = value_or_none(file.readline())
         return found
 
