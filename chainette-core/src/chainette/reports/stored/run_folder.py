@@ -31,7 +31,7 @@ class StoredRun:
     """
 
     def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
+        self.path: Path = Path(path)
         self.manifest: dict[str, Any] = read_manifest(self.path)
         self.graph: dict[str, Any] = _graph(self.path / GRAPH)
         self.names: ColumnNames = ColumnNames(self.node_ids)
