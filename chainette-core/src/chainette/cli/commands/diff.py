@@ -18,6 +18,7 @@ _Field = typer.Option(
 _Gold = typer.Option("--gold", metavar="COLUMN", help="Column of the inputs with labels.")
 _Rows = typer.Option("--rows", min=0, metavar="<int>", help="Maximum number of rows to list.")
 _Fold = typer.Option("--fold", help="Compare texts without their case and the space around them.")
+_Html = typer.Option("--html", metavar="FILE", help="Write a page with the rows that differ.")
 _Json = typer.Option("--json", help="Print one JSON object, without the rows.")
 
 
@@ -31,6 +32,7 @@ def diff(
     field: Annotated[list[str] | None, _Field] = None,
     gold: Annotated[str | None, _Gold] = None,
     rows: Annotated[int, _Rows] = 10,
+    html: Annotated[Path | None, _Html] = None,
     *,
     fold: Annotated[bool, _Fold] = False,
     as_json: Annotated[bool, _Json] = False,
@@ -43,12 +45,11 @@ def diff(
     import json
     import sys
 
-    from chainette.errors import ConfigError
     from chainette.reports.comparing.comparison import compare
 
-    if second is None and gold is None:
-        raise ConfigError("give a second run, or --gold and the column of the inputs with labels")
     found = compare(first, second, on=on, fields=field or (), gold=gold, fold=fold)
+    if html is not None:
+        say(str(found.to_html(html)), err=True)
     if as_json:
         say(json.dumps(found.as_dict(), ensure_ascii=False, indent=2))
         return

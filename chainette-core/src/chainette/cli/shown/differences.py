@@ -12,7 +12,7 @@ from rich.text import Text
 from chainette.cli.tables import table
 from chainette.reports.comparing.difference import Difference
 from chainette.reports.comparing.gold import GoldScores
-from chainette.reports.comparing.statistics import margins
+from chainette.reports.comparing.statistics import crossed
 from chainette.reports.comparing.text import (
     field_facts,
     gold_facts,
@@ -26,7 +26,6 @@ from chainette.text import escaped
 
 MAX_CLASSES = 12
 """Most classes of a confusion matrix; the others are one class here."""
-OTHERS = "(others)"
 
 
 def show(found: Difference, rows: int) -> None:
@@ -83,15 +82,8 @@ def _gold(gold: GoldScores, found: Difference, width: int) -> Iterator[Renderabl
 
 def _matrix(pairs: dict[tuple[str, str], int], title: str, width: int) -> RenderableType:
     """A confusion matrix, of the most frequent classes where there are too many for the width."""
-    left, right = margins(pairs)
     most = min(MAX_CLASSES, max(2, (width - 14) // 12))
-    frequent = [name for name, _ in (left + right).most_common()]
-    kept = {*(frequent if len(frequent) <= most else frequent[: most - 1])}
-    counts: dict[tuple[str, str], int] = {}
-    for pair, count in pairs.items():
-        a, b = (it if it in kept else OTHERS for it in pair)
-        counts[a, b] = counts.get((a, b), 0) + count
-    names = [*sorted(kept), *([OTHERS] if len(kept) < len(frequent) else [])]
+    names, counts = crossed(pairs, most)
     cells = [[a, *(str(counts.get((a, b), 0)) for b in names)] for a in names]
     return table(["", *names], cells, title)
 

@@ -57,7 +57,9 @@ def compare(
         InputError: An id occurs twice.
     """
     if second is None and gold is None:
-        raise ConfigError("diff: give a second run, or the column of the inputs with labels (gold)")
+        raise ConfigError(
+            "diff: give a second run, or the column of the inputs with labels (--gold, gold=)"
+        )
     if isinstance(fields, str):
         fields = [fields]
     return _Comparison(first, second, on, pairs_of_names(fields), gold, fold).result()
@@ -126,6 +128,7 @@ class _Comparison:
             ),
             *walk.only(),
             self._fold,
+            walk.second_names(),
             self._differing,
         )
 
@@ -177,7 +180,8 @@ class _Comparison:
     def _row(self, pair: Pair, first: Line, second: Line) -> RowDifference:
         line = pair[0] or pair[1] or {}
         id = line.get(self._ids[0]) if self._ids else line["row_id"]
-        return RowDifference(id, line.get("item", ""), first, second)
+        lines = tuple(it for it in pair if it is not None)
+        return RowDifference(id, line.get("item", ""), first, second, lines)
 
 
 class _Walk:
@@ -245,9 +249,7 @@ class _Walk:
 
     def _kind(self, name: str) -> Any:
         """What a field is compared as where the types of both runs say the same."""
-        node, dot, rest = name.partition(".")
-        other = self._asked.get(name) or f"{self._asked.get(node, node)}{dot}{rest}"
-        kinds = {self._columns[0].kind(name), self._columns[-1].kind(other)}
+        kinds = {self._columns[0].kind(name), self._columns[-1].kind(self._second_name(name))}
         return kinds.pop() if len(kinds) == 1 else None
 
     def differing(self, first: Line, second: Line) -> tuple[Line, Line]:
@@ -282,6 +284,14 @@ class _Walk:
         """The fields that both tables have."""
         both = [it for it in self._seen[0] if it in self._seen[1]]
         return tuple(self._counts[name].result() for name in both if name in self._counts)
+
+    def second_names(self) -> dict[str, str]:
+        """The names of fields in the second run, by those in the first."""
+        return {name: self._second_name(name) for name in self._counts}
+
+    def _second_name(self, name: str) -> str:
+        node, dot, rest = name.partition(".")
+        return self._asked.get(name) or f"{self._asked.get(node, node)}{dot}{rest}"
 
     def only(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """The fields of the first and of the second table alone."""

@@ -38,6 +38,7 @@ class Difference:
     only_first: tuple[str, ...] = ()
     only_second: tuple[str, ...] = ()
     is_folded: bool = False
+    _second_names: dict[str, str] = field(default_factory=dict, repr=False, compare=False)
     _differing: Any = field(default=None, repr=False, compare=False)
 
     def __getitem__(self, name: str) -> FieldDifference:
@@ -56,6 +57,28 @@ class Difference:
     def differing(self) -> Iterator[RowDifference]:
         """The rows that differ, read again from the folders, one by one."""
         yield from self._differing() if self._differing is not None else ()
+
+    def renamed(self, name: str, side: str) -> str:
+        """The column that has a field in the run `A` or `B`."""
+        return self._second_names.get(name, name) if side == "B" else name
+
+    def to_html(self, path: str | Path, *, rows: int = 100_000) -> Path:
+        """Write a page with the comparison and the rows that differ, as one HTML file.
+
+        Args:
+            path: The file.
+            rows: Maximum number of rows that it shows; its figures cover all.
+
+        Returns:
+            The path of the file.
+
+        Raises:
+            OutputDirError: The file cannot be written.
+        """
+        from chainette.reports.comparing.html.page import write_difference
+
+        write_difference(self, path, rows=rows)
+        return Path(path)
 
     def as_dict(self) -> dict[str, Any]:
         """Everything but the rows as JSON."""

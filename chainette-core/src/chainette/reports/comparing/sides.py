@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
@@ -143,12 +143,14 @@ class RowDifference:
         item: The path of its item, where it was split.
         first: The fields of the first run that differ, by their columns.
         second: Those of the second run, or the label under the column's name.
+        lines: The whole lines of the tables: of the first run, and of the second if there is one.
     """
 
     id: Any
     item: str
     first: dict[str, Any]
     second: dict[str, Any]
+    lines: tuple[dict[str, Any], ...] = field(default=(), repr=False, compare=False)
 
     def as_dict(self) -> dict[str, Any]:
         """The row as JSON."""

@@ -11,6 +11,7 @@ from typing import Any
 
 Z = 1.959963984540054
 """Quantile of the normal distribution for intervals of 95 %."""
+_OTHERS = "(others)"
 Pairs = Mapping[tuple[str, str], int]
 """Counts of pairs of categories."""
 
@@ -80,6 +81,25 @@ def margins(pairs: Pairs) -> tuple[Counter[str], Counter[str]]:
         left[a] += count
         right[b] += count
     return left, right
+
+
+def crossed(
+    pairs: Mapping[tuple[str, str], int], most: int
+) -> tuple[list[str], dict[tuple[str, str], int]]:
+    """The classes of a confusion matrix and its counts; rare classes are one where there are many.
+
+    Args:
+        pairs: The counts of pairs of classes.
+        most: Most classes.
+    """
+    left, right = margins(pairs)
+    frequent = [name for name, _ in (left + right).most_common()]
+    kept = {*(frequent if len(frequent) <= most else frequent[: most - 1])}
+    counts: dict[tuple[str, str], int] = {}
+    for pair, count in pairs.items():
+        a, b = (it if it in kept else _OTHERS for it in pair)
+        counts[a, b] = counts.get((a, b), 0) + count
+    return [*sorted(kept), *([_OTHERS] if len(kept) < len(frequent) else [])], counts
 
 
 def quantile(ordered: Sequence[float], share: float) -> float:

@@ -1,0 +1,1 @@
+"""A comparison as an HTML page, with the table of a run's report."""
