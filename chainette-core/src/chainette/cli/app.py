@@ -8,14 +8,14 @@ from typing import Annotated
 import typer
 
 from chainette.cli.commands.ask import ask
-from chainette.cli.commands.diff import diff
 from chainette.cli.commands.engines import engines
 from chainette.cli.commands.estimate import estimate
-from chainette.cli.commands.export import export
 from chainette.cli.commands.inspect import inspect
 from chainette.cli.commands.plugins import plugins
-from chainette.cli.commands.report import report
 from chainette.cli.commands.run import run
+from chainette.cli.commands.runs.diff import diff
+from chainette.cli.commands.runs.export import export
+from chainette.cli.commands.runs.report import report
 from chainette.cli.commands.schema import schema
 from chainette.cli.commands.warmup import stop, warmup_chain, warmup_engines
 from chainette.cli.say import PlainFormatter

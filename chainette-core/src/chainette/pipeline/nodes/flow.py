@@ -22,7 +22,7 @@ from chainette.pipeline.nodes.conditions import (
     condition,
     tolerance,
 )
-from chainette.pipeline.nodes.naming import check_name, check_title
+from chainette.pipeline.nodes.naming import KINDS, check_name, check_title
 from chainette.pipeline.nodes.options import BranchOptions
 from chainette.text import names_keywords, with_article
 
@@ -36,12 +36,6 @@ I_ = TypeVar("I_")
 O_ = TypeVar("O_")
 R_ = TypeVar("R_")
 Next = TypeVar("Next")
-
-
-_KINDS = (
-    "the nodes are Step(…), apply(fn), split, filter, distinct, vote, route, repeat, reduce and "
-    "Branch(…)"
-)
 
 
 class Part:
@@ -367,7 +361,7 @@ def _about(part: Any) -> str:
     if isinstance(part, type) and issubclass(part, Part):
         return f"{part.__name__} is the class; give a {part.__name__}(…)"
     if isinstance(part, type):
-        return f"{message}; {_KINDS}"
+        return f"{message}; {KINDS}"
     if callable(part):
         name = getattr(part, "__name__", "")
         lambda_hint = ", id=…" if name == "<lambda>" else ""
@@ -376,7 +370,7 @@ def _about(part: Any) -> str:
     if isinstance(part, Iterator | dict | AbstractSet):
         kind = type(part).__name__
         return f"the steps are {with_article(kind)}, not a list; give [a, b] in their order"
-    return f"{message}; {_KINDS}"
+    return f"{message}; {KINDS}"
 
 
 def _joined(first: Any, second: Any) -> Part:

@@ -19,6 +19,11 @@ CHAINS_OWN = frozenset({"chain_input", "reasoning", "feedback", "previous", "rou
 """Names of the chain's in templates, beside ids and aliases."""
 RESERVED = CHAINS_OWN | {"row_id", "item", "error", "dropped", "partial"}
 """Names that templates or output files use themselves."""
+KINDS = (
+    "the nodes are Step(…), apply(fn), split, filter, distinct, vote, route, repeat, reduce and "
+    "Branch(…)"
+)
+"""The kinds of nodes, for messages."""
 
 
 def check_title(name: object, what: str) -> None:

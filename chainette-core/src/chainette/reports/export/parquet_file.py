@@ -6,7 +6,7 @@ from itertools import chain
 from pathlib import Path
 
 from chainette.reports.export.tables import Table
-from chainette.reports.frames.chunks import chunks, require_pyarrow
+from chainette.reports.frames.chunks import chunks, kinds_of, require_pyarrow
 
 
 def write_parquet(table: Table, path: Path) -> list[str]:
@@ -14,7 +14,10 @@ def write_parquet(table: Table, path: Path) -> list[str]:
     require_pyarrow()
     import pyarrow.parquet as pq
 
-    tables = chunks(table.lines)
+    if table.frames is not None:
+        tables = table.frames.chunks()
+    else:
+        tables = chunks(table.lines, kinds_of(table.lines, table.known))
     first = next(tables)
     with pq.ParquetWriter(path, first.schema) as writer:
         for part in chain((first,), tables):

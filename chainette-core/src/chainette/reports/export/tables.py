@@ -10,6 +10,9 @@ from typing import Any, Literal, TypeAlias
 from chainette.errors import ExportError
 from chainette.folder.files import DROPPED, ERRORS, FLATTENED
 from chainette.reports.codec import flatten
+from chainette.reports.frames.chunks import Known, unknown
+from chainette.reports.frames.from_schema import kind_in_step
+from chainette.reports.frames.run_frames import RunFrames
 from chainette.reports.stored.run_folder import StoredRun
 from chainette.text import did_you_mean
 
@@ -28,10 +31,14 @@ class Table:
     Attributes:
         name: Its name.
         lines: Reads its lines; called more than once, since its columns must be known first.
+        known: Says what kind a column has, if that is known before its values.
+        frames: The same with the types of the chain's models; of the flattened table of a run.
     """
 
     name: str
     lines: Lines
+    known: Known = unknown
+    frames: RunFrames | None = None
 
 
 @dataclass(slots=True)
@@ -73,9 +80,25 @@ def shape_of(table: Table) -> Shape:
     return shape
 
 
-def flattened(lines: Lines, only: Only | None) -> Table:
-    """The flattened table, or the part of it that went well or failed."""
-    return Table(FLATTENED, lines if only is None else partial(_only, lines, only))
+def flattened(lines: Lines, only: Only | None, run: StoredRun | None = None) -> Table:
+    """The flattened table, or the part of it that went well or failed.
+
+    Args:
+        lines: Reads its lines.
+        only: The rows that it has.
+        run: The run whose models have the types of its columns.
+    """
+    taken = lines if only is None else partial(_only, lines, only)
+    return Table(FLATTENED, taken, frames=None if run is None else _frames(run, taken))
+
+
+def _frames(run: StoredRun, lines: Lines) -> RunFrames:
+    return RunFrames(
+        lines,
+        schemas=lambda: {id: run.schema(id) for id in run.node_ids},
+        yielding=[id for id, it in run.nodes.items() if it["yield_output"] and "reduce" not in it],
+        node_ids=run.node_ids,
+    )
 
 
 def _only(lines: Lines, only: Only) -> Iterator[dict[str, Any]]:
@@ -103,11 +126,11 @@ def chosen(
         raise ExportError("a node's table has only its answers: give step without groups and only")
     if step is not None:
         _check("node", step, run.node_ids)
-        return Table(step, partial(_node_lines, run, step))
+        return _of_node(run, step)
     if groups is not None:
         _check("reduce", groups, run.reduce_ids)
         return flattened(partial(_group_lines, run, groups), only)
-    return flattened(run.lines, only)
+    return flattened(run.lines, only, run)
 
 
 def _check(kind: str, id: str, known: list[str]) -> None:
@@ -125,14 +148,18 @@ def _check(kind: str, id: str, known: list[str]) -> None:
 
 def every_table(run: StoredRun, only: Only | None) -> list[Table]:
     """All tables of a run, the flattened one first; a node's name is its id."""
-    tables = [flattened(run.lines, only)]
-    tables += [Table(id, partial(_node_lines, run, id)) for id in run.node_ids]
+    tables = [flattened(run.lines, only, run)]
+    tables += [_of_node(run, id) for id in run.node_ids]
     tables += [Table(f"groups_{id}", partial(_group_lines, run, id)) for id in run.reduce_ids]
     return [
         *tables,
         Table(ERRORS.partition(".")[0], run.errors),
         Table(DROPPED.partition(".")[0], run.dropped),
     ]
+
+
+def _of_node(run: StoredRun, id: str) -> Table:
+    return Table(id, partial(_node_lines, run, id), partial(kind_in_step, run.schema(id)))
 
 
 def _node_lines(run: StoredRun, id: str) -> Iterator[dict[str, Any]]:

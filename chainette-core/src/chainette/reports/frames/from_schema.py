@@ -20,6 +20,20 @@ def kind_of(schema: Mapping[str, Any] | None) -> Kind | None:
     return _Reader(schema.get("$defs", {})).kind(schema) if schema else None
 
 
+def kind_in_step(schema: Mapping[str, Any] | None, name: str) -> Kind | None:
+    """The kind of a column of a node's own table.
+
+    Args:
+        schema: The JSON schema of the node's outputs.
+        name: The column, such as `output.label`.
+    """
+    head, _, field = name.partition(".")
+    kind = kind_of(schema) if head == "output" else None
+    if isinstance(kind, Struct):
+        return kind.column(field) if field else None
+    return None if field else kind
+
+
 class _Reader:
     """Reads the parts of one schema.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from functools import partial
 from itertools import chain as chained
 from pathlib import Path
@@ -16,8 +16,7 @@ from chainette.pipeline.pipeline import Pipeline
 from chainette.reports.codec import flatten
 from chainette.reports.frames.chunks import Known, Lines, chunks, kinds_of, unknown
 from chainette.reports.frames.from_arrow import Origin
-from chainette.reports.frames.from_schema import kind_of
-from chainette.reports.frames.kinds import Kind, Struct
+from chainette.reports.frames.from_schema import kind_in_step
 from chainette.reports.frames.run_frames import RunFrames
 from chainette.reports.stored.schemas import schemas
 
@@ -57,7 +56,7 @@ def write_tables(path: Path, pipeline: Pipeline[Any, Any], origin: Origin | None
             write_table(partial(_group_lines, table, reduce.last.id), table.with_suffix(".parquet"))
     for id in pipeline.nodes:
         folder = path / "steps" / id
-        known = partial(_known, found[id])
+        known = partial(kind_in_step, found[id])
         write_table(partial(_node_lines, folder), folder.with_suffix(".parquet"), known)
 
 
@@ -82,15 +81,6 @@ def _write(tables: Iterator[Any], target: Path) -> None:
                 writer.write_table(table)
     except OSError as error:
         raise unwritable(target, error) from None
-
-
-def _known(schema: Mapping[str, Any] | None, name: str) -> Kind | None:
-    """The kind of a column of a node's table."""
-    head, _, field = name.partition(".")
-    kind = kind_of(schema) if head == "output" else None
-    if isinstance(kind, Struct):
-        return kind.column(field) if field else None
-    return None if field else kind
 
 
 def _group_lines(table: Path, node_id: str) -> Iterator[dict[str, Any]]:

@@ -71,7 +71,7 @@ class TableLines:
     ) -> None:
         self._pipeline = pipeline
         self._inputs = inputs
-        self._columns = InputColumns(pipeline.nodes)
+        self._input_columns = InputColumns(pipeline.nodes)
         self._codecs = codecs(pipeline)
         self._uncertain = {id for id, codec in self._codecs.items() if not codec.is_certain}
         self._kept = [step.id for step in pipeline.prompted if step.keep_reasoning]
@@ -93,7 +93,7 @@ class TableLines:
             columns["dropped"] = True
         fields = Item(row_id, leaf.path).key
         if self._inputs is not None:
-            fields |= self._columns.named(self._inputs.get(row_id, NOTHING))
+            fields |= self._input_columns.named(self._inputs.get(row_id, NOTHING))
         fields |= flatten(columns, many)
         for id in () if leaf.dropped else self._kept:
             text = leaf.reasoning.get(id)
