@@ -211,13 +211,8 @@ class Executor:
         self._ledger.add_redone(path)
         for id, line in retried(path):
             self._count(id, line)
-        index = ResumeIndex(
-            path,
-            nodes,
-            retry_errors=options.retry_errors,
-            reports=True,
-            on_line=self._count,
-        )
+        is_retry = options.retry_errors
+        index = ResumeIndex(path, nodes, retry_errors=is_retry, reports=True, on_line=self._count)
         return folder, index
 
     def _count(self, node_id: str, line: dict[str, Any]) -> None:
