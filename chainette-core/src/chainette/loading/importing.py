@@ -33,7 +33,8 @@ def load_symbol(reference: str) -> Any:
 def split_target(target: str) -> tuple[str, str, str]:
     """Source, colon and name; the colon of a Windows drive does not count."""
     source, colon, name = target.rpartition(":")
-    return (source, colon, name) if len(source) > 1 else (target, "", "")
+    is_drive = len(source) < 2 and not name.isidentifier()
+    return (target, "", "") if is_drive else (source, colon, name)
 
 
 def load_module(source: str) -> ModuleType:
