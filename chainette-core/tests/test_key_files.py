@@ -11,7 +11,8 @@ from chainette.engine.client import retry
 from chainette.errors import ConfigError, MissingAPIKeyError
 from chainette.registry import engines as registry
 from chainette.testing import faults
-from chainette.testing.servers import FakeOpenAI
+from chainette.testing.fake_server import FakeServer
+from chainette.testing.servers import FakeOllama, FakeOpenAI
 
 KEY = "sk-SENTINEL-0123456789"
 
@@ -24,10 +25,17 @@ def key_in(file: Path) -> str:
     return key.get_secret_value()
 
 
-def engine(server: FakeOpenAI, file: Path) -> EngineConfig:
-    return register_engine(
-        "mounted", backend="openai", model="m", endpoint=server.endpoint, api_key_file=str(file)
-    )
+CLIENTS: dict[str, dict[str, str]] = {
+    "chat": {"api": "chat"},
+    "responses": {"api": "responses"},
+    "sdk": {"api": "responses", "client": "sdk"},
+    "ollama": {"backend": "ollama_api"},
+}
+
+
+def engine(server: FakeServer, file: Path, **fields: str) -> EngineConfig:
+    fields = {"backend": "openai", "model": "m", "endpoint": server.endpoint} | fields
+    return register_engine("mounted", api_key_file=str(file), **fields)
 
 
 @pytest.fixture(autouse=True)
@@ -113,17 +121,18 @@ def test_two_places_of_a_key_are_refused(tmp_path: Path, other: str) -> None:
     assert "engines.yml:4: engine 'a': api_key_file: the engine has " + name in str(caught.value)
 
 
-def test_a_key_that_is_replaced_while_engines_run_is_used(tmp_path: Path) -> None:
+@pytest.mark.parametrize("client", CLIENTS)
+def test_a_key_that_is_replaced_while_engines_run_is_used(tmp_path: Path, client: str) -> None:
     file = tmp_path / "key"
     file.write_text("sk-first\n")
     answers = ["one", faults.status(401, "bad key sk-second"), "two"]
-    with FakeOpenAI(answers) as server:
-        config = engine(server, file)
+    with (FakeOllama if client == "ollama" else FakeOpenAI)(answers) as server:
+        config = engine(server, file, **CLIENTS[client])
         assert config.engine.generate(["a"])[0].outputs[0].text == "one"
         file.write_text("sk-second\n")
         assert config.engine.generate(["b"])[0].outputs[0].text == "two"
     sent = [request.headers["authorization"] for request in server.requests]
-    assert sent == ["Bearer sk-first", "Bearer sk-first", "Bearer sk-second"]
+    assert sent[-3:] == ["Bearer sk-first", "Bearer sk-first", "Bearer sk-second"]
 
 
 def test_a_file_that_is_gone_leaves_the_key_and_the_refusal(tmp_path: Path) -> None:

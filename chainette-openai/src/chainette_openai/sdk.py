@@ -26,7 +26,6 @@ class SDKClient(ResponsesClient):
 
     def __init__(self, config: OpenAIConfig, capabilities: Capabilities | None = None) -> None:
         super().__init__(config, capabilities)
-        self._own_headers = self.headers()
         self._sdk = PerLoop(self._make_sdk, lambda sdk: sdk.close())
 
     async def aclose(self) -> None:
@@ -42,7 +41,7 @@ class SDKClient(ResponsesClient):
         fields = json.loads(self.body(request))
         # What the SDK would send by itself is left out; the engine's headers have it where it fits.
         headers: dict[str, Any] = dict.fromkeys(_OWN_HEADERS, openai.Omit())
-        headers |= self._own_headers
+        headers |= self.headers()  # a key of a file may be another one by now
         arguments = {name: fields.pop(name) for name in _ARGUMENTS & fields.keys()}
         create = self._sdk.get().responses.with_raw_response.create
         try:
