@@ -10,7 +10,7 @@ from urllib.parse import unquote
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+(?:::[A-Za-z][A-Za-z0-9+.-]*)*://")
 _COLLAPSED = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/(?!/)")
 _ONE = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://(?P<host>[^/?#]*)(?P<path>.*)", re.DOTALL)
-WEB = ("http", "https")
+WEB: tuple[str, ...] = ("http", "https")
 _CONTAINERS = ("abfs", "abfss", "az", "adl", "wasb", "wasbs")
 """Schemes of Azure, where the part before `@` is a container (Microsoft Learn, "Use the Azure
 Data Lake Storage Gen2 URI")."""

@@ -58,9 +58,9 @@ class RemoteFile:
     """
 
     def __init__(self, system: Any, path: str, address: str, info: Mapping[str, Any]) -> None:
-        self.system = system
-        self.path = path
-        self.address = address
+        self.system: Any = system
+        self.path: str = path
+        self.address: str = address
         self.info: Mapping[str, Any] = info
         self._copy: IO[bytes] | None = None
 

@@ -67,7 +67,7 @@ class RemoteStream(io.RawIOBase):
     """
 
     def __init__(self, file: Remote, source: Source) -> None:
-        self.source = source
+        self.source: Source = source
         self._file = file
         self._position = 0
 
