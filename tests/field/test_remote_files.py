@@ -10,10 +10,11 @@ import ssl
 import subprocess
 import sys
 import threading
+import zipfile
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import anyio
 import fsspec
@@ -26,9 +27,11 @@ from chainette.errors import ChainError, ConfigError, ExportError, InputError, O
 from chainette.loading.yaml_chain import load_yaml_chain
 from chainette.remote import opening, reading
 from chainette.remote.address import is_address, scrubbed, shown
-from chainette.run.inputs.files import Files
+from chainette.run.inputs.files import Files, InputRow
+from chainette.run.inputs.reading_ahead import read_in_thread
 from chainette.run.inputs.source import InputSource
 from chainette.testing import fake_engine
+from fsspec.implementations.memory import MemoryFileSystem
 from pydantic import BaseModel
 
 SECRET = "SENTINEL"
@@ -499,12 +502,93 @@ def test_certificates_are_verified(web: Web, monkeypatch: pytest.MonkeyPatch) ->
         assert read(address) == ROWS[:3]
 
 
+def test_a_run_that_ends_does_not_wait_for_a_server_that_never_answers() -> None:
+    answered = threading.Event()
+
+    def silent() -> Iterator[InputRow]:
+        answered.wait()
+        yield InputRow(0, {}, "row 0")
+
+    async def cancelled() -> None:
+        with anyio.move_on_after(0.05):
+            async for _ in read_in_thread(silent()):
+                raise AssertionError
+
+    anyio.run(cancelled)  # else the program would hang here
+    answered.set()
+
+
 def test_other_file_systems_are_read_too() -> None:
     with fsspec.open("memory://folder/rows.jsonl", "wb") as file:
         file.write(lines(ROWS[:3]))
     assert read("memory://folder/rows.jsonl") == ROWS[:3]
     assert read("memory://folder/*.jsonl") == ROWS[:3]
     assert Files("memory://folder/*.jsonl").digest() != Files("memory://folder/rows.jsonl").count()
+
+
+def test_archives_and_caches_stand_in_front_of_others() -> None:
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as file:
+        file.writestr("x/rows.jsonl", lines(ROWS[:3]))
+        file.writestr("y.csv", table(ROWS[:3]))
+    with fsspec.open("memory://archives/a.zip", "wb") as target:
+        target.write(archive.getvalue())
+    assert read("zip://y.csv::memory://archives/a.zip") == ROWS[:3]
+    assert read("zip://**/*.jsonl::memory://archives/a.zip") == ROWS[:3]
+    assert read("simplecache::zip://y.csv::memory://archives/a.zip") == ROWS[:3]
+    found = Files("zip://**/*.jsonl::memory://archives/a.zip")
+    assert list(map(str, found.paths)) == ["zip://x/rows.jsonl::memory://archives/a.zip"]
+    with pytest.raises(InputError, match=r"No such file or directory"):
+        read("zip://y.csv::memory://archives/b.zip")
+
+
+class Unsteady(MemoryFileSystem):
+    """A file system that fails, and that ends files early, as often as it is told."""
+
+    protocol = "unsteady"
+    faults: ClassVar[list[Exception | int]] = []
+
+    @classmethod
+    def _strip_protocol(cls, path: str) -> str:
+        return str(super()._strip_protocol(path.removeprefix("unsteady://")))
+
+    def open(self, path: str, *args: Any, **options: Any) -> Any:
+        file = super().open(path, *args, **options)
+        if "b" not in (args or ["rb"])[0] or not self.faults:
+            return file
+        fault = self.faults.pop(0)
+        if isinstance(fault, Exception):
+            raise fault
+        return io.BytesIO(file.read()[:fault])
+
+
+@pytest.mark.parametrize("name", ["rows.jsonl", "rows.csv", "rows.parquet"])
+@pytest.mark.parametrize(
+    "faults",
+    [
+        [OSError("reset"), 10_000, ConnectionResetError(), 0, TimeoutError()],
+        [100, 101, 5_000, 5_001],
+    ],
+)
+def test_blocks_that_are_lost_are_asked_for_again(
+    name: str, faults: list[Exception | int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fsspec.register_implementation("unsteady", Unsteady, clobber=True)
+    fsspec.filesystem("unsteady").pipe(f"/{name}", FILES[name])
+    monkeypatch.setattr(Unsteady, "faults", [*faults])
+    assert read(f"unsteady://{name}") == ROWS
+    assert Unsteady.faults == []
+
+
+def test_blocks_that_never_come_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    fsspec.register_implementation("unsteady", Unsteady, clobber=True)
+    fsspec.filesystem("unsteady").pipe("/rows.jsonl", FILES["rows.jsonl"])
+    monkeypatch.setattr(Unsteady, "faults", [70_000] * 100)
+    with pytest.raises(InputError, match=r"rows.jsonl: ended after 70000 of \d+ bytes, again"):
+        read("unsteady://rows.jsonl")
+    monkeypatch.setattr(Unsteady, "faults", [PermissionError("not yours")] * 2)
+    with pytest.raises(InputError, match=r"rows.jsonl: Permission denied: not yours"):
+        read("unsteady://rows.jsonl")
 
 
 def test_text_that_is_not_utf_8_far_inside_a_table_is_an_error(web: Web) -> None:

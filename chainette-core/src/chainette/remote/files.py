@@ -268,7 +268,7 @@ def _full(address: str, path: str) -> str:
         return path
     scheme, _, rest = address.partition("://")
     host = rest.partition("/")[0]
-    if "::" in scheme:  # a file in an archive, say
+    if "::" in address:  # a file in an archive, say
         return f"{scheme_of(address)}://{path}::{address.partition('::')[2]}"
     is_whole = not path.startswith("/") or path.startswith(f"/{host}/") or not host
     return f"{scheme}://{path.lstrip('/')}" if is_whole else f"{scheme}://{host}{path}"

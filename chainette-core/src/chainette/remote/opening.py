@@ -9,6 +9,7 @@ from typing import Any
 
 from chainette.errors import ConfigError, InputError
 from chainette.remote.address import is_web, scheme_of, scrubbed, shown
+from chainette.remote.failures import failure
 from chainette.text import did_you_mean
 
 _PACKAGES = {
@@ -45,7 +46,7 @@ def file_system(address: str) -> tuple[Any, str]:
         raise ConfigError(
             f'{shown(address)}: {scheme}:// needs an extra: pip install "chainette[remote]"{more}'
         ) from None
-    if scheme not in (known := fsspec.available_protocols()):
+    if scheme not in (known := {*fsspec.available_protocols(), *fsspec.registry}):
         raise InputError(
             f"{shown(address)}: no file system has the scheme {scheme!r}"
             f"{did_you_mean(scheme, known)}; known are s3, gs, az, hf, https, ftp, sftp and the "
@@ -61,8 +62,7 @@ def file_system(address: str) -> tuple[Any, str]:
         way = f"pip install {missing}" if missing else scrubbed(str(error), address)
         raise ConfigError(f"{shown(address)}: {scheme}:// needs a package: {way}") from None
     except Exception as error:  # of many kinds: of the address, of settings, of logging in
-        reason = scrubbed(str(error), address) or type(error).__name__
-        raise InputError(f"{shown(address)}: {reason}") from None
+        raise failure(address, error) from None
     return system, str(path)
 
 

@@ -148,6 +148,8 @@ class Blocks:
         file = self._file
         if self._open is None:
             options: dict[str, Any] = {"block_size": BLOCK, "cache_type": "readahead"}
+            if "::" in file.address:  # another file system is in front, with options of its own
+                options = {}
             if file.is_web and (tag := strong_tag(file.info)):
                 options |= {"headers": {"If-Match": tag, "Accept-Encoding": "identity"}}
             self._open = file.system.open(file.path, "rb", **options)

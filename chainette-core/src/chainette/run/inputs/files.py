@@ -54,6 +54,8 @@ _MARKS = {
     codecs.BOM_UTF16_LE: "UTF-16",
     codecs.BOM_UTF16_BE: "UTF-16",
 }
+OPENED = 20
+"""Files at addresses that are opened only to count their rows."""
 STDIN = ("-", "/dev/stdin")
 
 
@@ -129,6 +131,7 @@ class Files:
         self.is_stdin: bool = str(inputs) in STDIN
         self.paths: list[InputFile] = [] if self.is_stdin else found_files(inputs)
         self.is_remote: bool = any(isinstance(path, RemoteFile) for path in self.paths)
+        self._count: int | None = None
         self._format = format = format or FileFormat()
         self._wanted = wanted
         kinds = {format_of(path) for path in self.paths}
@@ -159,17 +162,22 @@ class Files:
         """The number of rows; `None` where it takes long to count them, or is not possible.
 
         Args:
-            is_needed: Whether to count them all the same: files at addresses are read for it, and
-                formats without one line for each row are parsed.
+            is_needed: Whether to count them all the same: files at addresses are read for it, or
+                many of them opened, and formats without one line for each row are parsed.
         """
-        is_read = self.is_remote and any(format_of(path) != ".parquet" for path in self.paths)
-        if self.is_stdin or (is_read and not is_needed):
+        is_read = any(format_of(path) != ".parquet" for path in self.paths)
+        is_dear = self.is_remote and (is_read or len(self.paths) > OPENED)
+        if self.is_stdin or (is_dear and not is_needed):
             return None
+        if self.is_remote and self._count is not None:
+            return self._count
         counts = [count_rows(path, self._format.encoding) for path in self.paths]
         known = [count for count in counts if count is not None]
         if len(known) == len(counts):
-            return sum(known)
-        return sum(1 for _ in self.rows()) if is_needed else None
+            self._count = sum(known)
+        elif is_needed:
+            self._count = sum(1 for _ in self.rows())
+        return self._count
 
     def origin(self) -> Origin:
         """What is known of the types of the columns: of Parquet files, those of the first."""
