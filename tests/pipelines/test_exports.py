@@ -499,3 +499,59 @@ def test_memory_does_not_grow_with_the_rows(format: str, tmp_path: Path) -> None
         assert done.returncode == 0, done.stderr
         peaks.append(int(done.stdout))
     assert peaks[1] < 1.25 * peaks[0] + 1_000_000
+
+
+def test_what_failed_comes_last_even_if_the_first_row_did(tmp_path: Path) -> None:
+    lines = [
+        {"row_id": 0, "error.node_id": "a", "error.message": "no"},
+        {"row_id": 1, "a.x": 1, "dropped": True},
+        {"row_id": 2, "a.x": 1, "a.y": 2},
+    ]
+    exported(lines, tmp_path / "t.csv")
+    names = ["row_id", "a.x", "a.y", "error.node_id", "error.message", "dropped"]
+    assert [*of_csv(tmp_path / "t.csv")[0]] == names
+    exported([], tmp_path / "u.csv")
+    assert (tmp_path / "u.csv").read_text() == "row_id\n"
+
+
+@pytest.mark.parametrize("format", ["csv", "xlsx", "db", "parquet"])
+def test_lines_that_are_added_meanwhile_are_left_out(format: str, tmp_path: Path) -> None:
+    lines: list[dict[str, Any]] = [{"row_id": 0, "a.x": 1}]
+
+    def growing() -> Iterator[dict[str, Any]]:
+        yield from [*lines]
+        lines.append({"row_id": len(lines), "a.new": "x"})
+
+    run: Run[Any] = Run([], Counts(), lines=growing)
+    path = run.export(tmp_path / f"t.{format}")
+    readers: dict[str, Any] = {"csv": of_csv, "xlsx": of_xlsx, "db": of_db}
+    readers["parquet"] = lambda path: pq.read_table(path).to_pylist()
+    rows = [{name: int(value) for name, value in row.items()} for row in readers[format](path)]
+    assert rows == [{"row_id": 0, "a.x": 1}]
+
+
+FULL = """
+import os, resource, signal, sys
+from chainette.errors import ExportError
+from chainette.reports.run import Counts, Run
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+import pyarrow.parquet, sqlite3, xlsxwriter
+lines = [{"row_id": index, "a": os.urandom(99).hex()} for index in range(2000)]
+run = Run([], Counts(), lines=lambda: iter(lines))
+resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+for format in ["csv", "jsonl", "parquet", "xlsx", "db", "csv.gz"]:
+    try:
+        run.export("t." + format)
+    except ExportError as error:
+        print(error)
+print(os.listdir())
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has no limit of the size of files")
+def test_a_full_disk_is_one_error_and_leaves_no_part_of_a_file(tmp_path: Path) -> None:
+    words = [sys.executable, "-c", FULL]
+    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False)
+    *errors, files = done.stdout.splitlines()
+    assert (len(errors), files) == (6, "[]"), done.stderr
+    assert all(": cannot be written: " in error for error in errors)

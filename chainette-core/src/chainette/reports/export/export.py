@@ -104,34 +104,14 @@ def _export(
     tables: list[Table], form: str, target: str | Path, choice: Choice,
     folder: Path | None, write: Write | None, is_whole: bool,
 ) -> Exported:  # fmt: skip
-    counted = _Counted(tables[0])
-    tables = [counted.table, *tables[1:]]
     if str(target) == STDOUT:
         if write is None:
             raise ExportError("give the path of a file")
-        return Exported(*_done(counted, _texts(form)(tables[0], write)))
+        notes = _texts(form)(tables[0], write)
+        return Exported(tables[0].rows or 0, notes)
     with written(target, folder, overwrite=choice.overwrite) as draft:
         notes = _write(tables, form, draft, str(target).endswith(".gz"), is_whole)
-    return Exported(*_done(counted, notes))
-
-
-class _Counted:
-    """A table that counts its lines whenever they are read."""
-
-    def __init__(self, table: Table) -> None:
-        self.rows: int = 0
-        self._lines = table.lines
-        self.table: Table = Table(table.name, self._read)
-
-    def _read(self) -> Any:
-        self.rows = 0
-        for line in self._lines():
-            self.rows += 1
-            yield line
-
-
-def _done(counted: _Counted, notes: list[str]) -> tuple[int, list[str]]:
-    return counted.rows, notes
+    return Exported(tables[0].rows or 0, notes)
 
 
 def _write(

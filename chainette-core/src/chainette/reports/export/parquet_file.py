@@ -14,8 +14,8 @@ def write_parquet(table: Table, path: Path) -> list[str]:
     require_pyarrow()
     import pyarrow.parquet as pq
 
-    if table.frames is not None:
-        tables = table.frames.chunks()
+    if (frames := table.frames()) is not None:
+        tables = frames.chunks()
     else:
         tables = chunks(table.lines, kinds_of(table.lines, table.known))
     first = next(tables)

@@ -92,7 +92,7 @@ def _create(database: Connection, name: str, shape: Shape, key: str) -> None:
     for kinds, own, column in zip(shape.kinds.values(), shape.kinds, columns, strict=True):
         kind = _TYPES.get(frozenset(kinds), "")
         parts.append(f"{_quoted(column)} {kind} {key if own == ROW_ID else ''}".strip())
-    database.execute(f"CREATE TABLE {_quoted(name)} ({', '.join(parts) or ROW_ID})")
+    database.execute(f"CREATE TABLE {_quoted(name)} ({', '.join(parts)})")
     if ROW_ID in shape.kinds and key != _KEY:
         index = _quoted(f"{name} by {ROW_ID}")
         database.execute(f"CREATE INDEX {index} ON {_quoted(name)} ({ROW_ID})")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import islice
 from typing import Any, Literal, TypeAlias
 
 from chainette.errors import ExportError
@@ -21,24 +22,64 @@ Only: TypeAlias = Literal["ok", "failed"]
 INTERNAL = ("snapshot", "members")
 """Fields of a node's lines that only a resumed run needs."""
 ERROR = "error"
+LAST = (ERROR, "partial", "dropped", "reason")
+"""Columns that come last, since the first line may be that of a row that failed."""
 _INTEGERS = 2**63
 
 
-@dataclass(frozen=True, slots=True)
 class Table:
-    """A table.
+    """A table, whose lines are read more than once, since its columns must be known first.
+
+    A run that is going on adds lines. Once all have been read, no more are.
+
+    Args:
+        name: Its name.
+        lines: Reads its lines.
+        known: Says what kind a column has, if that is known before its values.
+        run: The run whose flattened table it is.
 
     Attributes:
-        name: Its name.
-        lines: Reads its lines; called more than once, since its columns must be known first.
-        known: Says what kind a column has, if that is known before its values.
-        frames: The same with the types of the chain's models; of the flattened table of a run.
+        name: The same.
+        known: The same.
+        rows: The number of lines; `None` before all have been read.
     """
 
-    name: str
-    lines: Lines
-    known: Known = unknown
-    frames: RunFrames | None = None
+    def __init__(
+        self, name: str, lines: Lines, *, known: Known = unknown, run: StoredRun | None = None
+    ) -> None:
+        self.name: str = name
+        self.known: Known = known
+        self._run = run
+        self.rows: int | None = None
+        self._lines = lines
+
+    def lines(self) -> Iterator[dict[str, Any]]:
+        """Read the lines."""
+        if self.rows is not None:
+            yield from islice(self._lines(), self.rows)
+            return
+        rows = 0
+        for line in self._lines():
+            rows += 1
+            yield line
+        self.rows = rows
+
+    def frames(self) -> RunFrames | None:
+        """The table with the types of the chain's models; `None` if it is not the flattened one."""
+        run = self._run
+        if run is None:
+            return None
+        return RunFrames(
+            self.lines,
+            schemas=lambda: {id: run.schema(id) for id in run.node_ids},
+            yielding=[id for id, it in run.nodes.items() if _is_in_rows(it)],
+            node_ids=run.node_ids,
+        )
+
+
+def _is_in_rows(node: dict[str, Any]) -> bool:
+    """Whether the flattened table has the outputs of a node."""
+    return bool(node["yield_output"]) and "reduce" not in node
 
 
 @dataclass(slots=True)
@@ -46,8 +87,8 @@ class Shape:
     """The columns of a table, and the number of its rows.
 
     Attributes:
-        kinds: Kinds of values by column, in the order of their first appearance: `bool`, `int`,
-            `big` (beyond 64 bits), `float`, `text` and `json`.
+        kinds: Kinds of values by column, in the order of their first appearance, and those of
+            failures last: `bool`, `int`, `big` (beyond 64 bits), `float`, `text` and `json`.
         rows: The number of rows.
     """
 
@@ -77,6 +118,8 @@ def shape_of(table: Table) -> Shape:
                 known = kinds[name] = set()
             if value is not None:
                 known.add(kind_of(value))
+    in_order = sorted(kinds, key=lambda name: name.partition(".")[0] in LAST)
+    shape.kinds = {name: kinds[name] for name in in_order} or {"row_id": set()}
     return shape
 
 
@@ -89,16 +132,7 @@ def flattened(lines: Lines, only: Only | None, run: StoredRun | None = None) -> 
         run: The run whose models have the types of its columns.
     """
     taken = lines if only is None else partial(_only, lines, only)
-    return Table(FLATTENED, taken, frames=None if run is None else _frames(run, taken))
-
-
-def _frames(run: StoredRun, lines: Lines) -> RunFrames:
-    return RunFrames(
-        lines,
-        schemas=lambda: {id: run.schema(id) for id in run.node_ids},
-        yielding=[id for id, it in run.nodes.items() if it["yield_output"] and "reduce" not in it],
-        node_ids=run.node_ids,
-    )
+    return Table(FLATTENED, taken, run=run)
 
 
 def _only(lines: Lines, only: Only) -> Iterator[dict[str, Any]]:
@@ -159,7 +193,7 @@ def every_table(run: StoredRun, only: Only | None) -> list[Table]:
 
 
 def _of_node(run: StoredRun, id: str) -> Table:
-    return Table(id, partial(_node_lines, run, id), partial(kind_in_step, run.schema(id)))
+    return Table(id, partial(_node_lines, run, id), known=partial(kind_in_step, run.schema(id)))
 
 
 def _node_lines(run: StoredRun, id: str) -> Iterator[dict[str, Any]]:

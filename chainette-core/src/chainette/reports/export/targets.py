@@ -15,6 +15,10 @@ from chainette.remote.address import address_of, is_web, shown
 from chainette.remote.failures import failure
 from chainette.remote.opening import file_system
 
+UNWRITABLE = ("OperationalError", "FileCreateError", "FileSizeError")
+"""Exceptions of SQLite and of XlsxWriter for a disk that is full, by name, so that neither is
+imported for the other formats."""
+
 
 @contextmanager
 def written(target: str | Path, folder: Path | None, *, overwrite: bool) -> Iterator[Path]:
@@ -40,6 +44,10 @@ def written(target: str | Path, folder: Path | None, *, overwrite: bool) -> Iter
             yield draft
     except OSError as error:
         raise ExportError(f"{path}: cannot be written: {error.strerror or error}") from None
+    except Exception as error:
+        if type(error).__name__ not in UNWRITABLE:
+            raise
+        raise ExportError(f"{path}: cannot be written: {error}") from None
 
 
 def _check(path: Path, folder: Path | None, *, overwrite: bool) -> None:
