@@ -62,7 +62,7 @@ def write_sqlite(tables: Sequence[Table], path: Path, *, is_whole: bool = True) 
             _create(database, names[index], shape, parent if index or has_rows else _KEY)
             if has_rows and ROW_ID in shape.kinds:
                 ids = ((line[ROW_ID],) for line in table.lines() if ROW_ID in line)
-                database.executemany(f"INSERT OR IGNORE INTO {_quoted(ROWS)} VALUES (?)", ids)  # noqa: S608
+                database.executemany(_insert("INSERT OR IGNORE INTO", ROWS, 1), ids)
             _fill(database, names[index], table, shape)
         database.commit()
     return [
@@ -101,11 +101,13 @@ def _create(database: Connection, name: str, shape: Shape, key: str) -> None:
 def _fill(database: Connection, name: str, table: Table, shape: Shape) -> None:
     if not shape.rows:
         return
-    marks = ", ".join("?" * len(shape.kinds))
-    database.executemany(
-        f"INSERT INTO {_quoted(name)} VALUES ({marks})",  # noqa: S608
-        _cells(table.lines(), shape.kinds),
-    )
+    statement = _insert("INSERT INTO", name, len(shape.kinds))
+    database.executemany(statement, _cells(table.lines(), shape.kinds))
+
+
+def _insert(verb: str, name: str, columns: int) -> str:
+    """The statement that adds a row; names cannot be parameters, so they are quoted."""
+    return " ".join((verb, _quoted(name), f"VALUES ({', '.join('?' * columns)})"))
 
 
 def _cells(lines: Iterator[Mapping[str, Any]], names: Collection[str]) -> Iterator[list[Any]]:
