@@ -48,11 +48,12 @@ def kind_of_arrow(type: Any) -> Kind | None:
         (types.is_boolean, lambda: Plain(bool)),
         (types.is_integer, lambda: Plain(int, type)),
         (types.is_floating, lambda: Plain(float, type)),
-        (types.is_decimal, Number),
-        (types.is_date, lambda: Read(date)),
+        (types.is_decimal, lambda: Number(type)),
+        (types.is_date, lambda: Read(date, type)),
         (types.is_timestamp, lambda: Moment(type)),
-        (types.is_time, lambda: Read(time)),
-        (types.is_duration, lambda: Read(timedelta)),
+        (types.is_time, lambda: Read(time, type)),
+        (types.is_duration, lambda: Read(timedelta, type)),
+        (types.is_large_string, lambda: Plain(str, type)),
         (_is_text, lambda: Plain(str)),
     )
     for is_kind, make in plain:

@@ -156,10 +156,12 @@ class Read(Kind):
 
     Args:
         type: The type in Python: `date`, `time` or `timedelta`.
+        arrow_type: Their Arrow type, if it is known.
     """
 
-    def __init__(self, type: Any) -> None:
+    def __init__(self, type: Any, arrow_type: Any = None) -> None:
         self._name: str = type.__name__
+        self._arrow = arrow_type
         self._read: Callable[[Any], Any] = _reader(type)
 
     def look(self, value: Any) -> bool:
@@ -177,7 +179,7 @@ class Read(Kind):
         import pyarrow as pa
 
         types = {"date": pa.date32(), "time": pa.time64("us"), "timedelta": pa.duration("us")}
-        return types[self._name]
+        return types[self._name] if self._arrow is None else self._arrow
 
     def cell(self, value: Any) -> Any:
         """See `Kind`."""
@@ -192,8 +194,7 @@ class Moment(Read):
     """
 
     def __init__(self, arrow_type: Any = None) -> None:
-        super().__init__(datetime)
-        self._arrow = arrow_type
+        super().__init__(datetime, arrow_type)
         self._is_aware: bool | None = None if arrow_type is None else arrow_type.tz is not None
 
     def _fits(self, value: datetime) -> bool:
@@ -212,9 +213,14 @@ class Moment(Read):
 
 
 class Number(Kind):
-    """Decimals, with as many digits as the longest of them needs."""
+    """Decimals, with as many digits as the longest of them needs.
 
-    def __init__(self) -> None:
+    Args:
+        arrow_type: Their Arrow type, if it is known.
+    """
+
+    def __init__(self, arrow_type: Any = None) -> None:
+        self._arrow = arrow_type
         self._whole = self._scale = 0
 
     def look(self, value: Any) -> bool:
@@ -227,6 +233,8 @@ class Number(Kind):
             return False
         self._whole = max(self._whole, len(parts.digits) + parts.exponent)
         self._scale = max(self._scale, -parts.exponent)
+        if self._arrow is not None and self._scale > self._arrow.scale:
+            return False
         return self._whole + self._scale <= MOST_DIGITS
 
     def arrow(self) -> Any:
@@ -234,6 +242,8 @@ class Number(Kind):
         import pyarrow as pa
 
         digits = self._whole + self._scale
+        if self._arrow is not None:
+            return self._arrow
         if digits > POLARS_DIGITS:
             return pa.decimal256(MOST_DIGITS, self._scale)
         return pa.decimal128(POLARS_DIGITS, self._scale)

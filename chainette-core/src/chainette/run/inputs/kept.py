@@ -174,7 +174,7 @@ def _as_data(value: Any) -> Any:
     if type(value).__module__ == "numpy":
         is_array_of_data: Callable[[], Any] | None = getattr(value, "tolist", None)
         kind = getattr(getattr(value, "dtype", None), "kind", "O")
-        if is_array_of_data is not None and kind in "biufSU":
+        if is_array_of_data is not None and kind in "biufSUO":
             return is_array_of_data()
     text = str(value)
     if _ADDRESS.search(text):

@@ -117,7 +117,7 @@ def read_frame(inputs: Any, wanted: Wanted = ALL) -> Iterator[Read]:
     if is_polars(inputs):
         yield from read_polars(inputs, wanted)
         return
-    require_pyarrow()
+    require_pyarrow("Data frames other than those of pandas and Polars")
     import pyarrow as pa
 
     try:
