@@ -312,6 +312,41 @@ def test_values_that_are_not_of_their_type_are_kept_as_they_are(tmp_path: Path) 
     assert found["odd.text"].to_pylist() == ["1", '"b"']
 
 
+class Dog(BaseModel):
+    kind: Literal["dog"] = "dog"
+    size: int = 1
+    name: str = "d"
+
+
+class Cat(BaseModel):
+    kind: Literal["cat"] = "cat"
+    size: str = "small"
+    lives: int = 9
+
+
+class Home(BaseModel):
+    pet: Dog | Cat
+
+
+def pet(row: Text) -> Dog | Cat:
+    return Dog() if row.text == "dog" else Cat()
+
+
+def home(row: Text) -> Home:
+    return Home(pet=pet(row))
+
+
+def test_one_of_several_models_has_the_fields_of_all() -> None:
+    rows = [{"text": "dog"}, {"text": "cat"}]
+    table = chain(apply(pet)).run(rows).to_arrow()
+    assert table.schema.field("pet.kind").type == pa.dictionary(pa.int32(), pa.string())
+    assert table["pet.size"].to_pylist() == ["1", '"small"']
+    assert table["pet.lives"].to_pylist() == [None, 9]
+    (first, second) = chain(apply(home)).run(rows).to_arrow()["home.pet"].to_pylist()
+    assert first == {"kind": "dog", "size": "1", "name": "d", "lives": None}
+    assert second == {"kind": "cat", "size": '"small"', "name": None, "lives": 9}
+
+
 class Money(BaseModel):
     price: Decimal
     at: datetime

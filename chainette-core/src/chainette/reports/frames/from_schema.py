@@ -78,10 +78,10 @@ class _Reader:
             if types == {"integer", "number"}:
                 return Plain(float)
         kinds = [self.kind(it) for it in some]
-        categories = [it for it in kinds if isinstance(it, Category)]
-        if kinds and len(categories) == len(kinds):
-            return Category(dict.fromkeys(text for it in categories for text in it.values))
-        return None
+        joined = kinds[0] if kinds else None
+        for kind in kinds[1:]:
+            joined = joined.joined(kind) if joined is not None and kind is not None else None
+        return joined
 
     def _typed(self, schema: Mapping[str, Any]) -> Kind | None:
         kind: Any = schema.get("type")

@@ -52,6 +52,10 @@ class Kind:
         """The kind of the same values inside a list or another value."""
         return self
 
+    def joined(self, other: Kind) -> Kind | None:
+        """The kind of values that are of one or the other, if there is one."""
+        return self if self.__dict__ == other.__dict__ and type(self) is type(other) else None
+
 
 class Plain(Kind):
     """Values that JSON has itself: `bool`, `int`, `float` or `str`.
@@ -127,6 +131,12 @@ class Category(Kind):
     def inner(self) -> Kind:
         """See `Kind`."""
         return Plain(str)
+
+    def joined(self, other: Kind) -> Kind | None:
+        """See `Kind`."""
+        if not isinstance(other, Category):
+            return None
+        return Category(dict.fromkeys([*self.values, *other.values]))
 
 
 class Json(Kind):
@@ -290,6 +300,15 @@ class Struct(Kind):
     def __init__(self, fields: Mapping[str, Kind]) -> None:
         self._fields = dict(fields)
         self._inner = {name: kind.inner() for name, kind in fields.items()}
+
+    def joined(self, other: Kind) -> Kind | None:
+        """See `Kind`: of several models, the fields of all of them."""
+        if not isinstance(other, Struct):
+            return None
+        fields = self._fields | other._fields
+        for name in self._fields.keys() & other._fields.keys():
+            fields[name] = self._fields[name].joined(other._fields[name]) or Unknown()
+        return Struct(fields)
 
     @property
     def names(self) -> list[str]:
