@@ -356,7 +356,7 @@ class Money(BaseModel):
     ("prices", "kind"),
     [
         (["1", "2.505"], pa.decimal128(38, 3)), (["1E+3", "-0.1"], pa.decimal128(38, 1)),
-        (["1" * 30 + "." + "2" * 20], pa.decimal256(76, 20)), (["1" * 80], pa.string()),
+        (["1" * 18 + "." + "2" * 20], pa.decimal128(38, 20)), (["1" * 39], pa.string()),
         (["NaN", "1"], pa.string()),
     ],
 )  # fmt: skip

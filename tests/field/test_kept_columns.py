@@ -262,8 +262,14 @@ def test_of_a_table_only_what_is_wanted_is_read(
         first, second = kept(run)
         assert {*first} == columns
         assert {*second} == (columns & {"id"} if keep != "all" else {"body"})
+    if keep == "all":
+        assert "column 'zone' cannot be read and is not kept" in caplog.text
+        assert "are not kept: a value cannot be converted" in caplog.text
     with pytest.raises(InputError, match=r"'zone' cannot be read"):
         chain().run(table)
+    odd = pl.DataFrame({"body": ["a"], "id": [1], "odd": pl.Series([object()])})
+    first = kept(chain().run(odd, columns={"text": "body"}, keep=keep))[0]
+    assert {*first} == columns - {"long"}
 
 
 def sources(folder: Path) -> Iterator[Any]:
@@ -285,7 +291,7 @@ def test_a_name_that_no_column_has_is_an_error_where_columns_are_known(tmp_path:
 
 
 def test_elsewhere_a_name_that_no_row_has_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
-    run = chain().run(REVIEWS, keep=["tags", "no"])
+    run = chain().run(REVIEWS, keep=["tags", "no"], limit=3)
     assert kept(run) == [{"tags": ["x"]}, {}, {}]
     assert [it for it in caplog.messages if "keep" in it] == [
         "keep: no row of the inputs had a column 'no'"

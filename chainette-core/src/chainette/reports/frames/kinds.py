@@ -11,9 +11,8 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-MOST_DIGITS = 76
-"""Digits of the longest decimals of Arrow, and of those that Polars has, too."""
-POLARS_DIGITS = 38
+MOST_DIGITS = 38
+"""Digits of the longest decimals that every library has (Arrow's `decimal128`)."""
 _EXACT = 2**53
 """From here on, a float does not hold every integer."""
 
@@ -251,12 +250,7 @@ class Number(Kind):
         """See `Kind`."""
         import pyarrow as pa
 
-        digits = self._whole + self._scale
-        if self._arrow is not None:
-            return self._arrow
-        if digits > POLARS_DIGITS:
-            return pa.decimal256(MOST_DIGITS, self._scale)
-        return pa.decimal128(POLARS_DIGITS, self._scale)
+        return self._arrow or pa.decimal128(MOST_DIGITS, self._scale)
 
     def cell(self, value: Any) -> Any:
         """See `Kind`."""

@@ -185,7 +185,7 @@ class InputSource:
                 yield self._fields.fitted(select(row, self._columns))
                 count += 1
                 if count == last:
-                    return
+                    break
         if keep is not None and count:
             keep.close()
         if count == 0 and isinstance(self._inputs, Iterator | AsyncIterator):

@@ -66,14 +66,22 @@ def readable(schema: Any, source: str, wanted: Wanted) -> list[str]:
                 "take the other columns with `columns`"
             )
         else:
-            _warn_of_unreadable(source, field.name, reason)
+            warn_of_unreadable(source, field.name, reason)
     return names
 
 
 @cache
-def _warn_of_unreadable(source: str, name: str, reason: str) -> None:
+def warn_of_unreadable(source: str, name: str, reason: str) -> None:
     """Say once that a column, which the chain does not need, is not kept."""
     _logger.warning("%s: the column %r cannot be read and is not kept: %s", source, name, reason)
+
+
+@cache
+def warn_of_value(reason: str) -> None:
+    """Say once that columns of a row, which the chain does not need, are not kept."""
+    _logger.warning(
+        "columns of some input rows are not kept: a value cannot be converted (%s)", reason
+    )
 
 
 def converted(batch: Any) -> list[dict[str, Any]]:

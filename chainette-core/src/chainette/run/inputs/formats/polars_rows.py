@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from chainette.errors import InputError
-from chainette.run.inputs.formats.arrow_values import Wanted
+from chainette.run.inputs.formats.arrow_values import Wanted, warn_of_unreadable, warn_of_value
 from chainette.run.inputs.formats.csv_rows import check_columns
 from chainette.run.inputs.formats.json_rows import Read
 
@@ -45,6 +45,8 @@ def read_polars(frame: Any, wanted: Wanted) -> Iterator[Read]:
     for name, kind in kinds.items():
         if kind == "Object" and wanted.needs(name):
             raise InputError(f"the data frame: the column {name!r} cannot be read: it has objects")
+        if kind == "Object" and wanted.takes(name):
+            warn_of_unreadable("the data frame", name, "it has objects")
     names = [name for name in names if wanted.takes(name) and kinds[name] != "Object"]
     floats = [name for name in names if kinds[name] in _FLOATS]
     index = 0
@@ -71,6 +73,7 @@ def _rows(chunk: Any, wanted: Wanted) -> Iterator[tuple[Any, str | None]]:
         if len(chunk) == 1:
             needed = [name for name in chunk.columns if wanted.needs(name)]
             if len(needed) < len(chunk.columns):
+                warn_of_value(type(error).__name__)
                 yield from _rows(chunk.select(needed), wanted)
                 return
             yield None, f"cannot be converted: {error}"

@@ -10,7 +10,12 @@ from chainette.errors import InputError
 from chainette.remote.files import RemoteFile
 from chainette.reports.frames.chunks import require_pyarrow
 from chainette.reports.frames.from_arrow import Origin
-from chainette.run.inputs.formats.arrow_values import Wanted, converted, readable
+from chainette.run.inputs.formats.arrow_values import (
+    Wanted,
+    converted,
+    readable,
+    warn_of_value,
+)
 from chainette.run.inputs.formats.csv_rows import check_columns
 from chainette.run.inputs.formats.json_rows import Read
 from chainette.run.inputs.formats.pandas_rows import is_pandas, read_pandas
@@ -172,6 +177,7 @@ def _values(batch: Any, wanted: Wanted) -> Iterator[tuple[Any, str | None]]:
         if batch.num_rows == 1:
             needed = [name for name in batch.schema.names if wanted.needs(name)]
             if len(needed) < batch.num_columns:
+                warn_of_value(type(error).__name__)
                 yield from _values(batch.select(needed), wanted)
                 return
             yield None, f"cannot be converted: {error}"
