@@ -120,6 +120,19 @@ def test_without_answers_the_columns_are_the_same(rows: Any, place: dict[str, An
     assert len(chain().run(rows).to_pandas()) == len(rows)
 
 
+@pytest.mark.parametrize(
+    ("keep", "columns"), [("all", ["text", "n"]), (["n"], ["n"]), ("none", [])]
+)
+def test_without_rows_the_columns_of_a_frame_are_the_same(keep: Any, columns: list[str]) -> None:
+    empty = pl.DataFrame({"text": ["a"], "n": [1]}).head(0)
+    for given in (empty, empty.to_arrow(), empty.to_pandas()):
+        found = chain().run(given, keep=keep).to_arrow()
+        assert found.column_names[: len(columns) + 2] == ["row_id", *columns, "answer.label"]
+        assert "n" not in columns or found.schema.field("n").type == pa.int64()
+    assert chain().run(empty).to_polars().select("text", "n").schema == empty.schema
+    assert chain().run([]).to_arrow().column_names[1] == "answer.label"
+
+
 def test_parquet_has_these_types(tmp_path: Path) -> None:
     chain().run(FRAME, output_dir=tmp_path / "run", fmt="parquet")
     flattened = pq.read_table(tmp_path / "run/flattened.parquet")

@@ -19,12 +19,18 @@ class Origin:
         frame: The data frame, without its rows, or `None`.
         index: The index of a data frame of pandas, or `None`.
         schema: Makes the Arrow schema of the columns.
+        kept: Names of the columns that the run keeps; `None` is all.
     """
 
     library: str = ""
     frame: Any = None
     index: Any = None
     schema: Callable[[], Any] = field(default=lambda: None, repr=False)
+    kept: frozenset[str] | None = frozenset()
+
+    def keeps(self, column: str) -> bool:
+        """Whether the run keeps a column."""
+        return self.kept is None or column in self.kept
 
     def kinds(self) -> dict[str, Any]:
         """The Arrow types of the columns by name; empty where they are not known."""

@@ -134,6 +134,9 @@ class RunFrames:
         self, kinds: dict[str, Kind], known: Callable[[str], Kind | None]
     ) -> dict[str, Kind]:
         """All columns in the order of the table, with those of nodes that gave no output."""
+        if not kinds:  # no row tells which columns there would be
+            kept = [it for it in self._input_types if self.origin.keeps(it)]
+            kinds = {it: self._known(it) or Plain(str) for it in map(self._names.of_input, kept)}
         heads = {name.partition(".")[0] for name in kinds}
         empty = Plain(str) if known == self._known else Many(Plain(str))
         order = ["row_id", "item", *(name for name in kinds if self.is_input(name))]

@@ -16,6 +16,7 @@ from collections.abc import (
     Sequence,
 )
 from contextlib import aclosing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -106,7 +107,8 @@ class InputSource:
         self._look = LOOK if limit is None else min(LOOK, limit)
         self._chosen: frozenset[int] | None = None
         files = inputs if isinstance(inputs, Files) else None
-        self.origin: Origin = origin_of(inputs) if files is None else files.origin()
+        origin = origin_of(inputs) if files is None else files.origin()
+        self.origin: Origin = replace(origin, kept=self._wanted.kept)
         self._count: int | None = self._counted(sample)
         self._begun = self._check_first()
         self._chosen = choose(self._count, sample, limit)
