@@ -352,3 +352,31 @@ def test_yaml_says_the_same(tmp_path: Path) -> None:
     assert json.dumps([node.output_model for node in chain.nodes.values()], default=repr)
     with fake_engine("e", in_turn("x", "y", "y")):
         assert chain.run_one({"text": "t"}) == "y"
+
+
+def test_yaml_has_prices_formats_texts_and_lists(server: FakeOpenAI, tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow")
+    (tmp_path / "c.yaml").write_text(
+        f"""
+name: c
+engines:
+  - {{name: priced, backend: openai, model: m, endpoint: "{server.endpoint}",
+     price: {{input: 1000, output: 2000}}}}
+run: {{fmt: parquet, output_dir: out}}
+models:
+  Row: {{text: str, tags: {{items: str}}}}
+steps:
+  - {{split: tags, input_model: Row, id: tag}}
+  - {{id: said, input_model: str, output_model: str, engine_name: priced, samples: 3,
+     user_prompt: "{{{{ tag }}}}"}}
+  - {{vote: null}}
+"""
+    )
+    loaded = load_yaml_chain(tmp_path / "c.yaml")
+    server.set_answers(in_turn("a", "b", "b"))
+    run = loaded.chain.run([{"text": "t", "tags": ["x"]}], **loaded.options)
+    assert run.results[0].value == ["b"]
+    assert float(run.cost or 0) == pytest.approx(run.usage["said"].prompt_tokens / 1000 + 3 / 500)
+    assert (tmp_path / "out/flattened.parquet").exists()
+    row = run.to_arrow().to_pylist()[0]
+    assert (row["tag"], row["said"], row["vote.value"]) == ("x", ["a", "b", "b"], "b")

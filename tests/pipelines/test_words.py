@@ -25,7 +25,7 @@ from chainette import (
 )
 from chainette.cli.run_stats import RunStats
 from chainette.cli.tables import summary
-from chainette.errors import ChainError
+from chainette.errors import ChainError, OutputDirError
 from chainette.folder.lines import read_lines
 from chainette.loading.yaml_chain import load_yaml_chain
 from chainette.run.dry_run import dry_run
@@ -418,6 +418,46 @@ def test_a_dry_run_shows_prompts_behind_expressions() -> None:
     with fake_engine("e", last_letter):
         shown = asyncio.run(dry_run(chain, ROWS))
     assert [it.messages[-1]["content"] for it in shown] == ["Label x"] * 3  # type: ignore[union-attr]
+
+
+CHANGES = [
+    (lambda: [filter("score > 3")], lambda: [filter("score > 4")]),
+    (lambda: [filter(is_good)], lambda: [filter(says_why)]),
+    (lambda: [distinct("text")], lambda: [distinct("score")]),
+    (lambda: [distinct("text")], lambda: [distinct(["text", "score"])]),
+    (lambda: [filter("score > 3", when="score")], lambda: [filter("score > 3")]),
+]
+
+
+@pytest.mark.parametrize(("before", "after"), CHANGES)
+def test_a_word_that_has_changed_is_refused_and_can_be_redone(
+    before: Any, after: Any, tmp_path: Path
+) -> None:
+    def built(nodes: Any) -> Chain[Any, Any]:
+        return chain_of(split("sentences", input_model=Doc), *nodes())
+
+    out = tmp_path / "out"
+    built(before).run(ROWS, output_dir=out)
+    (node,) = before()
+    with pytest.raises(OutputDirError, match=f"--redo {node.id}"):
+        built(after).run(ROWS, output_dir=out, resume=True)
+    again = built(after).run(ROWS, output_dir=out, redo=[node.id])
+    clean = built(after).run(ROWS)
+    assert [it.value for it in again.results] == [it.value for it in clean.results]
+    assert again.items == clean.items
+
+
+def test_nothing_to_vote_on_can_be_tolerated() -> None:
+    several = Step(
+        id="several", input_model=Sentence, output_model=list[Label], engine_name="e",
+        user_prompt="{{ text }}",
+    )  # fmt: skip
+    with fake_engine("e", lambda messages: []):
+        (found,) = chain_of(_again(several), vote("label")).run([{"text": "x"}]).results
+        assert "what comes in is empty: there is nothing to vote on" in str(found.error)
+        default = vote("label", default=Label(label="none"))
+        (found,) = chain_of(_again(several), default).run([{"text": "x"}]).results
+    assert found.value == Label(label="none")
 
 
 YAML = """

@@ -132,10 +132,10 @@ class NodeRetried:
 
 @dataclass(frozen=True, slots=True)
 class CallFinished:
-    """A function's call of an engine has its answer, or has failed.
+    """A function's call of an engine, or a sample of a step, has its answer, or has failed.
 
     Attributes:
-        node_id: The function.
+        node_id: The function, or the step.
         row_id: The input row.
         item: Path of the item among its siblings.
         engine: Name of the engine.

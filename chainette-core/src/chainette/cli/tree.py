@@ -114,6 +114,8 @@ def _line(node: Node, icons: bool, joins: Joins) -> Text:
     elif node.engines:
         noun = "engine" if len(node.engines) == 1 else "engines"
         line.append(f"  {noun} {escaped(', '.join(node.engines))}", style="dim")
+    if isinstance(node, Step) and node.samples is not None:
+        line.append(f"  {node.samples} samples", style="dim")
     line.append(_conditions(node), style="dim")
     line.append(joins.used_by(node), style="dim")
     if getattr(node, "batch", None) is not None:

@@ -14,6 +14,7 @@ from typing import Any
 import anyio
 
 from chainette.engine.client.sync import run_sync
+from chainette.pipeline.nodes.apply import ApplyNode, sees_all
 from chainette.pipeline.pipeline import Pipeline
 from chainette.reports.result import Result
 from chainette.reports.run import Run
@@ -72,11 +73,11 @@ async def stream(
     **options: Any,
 ) -> AsyncGenerator[Result[Any], None]:
     """Run a chain and yield the result of every row; see `Chain.stream`."""
-    if waiting := [id for id, node in pipeline.nodes.items() if node.waits_for_all]:
+    waiting = [it for it in pipeline.nodes.values() if isinstance(it, ApplyNode)]
+    if names := [f"{it.kind} {it.id!r} {sees_all(it)}" for it in waiting if it.waits_for_all]:
         _logger.warning(
-            "stream: every result comes at the end, once all rows were read, since apply %s has "
-            "batch='all'",
-            " and ".join(map(repr, waiting)),
+            "stream: every result comes at the end, once all rows were read, since %s",
+            " and ".join(names),
         )
     send, receive = anyio.create_memory_object_stream[Result[Any]](math.inf)
     with send, receive:

@@ -283,7 +283,7 @@ class BaseClient(ServerOwner, Generation, EngineWarnings, Generic[ConfigT]):
         gateway_cost.set(None)
         await limits.slots.acquire()
         try:
-            reserved = await limits.wait(request.messages, request.sampling.max_tokens)
+            reserved = await limits.wait(request.messages, request.most_tokens)
             await self.start()
             sending = limits.slots.send()
             start = perf_counter()

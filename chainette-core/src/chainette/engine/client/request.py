@@ -51,6 +51,12 @@ class Request:
         return None if self.output is None or self.prefill else Form(self.output, self.mode)
 
     @property
+    def most_tokens(self) -> int | None:
+        """Maximum tokens of all its completions, if there is a limit."""
+        limit = self.sampling.max_tokens
+        return None if limit is None else limit * self.sampling.n
+
+    @property
     def form(self) -> OutputSchema | TextOutput | None:
         """How the answer is read; `None` where it is taken as it is."""
         return self.text or self.output

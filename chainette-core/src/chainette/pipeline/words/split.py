@@ -46,6 +46,7 @@ class ListSplit(Word[In, Out], SplitNode[In, Out]):
     """
 
     kind = "split"
+    splits = True
 
     def __init__(
         self,

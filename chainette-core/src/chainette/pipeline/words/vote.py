@@ -45,7 +45,6 @@ class VoteNode(Word[list[Any], Any], Choosing):
     """
 
     kind = "vote"
-    recomputes = True
 
     def __init__(
         self,
@@ -123,7 +122,8 @@ class VoteNode(Word[list[Any], Any], Choosing):
     def _winner(self, items: Any) -> Recorded:
         if not isinstance(items, list | tuple) or not items:
             what = "is empty" if isinstance(items, list | tuple) else "is not a list"
-            raise ApplyError(f"vote {self.id!r}: what comes in {what}: there is nothing to vote on")
+            message = f"vote {self.id!r}: what comes in {what}: there is nothing to vote on"
+            raise ApplyError(message) from ValueError(what)  # so that it can be tolerated
         counts: dict[bytes, int] = {}
         first: dict[bytes, Any] = {}
         winner, most = b"", 0

@@ -55,8 +55,8 @@ class Word(ApplyNode[In, Out]):
         ChainError: An option is wrong.
     """
 
-    recomputes: bool = False
-    """Whether its output is made again of its input when a run is resumed, not read back."""
+    splits: bool = False
+    """Whether it makes several items of one."""
 
     def __init__(
         self,
@@ -70,7 +70,9 @@ class Word(ApplyNode[In, Out]):
         otherwise: Any = NOT_GIVEN,
         batch: Batch = None,
     ) -> None:
-        super().__init__(fn, id=id, batch=batch, on_error=on_error, otherwise=otherwise, **options)
+        more = {"input_model": Any, "output_model": Any, "otherwise": otherwise}
+        super().__init__(fn, id=id, batch=batch, on_error=on_error, **more, **options)
+        self.types: FunctionTypes = FunctionTypes(splits=self.splits, is_open=False)
         self.is_pure = not self.functions
         self._output_model = output_model
         self._takes_what_comes = input_model is None
@@ -129,7 +131,7 @@ class Word(ApplyNode[In, Out]):
     def _take(self, model: Any) -> None:
         """Take an input type, and the output type that follows from it."""
         self._bound = self.input_model = model
-        self.types: FunctionTypes = self._types(model)
+        self.types = self._types(model)
         self.output_model = self.types.output
         where = f"{self.kind} {self.id!r}"
         self.skipped = self._again(self.skipped, f"{where}, otherwise")
