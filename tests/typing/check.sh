@@ -7,7 +7,7 @@ bin=$PWD/.venv/bin
 pages=$PWD/.mypy_cache/pages
 strict=("$bin/mypy" --strict --no-error-summary --ignore-missing-imports --cache-dir "$PWD/.mypy_cache/users")
 
-(cd tests/typing && "${strict[@]}" models.py chains.py functions.py engines.py texts.py inputs.py frames.py composites.py groups.py words.py compared.py)
+(cd tests/typing && "${strict[@]}" models.py chains.py functions.py engines.py texts.py inputs.py frames.py composites.py groups.py words.py compared.py progress.py)
 "$bin/pyright" --project tests/typing --pythonpath "$bin/python"
 
 "$bin/python" tests/typing/pages.py "$pages"

@@ -23,6 +23,8 @@ CELL = (
     "max-width:400px;white-space:pre-wrap;overflow-wrap:anywhere;background:none"
 )
 HEAD = f"{CELL};border-top:none;font-weight:600;white-space:nowrap"
+SHORT = 24
+"""Characters of a cell that is not wrapped."""
 TABLE = "border-collapse:collapse;border:none;margin:8px 0 0;font-size:inherit"
 QUIET = "opacity:.65"
 
@@ -57,11 +59,15 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
         lines.append("".join(f'<th style="{HEAD}" dir="auto">{cell}</th>' for cell in head))
     for row in rows:
         first, others = ("", row) if head else (f'<th style="{HEAD}">{row[0]}</th>', row[1:])
-        lines.append(
-            first + "".join(f'<td style="{CELL}" dir="auto">{cell}</td>' for cell in others)
-        )
+        lines.append(first + "".join(map(_cell, others)))
     body = "".join(f'<tr style="background:none">{line}</tr>' for line in lines)
     return f'<table style="{TABLE}">{body}</table>'
+
+
+def _cell(content: str) -> str:
+    """A cell, on one line where it is short."""
+    style = f"{CELL};white-space:nowrap" if len(content) <= SHORT and "\n" not in content else CELL
+    return f'<td style="{style}" dir="auto">{content}</td>'
 
 
 def details(title: str, content: str) -> str:

@@ -20,8 +20,10 @@ EVERY = 0.4
 """Seconds between two states of the bar."""
 MAX_NODES = 12
 """Nodes whose counts are shown."""
-TRACK = "height:6px;border-radius:3px;background:rgba(128,128,128,.25);margin:4px 0;max-width:640px"
-FILL = "height:6px;border-radius:3px;background:{}"
+TRACK = (
+    "display:flex;height:6px;border-radius:3px;overflow:hidden;background:rgba(128,128,128,.25);"
+    "margin:4px 0;max-width:640px"
+)
 GOOD, BAD = "#2f9e6e", "#d9534f"
 
 
@@ -89,8 +91,9 @@ class _State:
         words = escape(" · ".join(parts))
         bar = ""
         if share is not None:
-            fill = FILL.format(BAD if stats.failed else GOOD)
-            bar = f'<div style="{TRACK}"><div style="{fill};width:{share:.1%}"></div></div>'
+            failed = share * stats.failed / stats.rows if stats.rows else 0
+            bar = _part(GOOD, share - failed) + (_part(BAD, failed) if failed else "")
+            bar = f'<div style="{TRACK}">{bar}</div>'
         return f'<div style="font-variant-numeric:tabular-nums">{bar}{words}{self._nodes()}</div>'
 
     def _nodes(self) -> str:
@@ -103,3 +106,7 @@ class _State:
             failed = f" ({node.failed:,} failed)" if node.failed else ""
             texts.append(f"{escape(escaped(title[:40]))} {node.done:,}{failed}")
         return f'<div style="opacity:.65;font-size:90%">{" · ".join(texts)}</div>'
+
+
+def _part(color: str, share: float) -> str:
+    return f'<div style="background:{color};width:{share:.1%}"></div>'

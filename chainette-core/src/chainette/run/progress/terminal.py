@@ -74,6 +74,16 @@ class _Bars(Progress):
         title = title if len(title) <= most else f"{title[: most - 1]}…"
         self._bars[id] = self.add_task(escape(title), total=total, **empty)  # type: ignore[arg-type]
 
+    def fill(self) -> None:
+        """Fill the bars of which the total was not known, now that it is."""
+        for id, bar in self._bars.items():
+            if self.tasks[bar].total is None:
+                node = self._stats.nodes[id] if id else None
+                done = self._stats.rows if node is None else node.done + node.failed
+                self.update(bar, total=max(done, 1), completed=max(done, 1))
+                if node is None:
+                    self._stats.total = done
+
     def get_renderables(self) -> Iterable[RenderableType]:
         """Update the bars and draw them."""
         in_flight = self._stats.in_flight
@@ -143,6 +153,8 @@ class LiveProgress:
         elif isinstance(event, RunClosed) and self._bars is not None:
             bars, self._bars = self._bars, None
             try:
+                if event.status == "finished":
+                    bars.fill()
                 bars.stop()
             finally:
                 _shown.release()
