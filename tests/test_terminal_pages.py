@@ -211,5 +211,5 @@ def test_inspect_says_what_a_join_brings_and_who_uses_it(last: list[Any]) -> Non
     words = "seen by end" if last else "not used"
     assert re.search(rf"branch two  joined as spare: Row, {words} *\n", shown)
     assert re.search(r"ask  Row → Row  engine e  uses used *\n", shown)
-    assert ("end  Row → Row  sees used, spare" in shown) is bool(last)
+    assert ("end  Row → Row  sees spare, used" in shown) is bool(last)
     assert re.search(r"branch three *\n", shown)

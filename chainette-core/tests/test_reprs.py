@@ -10,6 +10,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from decimal import Decimal
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from chainette import (
     Chain,
     Completion,
     EngineConfig,
+    Group,
     LLMOutput,
     Result,
     Run,
@@ -301,6 +303,15 @@ def test_the_repr_of_an_engine_has_what_was_set_and_no_secret() -> None:
     assert "sk-" not in repr(config) + str(config)
     assert "timeout=5.0" in repr(config)
     assert "max_retries" not in repr(config)
+
+
+def test_a_group_is_short_in_ipython_and_whole_in_prompts() -> None:
+    group = Group[In](key="k" * 999, items=[In(text="t")] * 1000, row_ids=[*range(1000)])
+    said: list[str] = []
+    group._repr_pretty_(SimpleNamespace(text=said.append), False)
+    assert said[0].endswith(", 1,000 items)")
+    assert len(said[0]) < LINE
+    assert str(group).count("In(text='t')") == 1000
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ for `%debug`, and for `%xmode Verbose`, which shows them.
 from __future__ import annotations
 
 import linecache
+import os
 import re
 import sys
 import sysconfig
@@ -90,8 +91,9 @@ def _is_library(file: str) -> bool:
     ours = Path(__file__).parent.parent
     paths = sysconfig.get_paths()
     roots = {str(ours), *(paths[it] for it in ("stdlib", "platstdlib", "purelib", "platlib"))}
-    is_frozen = file.startswith("<frozen")
-    return is_frozen or any(file.startswith(f"{root}/") or file == root for root in roots)
+    if file.startswith("<frozen") or {"site-packages", "dist-packages"} & {*Path(file).parts}:
+        return True
+    return any(file.startswith(f"{root}{os.sep}") for root in roots)
 
 
 def _file(file: str, shell: Any) -> str:

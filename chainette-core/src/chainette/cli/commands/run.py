@@ -14,7 +14,6 @@ import typer
 from chainette.cli.engine_file import EnginesOption, provide_engines
 from chainette.cli.options import Target, chosen, run_option, with_run_options
 from chainette.cli.say import say
-from chainette.cli.shown.wording import worded
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -138,6 +137,7 @@ def _show_prompts(
     """Print the first prompts, and where they stop; exit code 1 if a row failed."""
     import anyio
 
+    from chainette.cli.shown.wording import worded
     from chainette.run.dry_run import Rendered, Unknown, dry_run
 
     if "limit" not in selection and "sample" not in selection:
@@ -197,6 +197,7 @@ def _run(chain: Chain, inputs: str | Rows, options: dict[str, Any], json_logs: b
 
     from chainette.cli.progress import progress
     from chainette.cli.shown.ending import show_end
+    from chainette.cli.shown.wording import worded
     from chainette.cli.startup import startups_shown
     from chainette.errors import OutputDirError
     from chainette.run.api import run_until_interrupted

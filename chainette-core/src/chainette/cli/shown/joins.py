@@ -46,6 +46,6 @@ class Joins:
     def used_by(self, node: Node) -> str:
         """The joined names that a node uses; empty if there are none."""
         names = [name for name in self._places.get(node.id, {}) if name.isidentifier()]
-        names = [name for name in names if name not in ("previous", "repeat")]
+        names = sorted(name for name in names if name not in ("previous", "repeat"))
         verb = "sees" if node.id in self._functions else "uses"
         return escaped(f"  {verb} {', '.join(names)}") if names else ""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, get_args
 from pydantic import BaseModel, ConfigDict
 from typing_extensions import TypeVar
 
+from chainette.messages.brief import brief
 from chainette.pipeline.nodes.copies import copied
 
 Element = TypeVar("Element", default=Any)
@@ -31,6 +32,10 @@ class Group(BaseModel, Generic[Element]):
     items: list[Element]
     row_ids: list[int]
     so_far: Any = None
+
+    def _repr_pretty_(self, printer: Any, _: bool) -> None:
+        """Show it in IPython; as text in prompts, a group is whole."""
+        printer.text(f"{type(self).__name__}(key={brief(self.key)}, {len(self.items):,} items)")
 
     def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Any:
         """A copy that shares nothing that can change."""

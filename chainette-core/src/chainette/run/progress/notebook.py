@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextvars
 import threading
+from contextlib import suppress
 from html import escape
 from typing import Any
 
@@ -57,14 +58,15 @@ class NotebookProgress:
             self._thread.join()
 
     def _show(self) -> None:
-        """Show the bar until the run is over."""
+        """Show the bar until the run is over; the run goes on without it."""
         from IPython.display import display
 
         show: Any = display
-        handle = show(_State(self._stats, self._titles), display_id=True)
-        while not self._is_over.wait(EVERY):
+        with suppress(Exception):  # whatever the kernel's connection raises
+            handle = show(_State(self._stats, self._titles), display_id=True)
+            while not self._is_over.wait(EVERY):
+                handle.update(_State(self._stats, self._titles))
             handle.update(_State(self._stats, self._titles))
-        handle.update(_State(self._stats, self._titles))
 
 
 class _State:

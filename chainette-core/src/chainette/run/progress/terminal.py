@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 import threading
 from collections.abc import Iterable
@@ -16,6 +17,8 @@ from chainette.events import Event, RunClosed, RunStarted
 from chainette.messages.numbers import duration, rate
 from chainette.run.progress.stats import RunStats
 from chainette.text import escaped
+
+_logger = logging.getLogger(__name__)
 
 NARROW = 100
 """Columns of a terminal on which less is shown."""
@@ -145,11 +148,11 @@ class LiveProgress:
     def __call__(self, event: Event) -> None:
         """Start and stop drawing."""
         if isinstance(event, RunStarted) and _shown.acquire(blocking=False):
-            self._bars = _Bars(self._stats)
-            for node in event.nodes:
-                self._bars.add_bar(node.id, node.title, None if node.on_groups else event.total)
-            self._bars.add_bar("", "rows", event.total)
-            self._bars.start()
+            try:
+                self._bars = self._started(event)
+            except Exception:  # a terminal that cannot be drawn on must not end the run
+                _shown.release()
+                _logger.debug("the progress is not shown", exc_info=True)
         elif isinstance(event, RunClosed) and self._bars is not None:
             bars, self._bars = self._bars, None
             try:
@@ -158,3 +161,11 @@ class LiveProgress:
                 bars.stop()
             finally:
                 _shown.release()
+
+    def _started(self, event: RunStarted) -> _Bars:
+        bars = _Bars(self._stats)
+        for node in event.nodes:
+            bars.add_bar(node.id, node.title, None if node.on_groups else event.total)
+        bars.add_bar("", "rows", event.total)
+        bars.start()
+        return bars
