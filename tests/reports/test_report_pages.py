@@ -318,7 +318,7 @@ def test_items_drops_branches_and_groups(tmp_path: Path) -> None:
         {"Dropped by": "short", "Reason": "too long", "Count": 1}
     ]
     (group,) = page.listing("groups", "Group")
-    assert (group["Group"], group["Rows"], group["Output of total"]) == ("x", 3, "ok")
+    assert (group["Group"], group["Items"], group["Output of total"]) == ("x", 3, "ok")
     titles = [it["title"] for it in page.rows[2]]
     assert titles == ["Row 0, item 2", "Failed: short", "title · e", "words"]
     assert page.rows[0][-1]["title"] == "mark · e"

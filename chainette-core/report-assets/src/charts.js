@@ -122,8 +122,8 @@ function lines({ series, unit, width: seconds, start }) {
     y: { label: unit, labelArrow: "none", ticks: 4, tickSize: 0, grid: true, domain: [0, Math.max(1e-9, ...data.map((it) => it.count))] },
     color: { domain: names, range: COLOURS },
     marks: [
-      Plot.areaY(data, { x: "at", y1: 0, y2: "count", z: "name", fill: "name", fillOpacity: 0.12, curve: "step-after" }),
-      Plot.lineY(data, { x: "at", y: "count", z: "name", stroke: "name", strokeWidth: 1.6, curve: "step-after" }),
+      Plot.areaY(data, { x: "at", y1: 0, y2: "count", z: "name", fill: "name", fillOpacity: 0.05, curve: "step-after" }),
+      Plot.lineY(data, { x: "at", y: "count", z: "name", stroke: "name", strokeWidth: 1.5, curve: "step-after" }),
       Plot.ruleY([0], { stroke: "var(--line)" }),
     ],
   });

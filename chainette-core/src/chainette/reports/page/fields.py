@@ -173,7 +173,7 @@ class Field:
             kinds = Counter(_JSON.get(kind, "other") for kind in self._kinds.elements())
             yield bars(f"{name}: types of values", kinds.most_common(), total=self.count)
         yield from drawn
-        if self._items is not None and (self._items.count or not drawn):
+        if self._items is not None:
             yield from self._items.charts(f"{name}: the items", column)
         for key, inner in self._inside.items():
             yield from inner.charts(f"{name}.{key}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, NoReturn, TypeAlias
 
 from chainette.errors import ChainError
 from chainette.pipeline.bounds import MAX_PROMPT
@@ -16,8 +16,10 @@ from chainette.reports.stored.run_folder import StoredRun
 from chainette.reports.stored.schemas import CHAIN_INPUT
 from chainette.types import Message
 
-Line = Mapping[str, Any]
-Steps = Mapping[str, Sequence[Line]]
+Line: TypeAlias = Mapping[str, Any]
+Steps: TypeAlias = Mapping[str, Sequence[Line]]
+Render: TypeAlias = Callable[[Mapping[str, Any]], list[Message]]
+Read: TypeAlias = Callable[[str, Line, Steps], Any]
 _OF_ROUNDS = frozenset({"previous", "feedback", "round", "so_far"})
 
 
@@ -66,20 +68,18 @@ class _StepPrompt:
     """
 
     def __init__(self, node: Mapping[str, Any], values: StoredValues) -> None:
-        self._values = values
         self._id: str = node["id"]
         self._instruction = node.get("output_format_instruction")
-        self._prepared: tuple[Callable[[Mapping[str, Any]], list[Message]], set[str]] | None = None
+        self._prepared: tuple[Render, dict[str, Read]] | None = None
         self._problem = ""
         self.templates: list[dict[str, str]] = _templates(node)
         try:
-            self._prepared = self._prepare(node)
+            render, names = self._prepare(node)
+            self._prepared = render, {it: values.reader(it, self._id) for it in sorted(names)}
         except (ChainError, KeyError, TypeError, ValueError) as error:
             self._problem = f"its template cannot be read ({error})"
 
-    def _prepare(
-        self, node: Mapping[str, Any]
-    ) -> tuple[Callable[[Mapping[str, Any]], list[Message]], set[str]]:
+    def _prepare(self, node: Mapping[str, Any]) -> tuple[Render, set[str]]:
         """The function that renders it, and the names that it uses."""
         where = f"step {self._id!r}"
         system = PromptTemplate(node.get("system_prompt") or "", f"{where}, system_prompt")
@@ -122,9 +122,9 @@ class _StepPrompt:
             raise UncertainError(self._problem)
         if "round" in line or "part" in line:
             raise UncertainError("it is of a round, whose values are not written down")
-        render, names = self._prepared
+        render, readers = self._prepared
         path = line.get("item", "")
-        return render({it: self._values.named(it, self._id, path, row, steps) for it in names})
+        return render({name: read(path, row, steps) for name, read in readers.items()})
 
 
 class StoredValues:
@@ -154,47 +154,36 @@ class StoredValues:
         self._inputs: dict[str, str | None] = {}
         self._last: dict[str, tuple[Any, Any]] = {}
 
-    def named(self, name: str, id: str, path: str, row: Line, steps: Steps) -> Any:
-        """The value that a step's template sees under a name.
+    def reader(self, name: str, id: str) -> Read:
+        """The function that finds the value that a step's template sees under a name.
 
         Args:
             name: The name.
             id: The step.
-            path: The path of its item.
-            row: The row's line in the flattened table.
-            steps: The lines of the row.
 
-        Raises:
-            UncertainError: It is not certain.
+        Returns:
+            A function of the path of the item, the row's line in the flattened table, and the lines
+            of the row by node. It raises `UncertainError` where the value is not certain.
         """
         if name in _OF_ROUNDS:
-            raise UncertainError(f"{name!r} is not written down")
-        if name == CHAIN_INPUT:
-            return self._input(row)
+            return _refusing(f"{name!r} is not written down")
         if name == REASONING:
-            raise UncertainError("it uses the reasoning of earlier steps")
+            return _refusing("it uses the reasoning of earlier steps")
+        if name == CHAIN_INPUT:
+            return self._input
         if name in self._nodes or name in self._aliases:
-            return self._output(self._aliases.get(name, name), path, steps, name)
-        direct = self._direct(id, path, row, steps)
-        is_field = isinstance(direct, Partial) or name in type(direct).__dict__.get(
-            "__pydantic_fields__", ()
-        )
-        if not is_field:
-            raise UncertainError(f"{name!r} is not a field that is known")
-        return getattr(direct, name)
-
-    def _direct(self, id: str, path: str, row: Line, steps: Steps) -> Any:
-        """The direct input of a step."""
+            return partial(self._output, self._aliases.get(name, name), name)
         sources = self._sources.get(id, [])
         while len(sources) == 1 and sources[0] in self._routes:
             sources = self._sources.get(sources[0], [])
         if len(sources) != 1:
-            raise UncertainError("its input may come from several nodes")
-        if sources[0] == CHAIN_INPUT:
-            return self._input(row)
-        return self._output(sources[0], path, steps, sources[0])
+            return _refusing("its input may come from several nodes")
+        (source,) = sources
+        is_input = source == CHAIN_INPUT
+        direct = self._input if is_input else partial(self._output, source, source)
+        return partial(_field, name, direct)
 
-    def _input(self, row: Line) -> Any:
+    def _input(self, path: str, row: Line, steps: Steps) -> Any:
         """The row that the chain was given."""
         last, value = self._last.get(CHAIN_INPUT, (None, None))
         if last is not row:
@@ -215,7 +204,7 @@ class StoredValues:
             raise UncertainError("the run has not kept its inputs")
         return found
 
-    def _output(self, id: str, path: str, steps: Steps, name: str) -> Any:
+    def _output(self, id: str, name: str, path: str, row: Line, steps: Steps) -> Any:
         """The output of a node for an item, or for what it was split from."""
         found = [it for it in steps.get(id, ()) if _is_before(it.get("item", ""), path)]
         if len(found) != 1:
@@ -244,6 +233,21 @@ class StoredValues:
             return self._builds[id](value)
         except UncertainError as error:
             raise UncertainError(f"{name}: {error}") from None
+
+
+def _refusing(why: str) -> Read:
+    def refuse(path: str, row: Line, steps: Steps) -> NoReturn:
+        raise UncertainError(why)
+
+    return refuse
+
+
+def _field(name: str, read: Read, path: str, row: Line, steps: Steps) -> Any:
+    """A field of a step's direct input."""
+    direct = read(path, row, steps)
+    if isinstance(direct, Partial) or name in getattr(type(direct), "__pydantic_fields__", ()):
+        return getattr(direct, name)
+    raise UncertainError(f"{name!r} is not a field that is known")
 
 
 def _is_before(item: str, path: str) -> bool:

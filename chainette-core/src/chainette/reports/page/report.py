@@ -89,8 +89,8 @@ def _page(run: StoredRun, rows: int, *, goes_on: bool, refresh: int | None) -> P
     written = datetime.now(timezone.utc).isoformat(sep=" ", timespec="seconds")[:19] + " UTC"
     left = scan.lines - scan.shown
     about = (
-        f"The first {scan.shown:,} of {scan.lines:,} rows; the other {left:,} are left out "
-        f"(--rows {rows}). All figures and charts above cover every row."
+        f"The first {scan.shown:,} of {scan.lines:,} rows; the other {left:,} are left out. "
+        "The figures and charts above cover every row."
         if left
         else ""
     )

@@ -65,7 +65,7 @@ class Sections:
         prompt, answer = self._tokens()
         yield facts([
             ("Rows", f"{rows:,}", said),
-            ("Failed", _share(states["failed"] + states["partial"], rows), "of rows; or partial"),
+            ("Failed", _share(states["failed"] + states["partial"], rows), "of rows, or partial"),
             ("Cost", *self._cost()),
             ("Tokens", f"{prompt + answer:,}", f"{prompt:,} of prompts, {answer:,} of answers"),
             ("Time", *self._time(rows)),
@@ -229,21 +229,22 @@ class Sections:
             sizes, schema, count = Numbers(), self._run.schema(id), 0
             field = Field(schema, schema.get("$defs", {}))
             for line in self._run.groups(id):
-                count += 1
-                sizes.update([len(line.get("row_ids", ()))])
+                size = line.get("size", len(line["row_ids"]) if "row_ids" in line else None)
+                if size is not None:  # else it is a further item of a group
+                    count += 1
+                    sizes.update([size])
                 field.add(line.get("output"))
                 if len(rows) < _GROUPS:
-                    rows.append([_key(line.get("key")), len(line.get("row_ids", ())),
-                                 _key(line.get("output"))])  # fmt: skip
+                    rows.append([_key(line.get("key")), size, _key(line.get("output"))])
             if not count:
                 continue
             bins, is_cut = sizes.bins()
-            size = histogram(f"{id}: rows in a group", bins, unit="rows", figures=sizes.figures(),
-                             is_cut=is_cut)  # fmt: skip
-            yield charts([size, *field.charts(id)])
-            yield listing(["Group", "Rows", f"Output of {id}"], rows, ["Rows"])
-            if count > _GROUPS:
-                yield note(f"The first {_GROUPS} of {count:,} groups; the charts cover all.")
+            title, figures = f"{id}: items in a group", sizes.figures()
+            drawn = histogram(title, bins, unit="items", figures=figures, is_cut=is_cut)
+            yield charts([drawn, *field.charts(id)])
+            yield listing(["Group", "Items", f"Output of {id}"], rows, ["Items"])
+            if len(rows) == _GROUPS:
+                yield note(f"These are the first of {count:,} groups; the charts cover all.")
 
     def _record(self) -> Iterator[Block]:
         manifest = self._manifest

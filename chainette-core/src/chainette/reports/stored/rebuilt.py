@@ -230,6 +230,11 @@ def _model(content: tuple[str, dict[str, Shape], dict[str, str]], is_input: bool
         warnings.simplefilter("ignore")
         fields: Any = dict.fromkeys(makers, (Any, ...))
         cls: Any = create_model(name, __base__=Rebuilt, **fields)
+    state = {
+        "__pydantic_extra__": None,
+        "__pydantic_private__": None,
+        "__pydantic_fields_set__": set(makers),
+    }
     keys = {field: aliases.get(field, field) if is_input else field for field in makers}
 
     def of(value: Any) -> Any:
@@ -245,7 +250,9 @@ def _model(content: tuple[str, dict[str, Shape], dict[str, str]], is_input: bool
                 reasons[field] = f"{name}.{field}: {error}"
         if reasons:
             return Partial(name, found, reasons)
-        return cls.model_construct(**found)
+        value = cls.__new__(cls)
+        value.__setstate__({**state, "__dict__": found})
+        return value
 
     return of
 
