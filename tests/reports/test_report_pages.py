@@ -395,6 +395,18 @@ def test_lines_without_times_and_costs_make_a_page(tmp_path: Path) -> None:
     ]
 
 
+def test_very_many_columns_are_left_to_the_rows(tmp_path: Path) -> None:
+    def wide(row: Input) -> dict[str, int]:
+        return {f"k{n}": n for n in range(250)}
+
+    Chain(name="c", steps=[apply(wide)]).run([{"text": "a"}], output_dir=tmp_path / "run")
+    keep_inputs(tmp_path / "run", [{"text": "a"}])
+    page = report(tmp_path / "run")
+    assert page.content["table"]["note"].startswith("51 more columns are shown only where")
+    assert page.rows[0][0]["values"]["wide.k249"] == 249
+    assert page.section("answers")[1]["text"] == "Only the first 200 charts are shown."
+
+
 def test_pages_are_made_of_other_things_too(tmp_path: Path) -> None:
     columns = [Column("id", "number", "run"), Column("a"), Column("b", "category", options=["x"])]
     rows = (

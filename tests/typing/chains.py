@@ -102,6 +102,7 @@ run = chain.run([{"text": "Great lamp!"}], max_requests_per_row=9, max_cost_per_
 assert_type(run, Run[Reply])
 assert_type(run.results, Sequence[Result[Reply]])
 assert_type(run.errors, Iterator[Result[Reply]])
+assert_type(run.report("report.html", rows=10), Path)
 assert_type(run.cost, Decimal | None)
 
 result = run.results[0]

@@ -1,5 +1,5 @@
 import * as Plot from "@observablehq/plot";
-import { element, number, quoted, textOf, whole } from "./dom.js";
+import { element, number, plain, quoted, textOf, whole } from "./dom.js";
 
 const COLOURS = Array.from({ length: 8 }, (_, index) => `var(--series-${index + 1})`);
 const LABEL = 28;
@@ -31,7 +31,7 @@ function summary(chart) {
 const shared = { style: { background: "none", fontSize: "11px", overflow: "visible" } };
 
 function shortened(label) {
-  const text = textOf(label).replace(/\s+/g, " ") || "(empty)";
+  const text = plain(textOf(label)).replace(/\s+/g, " ") || "(empty)";
   return text.length > LABEL ? `${text.slice(0, LABEL - 1)}…` : text;
 }
 
@@ -55,7 +55,7 @@ function bars({ bars: rows, total, money }, onPick) {
       tickFormat: (index) => shortened(data[index].label) },
     marks: [
       Plot.barX(data, { x: "count", y: "index", fill: "var(--series-1)", rx: 2,
-        title: (it) => `${textOf(it.label)}: ${said(it.count)}${share(it.count)}` }),
+        title: (it) => `${plain(textOf(it.label))}: ${said(it.count)}${share(it.count)}` }),
       Plot.text(data, { x: "count", y: "index", dx: 6, textAnchor: "start", fill: "currentColor",
         text: (it) => said(it.count) + share(it.count) }),
     ],
@@ -120,7 +120,7 @@ function lines({ series, unit, width: seconds, start }) {
     marginTop: 12,
     x: { type: "utc", label: "UTC", labelAnchor: "right", labelArrow: "none", tickSize: 3 },
     y: { label: unit, labelArrow: "none", ticks: 4, tickSize: 0, grid: true, domain: [0, Math.max(1e-9, ...data.map((it) => it.count))] },
-    color: { domain: names, range: COLOURS },
+    color: { type: "categorical", domain: names, range: COLOURS },
     marks: [
       Plot.areaY(data, { x: "at", y1: 0, y2: "count", z: "name", fill: "name", fillOpacity: 0.05, curve: "step-after" }),
       Plot.lineY(data, { x: "at", y: "count", z: "name", stroke: "name", strokeWidth: 1.5, curve: "step-after" }),

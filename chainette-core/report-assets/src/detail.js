@@ -43,10 +43,11 @@ export class Detail {
     if (part.error) return [failure(part)];
     if (!part.split) return [section(part.title, values(Object.entries(part.values)))];
     const from = (kind) => this.table.columns.filter((it) => it.from === kind && it.name in part.values);
-    return [["Inputs", "input"], ["Answers", "answer"]].map(([title, kind]) => {
-      const found = from(kind).map((it) => [it.name, part.values[it.name]]);
-      return found.length ? section(title, values(found)) : null;
-    });
+    const known = new Set([...this.table.columns.map((it) => it.name), "row_id", "item", "partial", "dropped"]);
+    const others = Object.entries(part.values).filter(([name]) => !known.has(name) && !name.startsWith("error."));
+    const found = [["Inputs", "input"], ["Answers", "answer"]].map(([title, kind]) =>
+      [title, from(kind).map((it) => [it.name, part.values[it.name]])]);
+    return [...found, ["Further values", others]].map(([title, pairs]) => (pairs.length ? section(title, values(pairs)) : null));
   }
 }
 

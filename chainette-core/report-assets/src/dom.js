@@ -34,6 +34,11 @@ export function quoted(text, name = "bdi") {
   return made;
 }
 
+/** A text with its unseen marks shown, for places that take no elements. */
+export function plain(text) {
+  return quoted(text).textContent;
+}
+
 /** A value as a text: texts as they are, everything else as JSON. */
 export function textOf(value) {
   if (value === null || value === undefined) return "";

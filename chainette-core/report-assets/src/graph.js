@@ -1,6 +1,6 @@
 // The chain, laid out by dagre.
 import * as dagre from "@dagrejs/dagre";
-import { quoted } from "./dom.js";
+import { plain } from "./dom.js";
 
 const SVG = "http://www.w3.org/2000/svg";
 const HEIGHT = 58;
@@ -52,7 +52,7 @@ function path(edge, { points, x, y }) {
   const made = svg("g", { class: "edge" }, svg("path", { d: line, "marker-end": "url(#arrow)" }));
   if (edge.label) {
     const text = svg("text", { x, y: y + 4, "text-anchor": "middle" });
-    text.textContent = edge.label;
+    text.textContent = plain(edge.label);
     made.append(text);
   }
   return made;
@@ -66,12 +66,12 @@ function box(node, { x, y, width, height }) {
   for (const [kind, text, most] of lines) {
     if (!text) continue;
     const said = svg("text", { x: width / 2, y: top, "text-anchor": "middle", class: kind });
-    said.textContent = shortened(quoted(text).textContent, most);
+    said.textContent = shortened(plain(text), most);
     made.append(said);
     top += 18;
   }
   const title = svg("title");
-  title.textContent = [node.title, node.about, node.figure].filter(Boolean).join("\n");
+  title.textContent = [node.title, node.about, node.figure].filter(Boolean).map(plain).join("\n");
   made.append(title);
   return made;
 }

@@ -1,6 +1,6 @@
 import { SlickGrid } from "slickgrid";
 import { columns as load, scan } from "./data.js";
-import { element, number, quoted, textOf, whole } from "./dom.js";
+import { element, number, plain, quoted, textOf, whole } from "./dom.js";
 import { isOne, order, test } from "./filters.js";
 
 const WIDTHS = { number: 96, category: 120, boolean: 84, state: 90, date: 120, list: 190, text: 280, other: 220 };
@@ -68,8 +68,8 @@ export class Table {
     return this.table.columns.map((column, index) => ({
       id: String(index),
       field: index,
-      name: column.name,
-      toolTip: column.about || column.name,
+      name: plain(column.name),
+      toolTip: plain(column.about || column.name),
       width: this.width(column, index),
       sortable: true,
       headerCssClass: `from-${column.from}`,
@@ -101,7 +101,7 @@ export class Table {
     const { options, name, kind } = this.table.columns[field];
     const label = `Filter by ${name}`;
     if (options) {
-      const choices = options.map((it) => element("option", { value: it }, it === "" ? "(empty)" : it));
+      const choices = options.map((it) => element("option", { value: it }, it === "" ? "(empty)" : plain(it)));
       return element("select", { "aria-label": label, "data-column": name,
         onchange: (event) => this.choose(field, event.target.selectedIndex ? options[event.target.selectedIndex - 1] : null) },
         element("option", { value: "" }, "all"), ...choices);
@@ -191,8 +191,8 @@ export class Table {
       .map(([field, it]) => (values) => it.test(values[this.table.columns[field].name]));
     if (this.text && this.cut.size) {
       const part = this.text.toLowerCase();
-      const names = this.table.columns.filter((it) => it.from !== "run").map((it) => it.name);
-      tests.push((values) => names.some((name) => textOf(values[name]).toLowerCase().includes(part)));
+      const own = new Set(this.table.columns.filter((it) => it.from === "run").map((it) => it.name));
+      tests.push((values) => Object.entries(values).some(([name, it]) => !own.has(name) && textOf(it).toLowerCase().includes(part)));
     }
     if (!tests.length) return null;
     return scan(this.table, (values) => tests.every((it) => it(values)), {

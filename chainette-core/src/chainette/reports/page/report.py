@@ -87,14 +87,7 @@ def _page(run: StoredRun, rows: int, *, goes_on: bool, refresh: int | None) -> P
     scan = Scan(run, rows)
     lines = RunRows(run, scan)
     written = datetime.now(timezone.utc).isoformat(sep=" ", timespec="seconds")[:19] + " UTC"
-    left = scan.lines - scan.shown
-    about = (
-        f"The first {scan.shown:,} of {scan.lines:,} rows; the other {left:,} are left out. "
-        "The figures and charts above cover every row."
-        if left
-        else ""
-    )
-    table = Table(lines.columns, lines, note=about)
+    table = Table(lines.columns, lines, note=_left_out(scan, lines))
     version = run.manifest.get("chainette", "")
     return Page(
         title=_title(run.graph),
@@ -106,6 +99,19 @@ def _page(run: StoredRun, rows: int, *, goes_on: bool, refresh: int | None) -> P
         refresh=refresh,
         footer=f"Written {written} by Chainette {version} from {run.path}",
     )
+
+
+def _left_out(scan: Scan, rows: RunRows) -> str:
+    """What the table does not show."""
+    said = []
+    if left := scan.lines - scan.shown:
+        said.append(
+            f"The first {scan.shown:,} of {scan.lines:,} rows; the other {left:,} are left out. "
+            "The figures and charts above cover every row."
+        )
+    if rows.left_out:
+        said.append(f"{rows.left_out:,} more columns are shown only where a row is opened.")
+    return " ".join(said)
 
 
 def _title(graph: Mapping[str, Any]) -> str:

@@ -15,7 +15,9 @@ from chainette.reports.page.prompts import Prompts
 from chainette.reports.page.scan import STATES, Scan, bits_of, lines_in
 from chainette.reports.stored.run_folder import StoredRun
 
-_LEFT_OUT = ("row_id", "snapshot", "batch")
+COLUMNS = 200
+"""Columns of the table; a row that is opened has all of its values."""
+_LEFT_OUT = ("row_id", "snapshot", "batch", "inputs")
 """Fields of a line that nobody reads."""
 _MESSAGE = "error.message"
 _OWN = ("row_id", "item", "partial", "dropped")
@@ -28,12 +30,17 @@ class RunRows:
     Args:
         run: The run.
         scan: What its lines say together.
+
+    Attributes:
+        left_out: The number of columns that the table does not have, since there are too many.
     """
 
     def __init__(self, run: StoredRun, scan: Scan) -> None:
         self._run, self._scan = run, scan
         self._prompts = Prompts(run)
-        self._names = [it for it in scan.fields if it not in _OWN and not it.startswith("error.")]
+        names = [it for it in scan.fields if it not in _OWN and not it.startswith("error.")]
+        self._names = names[:COLUMNS]
+        self.left_out: int = len(names) - len(self._names)
         self._has_items = "item" in scan.fields
         self._has_errors = _MESSAGE in scan.fields
         engines = {id: node.get("engine") for id, node in run.nodes.items()}
@@ -123,7 +130,7 @@ class RunRows:
                     self._add_prompt(part, id, it, line, steps)
                 parts.append(part)
         for part in parts:
-            _strip(part.get("line", {}))
+            _strip(part["line"] if "line" in part else part["error"])
         rest = b"," + encoded(parts)[1:] if parts else b"]"
         return b'[%b,"values":%b}%b' % (head, raw.rstrip(b"\n"), rest)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from datetime import datetime, timezone
+from itertools import islice
 from typing import Any
 
 from chainette.engine.config import public_url
@@ -27,6 +28,7 @@ from chainette.reports.page.tallies import Numbers
 from chainette.reports.stored.run_folder import StoredRun
 
 INPUT = "chain_input"
+_CHARTS = 200
 _GROUPS = 200
 _REASONS = 25
 
@@ -49,8 +51,10 @@ class Sections:
         """The sections that have something to show."""
         yield Section("overview", "Overview", [*self._overview()])
         yield Section("steps", "Steps", [*self._steps()])
-        if answers := [*self._answers()]:
-            yield Section("answers", "Answers", [charts(answers)])
+        if answers := [*islice(self._answers(), _CHARTS + 1)]:
+            more = [note(f"Only the first {_CHARTS} charts are shown.")]
+            blocks = [charts(answers[:_CHARTS]), *(more if len(answers) > _CHARTS else [])]
+            yield Section("answers", "Answers", blocks)
         if self._scan.failures or self._scan.dropped:
             yield Section("failures", "Failures", [*self._failures()])
         if groups := [*self._groups()]:
