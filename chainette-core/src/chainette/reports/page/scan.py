@@ -124,7 +124,9 @@ class NodeTally:
     def __init__(self) -> None:
         self.lines: int = 0
         self.kinds: Counter[str] = Counter()
-        self.prompt, self.completion, self.latency = Numbers(), Numbers(), Numbers()
+        self.prompt: Numbers = Numbers()
+        self.completion: Numbers = Numbers()
+        self.latency: Numbers = Numbers()
         self.cost: float = 0.0
         self.unknown: int = 0
         self.flags: Counter[str] = Counter()

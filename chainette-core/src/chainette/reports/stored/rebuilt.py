@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import date, datetime
 from decimal import Decimal
 from enum import Enum
-from typing import Any, NoReturn, TypeAlias
+from typing import Any, ClassVar, NoReturn, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, create_model
 
@@ -24,7 +24,7 @@ class UncertainError(Exception):
 class Rebuilt(BaseModel):
     """A value of a model whose class is not here; a template sees its fields and its JSON."""
 
-    model_config = ConfigDict(protected_namespaces=())
+    model_config: ClassVar[ConfigDict] = ConfigDict(protected_namespaces=())
 
     def __getattr__(self, name: str) -> Any:
         """Refuse what only the class itself could say."""
@@ -60,12 +60,29 @@ class Partial:
         """A field, as a template may write it."""
         return getattr(self, name)
 
-    def _refuse(self, *_: object) -> NoReturn:
+    def __str__(self) -> str:
+        """Refuse what needs all fields."""
+        return self._refuse()
+
+    def __bool__(self) -> bool:
+        """Refuse what needs all fields."""
+        return self._refuse()
+
+    def __eq__(self, other: object) -> bool:
+        """Refuse what needs all fields."""
+        return self._refuse()
+
+    def __iter__(self) -> Iterator[Any]:
+        """Refuse what needs all fields."""
+        return self._refuse()
+
+    def __len__(self) -> int:
+        """Refuse what needs all fields."""
+        return self._refuse()
+
+    def _refuse(self) -> NoReturn:
         model, reasons = self.__dict__["_partial"]
         raise UncertainError(f"{model}: {'; '.join(reasons.values())}")
-
-    __str__ = __eq__ = __iter__ = __len__ = __bool__ = _refuse
-    __hash__ = None  # type: ignore[assignment]
 
 
 def build(shape: Shape, *, is_input: bool = False) -> Build:
