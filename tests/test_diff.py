@@ -348,7 +348,7 @@ def test_labels_of_the_inputs_are_gold(tmp_path: Path) -> None:
     ]
     assert compare(write(tmp_path / "b", lines), None, gold="topic", fold=True).gold[0].alike == 0
     text = str(found)
-    assert "1 more equal but for case, space or type (--fold)" in text
+    assert "1 more equal but for case, space or type (with fold)" in text
     assert "3 without a label" in text
     assert "1 without an answer, not counted" in text
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from array import array
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,6 +13,8 @@ from typing import Any
 Z = 1.959963984540054
 """Quantile of the normal distribution for intervals of 95 %."""
 _OTHERS = "(others)"
+BINS = 20
+"""Ranges that a distribution is divided into."""
 Pairs = Mapping[tuple[str, str], int]
 """Counts of pairs of categories."""
 
@@ -119,12 +122,14 @@ class Spread:
         mean: Their mean.
         absolute: The mean of their absolute values.
         quantiles: The minimum, the quantiles of 5, 25, 50, 75 and 95 %, and the maximum.
+        bins: Ranges of one width, with how many are in each.
     """
 
     count: int
     mean: float
     absolute: float
     quantiles: tuple[float, ...]
+    bins: tuple[tuple[float, float, int], ...] = ()
 
     @property
     def median(self) -> float:
@@ -146,7 +151,18 @@ def spread(numbers: array[float]) -> Spread | None:
     count = len(ordered)
     quantiles = tuple(quantile(ordered, it) for it in (0, 0.05, 0.25, 0.5, 0.75, 0.95, 1))
     absolute = math.fsum(map(abs, ordered)) / count
-    return Spread(count, math.fsum(ordered) / count, absolute, quantiles)
+    return Spread(count, math.fsum(ordered) / count, absolute, quantiles, _bins(ordered))
+
+
+def _bins(ordered: array[float]) -> tuple[tuple[float, float, int], ...]:
+    """Ranges of one width from the smallest number to the largest, with their counts."""
+    low, high = ordered[0], ordered[-1]
+    edges = [low + (high - low) * it / BINS for it in range(BINS)] if high > low else [low]
+    places = [*(bisect_left(ordered, it) for it in edges), len(ordered)]
+    return tuple(
+        (start, end, after - before)
+        for start, end, before, after in zip(edges, [*edges[1:], high], places, places[1:])  # noqa: B905
+    )
 
 
 def sign_test(first: int, second: int) -> float:

@@ -125,7 +125,7 @@ def field_facts(field: FieldDifference) -> Iterator[str]:
         yield f"{field.only_first} only in A, {field.only_second} only in B"
 
 
-ALIKE = "equal but for case, space or type (--fold)"
+ALIKE = "equal but for case, space or type (with fold)"
 """Values that are equal as texts without their case and the space around them."""
 
 
@@ -150,7 +150,7 @@ def notes(found: Any) -> Iterator[str]:
     for it in found.paired:
         yield (
             f"{it.field}: {it.first} rows are right only in A, {it.second} only in B "
-            f"(p = {it.p:.3g}, exact McNemar)"
+            f"(p = {it.p:.3g}, McNemar's exact test)"
         )
     if found.only_first:
         yield f"fields only in A: {', '.join(found.only_first)}"

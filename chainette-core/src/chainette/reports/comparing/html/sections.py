@@ -7,16 +7,23 @@ from typing import Any
 
 from chainette.reports.comparing.fields import FieldDifference
 from chainette.reports.comparing.gold import GoldScores
-from chainette.reports.comparing.statistics import crossed
+from chainette.reports.comparing.statistics import Share, crossed
 from chainette.reports.comparing.text import (
     field_facts,
     gold_facts,
     notes,
     rows_text,
-    share_text,
     side_rows,
 )
-from chainette.reports.page.document import Block, Section, facts, listing, note
+from chainette.reports.page.document import (
+    Block,
+    Section,
+    charts,
+    facts,
+    histogram,
+    listing,
+    note,
+)
 
 MAX_CLASSES = 30
 """Most classes of a confusion matrix on the page."""
@@ -35,7 +42,7 @@ def sections(found: Any) -> Iterator[Section]:
 
 def _overview(found: Any) -> Iterator[Block]:
     if found.second is not None:
-        items = [(it.name, share_text(it.agreement), it.kind) for it in found.fields]
+        items = [(it.name, *_share(it.agreement)) for it in found.fields]
         differing = f"{found.rows.differing:,} of {found.rows.matched:,}"
         yield facts([("Rows that differ", differing, "of those in both runs"), *items])
     sides = [it for it in (found.first, found.second) if it is not None]
@@ -46,10 +53,20 @@ def _overview(found: Any) -> Iterator[Block]:
     yield from map(note, lines)
 
 
+def _share(share: Share) -> tuple[str, str]:
+    """A share, and a line about it."""
+    if share.value is None or share.interval is None:
+        return "unknown", "no rows with both values"
+    low, high = share.interval
+    return f"{share.value:.1%}", f"equal ({low:.1%} to {high:.1%})"
+
+
 def _field(field: FieldDifference) -> Iterator[Block]:
     yield from map(note, field_facts(field))
     if field.confusion:
         yield _matrix(field.confusion, "A ↓ B →")
+    if field.difference is not None:
+        yield charts([histogram("B - A", field.difference.bins)])
 
 
 def _gold(gold: GoldScores) -> Iterator[Block]:
