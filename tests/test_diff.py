@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -89,6 +90,11 @@ def pair(tmp_path: Path, first: list[Any], second: list[Any], field: str = "word
         ({"x": 1}, {"x": "1"}, False, False, False),
         ({"x": None}, {}, False, False, False),
         ([], {}, False, False, True),
+        (float("nan"), float("nan"), True, False, False),
+        (float("nan"), None, False, False, False),
+        (float("inf"), float("inf"), True, False, False),
+        (10**400, 10**400, True, False, False),
+        (10**400, 1.0, False, False, False),
     ],
 )
 def test_values_are_equal_by_what_they_are(
@@ -172,6 +178,13 @@ def test_a_text_that_looks_like_a_number_is_a_category_of_its_own(tmp_path: Path
     assert field.confusion == {
         ('"1"', "1"): 1, ("1", "1"): 1, ('"true"', "true"): 1, ("true", "true"): 1,
     }  # fmt: skip
+
+
+def test_numbers_without_a_finite_difference_are_left_out_of_it(tmp_path: Path) -> None:
+    values = [float("nan"), float("inf"), 10**400, 1, 2.5]
+    spread = pair(tmp_path, values, [1, float("inf"), 1.5, 2, 2], "score")["label.score"].difference
+    assert spread is not None
+    assert (spread.count, spread.mean) == (2, 0.25)
 
 
 def test_numbers_have_a_difference(tmp_path: Path) -> None:
@@ -421,6 +434,51 @@ def test_a_text_lists_the_first_rows_and_controls_no_terminal(tmp_path: Path) ->
     assert "\x1b" not in text
     assert text.count("label.word:") == MAX_ROWS
     assert all(len(line) < 400 for line in text.splitlines())
+
+
+@pytest.mark.parametrize("width", [80, 160])
+def test_a_terminal_shows_it_in_its_width(tmp_path: Path, width: int) -> None:
+    from chainette.cli.shown.differences import tables
+    from rich.console import Console
+
+    topics = [f"topic number {n} of very many" for n in range(30)]
+    a, b = (
+        write(tmp_path / name, [
+            {"gold": it, "label.topic": other, "label.text": f"{name} \x1b[2J " * 90}
+            for it, other in zip(topics * 3, (topics * 4)[shift:], strict=False)
+        ])
+        for name, shift in (("a", 0), ("b", 1))
+    )  # fmt: skip
+    console = Console(width=width, record=True, file=open(os.devnull, "w"))  # noqa: SIM115, PTH123
+    found = compare(a, b, gold="gold", fields=["label"] if width == 160 else ["label.topic"])
+    for part in tables(found, 5, width):
+        console.print(part)
+    text = console.export_text()
+    console.file.close()
+    assert max(map(len, text.splitlines())) <= width
+    assert "(others)" in text
+    assert "rows that differ" in text
+    assert "\x1b" not in text
+
+
+def test_the_command_prints_json_lines(in_process: Any, tmp_path: Path) -> None:
+    write(tmp_path / "a", [{"gold": "x", "label.word": "x"}, {"gold": "y", "label.word": "x"}])
+    write(tmp_path / "b", [{"gold": "x", "label.word": "x"}, {"gold": "y", "label.word": "y"}])
+    outcome = in_process("diff", "a", "b", "--gold", "gold")
+    assert outcome.returncode == 0, outcome.stderr
+    lines = [json.loads(line) for line in outcome.stdout.splitlines()]
+    assert [it["kind"] for it in lines] == ["runs", "field", "gold", "gold", "row"]
+    assert lines[-1] == {"kind": "row", "id": 1, "a": {"label.word": "x"}, "b": {"label.word": "y"}}
+    whole = json.loads(in_process("diff", "a", "b", "--json").stdout)
+    assert whole["fields"][0]["agreement"]["count"] == 1
+    for words, message in {
+        ("a",): "--gold",
+        ("a", "none"): "run.json: cannot be read",
+        ("a", "b", "--on", "id"): "no input column 'id'",
+    }.items():
+        refused = in_process("diff", *words)
+        assert refused.returncode == 2
+        assert message in refused.stderr
 
 
 def test_memory_does_not_grow_with_rows_that_are_matched_by_number(tmp_path: Path) -> None:

@@ -408,6 +408,25 @@ def test_a_sample_that_was_stopped_is_no_estimate(tmp_path: Path, engines: dict[
         chain.estimate(ROWS, sample=0)
 
 
+def test_two_samples_can_be_compared(tmp_path: Path, engines: dict[str, Any]) -> None:
+    chain: Any = one()
+    small, large = chain.estimate(ROWS, engines=["small", "large"], output_dir=tmp_path)
+    from chainette.reports.comparing.comparison import compare
+
+    found = compare(small.path, large.path)
+    assert (found.rows.matched, found.rows.differing) == (50, 0)
+    assert found.first.steps["label"].engine == "small"
+    assert found.second is not None
+    assert found.second.steps["label"].engine == "large"
+
+
+def test_a_chain_without_engines_costs_nothing(tmp_path: Path) -> None:
+    chain: Any = Chain(name="c", steps=[apply(split)])
+    found = chain.estimate(ROWS, sample=5, output_dir=tmp_path)
+    assert (found.cost.value, found.requests.value, found.sampled) == (0, 0, 5)
+    assert chain.run(ROWS, output_dir=tmp_path).counts.ok == len(ROWS)
+
+
 def test_limits_of_the_engine_decide_on_the_time() -> None:
     chain: Any = one()
     with fake_engine("small", answer, requests_per_minute=60_000, max_concurrency=1):
@@ -494,6 +513,7 @@ def test_the_command_prints_an_estimate_and_the_run_uses_it(
     openai_server.reply = lambda body: asked.append(body) or reply(body)
     finished = in_process("run", *words)
     assert finished.returncode == 0, finished.stderr
+    assert "using the answers of the estimate" in finished.stderr
     assert len(asked) == 2
     assert json.loads((project / "out/run.json").read_text())["counts"]["ok"] == 5
 

@@ -75,6 +75,7 @@ class Executor:
     Attributes:
         control: Ends the run early.
         resumed_from: The status of the run that is resumed, or `None`.
+        is_estimated: Whether it goes on from an estimate in its folder.
     """
 
     def __init__(
@@ -108,6 +109,7 @@ class Executor:
         self.control.attach_start(self._is_starting)
         self._complete: Run | None = None
         self.resumed_from: str | None = None
+        self.is_estimated: bool = False
         self._uncached: Sequence[str] = ()
         with ExitStack() as locks:  # released if nothing can start
             self._open(results, in_order, locks)
@@ -182,11 +184,7 @@ class Executor:
         self, path: Path, fields: dict[str, Any], locks: ExitStack, *, is_stream: bool
     ) -> tuple[RunFolder | None, ResumeIndex | None]:
         """The run's folder, and what an earlier run has finished in it."""
-        check_place(path)
-        check_apart(path, self._source.paths)
-        locks.enter_context(locked(path))
-        nodes = list(self._pipeline.nodes)
-        self._options = options = with_estimate(path, fields, self._options)
+        options, nodes = self._entered(path, fields, locks), list(self._pipeline.nodes)
         redo, is_set_aside = self._redo(path, fields) if options.resumes else (Redo(), False)
         if not (is_stream or is_set_aside):
             origin = self._source.origin
@@ -214,6 +212,15 @@ class Executor:
         is_retry = options.retry_errors
         index = ResumeIndex(path, nodes, retry_errors=is_retry, reports=True, on_line=self._count)
         return folder, index
+
+    def _entered(self, path: Path, fields: dict[str, Any], locks: ExitStack) -> RunOptions:
+        """The options in the run's folder, which is locked; an estimate in it is taken over."""
+        check_place(path)
+        check_apart(path, self._source.paths)
+        locks.enter_context(locked(path))
+        options = with_estimate(path, fields, self._options)
+        self.is_estimated, self._options = options is not self._options, options
+        return options
 
     def _count(self, node_id: str, line: dict[str, Any]) -> None:
         """Count what a line of the run that is resumed cost, and its request."""

@@ -213,7 +213,9 @@ def _run(chain: Chain, inputs: str | Rows, options: dict[str, Any], json_logs: b
 
     async def call() -> Run:
         executor = Executor(chain, inputs, listeners=listeners, **options)
-        if executor.resumed_from == "killed" and not json_logs:
+        if executor.is_estimated and not json_logs:
+            say("using the answers of the estimate in this folder", err=True)
+        elif executor.resumed_from == "killed" and not json_logs:
             say("resuming a run that was killed", err=True)
         try:
             return await run_until_interrupted(executor)

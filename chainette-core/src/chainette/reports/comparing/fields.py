@@ -13,8 +13,8 @@ from chainette.reports.comparing.values import (
     Kind,
     are_alike,
     are_equal,
+    difference,
     folded_pair,
-    is_number,
     jaccard,
     kind_of_value,
     label,
@@ -142,8 +142,8 @@ class FieldCounts:
     def _measure(self, a: Any, b: Any) -> None:
         if isinstance(a, str) and isinstance(b, str):
             self._similar += similarity(a, b)
-        elif is_number(a) and is_number(b):
-            self._differences.append(float(b) - float(a))
+        elif (change := difference(a, b)) is not None:
+            self._differences.append(change)
             return
         elif isinstance(a, list) and isinstance(b, list):
             self._similar += jaccard(a, b)

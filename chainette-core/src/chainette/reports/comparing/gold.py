@@ -14,8 +14,8 @@ from chainette.reports.comparing.values import (
     MISSING,
     are_alike,
     are_equal,
+    difference,
     folded_pair,
-    is_number,
     label,
 )
 
@@ -154,8 +154,8 @@ class GoldCounts:
         self.total += 1
         self.right += is_right
         self.alike += not is_right and are_alike(gold, answer)
-        if is_number(gold) and is_number(answer):
-            self._differences.append(float(answer) - float(gold))
+        if (change := difference(gold, answer)) is not None:
+            self._differences.append(change)
         if len(self._classes) <= MAX_CLASSES:
             pair = label(gold), label(answer)
             self._classes |= {*pair}

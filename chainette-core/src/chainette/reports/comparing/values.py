@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import unicodedata
 from collections import Counter
@@ -23,10 +24,22 @@ def is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
+def difference(a: Any, b: Any) -> float | None:
+    """The second of two numbers minus the first; `None` where that is not a finite number."""
+    if not (is_number(a) and is_number(b)):
+        return None
+    try:
+        found = float(b - a)
+    except OverflowError:
+        return None
+    return found if math.isfinite(found) else None
+
+
 def identity(value: Any) -> Any:
     """Something that equal values share, and no others: 1 and 1.0 are equal, 1, "1" and true not.
 
-    The order of an object's fields does not matter, and that of a list does. It can be hashed.
+    NaN is equal to NaN. The order of an object's fields does not matter, and that of a list does.
+    It can be hashed.
     """
     if isinstance(value, str):
         return value
@@ -34,12 +47,14 @@ def identity(value: Any) -> Any:
         return "object", frozenset((key, identity(it)) for key, it in value.items())
     if isinstance(value, list):
         return "list", tuple(map(identity, value))
-    return ("number", value) if is_number(value) else ("constant", value)
+    if is_number(value):
+        return "number", value if value == value else "NaN"
+    return "constant", value
 
 
 def are_equal(a: Any, b: Any) -> bool:
     """Whether two values are equal; see `identity`."""
-    if type(a) is type(b) and isinstance(a, str | int | float | bool):
+    if type(a) is type(b) and isinstance(a, str | int | bool):
         return bool(a == b)
     return bool(identity(a) == identity(b))
 

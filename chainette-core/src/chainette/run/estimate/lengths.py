@@ -5,11 +5,13 @@ from __future__ import annotations
 from array import array
 from collections.abc import AsyncIterable, Iterator
 from contextlib import aclosing
+from pathlib import Path
 from typing import Any
 
 from pydantic_core import to_json
 
 from chainette.errors import InputError
+from chainette.run.inputs.files import STDIN
 from chainette.run.inputs.source import InputSource
 
 
@@ -39,8 +41,9 @@ def check_countable(inputs: Any) -> None:
     """
     is_async = isinstance(inputs, AsyncIterable)
     is_once = isinstance(inputs, Iterator) or (is_async and not hasattr(inputs, "__len__"))
-    if is_once or str(inputs) == "-":
-        what = "standard input" if str(inputs) == "-" else f"a {type(inputs).__name__}"
+    is_stdin = isinstance(inputs, str | Path) and str(inputs) in STDIN
+    if is_once or is_stdin:
+        what = "standard input" if is_stdin else f"a {type(inputs).__name__}"
         raise InputError(
             f"an estimate needs the number of all rows, and {what} can be read only once: give a "
             "list, a data frame or a file"

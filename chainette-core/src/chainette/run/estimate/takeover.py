@@ -63,7 +63,6 @@ def with_estimate(path: Path, fields: Mapping[str, Any], options: RunOptions) ->
         _copy(fitting, path)
     except OSError as error:
         raise unwritable(path, error) from None
-    _logger.info("%s: its answers are used", fitting)
     return replace(options, retry_errors=True)
 
 
