@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 from chainette import Branch, Chain, Drop, Group, Step, apply, reduce, repeat, route
 from chainette.errors import ConfigError, InputError, OutputDirError, RequestError
@@ -524,3 +526,22 @@ def test_a_wrong_engine_of_the_command_is_an_error(in_process: Any, project: Pat
     assert outcome.returncode == 2
     assert "unknown engine 'f'" in outcome.stderr
     assert "Traceback" not in outcome.stderr
+
+
+def test_an_interrupted_sample_keeps_its_answers(tmp_path: Path, engines: dict[str, Any]) -> None:
+    from chainette.reports.run import Run
+    from chainette.run.estimate import sampling
+    from chainette.run.executor import Executor
+
+    async def interrupted(executor: Executor) -> Run[Any]:
+        run = await executor.run()
+        return replace(run, interrupted=True, signal=15)
+
+    async def call() -> None:
+        await sampling.estimate(one(), ROWS, sample=20, output_dir=tmp_path, run=interrupted)
+
+    with pytest.raises(sampling.InterruptedSampleError) as caught:
+        anyio.run(call)
+    assert caught.value.number == 15
+    one().estimate(ROWS, sample=20, output_dir=tmp_path)
+    assert len(engines["small"].requests) == 20
