@@ -413,6 +413,19 @@ def test_relations_lazy_frames_and_named_columns_are_rows() -> None:
         chain().run(pd.Series(["a"]))
 
 
+def test_a_dataset_of_hugging_face_is_typed_by_its_features() -> None:
+    datasets = pytest.importorskip("datasets")
+    features = {"text": datasets.Value("string"), "n": datasets.Value("int8")}
+    given = datasets.Dataset.from_dict(
+        {"text": ["a", "b"], "n": [1, None]}, features=datasets.Features(features)
+    )
+    run = chain().run(given)
+    assert [it.inputs for it in run.results] == [{"text": "a", "n": 1}, {"text": "b", "n": None}]
+    assert run.to_arrow().schema.field("n").type == pa.int8()
+    with pytest.raises(InputError, match="no column 'm' to keep"):
+        chain().run(given, keep=["m"])
+
+
 def test_a_frame_that_changes_after_the_run_does_not_change_it() -> None:
     frame = FRAME.copy()
     run = chain().run(frame)
