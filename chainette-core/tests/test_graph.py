@@ -132,7 +132,7 @@ def test_types_of_functions_come_from_their_annotations() -> None:
             ),
             "unknown variable 'j'",
         ),
-        (lambda: chain("text"), "is not a step"),
+        (lambda: chain("text"), "is not a node of a chain"),
         (lambda: chain(double), "is a function, not a step; wrap it: apply"),
         (lambda: apply(3), "is not a function"),
         (lambda: apply(lambda row: row), "a lambda has no name"),

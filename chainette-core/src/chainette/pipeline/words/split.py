@@ -46,7 +46,7 @@ class ListSplit(Word[In, Out], SplitNode[In, Out]):
     """
 
     kind = "split"
-    splits = True
+    splits: bool = True
 
     def __init__(
         self,
@@ -64,7 +64,7 @@ class ListSplit(Word[In, Out], SplitNode[In, Out]):
                 f"split {id!r}: {field!r} is not the name of a field, such as 'sentences' or "
                 "'review.sentences'; for items of your own, use apply(fn) and return a list"
             )
-        self.field = field
+        self.field: str | None = field
         self._path = [] if field is None else field.split(".")
         super().__init__(
             self._items,

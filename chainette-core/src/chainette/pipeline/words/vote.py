@@ -58,7 +58,7 @@ class VoteNode(Word[list[Any], Any], Choosing):
     ) -> None:
         if field is not None and not (isinstance(field, str) and field.isidentifier()):
             raise ChainError(f"vote {id!r}: {field!r} is not the name of a field, such as 'label'")
-        self.field = field
+        self.field: str | None = field
         super().__init__(
             self._winner,
             id=id,

@@ -73,7 +73,7 @@ class Word(ApplyNode[In, Out]):
         more = {"input_model": Any, "output_model": Any, "otherwise": otherwise}
         super().__init__(fn, id=id, batch=batch, on_error=on_error, **more, **options)
         self.types: FunctionTypes = FunctionTypes(splits=self.splits, is_open=False)
-        self.is_pure = not self.functions
+        self.is_pure: bool = not self.functions
         self._output_model = output_model
         self._takes_what_comes = input_model is None
         self._bound: Any = None
@@ -130,12 +130,13 @@ class Word(ApplyNode[In, Out]):
 
     def _take(self, model: Any) -> None:
         """Take an input type, and the output type that follows from it."""
-        self._bound = self.input_model = model
+        self._bound = model
+        self.input_model: Any = model
         self.types = self._types(model)
-        self.output_model = self.types.output
+        self.output_model: Any = self.types.output
         where = f"{self.kind} {self.id!r}"
-        self.skipped = self._again(self.skipped, f"{where}, otherwise")
-        self.tolerance = self._again(self.tolerance, f"{where}, default")
+        self.skipped: Fallback | None = self._again(self.skipped, f"{where}, otherwise")
+        self.tolerance: Fallback | None = self._again(self.tolerance, f"{where}, default")
 
     def _again(self, given: Fallback | None, where: str) -> Fallback | None:
         """A fallback of the output type, which was not known when it was given."""
@@ -153,7 +154,7 @@ class Word(ApplyNode[In, Out]):
 class PassingWord(Word[In, Out]):
     """A node that passes its item on as it is, or drops it."""
 
-    passes_on = True
+    passes_on: bool = True
 
     @property
     def gives_none(self) -> bool:
