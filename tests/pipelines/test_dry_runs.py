@@ -116,7 +116,7 @@ def test_the_command_calls_functions_only_on_request(
     monkeypatch.chdir(tmp_path)
     Path("rows.jsonl").write_text("".join(f'{{"n": {n}}}\n' for n in range(5)))
     Path("steps.py").write_text(CHAIN)
-    command = ("run", "steps.py:chain", "-i", "rows.jsonl", "-e", "engines.yml")
+    command = ("run", "steps.py:chain", "-i", "rows.jsonl", "-e", "engines.yml", "--limit", "3")
     with FakeOpenAI(lambda _: '{"n": 1}') as server:
         engine = {"name": "e", "backend": "openai", "endpoint": server.endpoint, "model": "m"}
         Path("engines.yml").write_text(json.dumps([engine]))

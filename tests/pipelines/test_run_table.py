@@ -1,12 +1,14 @@
-"""The table that the command prints has the columns of the chain."""
+"""The table that a run ends with on a terminal has the columns of the chain."""
 
 from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from typing import Any
 
 import pytest
+from chainette import load_chain
+from chainette.cli.tables import answers
+from rich.console import Console
 
 EXAMPLE = Path(__file__).parents[2] / "examples/python_chain.py"
 
@@ -24,14 +26,15 @@ def test_dropped_rows_have_empty_cells(
     shown: list[str],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    in_process: Any,
 ) -> None:
     monkeypatch.chdir(tmp_path)
     shutil.copy(EXAMPLE, tmp_path)
     Path("numbers.jsonl").write_text("".join(f'{{"number": {n}}}\n' for n in numbers))
-    ended = in_process("run", "python_chain.py", "-i", "numbers.jsonl", "-o", "out")
-    assert ended.returncode == 0, ended.stderr
-    table = ended.stdout
+    chain = load_chain("python_chain.py")
+    console = Console(width=200)
+    with console.capture() as capture:
+        console.print(answers(chain.run("numbers.jsonl", output_dir="out"), chain, 200))
+    table = capture.get()
     assert "factors" in table
     assert "shares" in table
     for text in shown:
