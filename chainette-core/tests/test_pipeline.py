@@ -268,7 +268,7 @@ class TestRunOptions:
 
     def test_they_are_the_keywords_that_help_shows(self) -> None:
         for method, more in ((Chain.run, []), (Chain.arun, []), (Chain.stream, ["in_order"])):
-            names = [*self.NAMES, *more]
+            names = [*self.NAMES, "progress", *more]
             assert list(inspect.signature(method).parameters) == ["self", "inputs", *names]
             text = str(inspect.getdoc(method))
             assert all(f"\n    {name}: " in text for name in names)

@@ -225,7 +225,7 @@ def test_the_command_line_counts_partial_rows_as_failed_and_says_what_was_droppe
     shown = called([*command, "-o", f"{tmp_path}/a"])
     assert shown.returncode == 1
     assert "1 ok, 1 partial, 1 dropped, 0 failed" in shown.stderr
-    assert '"partial":true' in shown.stdout
+    assert '"error.node_id":"picky"' in shown.stdout
     assert '"dropped":true' in shown.stdout
     assert called([*command, "-o", f"{tmp_path}/b", "--allow-errors", "1"]).returncode == 0
 
