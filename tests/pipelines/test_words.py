@@ -368,6 +368,20 @@ def test_a_dropped_item_has_no_columns_of_answers(tmp_path: Path) -> None:
         assert found.results[0].drop_reason == "label.label != 'x'"
 
 
+def test_a_dropped_item_shows_which_item_it_is(tmp_path: Path) -> None:
+    chain = chain_of(split("sentences", input_model=Doc), fresh(), filter("label.label != 'x'"))
+    rows = [{"name": "d", "sentences": [{"text": "x"}, {"text": "y"}]}]
+    with fake_engine("e", last_letter):
+        run = chain.run(rows, output_dir=tmp_path / "out")
+    first, second = ({*line} for line in read_lines(tmp_path / "out/flattened"))
+    assert {"item", "split.text", "dropped"} <= first
+    assert not {"label.label", "label.why"} & first
+    assert "label.label" in second
+    sentence = Sentence(text="x")
+    expected = {"split": sentence, "label": Label(label="x")}
+    assert run.results[0].items[0].outputs == expected
+
+
 def test_expressions_see_joined_branches_and_groups() -> None:
     beside = Branch("beside", fresh()).join("seen")
     chain = chain_of(beside, filter("seen.label == 'x'", input_model=Sentence), distinct("seen"))

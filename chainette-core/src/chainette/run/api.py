@@ -73,11 +73,15 @@ async def stream(
     **options: Any,
 ) -> AsyncGenerator[Result[Any], None]:
     """Run a chain and yield the result of every row; see `Chain.stream`."""
-    waiting = [it for it in pipeline.nodes.values() if isinstance(it, ApplyNode)]
-    if names := [f"{it.kind} {it.id!r} {sees_all(it)}" for it in waiting if it.waits_for_all]:
+    nodes = [it for it in pipeline.nodes.values() if isinstance(it, ApplyNode) and it.waits_for_all]
+    reasons = [
+        f"{kind} {' and '.join(repr(it.id) for it in nodes if it.kind == kind)} {why}"
+        for kind, why in sorted({(it.kind, sees_all(it)) for it in nodes})
+    ]
+    if reasons:
         _logger.warning(
             "stream: every result comes at the end, once all rows were read, since %s",
-            " and ".join(names),
+            ", and ".join(reasons),
         )
     send, receive = anyio.create_memory_object_stream[Result[Any]](math.inf)
     with send, receive:

@@ -10,6 +10,7 @@ from typing import Any
 from chainette.errors import OutputDirError
 from chainette.folder.files import RunFolder
 from chainette.folder.lines import LineFiles, Mark
+from chainette.pipeline.nodes.apply import ApplyNode
 from chainette.pipeline.pipeline import Pipeline
 from chainette.pipeline.reasoning import REASONING
 from chainette.reports.codec import MANY, codecs, flatten, value_codec
@@ -75,6 +76,11 @@ class TableLines:
         self._codecs = codecs(pipeline)
         self._uncertain = {id for id, codec in self._codecs.items() if not codec.is_certain}
         self._kept = [step.id for step in pipeline.prompted if step.keep_reasoning]
+        self._splits = {
+            id
+            for id, node in pipeline.nodes.items()
+            if isinstance(node, ApplyNode) and node.types.splits is not False
+        }
         self._last = pipeline.value_id
         is_plain = self._last is None or self._last == pipeline.main_ids[-1]
         yields_last = self._last is None or (is_plain and pipeline.nodes[self._last].yield_output)
@@ -84,7 +90,7 @@ class TableLines:
 
     def line(self, row_id: int, leaf: Leaf) -> dict[str, Any]:
         """The flattened line of a row, or of one of its items."""
-        columns, many = ({}, []) if leaf.dropped else self._columns(leaf)
+        columns, many = self._columns(leaf, is_before=False)
         if leaf.error is not None:
             columns["error"] = error_columns(leaf)
             if leaf.is_partial:
@@ -100,9 +106,16 @@ class TableLines:
             fields[f"{REASONING}.{id}{MANY if isinstance(text, Many) else ''}"] = text
         return fields
 
-    def _columns(self, leaf: Leaf) -> tuple[dict[str, Any], list[str]]:
-        """The outputs of an end by id, and the ids of those that are of several items."""
+    def _columns(self, leaf: Leaf, *, is_before: bool) -> tuple[dict[str, Any], list[str]]:
+        """The outputs of an end by id, and the ids of those that are of several items.
+
+        Of what was dropped, only the functions that split a row have columns, which say what item
+        it is; the other outputs are those before it was dropped.
+        """
         values = {id: leaf.outputs[id] for id in self._pipeline.nodes if id in leaf.outputs}
+        if leaf.dropped:
+            shown = self._splits if leaf.path else ()
+            values = {id: it for id, it in values.items() if (id not in shown) is is_before}
         many = [id for id, value in values.items() if isinstance(value, Many)]
         return {id: self._codecs[id].dump(value) for id, value in values.items()}, many
 
@@ -125,8 +138,8 @@ class TableLines:
             fields[REASONING] = rest
         if leaf.dropped and leaf.reason:
             fields["reason"] = leaf.reason
-        if leaf.dropped and leaf.outputs:
-            fields["before"] = flatten(*self._columns(leaf))
+        if leaf.dropped and (before := self._columns(leaf, is_before=True))[0]:
+            fields["before"] = flatten(*before)
         return {**Item(row_id, leaf.path).key, **fields} if fields else fields
 
 
