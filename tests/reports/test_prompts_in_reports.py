@@ -201,6 +201,32 @@ def test_cells_of_a_table_are_the_numbers_that_they_say(tmp_path: Path) -> None:
     assert shown == {"messages": sent[0]}
 
 
+def test_columns_that_became_other_fields_are_those_fields(tmp_path: Path) -> None:
+    rows = [{"body": "b", "text": "t", "n": 1}]
+    with fake_engine("e", answer) as engine:
+        step = ask("{{ text }}", Methods)
+        Chain(name="c", steps=[step]).run(
+            rows, output_dir=tmp_path / "run", columns={"text": "body", "n": "n"}
+        )
+    keep_inputs(tmp_path / "run", rows)
+    ((_, part),) = report(tmp_path / "run").rows
+    assert part["prompt"] == {"messages": engine.requests[0]}
+    assert engine.requests[0][0]["content"] == "b"
+
+
+class Share(BaseModel):
+    share: float | None
+
+
+def test_a_number_that_json_does_not_have_is_not_taken_for_nothing(tmp_path: Path) -> None:
+    with fake_engine("e", answer):
+        step = ask("{{ share }}", Share)
+        Chain(name="c", steps=[step]).run([{"share": float("nan")}], output_dir=tmp_path / "run")
+    keep_inputs(tmp_path / "run", [{"share": None}])
+    ((_, part),) = report(tmp_path / "run").rows
+    assert "a number that JSON does not have" in part["prompt"]["why"]
+
+
 def later(template: str) -> Step[Any, Said]:
     return ask(template, Said, "later")
 

@@ -83,6 +83,7 @@ FIELDS: list[tuple[dict[str, Any], list[Any], list[str], str]] = [
     ({"anyOf": [{"$ref": "#/$defs/E"}, {"type": "null"}]}, [None, "x"], ["f bars"], "category"),
     ({"type": "integer"}, [1, 2, None], ["f histogram"], "number"),
     ({"type": "number"}, [1, 2.5], ["f histogram"], "number"),
+    ({"type": "string", "format": "decimal"}, ["1.50", "20", None], ["f histogram"], "number"),
     ({"type": "boolean"}, [True, False], ["f bars"], "boolean"),
     ({"type": "string"}, ["one", "two"], ["f histogram"], "text"),
     ({"type": "string"}, ["one", "one"], ["f histogram", "f bars"], "category"),

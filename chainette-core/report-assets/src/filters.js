@@ -23,7 +23,7 @@ export function test(text) {
   const range = RANGE.exec(text);
   if (range) {
     const [from, to] = [Number(range[1]), Number(range[2])];
-    return (value) => typeof value === "number" && value >= from && value <= to;
+    return (value) => value !== null && value !== "" && Number(value) >= from && Number(value) <= to;
   }
   if (text.trim() === '""') return (value) => value === null || value === undefined || value === "" || (Array.isArray(value) && !value.length);
   const part = text.toLowerCase();
@@ -36,8 +36,12 @@ export function isOne(wanted) {
 }
 
 /** The order of two values of a column: numbers by size, texts by their letters, nothing last. */
-export function order(values, ascending) {
-  const keys = values.map((it) => (typeof it === "number" || it === null || it === undefined ? it : textOf(it).toLowerCase()));
+export function order(values, ascending, areNumbers) {
+  const keys = values.map((it) => {
+    if (typeof it === "number" || it === null || it === undefined) return it;
+    const isDecimal = areNumbers && it !== "" && !Number.isNaN(Number(it)); // decimals are texts in JSON
+    return isDecimal ? Number(it) : textOf(it).toLowerCase();
+  });
   const sign = ascending ? 1 : -1;
   return (one, other) => {
     const [a, b] = [keys[one], keys[other]];

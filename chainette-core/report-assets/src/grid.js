@@ -207,7 +207,7 @@ export class Table {
   }
 
   arrange() {
-    if (this.sorted) this.rows.sort(order(this.values[this.sorted.field], this.sorted.ascending));
+    if (this.sorted) this.rows.sort(order(this.values[this.sorted.field], this.sorted.ascending, this.table.columns[this.sorted.field].kind === "number"));
     this.grid.invalidateAllRows();
     this.grid.updateRowCount();
     this.grid.render();

@@ -48,6 +48,7 @@ class Field:
         self._choices = _choices(self._schema)
         self._values: Counter[Any] | None = Counter(dict.fromkeys(self._choices, 0))
         self._format = _FORMATS.get(self._schema.get("format", ""))
+        self._is_decimal = _is_decimal(self._schema)
         self._numbers, self._lengths, self._times = Numbers(), Numbers(), Numbers()
         self._items: Field | None = None
         self._inside: dict[str, Field] = {}
@@ -77,6 +78,8 @@ class Field:
         for value in values:
             kinds.setdefault(value.__class__, []).append(value)
         self.count += len(values)
+        if self._is_decimal and str in kinds:
+            kinds.setdefault(float, []).extend(_floats(kinds.pop(str)))
         for kind, found in kinds.items():
             self._kinds[kind] += len(found)
             if kind is str:
@@ -205,6 +208,19 @@ class Field:
         total = self.count - self.empty
         others = max(total - sum(count for _, count in found), 0)
         return bars(name, found, about=about, total=total, column=column, others=others)
+
+
+def _is_decimal(schema: Mapping[str, Any]) -> bool:
+    """Whether texts are decimal numbers, by their format or by Pydantic's pattern of them."""
+    return schema.get("format") == "decimal" or "^(?!^[-+.]*$)" in str(schema.get("pattern", ""))
+
+
+def _floats(texts: Iterable[str]) -> Iterator[float]:
+    for text in texts:
+        try:
+            yield float(text)
+        except ValueError:
+            continue
 
 
 def _label(value: Any) -> str:

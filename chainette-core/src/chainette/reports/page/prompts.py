@@ -151,6 +151,7 @@ class StoredValues:
         self._routes = routes
         columns = (run.manifest.get("selection") or {}).get("columns") or {}
         self._renamed: dict[str, str] = {column: field for field, column in columns.items()}
+        self._is_renamed = bool(columns)
         self._inputs: dict[str, str | None] = {}
         self._last: dict[str, tuple[Any, Any]] = {}
 
@@ -197,7 +198,8 @@ class StoredValues:
         for name, value in row.items():
             if name not in known:
                 column = self._names.input_column(name)
-                known[name] = None if column is None else self._renamed.get(column, column)
+                same = None if self._is_renamed else column
+                known[name] = None if column is None else self._renamed.get(column, same)
             if (field := known[name]) is not None:
                 found[field] = value
         if not found:

@@ -195,7 +195,7 @@ def _dict(inner: Shape, is_input: bool) -> Build:
 
 def _union(choices: list[Shape], is_input: bool) -> Build:
     makers = [build(it, is_input=is_input) for it in choices]
-    is_unsure = not is_input and "float" in choices
+    is_unsure = "float" in choices
 
     def of(value: Any) -> Any:
         if value is None and is_unsure:  # JSON has no NaN
