@@ -6,11 +6,14 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, NoReturn, TypeAlias
 
+from jinja2 import TemplateError
+
 from chainette.errors import ChainError
 from chainette.pipeline.bounds import MAX_PROMPT
 from chainette.pipeline.conversation import Conversation, conversation
 from chainette.pipeline.prompt import PromptTemplate
 from chainette.pipeline.reasoning import REASONING
+from chainette.reports.stored.plain_templates import Fill, filling
 from chainette.reports.stored.rebuilt import Build, Partial, UncertainError, build
 from chainette.reports.stored.run_folder import StoredRun
 from chainette.reports.stored.schemas import CHAIN_INPUT
@@ -55,7 +58,7 @@ class Prompts:
             return None
         try:
             return {"messages": step.render(line, row, steps)}
-        except (ChainError, UncertainError) as error:
+        except (ChainError, UncertainError, AttributeError, TemplateError) as error:
             return {"templates": step.templates, "why": str(error)}
 
 
@@ -93,19 +96,18 @@ class _StepPrompt:
             has_examples=bool(node.get("examples")),
         )
         if talk is None:
-            return partial(self._plain, system, user), system.names | user.names
+            fills = filling(system), filling(user)
+            return partial(self._plain, *fills), system.names | user.names
         talk.examples = list(node.get("examples", ()))
         names = {name for it in talk.templates for name in it.names}
         return partial(self._turns, talk), names
 
-    def _plain(
-        self, system: PromptTemplate, user: PromptTemplate, names: Mapping[str, Any]
-    ) -> list[Message]:
+    def _plain(self, system: Fill, user: Fill, names: Mapping[str, Any]) -> list[Message]:
         """A system and a user message; see `Step.messages`."""
-        first = system.render(names)
+        first = system(names)
         if self._instruction:
             first = f"{first}\n\n{self._instruction}".strip()
-        asked: Message = {"role": "user", "content": user.render(names)}
+        asked: Message = {"role": "user", "content": user(names)}
         return [{"role": "system", "content": first}, asked] if first else [asked]
 
     def _turns(self, talk: Conversation, names: Mapping[str, Any]) -> list[Message]:
