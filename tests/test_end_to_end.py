@@ -36,7 +36,7 @@ def test_examples_without_an_engine_run_as_they_are(in_process: Any, tmp_path: P
     lines = (tmp_path / "branch_maths/flattened/000000.jsonl").read_text().splitlines()
     assert json.loads(lines[2])["total.total"] == 6 + 36 + 216
     lines = (tmp_path / "python_chain/flattened/000000.jsonl").read_text().splitlines()
-    assert json.loads(lines[0]) == {"row_id": 0, "dropped": True}
+    assert json.loads(lines[0]) == {"row_id": 0, "number": 1, "dropped": True}
     assert [json.loads(line)["factors.factor"] for line in lines[2:4]] == [2, 3]
 
 

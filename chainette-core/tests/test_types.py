@@ -22,9 +22,9 @@ from pydantic import ValidationError
 EXPORTED = [
     "ApplyNode", "Branch", "Calls", "Chain", "Code", "Completion", "Drop", "EngineConfig", "Group",
     "GuidedDecodingParams", "LLMOutput", "Result", "Run", "SamplingParams", "Step", "SyncCalls",
-    "Usage", "apply", "get_engine", "get_engine_config", "hookimpl", "instrument", "load_chain",
-    "load_engines", "pipe", "reduce", "register_backend", "register_engine", "repeat", "route",
-    "rows",
+    "Usage", "apply", "distinct", "filter", "get_engine", "get_engine_config", "hookimpl",
+    "instrument", "load_chain", "load_engines", "pipe", "reduce", "register_backend",
+    "register_engine", "repeat", "route", "rows", "split", "vote",
 ]  # fmt: skip
 usages = st.builds(Usage, *[st.integers(0, 10**9)] * 4)
 

@@ -129,7 +129,7 @@ def test_the_arguments_of_the_job_run_and_run_again(in_process: Run, app: Path) 
         assert first.returncode == 0, first.stderr
         again = in_process(*words, env=environment)
     assert (again.returncode, len(server.requests)) == (0, 8)
-    assert '{"event": "nothing_to_do"}' in again.stderr
+    assert '{"event": "nothing_to_do", "path": ' in again.stderr
     assert {it.headers["authorization"] for it in server.requests} == {"Bearer sk-0123456789"}
 
 

@@ -614,7 +614,7 @@ steps:
 
 
 def test_several_completions_of_a_step_are_refused() -> None:
-    with pytest.raises(ChainError, match=r"n=3 would pay for 3 completions and keep one.*generate"):
+    with pytest.raises(ChainError, match=r"n=3 would pay for 3 completions.*samples=3"):
         Step(**STEP, sampling=SamplingParams(n=3))
     with pytest.raises(ChainError, match="n=3 would pay"):
         Step(**STEP, sampling={"n": 3})

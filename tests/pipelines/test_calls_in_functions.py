@@ -839,7 +839,7 @@ def test_the_command_line_says_where_a_dry_run_stopped(
     chain = chain_of(forked, *[step] * is_followed)
     (tmp_path / "rows.jsonl").write_text('{"n": 1}')
     with fake_engine("judge"), pytest.raises(typer.Exit):
-        _show_prompts(chain, str(tmp_path / "rows.jsonl"), with_functions, {})
+        _show_prompts(chain, str(tmp_path / "rows.jsonl"), with_functions, {}, 3)
     shown = capsys.readouterr()
     assert shown.err.strip() == line
     assert ("b 1" in shown.out) is with_functions

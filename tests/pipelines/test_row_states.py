@@ -155,6 +155,8 @@ def test_what_was_dropped_is_in_a_file_with_the_reason_also_after_a_resume(
 ) -> None:
     chain = Chain(name="c", steps=steps)
     chain.run([Row(n=n)], output_dir=tmp_path / "run")
+    for line in expected:
+        line["inputs"] = {"n": n}
     assert lines(tmp_path / "run/dropped.jsonl") == expected
     chain.run([Row(n=n)], output_dir=tmp_path / "run", resume=True, force=True)
     assert lines(tmp_path / "run/dropped.jsonl") == expected

@@ -23,12 +23,12 @@ from chainette import (
     split,
     vote,
 )
-from chainette.cli.run_stats import RunStats
 from chainette.cli.tables import summary
 from chainette.errors import ChainError, OutputDirError
 from chainette.folder.lines import read_lines
 from chainette.loading.yaml_chain import load_yaml_chain
 from chainette.run.dry_run import dry_run
+from chainette.run.progress.stats import RunStats
 from chainette.testing import fake_engine
 from pydantic import BaseModel
 
@@ -453,7 +453,7 @@ def test_a_word_that_has_changed_is_refused_and_can_be_redone(
     out = tmp_path / "out"
     built(before).run(ROWS, output_dir=out)
     (node,) = before()
-    with pytest.raises(OutputDirError, match=f"--redo {node.id}"):
+    with pytest.raises(OutputDirError, match=rf'redo=\["{node.id}"\]'):
         built(after).run(ROWS, output_dir=out, resume=True)
     again = built(after).run(ROWS, output_dir=out, redo=[node.id])
     clean = built(after).run(ROWS)

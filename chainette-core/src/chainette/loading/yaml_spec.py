@@ -142,7 +142,7 @@ class ApplySpec(_NodeSpec):
 class SplitSpec(_NodeSpec):
     """A list into items: the arguments of `split`; `split` is the field, or null for the item."""
 
-    split: str | None
+    split: str | None = Field(description="Field with the list; null for the item itself.")
     id: str | None = None
     input_model: str | None = None
     output_model: str | None = None
@@ -151,7 +151,7 @@ class SplitSpec(_NodeSpec):
 class FilterSpec(_NodeSpec):
     """Items that go on: the arguments of `filter`, an expression or `module:name`."""
 
-    filter: str
+    filter: str = Field(description="Expression, or function as `module:name`.")
     id: str | None = None
     input_model: str | None = None
     yield_output: bool = False
@@ -160,7 +160,9 @@ class FilterSpec(_NodeSpec):
 class DistinctSpec(_NodeSpec):
     """The first item of each key: the arguments of `distinct`; null for the whole item."""
 
-    distinct: str | list[str] | None
+    distinct: str | list[str] | None = Field(
+        description="Field, fields, expression or function; null for the whole item."
+    )
     id: str | None = None
     input_model: str | None = None
     yield_output: bool = False
@@ -169,7 +171,7 @@ class DistinctSpec(_NodeSpec):
 class VoteSpec(_NodeSpec):
     """One of a list, by majority: the arguments of `vote`; null for the whole item."""
 
-    vote: str | None
+    vote: str | None = Field(description="Field to vote on; null for the whole item.")
     id: str | None = None
     input_model: str | None = None
 

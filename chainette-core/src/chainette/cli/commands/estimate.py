@@ -67,7 +67,9 @@ def estimate(
     as_json: Annotated[bool, _Json] = False,
     json_logs: Annotated[bool, _JsonLogs] = False,
 ) -> None:
-    """Run a random sample, and say what all rows take: tokens, dollars and time.
+    """Say what a run takes, from a sample.
+
+    A random sample is run; from it come the tokens, dollars and time of all rows.
 
     Each number has an interval of 95 %. With -o, the answers are kept, and `chainette run` with the
     same -o uses them. Piped, an estimate is a JSON line for each engine.

@@ -20,7 +20,10 @@ class Kind(str, Enum):
 def schema(
     kind: Annotated[Kind, typer.Argument(help="The kind of file.")] = Kind.CHAIN,
 ) -> None:
-    """Print the JSON Schema of YAML chains, or of files with engines, for editors."""
+    """Print the JSON Schema of chains or engines.
+
+    Editors check and complete YAML files with it.
+    """
     import json
 
     from chainette.loading.yaml_schema import chain_schema, engines_schema

@@ -8,6 +8,10 @@ from typing import Any
 EXAMPLES: Mapping[str, str] = {
     "": "chainette run chain.yaml -i rows.jsonl -o runs/first",
     "run": "chainette run chain.yaml -i rows.jsonl -o runs/first --limit 10",
+    "estimate": "chainette estimate chain.yaml -i rows.jsonl -o runs/first --sample 50",
+    "report": "chainette report runs/first -o report.html",
+    "export": "chainette export runs/first table.xlsx",
+    "diff": "chainette diff runs/first runs/second --html page.html",
     "run-yaml": "chainette run-yaml chain.yaml -i rows.jsonl -o runs/first --limit 10",
     "ask": 'chainette ask gpt "Name three rivers." -e engines.yml',
     "inspect": "chainette inspect chain.yaml",

@@ -18,6 +18,10 @@ from chainette.run.options import options_of
 PHRASES: Mapping[str, str] = {
     "a file of engines is for load_engines(FILE)": "a file of engines is given with --engines FILE",
     "load_engines(FILE)": "--engines FILE",
+    "(on='id')": "(--on id)",
+    "(fields=…)": "(--field)",
+    "(gold=…)": "(--gold)",
+    "(format=…)": "(--format)",
 }
 """What has no argument of the same name."""
 _VALUE = r"(True|False|'[^']*'|\"[^\"]*\"|\[[^\]]*\]|\{[^}]*\}|[^\s,;:()]+)"

@@ -114,6 +114,6 @@ def gold_fields(run: StoredRun, gold: str, fields: Collection[str]) -> list[str]
     if not found:
         raise ConfigError(f"gold: the table of {run.path} has no answers")
     raise ConfigError(
-        f"gold: which field of {run.path} is {gold!r} the label of? Name it (--field, fields=): "
+        f"gold: which field of {run.path} is {gold!r} the label of? Name it (fields=…): "
         f"{', '.join(found)}"
     )

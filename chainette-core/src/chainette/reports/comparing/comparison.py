@@ -58,7 +58,7 @@ def compare(
     """
     if second is None and gold is None:
         raise ConfigError(
-            "diff: give a second run, or the column of the inputs with labels (--gold, gold=)"
+            "diff: give a second run, or the column of the inputs with labels (gold=…)"
         )
     if isinstance(fields, str):
         fields = [fields]

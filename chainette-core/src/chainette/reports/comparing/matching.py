@@ -62,7 +62,7 @@ def _tagged(run: StoredRun, side: int) -> Iterator[tuple[Any, int, Line]]:
         if place <= last:
             raise InputError(
                 f"{run.path}: the lines of its table are not in the order of its rows; resume the "
-                "run to write it again (--resume)"
+                "run to write it again (resume=True)"
             )
         last = place
         yield place, side, line
@@ -88,7 +88,7 @@ def check_same_inputs(first: StoredRun, second: StoredRun) -> None:
     raise ConfigError(
         f"{first.path} and {second.path}: {reason or 'these runs have different inputs'}, so the "
         "number of a row does not say that it is the same one: name a column of the inputs that "
-        "identifies a row (--on id, on='id')"
+        "identifies a row (on='id')"
     )
 
 
@@ -117,8 +117,8 @@ def input_column(run: StoredRun, name: str, option: str) -> str:
     known = ", ".join(columns) or "none"
     raise ConfigError(
         f"{option}: the table of {run.path} has no input column {name!r}"
-        f"{did_you_mean(name, columns)}; it has: {known}; a run keeps the columns that keep= "
-        "(--keep) names"
+        f"{did_you_mean(name, columns)}; it has: {known}; a run keeps the columns "
+        "that keep names"
     )
 
 

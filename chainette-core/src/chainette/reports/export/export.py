@@ -157,7 +157,7 @@ def _format(target: str | Path, choice: Choice) -> str:
     if form not in FORMATS:
         known = ", ".join(f".{it}" for it in FORMATS)
         what = f"no format ends in .{suffix}" if suffix else "its name does not tell the format"
-        raise ExportError(f"{path}: {what}; give {known}, or a --format")
+        raise ExportError(f"{path}: {what}; give {known}, or its format (format=…)")
     if is_packed and form not in TEXTS:
         raise ExportError(f"{path}: .gz is for .csv, .tsv and .jsonl")
     return form

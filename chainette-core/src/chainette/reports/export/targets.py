@@ -62,7 +62,7 @@ def _check(path: Path, folder: Path | None, *, overwrite: bool) -> None:
 
 
 def _taken(target: str | Path) -> ExportError:
-    ways = "choose another name, or replace it (--overwrite, overwrite=True)"
+    ways = "choose another name, or replace it (overwrite=True)"
     return ExportError(f"{target}: exists already; {ways}")
 
 

@@ -37,8 +37,6 @@ def export(
 ) -> None:
     """Write a run's table for other programs.
 
-    chainette export runs/my-run table.xlsx
-
     The format is CSV, TSV, JSON lines, Parquet, an Excel workbook or a SQLite database. The table
     has one line for each row, or for each item of a row that was split. A database has the tables
     of all nodes, too. Of a run that is not finished, it has the rows that have ended.

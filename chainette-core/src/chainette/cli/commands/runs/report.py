@@ -24,7 +24,10 @@ def report(
         bool, typer.Option("--watch", help="Write it again every few seconds until the run ends.")
     ] = False,
 ) -> None:
-    """Write a page about a run, with charts and all rows, as one HTML file."""
+    """Write a run as one HTML page.
+
+    It has charts, statistics and all rows, and needs no network.
+    """
     from chainette.reports.page.report import REFRESH, watch_report, write_report
 
     path = output if output is not None else run / "report.html"

@@ -41,7 +41,7 @@ def write_difference(found: Any, path: str | Path, *, rows: int = ROWS) -> None:
     written = datetime.now(timezone.utc).isoformat(sep=" ", timespec="seconds")[:19] + " UTC"
     second = found.second.path if found.second is not None else "its labels"
     left = _count(found) - rows
-    about = f"The first {rows:,}; the other {left:,} are left out (--rows)." if left > 0 else ""
+    about = f"The first {rows:,}; the other {left:,} are left out." if left > 0 else ""
     table = _DifferingRows(found, rows)
     page = Page(
         title="Comparison",
