@@ -7,7 +7,7 @@ author = "The Chainette authors"
 copyright = author
 version = release = installed("chainette")
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx_copybutton"]
+extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx_copybutton"]
 exclude_patterns = ["_build"]
 html_theme = "furo"
 html_title = "Chainette"
@@ -15,6 +15,7 @@ html_show_sphinx = False
 html_static_path = ["_static"]
 html_css_files = ["narrow.css"]
 
+nb_execution_mode = "off"  # a test executes notebooks
 myst_enable_extensions = ["colon_fence"]
 myst_heading_anchors = 3
 suppress_warnings = ["myst.header"]  # what is included from elsewhere starts at its own level
