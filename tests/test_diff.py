@@ -236,7 +236,7 @@ def test_rows_are_matched_by_number_and_item(tmp_path: Path) -> None:
 def test_other_inputs_need_an_id(tmp_path: Path, first: str | None, second: str | None) -> None:
     a = write(tmp_path / "a", [{"label.word": "x"}], digest=first)
     b = write(tmp_path / "b", [{"label.word": "x"}], digest=second)
-    with pytest.raises(ConfigError, match=r"--on id"):
+    with pytest.raises(ConfigError, match=r"on='id'"):
         compare(a, b)
 
 

@@ -336,7 +336,7 @@ def test_names_that_sqlite_takes_for_the_same_stay_apart(tmp_path: Path) -> None
         ("t", {}, "its name does not tell the format"),
         ("no/t.csv", {}, "there is no such folder"),
         (".", {"format": "csv"}, "is a folder; name a file in it"),
-        ("there.csv", {}, "exists already; choose another name, or replace it (--overwrite"),
+        ("there.csv", {}, "exists already; choose another name, or replace it (overwrite=True"),
         ("t.xlsx.gz", {}, ".gz is for .csv, .tsv and .jsonl"),
         ("-", {}, "give the path of a file"),
         ("t.csv", {"step": "jugde"}, "no node with the id 'jugde' (did you mean 'judge'?)"),
