@@ -160,10 +160,10 @@ def chosen(
         raise ExportError("a node's table has only its answers: give step without groups and only")
     if step is not None:
         _check("node", step, run.node_ids)
-        return _of_node(run, step)
+        return node_table(run, step)
     if groups is not None:
         _check("reduce", groups, run.reduce_ids)
-        return flattened(partial(_group_lines, run, groups), only)
+        return flattened(group_table(run, groups).lines, only)
     return flattened(run.lines, only, run)
 
 
@@ -183,8 +183,8 @@ def _check(kind: str, id: str, known: list[str]) -> None:
 def every_table(run: StoredRun, only: Only | None) -> list[Table]:
     """All tables of a run, the flattened one first; a node's name is its id."""
     tables = [flattened(run.lines, only, run)]
-    tables += [_of_node(run, id) for id in run.node_ids]
-    tables += [Table(f"groups_{id}", partial(_group_lines, run, id)) for id in run.reduce_ids]
+    tables += [node_table(run, id) for id in run.node_ids]
+    tables += [group_table(run, id) for id in run.reduce_ids]
     return [
         *tables,
         Table(ERRORS.partition(".")[0], run.errors),
@@ -192,8 +192,14 @@ def every_table(run: StoredRun, only: Only | None) -> list[Table]:
     ]
 
 
-def _of_node(run: StoredRun, id: str) -> Table:
+def node_table(run: StoredRun, id: str) -> Table:
+    """The table of one node."""
     return Table(id, partial(_node_lines, run, id), known=partial(kind_in_step, run.schema(id)))
+
+
+def group_table(run: StoredRun, id: str) -> Table:
+    """The table of the groups of a `reduce`."""
+    return Table(f"groups_{id}", partial(_group_lines, run, id))
 
 
 def _node_lines(run: StoredRun, id: str) -> Iterator[dict[str, Any]]:

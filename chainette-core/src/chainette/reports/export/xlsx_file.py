@@ -6,7 +6,6 @@ Limits are those of "Excel specifications and limits" (Microsoft Support).
 from __future__ import annotations
 
 import json
-import math
 import re
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,8 @@ CHARACTERS = 32_767
 """Characters of a cell, in UTF-16 as Excel counts them."""
 DIGITS = 10**15
 """From here on, a number of Excel does not hold every integer."""
+LARGEST = 9.99999999999999e307
+"""The largest number of Excel (its "specifications and limits", support.microsoft.com)."""
 _NAME = re.compile(r"[\[\]:*?/\\]")
 
 
@@ -67,7 +68,7 @@ def _write(sheet: Any, row: int, column: int, name: str, value: Any) -> None:
     kind = type(value)
     if kind is bool:
         sheet.write_boolean(row, column, value)
-    elif (kind is int and abs(value) < DIGITS) or (kind is float and math.isfinite(value)):
+    elif (kind is int and abs(value) < DIGITS) or (kind is float and abs(value) <= LARGEST):
         sheet.write_number(row, column, value)
     else:
         text = value if kind is str else json.dumps(value, ensure_ascii=False)

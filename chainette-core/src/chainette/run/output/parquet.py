@@ -9,15 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from chainette.atomic_file import replacing
-from chainette.folder.files import FLATTENED, GROUPS
-from chainette.folder.lines import read_file, read_lines, unwritable
+from chainette.folder.files import FLATTENED, GROUPS, STEPS
+from chainette.folder.lines import read_lines, unwritable
 from chainette.pipeline.composites.composite import may_split
 from chainette.pipeline.pipeline import Pipeline
-from chainette.reports.codec import flatten
+from chainette.reports.export.tables import group_table, node_table
 from chainette.reports.frames.chunks import Known, Lines, chunks, kinds_of, unknown
 from chainette.reports.frames.from_arrow import Origin
-from chainette.reports.frames.from_schema import kind_in_step
 from chainette.reports.frames.run_frames import RunFrames
+from chainette.reports.stored.run_folder import StoredRun
 from chainette.reports.stored.schemas import schemas
 
 
@@ -49,15 +49,14 @@ def write_tables(path: Path, pipeline: Pipeline[Any, Any], origin: Origin | None
     """
     frames = frames_of(pipeline, lambda: read_lines(path / FLATTENED), origin)
     _write(frames.chunks(), path / "flattened.parquet")
-    found = schemas(pipeline)
-    for reduce in pipeline.group_steps:
-        table = path / GROUPS / f"{reduce.id}.jsonl"
-        if table.exists():
-            write_table(partial(_group_lines, table, reduce.last.id), table.with_suffix(".parquet"))
+    run = StoredRun(path)
+    for id in run.reduce_ids:
+        target = path / GROUPS / f"{id}.jsonl"
+        if target.exists():
+            write_table(group_table(run, id).lines, target.with_suffix(".parquet"))
     for id in pipeline.nodes:
-        folder = path / "steps" / id
-        known = partial(kind_in_step, found[id])
-        write_table(partial(_node_lines, folder), folder.with_suffix(".parquet"), known)
+        table = node_table(run, id)
+        write_table(table.lines, path / STEPS / f"{id}.parquet", table.known)
 
 
 def write_table(lines: Lines, target: Path, known: Known = unknown) -> None:
@@ -81,20 +80,3 @@ def _write(tables: Iterator[Any], target: Path) -> None:
                 writer.write_table(table)
     except OSError as error:
         raise unwritable(target, error) from None
-
-
-def _group_lines(table: Path, node_id: str) -> Iterator[dict[str, Any]]:
-    for line in read_file(table):
-        outputs = {node_id: line["output"]} if "output" in line else {}
-        outputs |= line.get("outputs", {})
-        error = {"error": line["error"]} if "error" in line else {}
-        names = ("key", "row_ids", "size", "item", "partial", "dropped", "reason")
-        own = {name: line[name] for name in names if name in line}
-        yield own | flatten(outputs | error, line.get("many", ()))
-
-
-def _node_lines(folder: Path) -> Iterator[dict[str, Any]]:
-    for line in read_lines(folder, lambda place: None):
-        line.pop("snapshot", None)
-        nested = {key: line.pop(key) for key in ("output", "usage") if key in line}
-        yield line | flatten({key: value for key, value in nested.items() if value is not None})
