@@ -494,3 +494,39 @@ def test_a_run_that_was_made_by_hand_has_frames() -> None:
         results=[], counts=chain().run([]).counts, lines=lambda: iter([{"row_id": 0, "a.b": 1}])
     )
     assert run.to_arrow().to_pylist() == [{"row_id": 0, "a.b": 1}]
+
+
+def test_a_column_that_arrow_does_not_have_leaves_the_others_their_types() -> None:
+    columns = {"text": ["a", "b"], "at": [datetime(2024, 1, 1), None], "wide": [1, 2**100]}
+    frame = pl.DataFrame(columns, schema_overrides={"wide": pl.Int128})
+    run = chain().run(frame)
+    assert run.to_arrow().schema.field("at").type == pa.timestamp("us")
+    assert run.to_polars()["wide"].to_list() == [1, 2**100]
+    sparse = pd.DataFrame({"text": ["a", "b"], "at": pd.to_datetime(["2024-01-01", None])})
+    sparse["sparse"] = pd.arrays.SparseArray([0, 1])
+    assert pa.types.is_timestamp(chain().run(sparse).to_arrow().schema.field("at").type)
+
+
+def test_levels_of_an_index_have_types() -> None:
+    days = pd.date_range("2024-01-01", periods=2, tz="Europe/Paris", name="day")
+    index = pd.MultiIndex.from_arrays([days, pd.array([1, None], "Int8")], names=["day", "n"])
+    frame = pd.DataFrame({"text": ["a", "b"]}, index=index)
+    for rows in (frame, frame.iloc[:0]):
+        table = chain().run(rows).to_arrow()
+        assert table.column_names[:4] == ["row_id", "day", "n", "text"]
+        assert table.schema.field("n").type == pa.int8()
+        assert str(table.schema.field("day").type).endswith("tz=Europe/Paris]")
+
+
+def test_longer_decimals_than_most_libraries_have_are_read_by_all() -> None:
+    prices = pa.array([Decimal("1.5"), None], pa.decimal256(50, 2))
+    run = chain().run(pa.table({"text": ["a", "b"], "price": prices}))
+    assert run.to_polars()["price"].to_list() == [Decimal("1.5"), None]
+
+
+def test_an_output_of_other_fields_has_no_empty_column_beside_them() -> None:
+    def count(row: dict[str, str]) -> dict[str, int]:
+        return {row["text"]: 1}
+
+    run = Chain(name="counts", steps=apply(count)).run([{"text": "a"}, {"text": "b"}])
+    assert run.to_arrow().column_names == ["row_id", "text", "count.a", "count.b"]

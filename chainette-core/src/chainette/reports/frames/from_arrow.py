@@ -7,7 +7,17 @@ from dataclasses import dataclass, field
 from datetime import date, time, timedelta
 from typing import Any
 
-from chainette.reports.frames.kinds import Category, Kind, Many, Moment, Number, Plain, Read, Struct
+from chainette.reports.frames.kinds import (
+    MOST_DIGITS,
+    Category,
+    Kind,
+    Many,
+    Moment,
+    Number,
+    Plain,
+    Read,
+    Struct,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +64,7 @@ def kind_of_arrow(type: Any) -> Kind | None:
         (types.is_boolean, lambda: Plain(bool)),
         (types.is_integer, lambda: Plain(int, type)),
         (types.is_floating, lambda: Plain(float, type)),
-        (types.is_decimal, lambda: Number(type)),
+        (types.is_decimal, lambda: Number(type if type.precision <= MOST_DIGITS else None)),
         (types.is_date, lambda: Read(date, type)),
         (types.is_timestamp, lambda: Moment(type)),
         (types.is_time, lambda: Read(time, type)),

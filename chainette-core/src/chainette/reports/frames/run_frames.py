@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from itertools import groupby
 from typing import Any
@@ -143,7 +143,7 @@ class RunFrames:
         for id in self._yielding:
             kind = None if id + MANY in heads else kind_of(self._all_schemas.get(id))
             own = [f"{id}.{it}" for it in kind.names] if isinstance(kind, Struct) else [id]
-            if kind is not None:
+            if isinstance(kind, Struct) or (kind is not None and not _has_fields(id, kinds)):
                 kinds |= {it: known(it) or empty for it in own if it not in kinds}
                 order += own
             order += [it for it in kinds if it.partition(".")[0] in (id, id + MANY)]
@@ -159,6 +159,11 @@ class RunFrames:
             first = {it: v for it, v in items[0].items() if it == "row_id" or self.is_input(it)}
             others = dict.fromkeys(it for line in items for it in line if it not in first)
             yield first | {it: [line.get(it) for line in items] for it in others}
+
+
+def _has_fields(id: str, columns: Iterable[str]) -> bool:
+    """Whether a node's output is in columns for its fields, such as those of a dict."""
+    return any(name.startswith(f"{id}.") for name in columns)
 
 
 def arrow_of(frames: RunFrames) -> Any:

@@ -62,10 +62,7 @@ class NamedIndex:
     """
 
     def __init__(self, frame: Any) -> None:
-        columns = {str(name) for name in frame.columns}
-        names = enumerate(frame.index.names)
-        self._levels = [(it, str(name)) for it, name in names if name is not None]
-        self._levels = [(it, name) for it, name in self._levels if name not in columns]
+        self._levels = _named_levels(frame)
         self.names: list[str] = [name for _, name in self._levels]
         self._index = frame.index
         self._start = 0
@@ -81,6 +78,20 @@ class NamedIndex:
                 dict(zip(self.names, row, strict=True)) for row in zip(*cells, strict=True)
             ]
         return self._rows[row_id - self._start]
+
+
+def _named_levels(frame: Any) -> list[tuple[int, str]]:
+    """The places and names of an index's levels that have names, which no column has."""
+    columns = {str(name) for name in frame.columns}
+    names = [(it, str(name)) for it, name in enumerate(frame.index.names) if name is not None]
+    return [(it, name) for it, name in names if name not in columns]
+
+
+def empty_levels(frame: Any) -> list[Any]:
+    """The levels of an index that are kept, each as a frame with one column and no rows."""
+    index = frame.index[:0]
+    levels = _named_levels(frame)
+    return [index.get_level_values(it).to_frame(index=False, name=name) for it, name in levels]
 
 
 def named_index(inputs: Any) -> NamedIndex | None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from chainette.run.inputs.formats.arrow_values import (
 )
 from chainette.run.inputs.formats.csv_rows import check_columns
 from chainette.run.inputs.formats.json_rows import Read
-from chainette.run.inputs.formats.pandas_rows import is_pandas, read_pandas
+from chainette.run.inputs.formats.pandas_rows import empty_levels, is_pandas, read_pandas
 from chainette.run.inputs.formats.polars_rows import is_lazy, is_polars, read_polars
 
 ROWS = 1024
@@ -72,11 +73,13 @@ def as_frame(inputs: Any) -> Any:
 def origin_of(inputs: Any) -> Origin:
     """What is known of the types of inputs, without a hold on their rows."""
     if is_pandas(inputs):
-        empty = inputs.iloc[:0]
-        return Origin("pandas", empty, inputs.index, lambda: _schema_of_pandas(empty))
+        empty, levels = inputs.iloc[:0], empty_levels(inputs)
+        parts = [*levels, *(empty.iloc[:, [it]] for it in range(empty.shape[1]))]
+        return Origin("pandas", empty, inputs.index, lambda: _schema_of(parts, _schema_of_pandas))
     if is_polars(inputs):
         empty = inputs.clear()
-        return Origin("polars", empty, None, lambda: _arrow().table(empty).schema)
+        series = [it.to_frame() for it in empty.get_columns()]
+        return Origin("polars", empty, None, lambda: _schema_of(series, _schema_of_polars))
     features = getattr(inputs, "features", None)  # of a Hugging Face dataset
     schema = getattr(features, "arrow_schema", getattr(inputs, "schema", None))
     if is_query(inputs):
@@ -90,8 +93,21 @@ def origin_of_parquet(path: Path | RemoteFile) -> Origin:
     return Origin(schema=lambda: _parquet_file(path).schema_arrow)
 
 
+def _schema_of(columns: Iterable[Any], convert: Callable[[Any], Any]) -> Any:
+    """The Arrow schema of columns, each a frame, without those that Arrow does not have."""
+    schema = _arrow().schema([])
+    for column in columns:
+        with suppress(Exception):  # such as for sparse columns, and integers of 128 bits
+            schema = schema.append(convert(column).field(0).with_name(str(column.columns[0])))
+    return schema
+
+
 def _schema_of_pandas(empty: Any) -> Any:
     return _arrow().Schema.from_pandas(empty, preserve_index=False)
+
+
+def _schema_of_polars(empty: Any) -> Any:
+    return _arrow().table(empty).schema
 
 
 def _arrow() -> Any:
