@@ -530,3 +530,14 @@ def test_an_output_of_other_fields_has_no_empty_column_beside_them() -> None:
 
     run = Chain(name="counts", steps=apply(count)).run([{"text": "a"}, {"text": "b"}])
     assert run.to_arrow().column_names == ["row_id", "text", "count.a", "count.b"]
+
+
+@pytest.mark.parametrize("kind", ["arrow", "pandas", "polars", "numpy"])
+def test_a_dataset_that_gives_frames_is_rows(kind: str) -> None:
+    datasets = pytest.importorskip("datasets")
+    given = datasets.Dataset.from_dict({"text": ["a", "b"], "n": [1, 2]})
+    rows = [{"text": "a", "n": 1}, {"text": "b", "n": 2}]
+    for dataset in (given.with_format(kind), given.to_iterable_dataset().with_format(kind)):
+        assert [it.inputs for it in chain().run(dataset).results] == rows
+    narrow = given.with_format(kind, columns=["text"])
+    assert chain().run(narrow).results[1].inputs == {"text": "b"}

@@ -13,6 +13,8 @@ PREFIX = "hf:"
 
 `NAME@REVISION` is the dataset at a commit, a branch or a tag."""
 _SAVED = ("dataset_info.json", "dataset_dict.json")
+_FRAMES = ("arrow", "pandas", "polars")
+"""Formats in which a dataset gives each row as a frame."""
 
 
 def is_dataset(inputs: Any) -> bool:
@@ -61,3 +63,14 @@ def open_dataset(inputs: str | Path) -> Any:
         splits = ", ".join(dataset)
         raise InputError(f"{inputs}: has the splits {splits}; give the folder of one of them")
     return dataset
+
+
+def with_plain_rows(inputs: Any) -> Any:
+    """A dataset that gives its rows as frames as one that gives dicts; other inputs as they are."""
+    known = getattr(inputs, "format", None)
+    if isinstance(known, dict) and known.get("type") in _FRAMES:
+        return inputs.with_format(None, columns=known.get("columns"))
+    streamed = getattr(inputs, "_formatting", None)  # of a dataset that is streamed
+    if getattr(streamed, "format_type", None) in _FRAMES:
+        return inputs.with_format(None)
+    return inputs

@@ -38,7 +38,7 @@ from chainette.run.inputs.formats.tables import (
     read_frame,
 )
 from chainette.run.inputs.generated import Rows
-from chainette.run.inputs.hugging_face import is_dataset, open_dataset
+from chainette.run.inputs.hugging_face import is_dataset, open_dataset, with_plain_rows
 from chainette.run.inputs.kept import Kept
 from chainette.run.inputs.paths import as_path
 from chainette.run.inputs.reading_ahead import read_in_thread
@@ -94,7 +94,7 @@ class InputSource:
         elif isinstance(inputs, str | Path):
             inputs = Files(inputs, FileFormat(encoding, delimiter), self._wanted)
         else:
-            inputs = as_frame(inputs)
+            inputs = with_plain_rows(as_frame(inputs))
             check_kind(inputs, model)
         if (encoding or delimiter) and not isinstance(inputs, Files):
             raise InputError("encoding and delimiter are for files; the inputs are rows already")
