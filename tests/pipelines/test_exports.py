@@ -556,3 +556,10 @@ def test_a_full_disk_is_one_error_and_leaves_no_part_of_a_file(tmp_path: Path) -
     *errors, files = done.stdout.splitlines()
     assert (len(errors), files) == (6, "[]"), done.stderr
     assert all(": cannot be written: " in error for error in errors)
+
+
+def test_groups_alone_are_a_database_of_one_table(groups: Run[Any], tmp_path: Path) -> None:
+    groups.export(tmp_path / "t.db", groups="sum")
+    with closing(sqlite3.connect(tmp_path / "t.db")) as database:
+        names = database.execute("SELECT name FROM sqlite_master").fetchall()
+    assert names == [("groups_sum",)]

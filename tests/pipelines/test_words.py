@@ -535,3 +535,24 @@ def test_mistakes_in_yaml_say_where(node: str, message: str, tmp_path: Path) -> 
     (tmp_path / "c.yaml").write_text(f"name: c\nmodels: {{Doc: {{text: str}}}}\nsteps:\n- {node}\n")
     with pytest.raises(ChainError, match=re.compile(f"c.yaml:[0-9]+: .*{message}", re.DOTALL)):
         load_yaml_chain(tmp_path / "c.yaml")
+
+
+def test_an_expression_that_fails_says_its_node_once() -> None:
+    chain = Chain(name="c", steps=filter("text > 1", input_model=Sentence))
+    (result,) = chain.run([{"text": "a"}]).results
+    assert str(result.error) == (
+        "filter 'filter': TypeError: '>' not supported between instances of 'str' and 'int'"
+    )
+
+
+def test_parts_show_what_they_are_made_of() -> None:
+    keep = filter("text", input_model=Sentence)
+    shown = "FilterNode('filter', Sentence -> Sentence)"
+    assert repr(route("text", id="kind")) == "Cases('kind')"
+    assert repr(route("text", id="kind").case("a", keep).default([])) == (
+        f"Route('kind', {shown}, [])"
+    )
+    assert repr(repeat(keep, until="true", id="again")) == f"Repeat('again', {shown})"
+    assert repr(pipe(keep)) == f"Pipe({shown})"
+    grouped: Any = keep >> reduce(apply(lambda group: 1, id="n", input_model=Group[Sentence]))
+    assert repr(grouped).startswith(f"Grouped({shown}, Reduce(")

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, Union
 
 from chainette.errors import ChainError
+from chainette.messages.brief import cut
 from chainette.pipeline.nodes.apply import ApplyNode
 from chainette.pipeline.nodes.flow import In, Out
 from chainette.pipeline.nodes.node import Node
@@ -102,6 +103,11 @@ class Composite(Node[In, Out]):
         """The nodes and branches of all its flows."""
         for flow in self.flows:
             yield from flow
+
+    def __repr__(self) -> str:
+        """The id, and the nodes of each way through it."""
+        ways = ", ".join(" >> ".join(map(repr, flow)) or "[]" for flow in self.flows)
+        return cut(f"{type(self).__name__}({self.id!r}, {ways})", 280)
 
 
 class End:

@@ -302,6 +302,10 @@ class Cases(Part):
         )
         return route
 
+    def __repr__(self) -> str:
+        """The id; it has no ways yet."""
+        return f"Cases({self._id!r})"
+
     def nodes(self) -> Iterator[Any]:
         """Nothing: a route without ways cannot be in a chain.
 

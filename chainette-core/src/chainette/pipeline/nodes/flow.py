@@ -45,6 +45,10 @@ class Part:
         """The nodes, one after another."""
         yield self
 
+    def __repr__(self) -> str:
+        """Its nodes."""
+        return cut(f"{type(self).__name__}({', '.join(map(repr, self.nodes()))})", 280)
+
 
 class Flow(Part, Generic[In, Out]):
     """A part of a chain that turns one value into another.
@@ -104,10 +108,6 @@ class Pipe(Flow[In, Out]):
     def nodes(self) -> Iterator[Any]:
         """The nodes, one after another."""
         yield from self._nodes
-
-    def __repr__(self) -> str:
-        """Its nodes."""
-        return cut(f"{type(self).__name__}({' >> '.join(map(repr, self._nodes))})", 280)
 
 
 class Split(Pipe[In, Out]):

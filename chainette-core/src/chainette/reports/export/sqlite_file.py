@@ -48,7 +48,8 @@ def write_sqlite(tables: Sequence[Table], path: Path, *, is_whole: bool = True) 
     import sqlite3
 
     shapes = [shape_of(table) for table in tables]
-    has_rows = "item" in shapes[0].kinds or not is_whole
+    has_row_ids = any(ROW_ID in shape.kinds for shape in shapes)
+    has_rows = has_row_ids and ("item" in shapes[0].kinds or not is_whole)
     names = _names([table.name for table in tables], [ROWS] if has_rows else [])
     parent = _reference(ROWS if has_rows else names[0])
     with closing(sqlite3.connect(path)) as database:

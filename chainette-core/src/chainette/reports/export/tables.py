@@ -163,7 +163,8 @@ def chosen(
         return node_table(run, step)
     if groups is not None:
         _check("reduce", groups, run.reduce_ids)
-        return flattened(group_table(run, groups).lines, only)
+        table = group_table(run, groups)
+        return Table(table.name, flattened(table.lines, only).lines)
     return flattened(run.lines, only, run)
 
 

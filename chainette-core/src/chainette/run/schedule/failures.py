@@ -7,7 +7,7 @@ from inspect import unwrap
 from pathlib import Path
 from typing import Any
 
-from chainette.errors import ApplyError
+from chainette.errors import ApplyError, ChainError
 from chainette.pipeline.identity.origins import is_own_file
 
 _OURS = str(Path(__file__).parents[2])
@@ -22,6 +22,8 @@ def failure(where: str, error: Exception, function: Any) -> ApplyError:
         function: The function.
     """
     inner = _innermost(error)
+    if isinstance(inner, ChainError) and str(inner).startswith(f"{where}: "):
+        return ApplyError(str(inner))  # an expression of ours says itself what it is
     what = f"{type(inner).__name__}: {_text(inner)}"
     return ApplyError(f"{where} failed{_place(inner, function)}: {what}")
 
