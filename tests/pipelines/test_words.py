@@ -556,3 +556,11 @@ def test_parts_show_what_they_are_made_of() -> None:
     assert repr(pipe(keep)) == f"Pipe({shown})"
     grouped: Any = keep >> reduce(apply(lambda group: 1, id="n", input_model=Group[Sentence]))
     assert repr(grouped).startswith(f"Grouped({shown}, Reduce(")
+
+
+def test_the_type_of_an_item_holds_where_that_of_the_rows_is_not_known() -> None:
+    chain = Chain(name="c", steps=split("parts", output_model=Sentence) >> filter("text"))
+    (result,) = chain.run([{"parts": [{"text": "a"}]}]).results
+    assert result.value == [Sentence(text="a")]
+    (result,) = chain.run([{"parts": [{"score": 1}]}]).results
+    assert "split 'split' returned a list whose item 0 is a dict" in str(result.error)

@@ -70,9 +70,10 @@ class Word(ApplyNode[In, Out]):
         otherwise: Any = NOT_GIVEN,
         batch: Batch = None,
     ) -> None:
-        more = {"input_model": Any, "output_model": Any, "otherwise": otherwise}
+        known = Any if output_model is None else output_model
+        more = {"input_model": Any, "output_model": known, "otherwise": otherwise}
         super().__init__(fn, id=id, batch=batch, on_error=on_error, **more, **options)
-        self.types: FunctionTypes = FunctionTypes(splits=self.splits, is_open=False)
+        self.types: FunctionTypes = FunctionTypes(Any, known, self.splits, is_open=False)
         self.is_pure: bool = not self.functions
         self._output_model = output_model
         self._takes_what_comes = input_model is None
