@@ -38,6 +38,20 @@ def test_a_run_prints_answers_on_stdout_and_everything_else_on_stderr(
     assert json.loads((project / "out/run.json").read_text())["inputs"]["path"] == "rows.jsonl"
 
 
+def test_the_summary_of_a_run_has_whole_lines_in_a_file(chainette: Any, project: Path) -> None:
+    words = "one two three four five six seven eight nine ten eleven twelve thirteen fourteen"
+    (project / "failing.py").write_text(
+        "from chainette import Chain, apply\n"
+        "def fail(row: dict[str, int]) -> int:\n"
+        f"    raise ValueError({words!r})\n"
+        "chain = Chain(name='failing', steps=apply(fail))\n"
+    )
+    narrow = {"COLUMNS": "80"}
+    outcome = chainette("run", "failing.py:chain", "-i", "rows.jsonl", "-o", "out", env=narrow)
+    (line,) = (it for it in clean(outcome).splitlines() if it.startswith("most frequent error"))
+    assert line.endswith(words)
+
+
 def test_rows_come_from_standard_input_too(in_process: Any, project: Path) -> None:
     outcome = in_process(*RUN[:3], "-", *RUN[4:], input='{"number": 7}\n')
     assert outcome.returncode == 0

@@ -68,7 +68,8 @@ def _show_rows(run: Run, chain: Pipeline[Any, Any], stats: RunStats, *, is_termi
         out.print(grid)
     if run.counts.unfinished or run.counts.failed_groups:
         console.print(failures(run, chain), highlight=False)
-    console.print(summary(run, stats), highlight=False)
+    is_piped = not console.is_terminal  # a log's lines are searched, not read in columns
+    console.print(summary(run, stats), highlight=False, soft_wrap=is_piped)
     if not run.counts.rows and not run.interrupted:
         console.print("the input has no rows", highlight=False)
     if run.stopped is not None:
