@@ -564,3 +564,20 @@ def test_the_type_of_an_item_holds_where_that_of_the_rows_is_not_known() -> None
     assert result.value == [Sentence(text="a")]
     (result,) = chain.run([{"parts": [{"score": 1}]}]).results
     assert "split 'split' returned a list whose item 0 is a dict" in str(result.error)
+
+
+def test_a_prompt_says_that_its_input_is_a_dict_of_which_nothing_tells_the_type() -> None:
+    step = Step(
+        id="tone",
+        input_model=Sentence,
+        output_model=str,
+        engine_name="small",
+        user_prompt="{{ text }}",
+    )
+    chain = Chain(name="c", steps=split("parts") >> step)
+    with fake_engine("small"):
+        (result,) = chain.run([{"parts": [{"text": "a"}]}]).results
+    assert str(result.error).endswith(
+        "'text' is undefined; its input is a dict, not a Sentence: give the node in front of it "
+        "output_model=Sentence"
+    )

@@ -7,6 +7,8 @@ from functools import cached_property
 from types import MappingProxyType
 from typing import Any
 
+from pydantic import BaseModel
+
 from chainette.errors import ChainError
 from chainette.pipeline.bounds import MAX_PROMPT
 from chainette.pipeline.conversation import Conversation, Turns, conversation
@@ -15,6 +17,7 @@ from chainette.pipeline.nodes.flow import In, Out
 from chainette.pipeline.nodes.naming import fields_of, has_extra, values_of
 from chainette.pipeline.nodes.node import Node
 from chainette.pipeline.prompt import PromptTemplate, check_text
+from chainette.text import with_article
 from chainette.types import Message
 
 
@@ -151,13 +154,29 @@ class Prompted(Node[In, Out]):
             ChainError: A template fails on these values.
         """
         names = {**values_of(direct_input), **values}
-        if self._talk is not None:
-            return self._shown(self._talk).render(names, max_chars, self.output_format_instruction)
-        system = self._system.render(names, max_chars)
-        if self.output_format_instruction:
-            system = f"{system}\n\n{self.output_format_instruction}".strip()
-        user: Message = {"role": "user", "content": self._user.render(names, max_chars)}
+        try:
+            if self._talk is not None:
+                talk = self._shown(self._talk)
+                return talk.render(names, max_chars, self.output_format_instruction)
+            system = self._system.render(names, max_chars)
+            if self.output_format_instruction:
+                system = f"{system}\n\n{self.output_format_instruction}".strip()
+            user: Message = {"role": "user", "content": self._user.render(names, max_chars)}
+        except ChainError as error:
+            raise ChainError(f"{error}{self._misfit(direct_input)}") from None
         return [{"role": "system", "content": system}, user] if system else [user]
+
+    def _misfit(self, direct_input: Any) -> str:
+        """The advice about an input that is a mapping in place of a model, or nothing."""
+        model = self.input_model
+        is_model = isinstance(model, type) and issubclass(model, BaseModel)
+        if not (is_model and isinstance(direct_input, Mapping)):
+            return ""
+        kind, wanted = type(direct_input).__name__, model.__name__
+        return (
+            f"; its input is {with_article(kind)}, not {with_article(wanted)}: give the node in "
+            f"front of it output_model={wanted}"
+        )
 
 
 def checked_engine_name(id: str, engine_name: Any) -> str:
