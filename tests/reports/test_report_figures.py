@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 import random
 import statistics
 from pathlib import Path
@@ -147,3 +148,19 @@ def test_lines_are_found_in_any_order_and_in_many_files(tmp_path: Path) -> None:
         {"n": 2 * n} for n in range(100)
     ]
     assert page.columns["n"] == [*range(100)]
+
+
+@pytest.mark.parametrize(
+    "values",
+    [[math.nan], [1.0, math.inf, -math.inf], [1, 10**400], [1e308, -1e308, 1.0], [0.0, 5e-324]],
+)
+def test_numbers_that_cannot_be_drawn_are_counted(values: list[float]) -> None:
+    field = Field({"type": "number"}, {})
+    field.extend(values)
+    (block,) = field.charts("n")
+    drawn = sum(count for _, _, count in block["bins"])
+    far = len(values) - drawn
+    assert far == sum(not -1e290 < it < 1e290 for it in values)
+    assert block["about"] == (
+        f"{far} of {len(values)} are NaN, infinite or too large to draw" if far else ""
+    )

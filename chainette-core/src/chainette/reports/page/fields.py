@@ -8,7 +8,7 @@ from datetime import date, datetime, timezone
 from typing import Any
 
 from chainette.reports.page.document import Block, Kind, bars, histogram
-from chainette.reports.page.tallies import Numbers
+from chainette.reports.page.tallies import FARTHEST, Numbers
 
 FEW = 30
 """Different texts that are offered as choices where rows are filtered."""
@@ -50,6 +50,7 @@ class Field:
         self._format = _FORMATS.get(self._schema.get("format", ""))
         self._is_decimal = _is_decimal(self._schema)
         self._numbers, self._lengths, self._times = Numbers(), Numbers(), Numbers()
+        self._far = 0
         self._items: Field | None = None
         self._inside: dict[str, Field] = {}
         self._has_more = False
@@ -85,7 +86,9 @@ class Field:
             if kind is str:
                 self._add_texts(found)
             elif kind is int or kind is float:
-                self._numbers.update(found)
+                drawn = [it for it in found if -FARTHEST < it < FARTHEST]
+                self._far += len(found) - len(drawn)
+                self._numbers.update(drawn)
                 self._add_values(found if self._choices else ())
             elif kind is bool:
                 self._add_values(found)
@@ -170,7 +173,8 @@ class Field:
             column: Its column in the table, if it has one.
         """
         self._flush()
-        about = f"{self.empty:,} of {self.count:,} are empty" if self.empty else ""
+        left_out = ((self.empty, "empty"), (self._far, "NaN, infinite or too large to draw"))
+        about = ", ".join(f"{n:,} of {self.count:,} are {what}" for n, what in left_out if n)
         drawn = [*self._charts(name, about, column)]
         if len({_JSON.get(kind) for kind in self._kinds} - {"empty"}) > 1:
             kinds = Counter(_JSON.get(kind, "other") for kind in self._kinds.elements())
@@ -182,10 +186,10 @@ class Field:
             yield from inner.charts(f"{name}.{key}")
 
     def _charts(self, name: str, about: str, column: str | None) -> Iterator[Block]:
-        texts, numbers = self._kinds[str], self._kinds[int] + self._kinds[float]
+        texts = self._kinds[str]
         if self._choices or self._kinds[bool]:
             yield self._bars(name, about, column)
-        elif numbers:
+        elif self._numbers.count or self._far:
             yield _histogram(name, self._numbers, about)
         if texts and self._times.count:
             yield _timeline(name, self._times, about)

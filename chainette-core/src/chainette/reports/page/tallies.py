@@ -10,6 +10,9 @@ from typing import Any
 EXACT = 4_096
 """Different numbers that are counted as they are; beyond that, within 0.2 %."""
 BINS = 36
+FARTHEST = 1e290
+"""What is as far from 0 as this, or is not a number, is not drawn: the sum would not be finite."""
+_NEAREST = 1e-290
 _STEPS = (1, 2, 5)
 _SECOND, _DAY = 1_000, 86_400_000
 _TIMES = (
@@ -107,7 +110,7 @@ def _width(span: float, *, are_whole: bool, is_time: bool) -> float:
     """A round width of ranges, of which there are not more than `BINS`."""
     if is_time:
         return next((it for it in _TIMES if span / it <= BINS), _TIMES[-1])
-    if span <= 0:
+    if span < _NEAREST:
         return 1.0
     power = math.floor(math.log10(span / BINS))
     steps = (factor * 10.0**exponent for exponent in (power, power + 1) for factor in _STEPS)
