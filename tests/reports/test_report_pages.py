@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
+import math
 import os
 import re
 import socket
+import zlib
 from datetime import datetime, timezone
 from decimal import Decimal
 from enum import Enum
@@ -451,3 +454,26 @@ def test_the_assets_are_built_from_their_sources() -> None:
         text = (ASSETS / name).read_text(encoding="utf-8")
         assert "</script" not in text.lower()
         assert "</style" not in text.lower()
+
+
+def test_numbers_that_json_does_not_have_are_in_a_page(tmp_path: Path) -> None:
+    numbers = iter([math.nan, math.inf, -math.inf, 1.5])
+
+    def number(row: dict[str, str]) -> float:
+        return next(numbers)
+
+    text = 'NaN, "-Infinity" \\'
+    run = Chain(name="numbers", steps=apply(number)).run(
+        [{"text": text}] * 4, output_dir=tmp_path / "run"
+    )
+    page = tmp_path / "page.html"
+    run.report(page)
+    found = {}
+    blocks = r'<script type="text/plain" id="(\w+)">(.*?)</script>'
+    for id, packed in re.findall(blocks, page.read_text()):
+        content = zlib.decompress(base64.b64decode(packed))
+        found[id] = json.loads(content, parse_constant=pytest.fail)
+    values = [row[0]["values"] for row in found["d0"]]
+    assert [it["number"] for it in values] == ["NaN", "Infinity", "-Infinity", 1.5]
+    assert [it["text"] for it in values] == [text] * 4
+    assert [None, None, None, 1.5] in found["c0"]["columns"]

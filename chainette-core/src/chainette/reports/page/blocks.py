@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import zlib
 from base64 import b64encode
 from collections import deque
@@ -23,6 +24,8 @@ CELL = 40
 """Characters of a text in a column; all of it is there where the row is opened."""
 LEVEL = 6
 WAITING = 8
+_NOT_FINITE = re.compile(rb'"(?:[^"\\]|\\.)*"|(?P<number>-?(?:NaN|Infinity))')
+"""Texts, which are left as they are, and numbers that JSON does not have."""
 
 
 class Blocks:
@@ -57,8 +60,18 @@ class Blocks:
 
 
 def _element(id: str, content: bytes) -> bytes:
-    packed = b64encode(zlib.compress(content, LEVEL))
+    not_finite = b"null" if id.startswith("c") else rb'"\g<number>"'
+    packed = b64encode(zlib.compress(_strict(content, not_finite), LEVEL))
     return b'<script type="text/plain" id="%b">%b</script>\n' % (id.encode(), packed)
+
+
+def _strict(content: bytes, not_finite: bytes) -> bytes:
+    """JSON without `NaN` and infinity, which browsers refuse (RFC 8259, 6)."""
+    if b"NaN" not in content and b"Infinity" not in content:
+        return content
+    return _NOT_FINITE.sub(
+        lambda found: found.expand(not_finite) if found["number"] else found[0], content
+    )
 
 
 class TableBlocks:
