@@ -748,3 +748,24 @@ def test_an_option_of_apply_is_answered_with_the_nearest_right_one() -> None:
         @apply(bach=3)  # type: ignore[call-overload]
         def same(row: Any) -> Any:
             return row
+
+
+class Asked(BaseModel):
+    text: str
+    n: int = 0
+
+
+def test_columns_that_leave_out_a_required_field_are_refused() -> None:
+    def length(row: Asked) -> int:
+        return len(row.text)
+
+    chain = Chain(name="lengths", steps=apply(length))
+    rows = [{"body": "a"}]
+    with pytest.raises(InputError) as caught:
+        chain.run(rows, columns={"txt": "body"})
+    assert str(caught.value) == (
+        "the inputs: no column is taken for 'text' (did you mean 'txt'?); "
+        "columns are taken for: txt"
+    )
+    assert chain.run(rows, columns={"text": "body"}).results[0].value == 1
+    assert chain.run([{"body": "a", "n": 1}], columns={"text": "body", "n": "n"}).counts.ok == 1

@@ -89,6 +89,8 @@ class Fields:
         wanted = [name for name in columns.values() if name not in known]
         if not columns:
             wanted = self._missing(values)
+        elif not wanted:
+            self._check_taken(values, source, columns)
         if wanted:
             hint = did_you_mean(wanted[0], known)
             take = f"; columns={{{wanted[0]!r}: …}} takes one under another name"
@@ -97,6 +99,19 @@ class Fields:
             raise InputError(
                 f"{source}: no column {wanted[0]!r}{hint}; the columns are: "
                 f"{', '.join(known)}{'' if columns else take}"
+            )
+
+    def _check_taken(self, values: Sequence[Any], source: str, columns: Mapping[str, str]) -> None:
+        """Refuse a choice of columns that has none for a field that is required."""
+        taken = [
+            {field: value[name] for field, name in columns.items() if name in value}
+            for value in values
+        ]
+        if missing := self._missing(taken):
+            others = [field for field in columns if field not in self._fields]
+            raise InputError(
+                f"{source}: no column is taken for {missing[0]!r}"
+                f"{did_you_mean(missing[0], others)}; columns are taken for: {', '.join(columns)}"
             )
 
     def may_fit(self, row: InputRow, columns: Mapping[str, str]) -> bool:
