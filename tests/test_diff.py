@@ -301,7 +301,7 @@ def test_a_column_that_is_not_there_is_named(tmp_path: Path) -> None:
         compare(a, a, fields=["label.wrd"])
     with pytest.raises(ConfigError, match="give a second run"):
         compare(a, None)
-    with pytest.raises(OutputDirError, match=r"run\.json"):
+    with pytest.raises(OutputDirError, match="none: no such folder"):
         compare(a, tmp_path / "none")
 
 
@@ -473,7 +473,7 @@ def test_the_command_prints_json_lines(in_process: Any, tmp_path: Path) -> None:
     assert whole["fields"][0]["agreement"]["count"] == 1
     for words, message in {
         ("a",): "--gold",
-        ("a", "none"): "run.json: cannot be read",
+        ("a", "none"): "none: no such folder",
         ("a", "b", "--on", "id"): "no input column 'id'",
     }.items():
         refused = in_process("diff", *words)

@@ -57,5 +57,5 @@ def test_a_folder_says_what_was_run(tmp_path: Path) -> None:
 
 
 def test_what_is_not_a_run_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(OutputDirError, match=r"run\.json: cannot be read"):
+    with pytest.raises(OutputDirError, match=r"it has no run\.json"):
         StoredRun(tmp_path)

@@ -35,8 +35,11 @@ def test_it_writes_a_page_and_says_where(chainette: Chainette, tmp_path: Path) -
 
 
 def test_what_is_not_a_run_is_an_error(chainette: Chainette, tmp_path: Path) -> None:
-    for folder in [tmp_path, tmp_path / "nowhere"]:
+    for folder, reason in [
+        (tmp_path, "not the folder of a run: it has no run.json"),
+        (tmp_path / "nowhere", "no such folder"),
+    ]:
         done = chainette("report", str(folder))
         assert done.returncode == 2
-        assert "run.json: cannot be read" in done.stderr
+        assert f"{folder}: {reason}" in done.stderr
     assert chainette("report", str(tmp_path), "--rows", "-1").returncode == 2

@@ -79,7 +79,12 @@ def read_manifest(path: Path) -> dict[str, Any]:
     """
     try:
         found = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except FileNotFoundError:
+        kind = "not the folder of a run: it has no run.json" if path.exists() else "no such folder"
+        raise OutputDirError(f"{path}: {kind}") from None
+    except OSError as error:
+        raise OutputDirError(f"{path / MANIFEST}: cannot be read: {error.strerror}") from None
+    except ValueError as error:
         raise OutputDirError(f"{path / MANIFEST}: cannot be read: {error}") from None
     if not isinstance(found, dict):
         raise OutputDirError(f"{path / MANIFEST}: cannot be read: it is not the record of a run")

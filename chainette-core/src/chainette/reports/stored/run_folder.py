@@ -103,7 +103,8 @@ def _graph(path: Path) -> dict[str, Any]:
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise OutputDirError(f"{path}: cannot be read: {error}") from None
+        reason = getattr(error, "strerror", None) or error
+        raise OutputDirError(f"{path}: cannot be read: {reason}") from None
     if not isinstance(found, dict) or "nodes" not in found:
         raise OutputDirError(f"{path}: cannot be read: it is not the graph of a chain")
     return found
