@@ -92,7 +92,7 @@ def check_fields(fields: Collection[str], seen: Collection[str], where: str) -> 
         if not any(is_asked(name, [field]) for name in seen):
             known = ", ".join(seen) or "none"
             raise ConfigError(
-                f"field: {where} no field {field!r}{did_you_mean(field, seen)}; fields: {known}"
+                f"{where} no field {field!r}{did_you_mean(field, seen)}; it has: {known}"
             )
 
 

@@ -209,7 +209,7 @@ class ById:
             listed = ", ".join([*dict.fromkeys(twice)][:_MAX_LISTED])
             raise InputError(
                 f"{self._runs[side].path}: {self._on!r} does not identify a row, since ids occur "
-                f"more than once ({len(twice)} times in all): {listed[:200]}"
+                f"more than once: {listed[:200]}"
             )
         return found
 

@@ -81,12 +81,11 @@ def folded(value: Any) -> str:
 
 
 def folded_pair(a: Any, b: Any) -> tuple[Any, Any]:
-    """Two values, folded where both are texts, or one is and the other a number or a boolean."""
+    """Two values, of which texts are folded, and a number or a boolean beside a text is, too."""
     kinds = (str, int, float, bool)
-    has_text = isinstance(a, str) or isinstance(b, str)
-    if has_text and isinstance(a, kinds) and isinstance(b, kinds):
-        return folded(a), folded(b)
-    return a, b
+    if not (isinstance(a, str) or isinstance(b, str)):
+        return a, b
+    return folded(a) if isinstance(a, kinds) else a, folded(b) if isinstance(b, kinds) else b
 
 
 def are_alike(a: Any, b: Any) -> bool:
