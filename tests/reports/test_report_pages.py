@@ -17,11 +17,26 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pytest
-from chainette import Branch, Chain, Drop, Group, LLMOutput, Run, Step, Usage, apply, pipe, reduce
+from chainette import (
+    Branch,
+    Calls,
+    Chain,
+    Drop,
+    Group,
+    LLMOutput,
+    Run,
+    Step,
+    Usage,
+    apply,
+    filter,
+    pipe,
+    reduce,
+)
 from chainette.errors import OutputDirError, RateLimitError
 from chainette.reports.page import report as reports
 from chainette.reports.page.document import Column, Page, Row, Section, Table, bars, charts, facts
 from chainette.reports.page.html import write_page
+from chainette.reports.page.sections import dollars
 from chainette.testing import fake_engine
 from chainette.types import Completion
 from pydantic import BaseModel, Field
@@ -394,6 +409,57 @@ def test_lines_without_times_and_costs_make_a_page(tmp_path: Path) -> None:
     assert page.rows[0][1]["prompt"]["templates"] == [
         {"role": "user", "content": "{{ text }} {{ n }}"}
     ]
+
+
+async def twice(row: Input, calls: Calls) -> Input:
+    answers = [await calls["e"].ask(f"{row.text} {n}") for n in range(2)]
+    return Input(text=" ".join(answers), n=row.n)
+
+
+@pytest.mark.parametrize("kind", ["samples", "calls"])
+def test_answers_with_lines_of_their_own_are_counted_once(kind: str, tmp_path: Path) -> None:
+    step = Step(
+        id="node",
+        input_model=Input,
+        engine_name="e",
+        user_prompt="{{ text }}",
+        samples=2,
+        sampling={"temperature": 1},
+    )
+    node = step if kind == "samples" else apply(twice, id="node", engines=["e"])
+    rows = [{"text": "a b c", "n": n} for n in range(3)]
+    with fake_engine("e", lambda _: "two words", price={"input": 1, "output": 2}):
+        run = Chain(name="several", steps=node).run(rows, output_dir=tmp_path / "run")
+    path = tmp_path / "run/run.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"status": "running"}))
+    page = report(tmp_path / "run")
+    (line,) = page.listing("steps", "Step")
+    assert line["Answers"] == "3"
+    assert run.cost is not None
+    assert page.facts["Cost"] == line["Cost"] == dollars(float(run.cost))
+    (usage,) = run.usage.values()
+    assert usage is not None
+    assert page.facts["Tokens"] == f"{usage.prompt_tokens + usage.completion_tokens:,}"
+    assert page.facts["Answers"] == "6"
+    assert sum(page.columns["cost"]) == pytest.approx(float(run.cost))
+
+
+def test_costs_that_are_not_known_have_no_bars(tmp_path: Path) -> None:
+    labelled(tmp_path / "run", 3)
+    path = tmp_path / "run/run.json"
+    costs = {"label": None, "other": 0.5}
+    manifest = json.loads(path.read_text()) | {"cost_usd": None, "cost_usd_by_step": costs}
+    path.write_text(json.dumps(manifest))
+    chart = report(tmp_path / "run").charts("steps")["Cost by step (bars)"]
+    assert (chart["bars"], chart["total"]) == ([["other", 0.5]], None)
+    assert chart["about"] == "US dollars; not known: label"
+
+
+def test_the_expression_of_a_filter_keeps_its_numbers(tmp_path: Path) -> None:
+    chain = Chain(name="kept", steps=filter("n > 0.25", input_model=Input))
+    chain.run([{"text": "x", "n": 0}], output_dir=tmp_path / "run")
+    (line,) = report(tmp_path / "run").listing("failures", "Dropped by")
+    assert line["Reason"] == "n > 0.25"
 
 
 def test_very_many_columns_are_left_to_the_rows(tmp_path: Path) -> None:

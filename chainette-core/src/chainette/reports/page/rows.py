@@ -177,6 +177,8 @@ def _taken(lines: Iterable[Line]) -> tuple[int | None, float | None, float | Non
     has_tokens = has_cost = has_seconds = False
     is_known = True
     for line in lines:
+        if "calls" in line:  # each of them has a line of its own
+            continue
         if usage := line.get("usage"):
             has_tokens = True
             tokens += usage.get("prompt_tokens", 0) + usage.get("completion_tokens", 0)
@@ -186,7 +188,7 @@ def _taken(lines: Iterable[Line]) -> tuple[int | None, float | None, float | Non
                 is_known = False
             else:
                 cost += float(line["cost"])
-        if (taken := line.get("latency")) is not None:
+        if (taken := line.get("latency")) is not None and line.get("requests") != 0:
             has_seconds = True
             seconds += taken
     return (

@@ -22,6 +22,8 @@ STATES = ("dropped", "ok", "failed", "partial")
 """The states of rows by the sum of what their ends have: 1 for a value, 2 for an error."""
 _BUFFERED = 4_096
 _SHIFT = 44
+_CONSTANT = ("filter", "distinct")
+"""Kinds of nodes that drop all items for one reason, which may be an expression with numbers."""
 REASONS = 500
 """Different reasons of failures that are told apart."""
 _PLACES = re.compile(r"\b(rows?|items?|lines?|columns?|position|char|call|round) \d+[\d.]*")
@@ -133,11 +135,16 @@ class NodeTally:
         self.times: list[float] = []
         self._buffers: tuple[list[Any], list[Any], list[Any]] = ([], [], [])
 
-    def add(self, line: Mapping[str, Any]) -> None:
-        """Count a line."""
-        self.lines += 1
-        if (kind := line.get("kind")) is not None:
-            self.kinds[kind] += 1
+    def add(self, line: Mapping[str, Any], *, is_call: bool = False) -> None:
+        """Count a line of the node, or of one of its calls."""
+        if not is_call:
+            self.lines += 1
+            if (kind := line.get("kind")) is not None:
+                self.kinds[kind] += 1
+        if "calls" not in line:  # each of them has a line of its own
+            self._add_request(line)
+
+    def _add_request(self, line: Mapping[str, Any]) -> None:
         if "cost" in line:
             if line["cost"] is None:
                 self.unknown += 1
@@ -156,6 +163,10 @@ class NodeTally:
                 self.flags[flag] += 1
         if (requests := line.get("requests", 1)) > 1:
             self.flags["asked again"] += requests - 1
+
+    def is_full(self) -> bool:
+        """Whether what is buffered should be counted."""
+        return max(len(self.times), *map(len, self._buffers)) >= _BUFFERED
 
     def flush(self) -> None:
         """Count what is buffered."""
@@ -205,8 +216,9 @@ class Scan:
             self._read_node(id)
         self._read_errors()
         for line in run.dropped():
-            reason = line.get("reason") or "(no reason given)"
-            self.dropped[line.get("node_id") or "", _short(reason)] += 1
+            id, reason = line.get("node_id") or "", line.get("reason") or "(no reason given)"
+            is_own = run.nodes.get(id, {}).get("kind") in _CONSTANT
+            self.dropped[id, reason if is_own else _short(reason)] += 1
 
     def _read_table(self) -> None:
         row, bits, depths = -1, 0, self._depths()
@@ -262,11 +274,11 @@ class Scan:
             folder = self._run.path / STEPS / name
             places = self.places[name] = LinePlaces(folder)
             for place, _, line in lines_in(folder):
-                tally.add(line)
+                tally.add(line, is_call=name != id)
                 row_id = line.get("row_id")
                 if row_id is not None and row_id <= self.last_row:
                     places.add(row_id, place)
-                if len(tally.times) >= _BUFFERED or not tally.lines % _BUFFERED:
+                if tally.is_full():
                     self._flush(id, tally)
             places.sort()
         self._flush(id, tally)

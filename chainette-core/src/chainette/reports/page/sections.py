@@ -149,8 +149,9 @@ class Sections:
             drawn += _distributions(id, tally)
         costs = self._costs()
         if len(costs) > 1 and any(costs.values()):
+            by_engine = self._by_engine(costs)
             drawn.append(_money("Cost by step", costs))
-            drawn.append(_money("Cost by engine", self._by_engine(costs)))
+            drawn += [_money("Cost by engine", by_engine)] if any(by_engine.values()) else []
         if drawn:
             yield charts(drawn)
 
@@ -289,10 +290,13 @@ def _distributions(id: str, tally: NodeTally) -> Iterator[Block]:
 
 def _money(title: str, costs: Mapping[str, float | None]) -> Block:
     """Costs as bars."""
-    rows = sorted(((id, cost or 0.0) for id, cost in costs.items()), key=lambda it: -it[1])
-    chart = bars(title, [(id, 0) for id, _ in rows], about="US dollars")
+    known = ((id, cost) for id, cost in costs.items() if cost is not None)
+    rows = sorted(known, key=lambda it: -it[1])
+    unknown = ", ".join(id for id, cost in costs.items() if cost is None)
+    about = f"US dollars; not known: {unknown}" if unknown else "US dollars"
+    chart = bars(title, [(id, 0) for id, _ in rows], about=about)
     chart["bars"] = [[id, cost] for id, cost in rows]
-    chart["total"] = sum(cost for _, cost in rows) or None
+    chart["total"] = (not unknown and sum(cost for _, cost in rows)) or None
     chart["money"] = True
     return chart
 
