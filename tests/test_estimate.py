@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import runpy
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -532,10 +533,26 @@ def test_an_interrupted_sample_keeps_its_answers(tmp_path: Path, engines: dict[s
         return replace(run, interrupted=True, signal=15)
 
     async def call() -> None:
-        await sampling.estimate(one(), ROWS, sample=20, output_dir=tmp_path, run=interrupted)
+        await sampling.estimate(
+            one(), ROWS, sample=20, output_dir=tmp_path / "out", run=interrupted
+        )
 
     with pytest.raises(sampling.InterruptedSampleError) as caught:
         anyio.run(call)
     assert caught.value.number == 15
-    one().estimate(ROWS, sample=20, output_dir=tmp_path)
+    shutil.copytree(tmp_path / "out", tmp_path / "later")
+    one().estimate(ROWS, sample=20, output_dir=tmp_path / "out")
     assert len(engines["small"].requests) == 20
+    one().run(ROWS, output_dir=tmp_path / "later")
+    assert len(engines["small"].requests) == len(ROWS)
+
+
+def test_an_estimate_of_another_chain_in_the_folder_is_refused_in_its_own_words(
+    tmp_path: Path, engines: dict[str, Any]
+) -> None:
+    one().estimate(ROWS, sample=5, output_dir=tmp_path)
+    reason = "holds an estimate of something else: .*'label'.*; choose another folder, or replace"
+    with pytest.raises(OutputDirError, match=rf"{reason} it \(overwrite=True\)$"):
+        Chain(name="labels", steps=[step(user_prompt="Other: {{ text }}")]).estimate(
+            ROWS, sample=5, output_dir=tmp_path
+        )

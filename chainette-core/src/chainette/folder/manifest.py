@@ -71,6 +71,20 @@ def continued(earlier: dict[str, Any], redo: Redo) -> dict[str, Any]:
     }
 
 
+class ChangedRunError(OutputDirError):
+    """A run is not that of the same chain, engines and inputs.
+
+    Args:
+        path: Its folder.
+        changes: Names of what has changed.
+        ways: A text about what can be done.
+    """
+
+    def __init__(self, path: Path, changes: str, ways: str) -> None:
+        super().__init__(f"{path}: cannot resume this run: changed since: {changes}; {ways}")
+        self.changes: str = changes
+
+
 def read_manifest(path: Path) -> dict[str, Any]:
     """The manifest of the run in a folder.
 
@@ -166,9 +180,7 @@ def _check(
             f"redo={json.dumps(offered)} runs what changed and all that depends on it again, and "
             f"keeps the rest; or {ways}"
         )
-    raise OutputDirError(
-        f"{path}: cannot resume this run: changed since: {changes.described(chain)}; {ways}"
-    )
+    raise ChangedRunError(path, changes.described(chain), ways)
 
 
 def _plugins(backends: set[str]) -> dict[str, str]:

@@ -8,6 +8,7 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from chainette.cli.tables import table
+from chainette.messages.numbers import plural
 from chainette.run.estimate.result import Estimate, amount_rows, remarks
 from chainette.text import escaped
 
@@ -19,7 +20,8 @@ def tables(found: Sequence[Estimate]) -> Iterator[RenderableType]:
         found: The estimates, of the same rows.
     """
     first = found[0]
-    yield Text(f"{first.rows} rows, estimated from {first.sampled} of them; intervals of 95 %")
+    rows = plural(first.rows, "row")
+    yield Text(f"{rows}, estimated from {first.sampled} of them; intervals of 95 %")
     rows = [*map(list, amount_rows(list(found)))]
     yield table(["", *(it.name for it in found)], rows)
     for it in found:

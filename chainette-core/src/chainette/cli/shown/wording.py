@@ -18,6 +18,7 @@ from chainette.run.options import options_of
 PHRASES: Mapping[str, str] = {
     "a file of engines is for load_engines(FILE)": "a file of engines is given with --engines FILE",
     "load_engines(FILE)": "--engines FILE",
+    "give a list, a data frame or a file": "give a file",
     "(on='id')": "(--on id)",
     "(fields=…)": "(--field)",
     "(gold=…)": "(--gold)",

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from chainette.messages.numbers import plural
 from chainette.run.estimate.intervals import Amount
 
 
@@ -109,7 +110,7 @@ def _json(amount: Amount | None) -> dict[str, Any] | None:
 
 def described(found: Estimate) -> Iterator[str]:
     """The lines of an estimate."""
-    yield f"{found.name}: {found.rows} rows, estimated from {found.sampled} of them"
+    yield f"{found.name}: {plural(found.rows, 'row')}, estimated from {found.sampled} of them"
     for name, *cells in amount_rows([found]):
         yield f"{name}: {cells[0]}"
     yield from remarks(found)

@@ -16,6 +16,7 @@ from chainette.engine.client.base import BaseClient
 from chainette.errors import ChainetteError, ConfigError, OutputDirError
 from chainette.events import Listener
 from chainette.folder.files import ESTIMATE, MANIFEST, check_place, has_rows
+from chainette.folder.manifest import ChangedRunError
 from chainette.pipeline.pipeline import Pipeline
 from chainette.registry.engines import client_for, get_engine_config
 from chainette.reports.run import Run
@@ -135,16 +136,21 @@ def _executor(
     """The run of the sample, which goes on with an earlier one of the same chain."""
     names = [it for it in RunOptions.__slots__ if it not in _OWN]
     shared = {name: getattr(options, name) for name in names}
-    resumes = not options.overwrite and (path / MANIFEST).exists()
-    return Executor(
-        plan.chain,
-        inputs.given,
-        listeners=listeners,
-        prompted=OneRowSteps,
-        output_dir=path,
-        retry_errors=resumes,
-        **shared,
-    )
+    shared["retry_errors"] = not options.overwrite and (path / MANIFEST).exists()
+    try:
+        return Executor(
+            plan.chain,
+            inputs.given,
+            listeners=listeners,
+            prompted=OneRowSteps,
+            output_dir=path,
+            **shared,
+        )
+    except ChangedRunError as error:
+        raise OutputDirError(
+            f"{path}: holds an estimate of something else: changed since: {error.changes}; choose "
+            "another folder, or replace it (overwrite=True)"
+        ) from None
 
 
 _OWN = ("output_dir", "retry_errors", "resume", "cache", "fmt", "redo", "force")
@@ -155,7 +161,7 @@ def _estimated(
     plan: Plan, inputs: Inputs, run: Run, options: RunOptions, *, is_kept: bool
 ) -> Estimate:
     """The estimate, from the run of the sample."""
-    path = _finished(plan, run)
+    path = _finished(plan, run, options)
     seconds = _kept_seconds(run, options)
     missing = not_estimated(plan.chain)
     engines = engines_by_node(plan.chain)
@@ -180,13 +186,16 @@ def _estimated(
     )
 
 
-def _finished(plan: Plan, run: Run) -> Path:
-    """The folder of a sample that was run to its end.
+def _finished(plan: Plan, run: Run, options: RunOptions) -> Path:
+    """The folder of a sample that was run to its end; what one that was not has can be used.
 
     Raises:
         InterruptedSampleError: A signal ended it.
         ConfigError: It was stopped.
     """
+    assert run.path is not None
+    if (run.interrupted or run.stopped is not None) and not (run.path / READING).exists():
+        _keep(run.path, reading=reading(options))
     if run.interrupted:
         raise InterruptedSampleError(run.signal)
     if run.stopped is not None:
@@ -194,7 +203,6 @@ def _finished(plan: Plan, run: Run) -> Path:
             f"estimate of {plan.name!r}: the sample was stopped before its end, and the rows that "
             f"were fastest do not stand for all: {run.stopped}"
         )
-    assert run.path is not None
     return run.path
 
 
@@ -258,6 +266,11 @@ def _kept_seconds(run: Run, options: RunOptions) -> float | None:
     seconds = earlier.get("seconds") if earlier else run.seconds
     if earlier and not was_whole:
         seconds = None
-    content = {"reading": reading(options), "rows": run.counts.rows, "seconds": seconds}
-    path.write_text(json.dumps(content, ensure_ascii=False) + "\n", encoding="utf-8")
+    _keep(run.path, reading=reading(options), rows=run.counts.rows, seconds=seconds)
     return seconds
+
+
+def _keep(folder: Path, **content: Any) -> None:
+    """Write down what is known of a sample beside its run."""
+    text = json.dumps(content, ensure_ascii=False) + "\n"
+    (folder / READING).write_text(text, encoding="utf-8")

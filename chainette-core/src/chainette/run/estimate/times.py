@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator, Mapping
 
 from chainette.engine.client.base import BaseClient
+from chainette.messages.numbers import plural
 from chainette.pipeline.pipeline import Pipeline
 from chainette.run.estimate.figures import Sample
 from chainette.run.estimate.intervals import Amount, Lengths, total
@@ -53,8 +54,8 @@ def _notes(clients: Mapping[str, BaseClient], count: int, rows: int) -> Iterator
         flight = client.max_concurrency
         if count < 4 * flight and count < rows:
             yield (
-                f"time: {count} rows do not keep {flight} requests in flight for long (engine "
-                f"{name!r}); a sample of {4 * flight} rows says more"
+                f"time: {plural(count, 'row')} cannot keep {flight} requests in flight for long "
+                f"(engine {name!r}); a sample of {4 * flight} rows says more"
             )
 
 
