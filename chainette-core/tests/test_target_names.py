@@ -19,6 +19,7 @@ from chainette.loading.importing import split_target
         ("C:chain.yml", ("C:chain.yml", "", "")),
         ("chain.yml", ("chain.yml", "", "")),
         ("f:", ("f:", "", "")),
+        ("module", ("module", "", "")),
     ],
 )
 def test_the_name_follows_the_last_colon_that_is_not_of_a_drive(

@@ -34,7 +34,7 @@ def split_target(target: str) -> tuple[str, str, str]:
     """Source, colon and name; the colon of a Windows drive does not count."""
     source, colon, name = target.rpartition(":")
     is_drive = len(source) < 2 and not name.isidentifier()
-    return (target, "", "") if is_drive else (source, colon, name)
+    return (target, "", "") if is_drive or not colon else (source, colon, name)
 
 
 def load_module(source: str) -> ModuleType:
