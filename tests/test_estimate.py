@@ -346,6 +346,10 @@ def test_the_run_after_an_estimate_makes_its_groups(
     assert sum(sizes[1]) == len(ROWS)
 
 
+def test_small_numbers_have_no_exponent(engines: dict[str, Any]) -> None:
+    assert "e-0" not in str(one().estimate(ROWS[:2]))
+
+
 def test_what_is_not_known_is_not_zero(engines: dict[str, Any]) -> None:
     chain: Any = Chain(name="c", steps=[step(), after("check", "unpriced")])
     with fake_engine("unpriced", answer, price=None) as engine:

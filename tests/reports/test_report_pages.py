@@ -32,7 +32,7 @@ from chainette import (
     pipe,
     reduce,
 )
-from chainette.errors import OutputDirError, RateLimitError
+from chainette.errors import ConfigError, OutputDirError, RateLimitError
 from chainette.reports.page import report as reports
 from chainette.reports.page.document import Column, Page, Row, Section, Table, bars, charts, facts
 from chainette.reports.page.html import write_page
@@ -460,6 +460,23 @@ def test_the_expression_of_a_filter_keeps_its_numbers(tmp_path: Path) -> None:
     chain.run([{"text": "x", "n": 0}], output_dir=tmp_path / "run")
     (line,) = report(tmp_path / "run").listing("failures", "Dropped by")
     assert line["Reason"] == "n > 0.25"
+
+
+def test_small_costs_have_no_exponent() -> None:
+    assert [dollars(it) for it in (0, 0.0000123, 0.00456, 12)] == [
+        "$0.00",
+        "$0.0000123",
+        "$0.00456",
+        "$12.00",
+    ]
+
+
+def test_a_report_that_cannot_be_is_refused(tmp_path: Path) -> None:
+    run = labelled(tmp_path / "run", 1)
+    with pytest.raises(ConfigError, match="rows=-1: a page cannot show fewer rows than 0"):
+        run.report(tmp_path / "page.html", rows=-1)
+    with pytest.raises(OutputDirError, match=r"\.: cannot be written: Is a directory"):
+        run.report(".")
 
 
 def test_very_many_columns_are_left_to_the_rows(tmp_path: Path) -> None:

@@ -25,6 +25,11 @@ def duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
 
 
+def digits(value: float, count: int = 3) -> str:
+    """A number with some digits that count, and no exponent: `0.0000123`."""
+    return f"{Decimal(f'{value:.{count}g}'):f}"
+
+
 def dollars(amount: Decimal | float) -> str:
     """US dollars: `$12.35`, `$0.0042`."""
     if 0 < amount < 0.0001:

@@ -18,6 +18,7 @@ from chainette.events import (
     RowFinished,
     RunStarted,
 )
+from chainette.messages.numbers import dollars
 from chainette.pipeline.pipeline import Pipeline
 from chainette.pipeline.validate import all_branches, all_nodes
 from chainette.run.control import RunControl
@@ -103,7 +104,7 @@ class Budget:
                 return BudgetError(f"max_cost={max_cost:g} can no longer be kept: {problem}")
             spent += cost
         if spent > Decimal(str(max_cost)):
-            return BudgetError(f"${spent:.4f} were spent (max_cost={max_cost:g})")
+            return BudgetError(f"{dollars(spent)} were spent (max_cost={max_cost:g})")
         return None
 
 

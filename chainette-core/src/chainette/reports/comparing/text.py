@@ -7,6 +7,7 @@ from decimal import Decimal
 from itertools import islice
 from typing import Any
 
+from chainette.messages.numbers import dollars
 from chainette.reports.comparing.fields import FieldDifference
 from chainette.reports.comparing.gold import GoldScores
 from chainette.reports.comparing.sides import RowDifference, Rows, Side, StepFigures
@@ -96,7 +97,7 @@ def _seconds(step: StepFigures | None, name: str) -> str:
 
 def dollars_text(cost: Decimal | None) -> str:
     """A cost in US dollars."""
-    return "unknown" if cost is None else f"${cost:.4f}" if cost else "$0"
+    return "unknown" if cost is None else dollars(cost) if cost else "$0"
 
 
 def share_text(share: Share) -> str:

@@ -8,7 +8,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from chainette.errors import OutputDirError
+from chainette.errors import ConfigError, OutputDirError
 from chainette.folder.lock import is_held
 from chainette.reports.page.document import Page, Table
 from chainette.reports.page.html import write_page
@@ -40,7 +40,10 @@ def write_report(
 
     Raises:
         OutputDirError: The folder is not that of a run, or the file cannot be written.
+        ConfigError: The number of rows is below 0.
     """
+    if rows < 0:
+        raise ConfigError(f"rows={rows}: a page cannot show fewer rows than 0")
     folder = Path(run)
     stored = StoredRun(folder)
     goes_on = stored.manifest.get("ended") is None and is_held(folder)

@@ -9,6 +9,7 @@ from typing import Any
 
 from chainette.engine.config import public_url
 from chainette.folder.lines import encoded
+from chainette.messages.numbers import digits
 from chainette.pipeline.reasoning import REASONING
 from chainette.reports.page.document import (
     Block,
@@ -323,7 +324,7 @@ def dollars(cost: float | None) -> str:
     """A cost for people."""
     if cost is None:
         return "unknown"
-    return f"${cost:,.2f}" if cost >= 1 or cost == 0 else f"${cost:.3g}"
+    return f"${cost:,.2f}" if cost >= 1 or cost == 0 else f"${digits(cost)}"
 
 
 def moment(text: Any) -> datetime | None:

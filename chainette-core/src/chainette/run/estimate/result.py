@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from chainette.messages.numbers import plural
+from chainette.messages.numbers import digits, plural
 from chainette.run.estimate.intervals import Amount
 
 
@@ -179,10 +179,10 @@ def _rounded(value: float) -> float:
 
 
 def _price(value: float) -> str:
-    return f"{value:,.2f}" if value >= 10 else f"{value:.3g}" if value else "0"
+    return f"{value:,.2f}" if value >= 10 else digits(value) if value else "0"
 
 
 def _time(seconds: float) -> str:
     if seconds < 120:
-        return f"{seconds:.2g} s" if seconds < 10 else f"{seconds:.0f} s"
+        return f"{digits(seconds, 2)} s" if seconds < 10 else f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
