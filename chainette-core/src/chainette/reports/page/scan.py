@@ -222,24 +222,27 @@ class Scan:
 
     def _read_table(self) -> None:
         row, bits, depths = -1, 0, self._depths()
-        before: list[str] = []
+        counted: dict[str, list[str]] = {}  # of a row, the item whose value was counted, by column
         for _, _, line in lines_in(self._run.path / FLATTENED):
             if line["row_id"] != row:
                 self._count_row(row, bits)
-                row, bits, before = line["row_id"], 0, []
+                row, bits = line["row_id"], 0
+                counted.clear()
             bits |= bits_of(line)
             self.lines += 1
             if self.lines <= self._limit:
                 self.shown, self.last_row = self.lines, row
-            path = line["item"].split(".") if "item" in line else []
-            shared = _shared(before, path)
+            path = line["item"].split(".") if "item" in line else None
             for name, value in line.items():
                 field = self.fields.get(name)
                 if field is None:
                     field = self.fields[name] = self._field(name)
-                if shared < 0 or depths.get(_node_of(name), 0) > shared:
-                    field.add(value)
-            before = path
+                if path is not None:
+                    item = path[: depths.get(_node_of(name), 0)]
+                    if counted.get(name) == item:
+                        continue
+                    counted[name] = item
+                field.add(value)
         self._count_row(row, bits)
 
     def _depths(self) -> dict[str, int]:
@@ -303,14 +306,6 @@ class Scan:
             if (row_id := line.get("row_id")) is not None and row_id <= self.last_row:
                 places.add(row_id, place)
         places.sort()
-
-
-def _shared(before: list[str], path: list[str]) -> int:
-    """The number of splits in which an item is the same as the one before it; -1 for a new row."""
-    if not before:
-        return -1
-    pairs = zip(before, path, strict=False)
-    return next((index for index, (a, b) in enumerate(pairs) if a != b), len(path))
 
 
 @cache
