@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pytest
-from chainette import Chain, Run, apply
+from chainette import Chain, Drop, Run, apply, split
 from chainette.errors import ConfigError, InputError, OutputDirError
 from chainette.reports.comparing.comparison import compare
 from chainette.reports.comparing.difference import Difference
@@ -300,6 +300,39 @@ def test_items_of_a_row_share_its_id(tmp_path: Path) -> None:
     for name, lines in {"c": other, "d": before, "e": before[::-1]}.items():
         with pytest.raises(InputError, match="more than once"):
             compare(a, write(tmp_path / name, lines, digest=name), on="id")
+
+
+class Parts(BaseModel):
+    label: str
+    parts: list[str]
+
+
+def parts(label: str) -> Any:
+    def labelled(row: dict[str, Any]) -> Parts:
+        return Parts(label=label, parts=row["parts"])
+
+    def kept(part: str) -> str:
+        if part == label:
+            raise Drop("not this one")
+        return part
+
+    steps = apply(labelled) >> split("parts") >> apply(kept)
+    return Chain(name="parts", steps=steps)
+
+
+def test_an_output_in_front_of_a_split_is_counted_once_for_all_items(tmp_path: Path) -> None:
+    rows = [{"parts": ["a", "b", "c"], "gold": "a"}, {"parts": ["b"], "gold": "b"}]
+    a, b = (parts(it).run(rows, output_dir=tmp_path / it) for it in "ac")
+    found = a.diff(b, gold="gold", fields=["labelled.label", "kept"])
+    label, kept = found["labelled.label"], found["kept"]
+    assert (label.agreement.count, label.agreement.total) == (0, 2)
+    assert (label.only_first, label.only_second) == (0, 0)
+    assert (kept.agreement.total, kept.only_first, kept.only_second) == (2, 1, 1)
+    found = a.diff(b, gold="gold", fields=["labelled.label"])
+    assert [(it.accuracy.count, it.accuracy.total, it.unanswered) for it in found.gold] == [
+        (1, 2, 0),
+        (0, 2, 0),
+    ]
 
 
 def test_a_column_that_is_not_there_is_named(tmp_path: Path) -> None:

@@ -29,6 +29,7 @@ from chainette.reports.comparing.matching import (
 from chainette.reports.comparing.sides import PairedGold, RowDifference, Rows, side_of
 from chainette.reports.comparing.statistics import sign_test
 from chainette.reports.comparing.values import MISSING
+from chainette.reports.stored.items import Outputs
 from chainette.reports.stored.run_folder import StoredRun
 
 
@@ -87,6 +88,7 @@ class _Comparison:
         if self._second is not None and not on:
             check_same_inputs(self._first, self._second)
         self._ids = [input_column(run, on, "on") for run in self._runs] if on else []
+        self._once = Outputs(self._runs)
         self._gold = gold
         self._gold_columns, self._gold_fields = self._of_gold()
 
@@ -113,7 +115,9 @@ class _Comparison:
             walk.add(*pair)
             if gold:
                 self._add_gold(gold, paired, pair)
-        walk.check()
+        walk.end()
+        for (side, index), unanswered in self._once.rest():
+            gold[side][index].add(*unanswered)
         unmatched = self._by_id.unmatched if self._by_id else Unmatched()
         names = [it.field for it in gold[0]] if gold else []
         return Difference(
@@ -149,11 +153,25 @@ class _Comparison:
                 right.append([None] * len(own))
                 continue
             label = line.get(self._gold_columns[side], MISSING)
-            right.append([it.add(label, line.get(it.field, MISSING)) for it in own])
+            right.append([
+                self._right((side, index), it, line, label) for index, it in enumerate(own)
+            ])  # fmt: skip
         if len(right) == 2:
             for split, a, b in zip(paired, *right):  # noqa: B905
                 if None not in (a, b) and a != b:
                     split[0 if a else 1] += 1
+
+    def _right(
+        self, key: tuple[int, int], counts: GoldCounts, line: Line, label: Any
+    ) -> bool | None:
+        """Whether an answer is right; `None` where that is not known, or was counted before."""
+        answer = line.get(counts.field, MISSING)
+        if "item" not in line:
+            return counts.add(label, answer)
+        place = self._once.place(key[0], line, counts.field)
+        pairs = self._once.take(key, place, (label, answer), is_whole=answer is not MISSING)
+        found = [counts.add(*pair) for pair in pairs]
+        return found[-1] if found else None
 
     def _differing(self) -> Iterator[RowDifference]:
         """The rows that differ, as they are read again."""
@@ -201,6 +219,7 @@ class _Walk:
         self._renamed = {b: a for a, b in asked.items() if a != b}
         self._fold = fold
         self._counts: dict[str, FieldCounts] = {}
+        self._once = Outputs(runs)
         self._seen: list[dict[str, None]] = [{}, {}]
         self._numbers = dict.fromkeys(("matched", "only_first", "only_second", "differing"), 0)
         self._failed = {(True, False): 0, (False, True): 0, (True, True): 0}
@@ -217,8 +236,21 @@ class _Walk:
         failed = _has_failed(first), _has_failed(second)
         if any(failed):
             self._failed[failed] += 1
-        differs = [self._add(name, *outputs) for name in {**outputs[0], **outputs[1]}]
+        names = {**outputs[0], **outputs[1]}
+        if "item" in first or "item" in second:
+            differs = [self._add_item(name, (first, second), *outputs) for name in names]
+        else:
+            differs = [self._add(name, *outputs) for name in names]
         self._numbers["differing"] += any(differs)
+
+    def _add_item(self, name: str, lines: tuple[Line, Line], first: Line, second: Line) -> bool:
+        """Count the values of an item; one in front of the split is counted once for all items."""
+        pair = first.get(name, MISSING), second.get(name, MISSING)
+        names = name, self._second_name(name)
+        place = [self._once.place(side, lines[side], names[side]) for side in (0, 1)]
+        for a, b in self._once.take(name, place, pair, is_whole=MISSING not in pair):
+            self._add(name, {name: a}, {name: b})
+        return differ(*pair, fold=self._fold)
 
     def _outputs(self, side: int, line: Line | None) -> Line:
         """The fields of a line that are compared, by their names in the first run."""
@@ -264,8 +296,10 @@ class _Walk:
                         side[name] = value
         return found
 
-    def check(self) -> None:
-        """Refuse fields that were asked for, and that no row has."""
+    def end(self) -> None:
+        """Count what is left, and refuse fields that were asked for, and that no row has."""
+        for name, (a, b) in self._once.rest():
+            self._add(name, {name: a}, {name: b})
         for run, columns, names in zip(self._runs, self._columns, self._sides):  # noqa: B905
             check_fields(names, columns.outputs, f"the table of {run.path} has")
 

@@ -8,7 +8,6 @@ from array import array
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from functools import cache
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from chainette.folder.files import CALLS, ERRORS, FLATTENED, STEPS
 from chainette.folder.lines import names_item, value_or_none
 from chainette.reports.page.fields import Field
 from chainette.reports.page.tallies import Moments, Numbers
+from chainette.reports.stored.items import depths
 from chainette.reports.stored.run_folder import StoredRun
 
 STATES = ("dropped", "ok", "failed", "partial")
@@ -221,7 +221,7 @@ class Scan:
             self.dropped[id, reason if is_own else _short(reason)] += 1
 
     def _read_table(self) -> None:
-        row, bits, depths = -1, 0, self._depths()
+        row, bits, depth = -1, 0, {"item": sys.maxsize, **depths(self._run)}
         counted: dict[str, list[str]] = {}  # of a row, the item whose value was counted, by column
         for _, _, line in lines_in(self._run.path / FLATTENED):
             if line["row_id"] != row:
@@ -238,23 +238,12 @@ class Scan:
                 if field is None:
                     field = self.fields[name] = self._field(name)
                 if path is not None:
-                    item = path[: depths.get(_node_of(name), 0)]
+                    item = path[: depth.get(_node_of(name), 0)]
                     if counted.get(name) == item:
                         continue
                     counted[name] = item
                 field.add(value)
         self._count_row(row, bits)
-
-    def _depths(self) -> dict[str, int]:
-        """How often what each node gives was split; an output is in the table for all its items."""
-        found: dict[str, int] = {}
-        for id in self._run.node_ids:
-            lines = lines_in(self._run.path / STEPS / id)
-            for _, _, line in islice(lines, 1):
-                path = line["item"].split(".") if "item" in line else []
-                found[id] = len(path) + (line.get("kind") == "split")
-        many = {f"{id}[]": max(depth - 1, 0) for id, depth in found.items()}
-        return {"item": sys.maxsize, **found, **many}
 
     def _count_row(self, row: int, bits: int) -> None:
         if row >= 0:
