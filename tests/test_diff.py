@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Sequence
+from io import StringIO
 from pathlib import Path
 from typing import Any, Literal
 
@@ -333,6 +334,25 @@ def test_an_output_in_front_of_a_split_is_counted_once_for_all_items(tmp_path: P
         (1, 2, 0),
         (0, 2, 0),
     ]
+
+
+def test_a_text_says_what_has_no_figures(tmp_path: Path) -> None:
+    none = pair(tmp_path / "none", ["x", ...], [..., "x"])
+    assert "label.word (value): no row has it in both, 1 only in A, 1 only in B" in str(none)
+    some = pair(tmp_path / "some", [1.0, float("nan")], [2.0, 3.0], "score")
+    assert "B - A of 1: mean 1" in str(some)
+
+
+def test_the_title_of_a_narrow_table_is_not_broken(tmp_path: Path) -> None:
+    from chainette.cli.shown.differences import tables
+    from rich.console import Console
+
+    found = pair(tmp_path, ["a", "b"], ["b", "a"], "topic")
+    written = StringIO()
+    console = Console(width=80, file=written)
+    for part in tables(found, 3, 80):
+        console.print(part)
+    assert "label.topic: A down, B across\n" in written.getvalue()
 
 
 def test_a_column_that_is_not_there_is_named(tmp_path: Path) -> None:

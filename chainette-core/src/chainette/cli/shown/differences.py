@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import Any
 
-from rich.console import Console, RenderableType
+from rich.console import Console, Group, RenderableType
 from rich.text import Text
 
 from chainette.cli.tables import table
@@ -85,7 +85,7 @@ def _matrix(pairs: dict[tuple[str, str], int], title: str, width: int) -> Render
     most = min(MAX_CLASSES, max(2, (width - 14) // 12))
     names, counts = crossed(pairs, most)
     cells = [[a, *(str(counts.get((a, b), 0)) for b in names)] for a in names]
-    return table(["", *names], cells, title)
+    return _titled(title, table(["", *names], cells))
 
 
 def _rows(found: Difference, most: int, width: int) -> Iterator[RenderableType]:
@@ -98,7 +98,12 @@ def _rows(found: Difference, most: int, width: int) -> Iterator[RenderableType]:
         for name in dict.fromkeys([*row.first, *row.second])
     ]
     if cells:
-        yield table(["row", "field", "A", other], cells, "rows that differ")
+        yield _titled("rows that differ", table(["row", "field", "A", other], cells))
+
+
+def _titled(title: str, grid: RenderableType) -> RenderableType:
+    """A table under its title, which is not broken where the table is narrow."""
+    return Group(Text(escaped(title), style="table.title"), grid)
 
 
 def json_lines(found: Difference) -> Iterator[dict[str, Any]]:

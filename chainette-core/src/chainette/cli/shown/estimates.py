@@ -20,8 +20,8 @@ def tables(found: Sequence[Estimate]) -> Iterator[RenderableType]:
         found: The estimates, of the same rows.
     """
     first = found[0]
-    rows = plural(first.rows, "row")
-    yield Text(f"{rows}, estimated from {first.sampled} of them; intervals of 95 %")
+    count = plural(first.rows, "row")
+    yield Text(f"{count}, estimated from {first.sampled} of them; intervals of 95 %")
     rows = [*map(list, amount_rows(list(found)))]
     yield table(["", *(it.name for it in found)], rows)
     for it in found:

@@ -110,11 +110,12 @@ def share_text(share: Share) -> str:
 
 def field_facts(field: FieldDifference) -> Iterator[str]:
     """What there is to say about a field, agreement first."""
-    yield f"{share_text(field.agreement)} of {field.agreement.total} equal"
+    total = field.agreement.total
+    yield f"{share_text(field.agreement)} of {total} equal" if total else "no row has it in both"
     if field.confusion is not None:
         yield f"kappa {_number(field.kappa)}"
     if field.difference is not None:
-        yield _spread(field.difference, "B - A")
+        yield _spread(field.difference, "B - A", total)
     if field.similarity is not None:
         name = "words in common (F1)" if field.kind == "text" else "items in common (Jaccard)"
         yield f"{name} {field.similarity:.3f}"
@@ -132,12 +133,13 @@ ALIKE = "equal but for case, space or type (with fold)"
 
 def gold_facts(gold: GoldScores) -> Iterator[str]:
     """What there is to say about a field and its labels, accuracy first."""
-    yield f"accuracy {share_text(gold.accuracy)} of {gold.accuracy.total}"
+    total = gold.accuracy.total
+    yield f"accuracy {share_text(gold.accuracy)} of {total}" if total else "no label has an answer"
     if (macro := gold.macro) is not None:
         yield f"macro precision {macro.precision:.3f}, recall {macro.recall:.3f}, F1 {macro.f1:.3f}"
         yield f"kappa {_number(gold.kappa)}"
     if gold.difference is not None:
-        yield _spread(gold.difference, "answer - label")
+        yield _spread(gold.difference, "answer - label", total)
     if gold.alike:
         yield f"{gold.alike} more {ALIKE}"
     if gold.unlabelled:
@@ -194,8 +196,9 @@ def _number(value: float | None) -> str:
     return "undefined" if value is None else f"{value:.3f}"
 
 
-def _spread(found: Spread, name: str) -> str:
+def _spread(found: Spread, name: str, total: int) -> str:
     low, high = found.quantiles[1], found.quantiles[-2]
+    name += f" of {found.count}" if found.count < total else ""  # others are not finite
     return (
         f"{name}: mean {found.mean:.4g}, median {found.median:.4g}, 5 to 95 % "
         f"{low:.4g} to {high:.4g}, mean absolute {found.absolute:.4g}"
