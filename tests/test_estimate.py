@@ -350,6 +350,16 @@ def test_small_numbers_have_no_exponent(engines: dict[str, Any]) -> None:
     assert "e-0" not in str(one().estimate(ROWS[:2]))
 
 
+@pytest.mark.parametrize(
+    ("sample", "rows", "is_said"), [(5, 40, True), (5, 5, False), (30, 40, False)]
+)
+def test_few_rows_are_said_to_be_few(
+    sample: int, rows: int, is_said: bool, engines: dict[str, Any]
+) -> None:
+    found: Any = one().estimate(ROWS[:rows], sample=sample)
+    assert (f"intervals from {sample} rows can be too narrow" in str(found)) is is_said
+
+
 def test_what_is_not_known_is_not_zero(engines: dict[str, Any]) -> None:
     chain: Any = Chain(name="c", steps=[step(), after("check", "unpriced")])
     with fake_engine("unpriced", answer, price=None) as engine:

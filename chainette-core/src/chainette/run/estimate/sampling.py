@@ -33,6 +33,8 @@ from chainette.run.executor import Executor
 from chainette.run.inputs.source import InputSource
 from chainette.run.options import RunOptions
 
+FEW = 30
+"""Rows of a sample below which its intervals can be much too narrow."""
 Listeners: TypeAlias = Callable[[str], Sequence[Listener]]
 
 
@@ -181,7 +183,7 @@ def _estimated(
         steps={id: _step(step, lengths) for id, step in seen.items()},
         not_estimated=missing,
         unseen=tuple(id for id in sample.steps if id not in seen),
-        notes=(*_problems(seen, clients, plan.chain), *notes),
+        notes=(*_problems(seen, clients, plan.chain), *_few(lengths), *notes),
         path=path if is_kept else None,
     )
 
@@ -250,6 +252,13 @@ def _problems(
                 f"tokens are unknown, since the server of {step.engine!r} does not report them for "
                 f"{step.uncounted} of {step.answers} answers of {id!r}"
             )
+
+
+def _few(lengths: Lengths) -> Iterator[str]:
+    """What there is to say about intervals from a few rows, which may all be alike by chance."""
+    count = len(lengths.sampled)
+    if 1 < count < min(FEW, lengths.rows):
+        yield f"intervals from {count} rows can be too narrow; a sample of {FEW} or more is safer"
 
 
 def _kept_seconds(run: Run, options: RunOptions) -> float | None:
