@@ -65,6 +65,9 @@ def test_wheels_carry_types_license_and_nothing_else_of_the_tree(wheels: Path) -
         assert f"{name}/py.typed" in names
         assert any(entry.endswith("licenses/LICENSE") for entry in names)
         assert {entry.split("/")[0].split("-")[0] for entry in names} == {name}
+        source = ROOT / DISTRIBUTIONS[name] / "src"
+        modules = {it.relative_to(source).as_posix() for it in source.glob(f"{name}/**/*.py")}
+        assert modules - {*names} == set()
         assert list(wheels.glob(f"{name}-*.tar.gz"))
 
 
