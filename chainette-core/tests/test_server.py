@@ -444,7 +444,8 @@ def test_a_forked_child_does_not_touch_the_parents_server(script: Path) -> None:
     ending = """
 child = os.fork()
 same = server_process(server.command, name="child") is server
-print(os.getpid(), same, server.running, server.pid, flush=True)
+line = f"{os.getpid()} {same} {server.running} {server.pid}\\n"
+os.write(1, line.encode())  # at once, since both processes write
 if not child:
     server.stop()
     print(server.ensure_running() != url, server.pid, flush=True)

@@ -126,7 +126,7 @@ def test_a_redo_of_what_the_refusal_offers_gives_the_results_of_a_fresh_run(
         try:
             again = after.run(inputs, output_dir=folder / "run", resume=True)
         except OutputDirError as error:
-            redo = json.loads(str(error).partition("redo=")[2].partition(")")[0])
+            redo = json.loads(str(error).partition("redo=")[2].partition(" runs")[0])
             again = after.run(inputs, output_dir=folder / "run", redo=redo)
         spent = len(engine.requests) - requests - needed
     assert again.counts == fresh.counts
