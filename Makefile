@@ -31,8 +31,10 @@ PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 test: $(READY)
 	$(PYTEST) -m "not (packaging or docs_venv or examples or exhaustive or converters)"
 
+# Last come the tests whose model takes all cores: beside others, they would take ten times as long.
 test-all: $(READY)
-	$(PYTEST) -m "not converters"
+	$(PYTEST) -m "not (converters or alone)"
+	$(BIN)/python -m pytest tests/docs -m alone
 
 # The real vLLM (its CPU build) in an environment of its own; 5 GB the first time.
 test-vllm:

@@ -166,4 +166,4 @@ def test_a_third_partys_plugin_is_listed_and_runs_and_a_broken_one_disturbs_noth
     run = [environment.bin / "chainette", "run-yaml", "chain.yaml", "-o", "out"]
     assert "HELLO" in call(*run, cwd=tmp_path)
     flat = (tmp_path / "out/flattened/000000.jsonl").read_text()
-    assert json.loads(flat) == {"row_id": 0, "again.text": "HELLO"}
+    assert json.loads(flat) == {"row_id": 0, "text": "hello", "again.text": "HELLO"}
