@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import operator
-import re
 from collections.abc import Callable, Mapping
 from functools import cached_property
 from types import MappingProxyType
@@ -19,7 +18,6 @@ from chainette.pipeline.nodes.naming import values_of
 from chainette.pipeline.prompt import PromptTemplate, environment
 from chainette.pipeline.sandbox import Bounds
 
-_PATH = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
 UNKNOWN = object()
 """In the place of a value that takes Jinja."""
 _SCALARS = frozenset({str, int, float, bool})
@@ -85,9 +83,7 @@ class Expression:
     @cached_property
     def path(self) -> list[str]:
         """The name that it consists of, and the fields of its value; empty for others."""
-        source = self.source.strip()
-        path = source.split(".") if _PATH.fullmatch(source) else []
-        return path if path and path[0] in self.names else []  # `true` is a value, not a name
+        return _path(self._node)
 
     @cached_property
     def names(self) -> set[str]:
@@ -140,10 +136,16 @@ class Expression:
         return _at(self.path, item, names) if self.path else UNKNOWN
 
     @cached_property
+    def _node(self) -> nodes.Node:
+        """The expression as Jinja reads it; `true` is a value there, not a name."""
+        (output,) = environment().parse("{{ (" + self.source + ") }}").body
+        assert isinstance(output, nodes.Output)
+        return output.nodes[0]
+
+    @cached_property
     def _comparison(self) -> _Comparison | None:
         """The comparison that it consists of, if one without Jinja gives the same."""
-        (output,) = environment().parse("{{ (" + self.source + ") }}").body
-        (node,) = output.nodes if isinstance(output, nodes.Output) else (None,)
+        node = self._node
         if not isinstance(node, nodes.Compare) or len(node.ops) != 1:
             return None
         (operand,) = node.ops
