@@ -11,7 +11,7 @@ from typing import Any, Literal
 from pydantic import ValidationError
 from pydantic_core import to_jsonable_python
 
-from chainette.errors import ChainError
+from chainette.errors import ApplyError, ChainError
 from chainette.pipeline.expression import Expression
 from chainette.pipeline.nodes.naming import fields_of, has_extra, type_name
 from chainette.text import with_article
@@ -79,6 +79,21 @@ class Condition:
             return set(aliases) & self.expression.names
         return set(aliases) if self.takes_names else set()
 
+    def called(self, item: Any, names: Mapping[str, Any]) -> Any:
+        """What its function returns; of an asynchronous one, what is to be awaited."""
+        assert self.function is not None
+        return self.function(item, names) if self.takes_names else self.function(item)
+
+    def truth(self, said: Any) -> bool:
+        """What its function has said, which must be a truth value.
+
+        Raises:
+            ApplyError: It is something else.
+        """
+        if not is_bool(said):
+            raise ApplyError(f"{self.where} returned {said!r}; it must return True or False")
+        return bool(said)
+
     def check(
         self, model: Any, types: Mapping[str, Any], elsewhere: Mapping[str, str], source: str
     ) -> None:
@@ -101,6 +116,11 @@ class Condition:
                 more_names=has_extra(model),
                 elsewhere=elsewhere,
             )
+
+
+def is_bool(value: Any) -> bool:
+    """Whether a value is a truth value; that of NumPy is one, too."""
+    return type(value).__name__ in ("bool", "bool_")
 
 
 def takes_names(fn: Callable[..., Any], where: str) -> bool:

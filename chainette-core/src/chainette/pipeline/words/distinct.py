@@ -116,8 +116,7 @@ class DistinctNode(PassingWord[I_, I_], Passing[I_]):
 
     def _part(self, part: Condition, item: Any, names: Mapping[str, Any]) -> Any:
         if part.expression is None:
-            assert part.function is not None
-            return part.function(item, names) if part.takes_names else part.function(item)
+            return part.called(item, names)
         if part.text in self._fields:
             return getattr(item, part.text)
         return part.expression.value(item, names)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any, overload
 
-from chainette.errors import ApplyError, Drop
+from chainette.errors import Drop
 from chainette.pipeline.composites.composite import Scope
 from chainette.pipeline.nodes.conditions import NOT_GIVEN, Condition, OnError
 from chainette.pipeline.nodes.flow import I_, Passing, Same
@@ -81,21 +81,18 @@ class FilterNode(PassingWord[I_, I_], Passing[I_]):
 
 def _function(keeps: Condition, dropped: Drop) -> Callable[..., Any]:
     """What a filter does with an item."""
-    expression, function = keeps.expression, keeps.function
+    expression = keeps.expression
     if expression is not None:
         return lambda item, names: KEPT if expression.value(item, names) else dropped
-    assert function is not None
 
     def decided(said: Any) -> Kept | Drop:
-        if type(said).__name__ not in ("bool", "bool_"):  # that of NumPy is one, too
-            raise ApplyError(f"{keeps.where} returned {said!r}; it must return True or False")
-        return KEPT if said else dropped
+        return KEPT if keeps.truth(said) else dropped
 
     async def awaited(said: Awaitable[Any]) -> Kept | Drop:
         return decided(await said)
 
     def ask(item: Any, names: Any) -> Any:
-        said = function(item, names) if keeps.takes_names else function(item)
+        said = keeps.called(item, names)
         return awaited(said) if isinstance(said, Awaitable) else decided(said)
 
     return ask

@@ -11,11 +11,11 @@ from chainette.errors import ApplyError, RouteError
 from chainette.pipeline.composites.keys import canonical, shown
 from chainette.pipeline.composites.repeat import Repeat
 from chainette.pipeline.composites.route import Arm, Route
-from chainette.pipeline.nodes.conditions import Condition
+from chainette.pipeline.nodes.conditions import Condition, is_bool
 from chainette.pipeline.nodes.node import Node
 from chainette.run.item import Item
 from chainette.run.output.journal import Journal
-from chainette.run.schedule.flow.conditions import asked, is_bool
+from chainette.run.schedule.flow.conditions import asked
 
 
 @dataclass(frozen=True, slots=True)

@@ -62,7 +62,7 @@ class Conditions:
         if (earlier := self._journal.has_run(node, item, branch)) is not None:
             return earlier
         output = await asked(condition, value, names)
-        holds = bool(output) if condition.function is None else _truth(condition, output)
+        holds = bool(output) if condition.function is None else condition.truth(output)
         if not holds:
             self._journal.skipped(node, item, branch)
         elif isinstance(node, Repeat):  # its other lines are those of its rounds
@@ -79,25 +79,13 @@ async def asked(condition: Condition, value: Any, names: Mapping[str, Any]) -> A
     if condition.expression is not None:
         return condition.expression.value(value, names)
     assert condition.function is not None
-    arguments = (own(value), OwnNames(names)) if condition.takes_names else (own(value),)
     try:
-        output = condition.function(*arguments)
+        output = condition.called(own(value), OwnNames(names))
         return await output if isinstance(output, Awaitable) else output
     except Exception as error:
         problem = failure(condition.where, error, condition.function)
         problem.is_tolerable = False
         raise problem from error
-
-
-def is_bool(output: Any) -> bool:
-    """Whether an output is a truth value; that of NumPy is one, too."""
-    return type(output).__name__ in ("bool", "bool_")
-
-
-def _truth(condition: Condition, output: Any) -> bool:
-    if not is_bool(output):
-        raise ApplyError(f"{condition.where} returned {output!r}; it must return True or False")
-    return bool(output)
 
 
 def is_tolerable(error: ChainetteError) -> bool:
