@@ -30,6 +30,7 @@ from chainette.reports.comparing.sides import PairedGold, RowDifference, Rows, s
 from chainette.reports.comparing.statistics import sign_test
 from chainette.reports.comparing.values import MISSING
 from chainette.reports.stored.items import Outputs
+from chainette.reports.stored.names import has_error
 from chainette.reports.stored.run_folder import StoredRun
 
 
@@ -339,4 +340,4 @@ class _Walk:
 
 
 def _has_failed(line: Line) -> bool:
-    return ("error" in line or "error.message" in line) and not line.get("partial")
+    return has_error(line) and not line.get("partial")

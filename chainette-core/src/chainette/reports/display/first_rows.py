@@ -16,7 +16,7 @@ from chainette.errors import OutputDirError
 from chainette.folder.files import ERRORS
 from chainette.folder.lines import read_file
 from chainette.messages.brief import kind_of_error
-from chainette.reports.stored.names import OWN, ColumnNames
+from chainette.reports.stored.names import OWN, ColumnNames, has_error
 from chainette.text import printable, without_numbers
 
 ROWS = 5
@@ -73,7 +73,7 @@ def first_rows(run: Any, most: int = ROWS, columns: int = MAX_COLUMNS) -> FirstR
 
 
 def _has_failed(line: Mapping[str, Any]) -> bool:
-    return any(key.startswith("error.") for key in line) and not line.get("partial")
+    return has_error(line) and not line.get("partial")
 
 
 def _is_shown(column: str) -> bool:

@@ -14,6 +14,7 @@ from chainette.reports.codec import flatten
 from chainette.reports.frames.chunks import Known, unknown
 from chainette.reports.frames.from_schema import kind_in_step
 from chainette.reports.frames.run_frames import RunFrames
+from chainette.reports.stored.names import has_error
 from chainette.reports.stored.run_folder import StoredRun
 from chainette.text import did_you_mean
 
@@ -137,7 +138,7 @@ def flattened(lines: Lines, only: Only | None, run: StoredRun | None = None) -> 
 
 def _only(lines: Lines, only: Only) -> Iterator[dict[str, Any]]:
     for line in lines():
-        is_failed = f"{ERROR}.type" in line or ERROR in line
+        is_failed = has_error(line)
         if is_failed if only == "failed" else not (is_failed or line.get("dropped")):
             yield line
 

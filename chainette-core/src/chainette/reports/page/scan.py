@@ -16,6 +16,7 @@ from chainette.folder.lines import names_item, value_or_none
 from chainette.reports.page.fields import Field
 from chainette.reports.page.tallies import Moments, Numbers
 from chainette.reports.stored.items import depths
+from chainette.reports.stored.names import has_error
 from chainette.reports.stored.run_folder import StoredRun
 
 STATES = ("dropped", "ok", "failed", "partial")
@@ -304,7 +305,7 @@ def _node_of(name: str) -> str:
 
 def bits_of(line: Mapping[str, Any]) -> int:
     """What an end of a row has; see `STATES`."""
-    if "error.message" in line:
+    if has_error(line):
         return 3 if line.get("partial") else 2
     return 0 if line.get("dropped") else 1
 

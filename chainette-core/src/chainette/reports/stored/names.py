@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from typing import Any
 
 OWN = ("row_id", "item", "error", "partial", "dropped", "reasoning")
 """Columns of the run itself; `error` and `reasoning` have fields, as outputs do."""
 INPUT = "input"
 """In front of the name of an input's column where the name is taken."""
+
+
+def has_error(line: Mapping[str, Any]) -> bool:
+    """Whether a line of the table is of a row, or an item, of which something failed."""
+    return "error.message" in line
 
 
 class ColumnNames:

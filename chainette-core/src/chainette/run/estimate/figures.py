@@ -9,6 +9,7 @@ from typing import Any
 
 from chainette.folder.files import CALLS, ERRORS, FLATTENED, STEPS
 from chainette.folder.lines import read_file, read_lines
+from chainette.reports.stored.names import has_error
 
 AMOUNTS = ("prompt_tokens", "completion_tokens", "cost", "requests", "seconds")
 
@@ -60,7 +61,7 @@ def sample_in(path: Path, engines: Mapping[str, Sequence[str]]) -> Sample:
     places: dict[int, int] = {}
     for line in read_lines(path / FLATTENED):
         places.setdefault(line["row_id"], len(places))
-        if "error.message" in line:
+        if has_error(line):
             failed.add(line["row_id"])
     steps = {
         id: StepSample(", ".join(names), {name: [0.0] * len(places) for name in AMOUNTS})
