@@ -92,7 +92,7 @@ class Executor:
     ) -> None:
         self._options = settings = RunOptions(**options)
         self._kept = Kept(settings.keep) if settings.keep != "none" else None
-        self._source = _source(pipeline, inputs, settings, self._kept)
+        self._source = source_of(pipeline, inputs, settings, self._kept)
         if settings.fmt == "parquet":
             require_pyarrow()
         for step in pipeline.prompted:
@@ -367,7 +367,10 @@ class Executor:
         )
 
 
-def _source(pipeline: Pipeline, inputs: Any, options: RunOptions, kept: Kept | None) -> InputSource:
+def source_of(
+    pipeline: Pipeline, inputs: Any, options: RunOptions, kept: Kept | None = None
+) -> InputSource:
+    """The rows that a run with these options takes from inputs, with the columns to keep."""
     return InputSource(
         inputs,
         limit=options.limit,

@@ -7,7 +7,7 @@ import math
 import signal
 from array import array
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, TypeAlias
@@ -29,8 +29,7 @@ from chainette.run.estimate.result import Estimate, StepEstimate
 from chainette.run.estimate.steps import OneRowSteps, not_estimated
 from chainette.run.estimate.takeover import READING, reading
 from chainette.run.estimate.times import run_time
-from chainette.run.executor import Executor
-from chainette.run.inputs.source import InputSource
+from chainette.run.executor import Executor, source_of
 from chainette.run.options import RunOptions
 
 FEW = 30
@@ -97,7 +96,8 @@ async def estimate(
     check_countable(inputs)
     if settings.output_dir is not None:
         _check_folder(Path(settings.output_dir))
-    found = Inputs(inputs, await lengths_of(_source(chain, inputs, settings)))
+    every_row = source_of(chain, inputs, replace(settings, sample=None))
+    found = Inputs(inputs, await lengths_of(every_row))
     with TemporaryDirectory(prefix="chainette-") as temporary:
         root = Path(settings.output_dir or temporary) / ESTIMATE
         estimates = []
@@ -117,19 +117,6 @@ def _check_folder(path: Path) -> None:
             f"{path}: already holds a run, which the answers of an estimate could not become part "
             "of; choose another folder"
         )
-
-
-def _source(chain: Pipeline, inputs: Any, options: RunOptions) -> InputSource:
-    return InputSource(
-        inputs,
-        limit=options.limit,
-        sample=None,
-        columns=options.columns,
-        encoding=options.encoding,
-        delimiter=options.delimiter,
-        model=chain.input_model,
-        adapter=chain.input_adapter,
-    )
 
 
 def _executor(
