@@ -15,10 +15,10 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from pathlib import Path
 from time import process_time
 from typing import Any
 
+import servers
 from chainette import Chain, Step, register_engine
 from pydantic import BaseModel
 
@@ -120,16 +120,9 @@ def compare(case: str, count: int, rounds: int, port: str) -> None:
 def main() -> None:
     count = int(sys.argv[1]) if len(sys.argv) > 1 else 100_000
     rounds = int(sys.argv[2]) if len(sys.argv) > 2 else 3
-    server = subprocess.Popen(
-        [sys.executable, str(Path(__file__).with_name("fast_server.py"))], stdout=subprocess.PIPE
-    )
-    assert server.stdout is not None
-    port = server.stdout.readline().decode().strip()
-    try:
+    with servers.fast() as port:
         for case in sys.argv[3:] or CASES:
             compare(case, count, rounds, port)
-    finally:
-        server.terminate()
 
 
 if __name__ == "__main__":

@@ -16,10 +16,10 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from time import process_time
 from typing import Any
 
+import servers
 from chainette import Chain, Step, apply, reduce, register_engine, repeat, route
 from chainette.pipeline.composites.reduce import Group
 from pydantic import BaseModel
@@ -138,16 +138,9 @@ def measured(case: str, count: int, port: str) -> tuple[float, float]:
 def main() -> None:
     count = int(sys.argv[1]) if len(sys.argv) > 1 else 100_000
     rounds = int(sys.argv[2]) if len(sys.argv) > 2 else 3
-    server = subprocess.Popen(
-        [sys.executable, str(Path(__file__).with_name("fast_server.py"))], stdout=subprocess.PIPE
-    )
-    assert server.stdout is not None
-    port = server.stdout.readline().decode().strip()
-    try:
+    with servers.fast() as port:
         for case in sys.argv[3:] or CASES:
             compare(case, count, rounds, port)
-    finally:
-        server.terminate()
 
 
 def compare(case: str, count: int, rounds: int, port: str) -> None:

@@ -13,6 +13,8 @@ import tempfile
 import time
 from pathlib import Path
 
+import servers
+
 FEW, MANY = (int(word) for word in (*sys.argv[1:3], *("10000", "1000000")[len(sys.argv) - 1 :]))
 CHAIN = """
 from chainette import Chain, Step
@@ -58,21 +60,13 @@ def run(folder: Path, rows: int) -> tuple[float, float, float]:
 
 
 def main() -> None:
-    server = subprocess.Popen(
-        [sys.executable, str(Path(__file__).with_name("fast_server.py"))], stdout=subprocess.PIPE
-    )
-    assert server.stdout is not None
-    port = int(server.stdout.readline())
-    try:
-        with tempfile.TemporaryDirectory() as name:
-            folder = Path(name)
-            (folder / "chain.py").write_text(CHAIN)
-            engine = {"name": "e", "backend": "vllm_api", "model": "m", "max_concurrency": 8}
-            endpoint = f"http://127.0.0.1:{port}/v1"
-            (folder / "engines.yml").write_text(json.dumps([engine | {"endpoint": endpoint}]))
-            results = {rows: run(folder, rows) for rows in (FEW, MANY)}
-    finally:
-        server.terminate()
+    with servers.fast() as port, tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "chain.py").write_text(CHAIN)
+        engine = {"name": "e", "backend": "vllm_api", "model": "m", "max_concurrency": 8}
+        endpoint = f"http://127.0.0.1:{port}/v1"
+        (folder / "engines.yml").write_text(json.dumps([engine | {"endpoint": endpoint}]))
+        results = {rows: run(folder, rows) for rows in (FEW, MANY)}
     for rows, (megabytes, seconds, cpu) in results.items():
         rate, each = f"{rows / seconds:6.0f} rows/s", f"{1000 * cpu / rows:.3f} ms of CPU a row"
         print(f"{rows:>9} rows  {megabytes:6.1f} MB  {rate}  {each}, all in order")

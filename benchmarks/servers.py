@@ -151,6 +151,18 @@ def nginx() -> Iterator[str]:
 
 
 @contextmanager
+def fast() -> Iterator[str]:
+    """Run the server that answers at once, with little; yields its port."""
+    program = str(Path(__file__).with_name("fast_server.py"))
+    server = subprocess.Popen([sys.executable, program], stdout=subprocess.PIPE)
+    assert server.stdout is not None
+    try:
+        yield server.stdout.readline().decode().strip()
+    finally:
+        server.terminate()
+
+
+@contextmanager
 def slow(seconds: float) -> Iterator[str]:
     """Run a server that answers after this number of seconds; yields its base URL."""
     program = str(Path(__file__).with_name("fast_server.py"))
