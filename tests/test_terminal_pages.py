@@ -7,7 +7,6 @@ import re
 import shlex
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from chainette.cli.light import command
 from chainette.cli.shown.help import EXAMPLES, GROUPS, OTHERS
 from chainette.cli.tree import tree
 from chainette.run.options import options_of
+from pseudo_terminal import Terminal
 from pydantic import BaseModel
 from rich.console import Console
 
@@ -103,27 +103,18 @@ def test_the_options_of_a_run_are_in_groups(
 
 def on_a_terminal(arguments: list[str], folder: Path, columns: int) -> str:
     """What a command writes to a terminal, without colours."""
-    ours, theirs = os.openpty()
-    seen = bytearray()
-
-    def read() -> None:
-        try:
-            while block := os.read(ours, 4096):
-                seen.extend(block)
-        except OSError:  # the other end is closed
-            pass
-
-    reader = threading.Thread(target=read)
-    reader.start()
     program = Path(sys.executable).with_name("chainette")
     environment = {**os.environ, "TERM": "xterm", "COLUMNS": str(columns)}
-    subprocess.run(
-        [program, *arguments], cwd=folder, stdout=theirs, stderr=theirs, env=environment, timeout=60
-    )
-    os.close(theirs)
-    reader.join(timeout=10)
-    os.close(ours)
-    return re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", seen.decode()).replace("\r\n", "\n")
+    with Terminal() as terminal:
+        subprocess.run(
+            [program, *arguments],
+            cwd=folder,
+            stdout=terminal.end,
+            stderr=terminal.end,
+            env=environment,
+            timeout=60,
+        )
+    return terminal.screen.replace("\r\n", "\n")
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="a terminal of its own needs pty")

@@ -7,7 +7,6 @@ import os
 import re
 import subprocess
 import sys
-import threading
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from chainette.run.executor import Executor
 from chainette.run.progress.lines import PlainProgress
 from chainette.run.progress.stats import RunStats
 from chainette.testing import FakeClient
+from pseudo_terminal import Terminal
 from pydantic import BaseModel
 
 
@@ -122,28 +122,19 @@ def test_a_terminal_gets_a_bar_for_every_node(tmp_path: Path) -> None:
         "chain = Chain(name='c', steps=[apply(wait, id='wait'), apply(odd, id='odd')])\n"
     )
     (tmp_path / "rows.jsonl").write_text("".join(f'{{"n": {n}}}\n' for n in range(100)))
-    ours, theirs = os.openpty()
-    seen = bytearray()
-
-    def read() -> None:
-        try:
-            while block := os.read(ours, 4096):
-                seen.extend(block)
-        except OSError:  # the other end is closed
-            pass
-
-    reader = threading.Thread(target=read)
-    reader.start()
     program = Path(sys.executable).with_name("chainette")
     command = [program, "run", "chains.py:chain", "-i", "rows.jsonl"]
     environment = {**os.environ, "TERM": "xterm", "COLUMNS": "120"}
-    outcome = subprocess.run(
-        command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=theirs, env=environment, timeout=60
-    )
-    os.close(theirs)
-    reader.join(timeout=10)
-    os.close(ours)
-    text = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", seen.decode())
+    with Terminal() as terminal:
+        outcome = subprocess.run(
+            command,
+            cwd=tmp_path,
+            stdout=subprocess.DEVNULL,
+            stderr=terminal.end,
+            env=environment,
+            timeout=60,
+        )
+    text = terminal.screen
     assert outcome.returncode == 1
     assert "64 in flight" in text
     assert re.search(r"wait +━+ +100/100", text)

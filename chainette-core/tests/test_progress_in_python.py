@@ -6,7 +6,6 @@ import os
 import re
 import subprocess
 import sys
-import threading
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from chainette.run.executor import Executor
 from chainette.run.progress.displays import listeners
 from chainette.run.progress.stats import RunStats
 from chainette.testing import FakeClient
+from pseudo_terminal import Terminal
 from pydantic import BaseModel
 
 HEAD = """
@@ -56,32 +56,18 @@ class Row(BaseModel):
 
 def on_a_terminal(script: str, folder: Path) -> tuple[str, str]:
     """What a script writes to a terminal as its standard error, and to a pipe."""
-    ours, theirs = os.openpty()
-    seen = bytearray()
-
-    def read() -> None:
-        try:
-            while block := os.read(ours, 4096):
-                seen.extend(block)
-        except OSError:  # the other end is closed
-            pass
-
-    reader = threading.Thread(target=read)
-    reader.start()
-    outcome = subprocess.run(
-        [sys.executable, "-c", script],
-        cwd=folder,
-        stdout=subprocess.PIPE,
-        stderr=theirs,
-        env={**os.environ, "TERM": "xterm", "COLUMNS": "120"},
-        timeout=60,
-        check=False,
-    )
-    os.close(theirs)
-    reader.join(timeout=10)
-    os.close(ours)
-    assert outcome.returncode == 0, seen.decode()
-    return re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", seen.decode()), outcome.stdout.decode()
+    with Terminal() as terminal:
+        outcome = subprocess.run(
+            [sys.executable, "-c", script],
+            cwd=folder,
+            stdout=subprocess.PIPE,
+            stderr=terminal.end,
+            env={**os.environ, "TERM": "xterm", "COLUMNS": "120"},
+            timeout=60,
+            check=False,
+        )
+    assert outcome.returncode == 0, terminal.screen
+    return terminal.screen, outcome.stdout.decode()
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="a terminal of its own needs pty")
