@@ -515,6 +515,22 @@ def test_what_failed_comes_last_even_if_the_first_row_did(tmp_path: Path) -> Non
     assert (tmp_path / "u.csv").read_text() == "row_id\n"
 
 
+@pytest.mark.parametrize("rows", [[], [{"n": 4, "key": "a"}]])
+def test_without_answers_the_columns_of_a_table_are_the_same(rows: Any, tmp_path: Path) -> None:
+    run = Chain(name="c", steps=[JUDGE]).run(rows, output_dir=tmp_path / "run")
+    answers = ["judge.label", "judge.note", "judge.tags"]
+    run.export(tmp_path / "t.csv")
+    header = (tmp_path / "t.csv").read_text().splitlines()[0].split(",")
+    assert [name for name in header if name.startswith("judge")] == answers
+    run.export(tmp_path / "t.db")
+    with closing(sqlite3.connect(tmp_path / "t.db")) as base:
+        found = [it[1] for it in base.execute("pragma table_info(flattened)")]
+    assert [name for name in found if name.startswith("judge")] == answers
+    run.export(tmp_path / "t.xlsx")
+    sheet = openpyxl.load_workbook(tmp_path / "t.xlsx").worksheets[0]
+    assert [it.value for it in sheet[1] if str(it.value).startswith("judge")] == answers
+
+
 @pytest.mark.parametrize("format", ["csv", "xlsx", "db", "parquet"])
 def test_lines_that_are_added_meanwhile_are_left_out(format: str, tmp_path: Path) -> None:
     lines: list[dict[str, Any]] = [{"row_id": 0, "a.x": 1}]

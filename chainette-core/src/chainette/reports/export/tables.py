@@ -119,9 +119,17 @@ def shape_of(table: Table) -> Shape:
                 known = kinds[name] = set()
             if value is not None:
                 known.add(kind_of(value))
-    in_order = sorted(kinds, key=lambda name: name.partition(".")[0] in LAST)
-    shape.kinds = {name: kinds[name] for name in in_order} or {"row_id": set()}
+    shape.kinds = {name: kinds.get(name, set()) for name in _names(table, kinds)}
     return shape
+
+
+def _names(table: Table, kinds: dict[str, set[str]]) -> list[str]:
+    """The columns of a table: those that its lines have, and those that answers would have had."""
+    frames = table.frames()
+    promised = [] if frames is None else frames.names(kinds)
+    unknown = [name for name in kinds if name not in promised and (kinds[name] or frames is None)]
+    names = sorted((*promised, *unknown), key=lambda name: name.partition(".")[0] in LAST)
+    return names or ["row_id"]
 
 
 def flattened(lines: Lines, only: Only | None, run: StoredRun | None = None) -> Table:

@@ -76,6 +76,14 @@ class RunFrames:
         """The table as one or more tables of Arrow."""
         return chunks(*self._columns(True))
 
+    def names(self, seen: Iterable[str]) -> list[str]:
+        """All columns in the order of the table, with those of nodes that gave no output.
+
+        Args:
+            seen: The columns that its lines have.
+        """
+        return [*self._ordered({it: self._known(it) or Plain(str) for it in seen}, self._known)]
+
     def is_input(self, name: str) -> bool:
         """Whether a column is from the inputs."""
         return self._names.input_column(name) is not None
