@@ -189,3 +189,25 @@ def test_different_mistakes_are_listed_together(tmp_path: Path) -> None:
     assert said.startswith("c.yaml has 4 mistakes:\n")
     for start in ("4: steps.0: 'pipe'", "5: steps.1: it is", "6: steps.2: a branch", "7: unknown"):
         assert f"\n  c.yaml:{start}" in said
+
+
+FIRST = "  - {id: a, input_model: M, output_model: M, engine_name: e, user_prompt: '{{ text }}'}\n"
+SECOND = FIRST.replace("id: a", "id: b")
+WORDLESS = "name: c\nmodels:\n  M: {text: str}\n  N: {other: str}\nsteps:\n"
+
+
+@pytest.mark.parametrize(
+    ("steps", "line"),
+    [
+        (FIRST + SECOND.replace("{{ text }}", "{{ txt }}"), 7),
+        (FIRST + SECOND.replace("input_model: M", "input_model: N"), 7),
+        (FIRST + FIRST, 7),
+        ("  - branch: more\n    steps:\n    " + FIRST + "    " + SECOND.replace("text", "txt"), 9),
+        (FIRST + "  - branch: more\n    when: scroe > 1\n    steps:\n    " + SECOND, 7),
+        (FIRST + "  - split: parts\n    id: parts\n", 7),
+    ],
+)
+def test_a_mistake_that_the_whole_chain_shows_is_at_its_node(
+    steps: str, line: int, tmp_path: Path
+) -> None:
+    assert mistake(tmp_path, WORDLESS + steps).startswith(f"c.yaml:{line}: ")

@@ -16,6 +16,7 @@ from chainette.errors import ChainError
 from chainette.loading.importing import load_symbol
 from chainette.loading.inline_models import SCALARS, FieldSpec, build_models, type_of
 from chainette.loading.yaml_mistakes import mistakes_in, outline
+from chainette.loading.yaml_places import inside_of, place_of
 from chainette.loading.yaml_rows import YamlRows
 from chainette.loading.yaml_spec import (
     ApplySpec,
@@ -47,7 +48,7 @@ from chainette.pipeline.words.vote import vote
 from chainette.registry.config_file import check_engines, raise_mistakes, register_all
 from chainette.remote.address import is_address, shown
 from chainette.run.chain import Chain
-from chainette.run.inputs.hugging_face import PREFIX
+from chainette.run.inputs.formats.hugging_face import PREFIX
 from chainette.run.options import options_of
 from chainette.text import did_you_mean
 from chainette.yaml_source import Location, YamlSource, expand, read_yaml
@@ -182,7 +183,8 @@ def _build(source: YamlSource, spec: ChainSpec) -> Chain:
     try:
         return Chain(name=spec.name, steps=steps, emoji=spec.emoji)
     except ChainError as error:
-        raise ChainError(f"{source.place(('steps',))}: {error}") from None
+        here = place_of(str(error), spec.steps) or ("steps",)
+        raise ChainError(f"{source.place(here)}: {error}") from None
 
 
 def _nodes(source: YamlSource, specs: list[Any], models: Models, location: Location) -> list[Any]:
@@ -192,7 +194,7 @@ def _nodes(source: YamlSource, specs: list[Any], models: Models, location: Locat
         here: Location = (*location, index)
         inner = {
             path: _nodes(source, inside, models, (*here, *path))
-            for path, inside in _inside(spec).items()
+            for path, inside in inside_of(spec).items()
         }
         try:
             if isinstance(spec, ReduceSpec):
@@ -207,18 +209,6 @@ def _nodes(source: YamlSource, specs: list[Any], models: Models, location: Locat
         except ChainError as error:
             raise ChainError(f"{source.place(here)}: {error}") from None
     return nodes
-
-
-def _inside(spec: Any) -> dict[Location, list[Any]]:
-    """The nodes inside of a node, by where they are in it."""
-    if isinstance(spec, BranchSpec | RepeatSpec | ReduceSpec):
-        return {("steps",): spec.steps}
-    if not isinstance(spec, RouteSpec):
-        return {}
-    cases: dict[Location, list[Any]] = {("cases", key): it or [] for key, it in spec.cases.items()}  # type: ignore[misc]
-    return cases | (
-        {("default",): spec.default or []} if "default" in spec.model_fields_set else {}
-    )
 
 
 def _with_inner(
