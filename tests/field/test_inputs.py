@@ -29,7 +29,7 @@ from chainette.loading.yaml_chain import load_yaml_chain
 from chainette.run.inputs.source import InputSource
 from chainette.testing import fake_engine
 from chainette_openai.config import OpenAIConfig
-from pydantic import BaseModel, Field, RootModel, model_validator
+from pydantic import AliasChoices, AliasPath, BaseModel, Field, RootModel, model_validator
 
 
 class Review(BaseModel):
@@ -764,8 +764,87 @@ def test_columns_that_leave_out_a_required_field_are_refused() -> None:
     with pytest.raises(InputError) as caught:
         chain.run(rows, columns={"txt": "body"})
     assert str(caught.value) == (
-        "the inputs: no column is taken for 'text' (did you mean 'txt'?); "
-        "columns are taken for: txt"
+        "columns: Asked has no field 'txt' (did you mean 'text'?); its fields are: text, n"
     )
+    with pytest.raises(InputError, match="no column is taken for 'text'; columns are taken for: n"):
+        chain.run(rows, columns={"n": "body"})
     assert chain.run(rows, columns={"text": "body"}).results[0].value == 1
     assert chain.run([{"body": "a", "n": 1}], columns={"text": "body", "n": "n"}).counts.ok == 1
+
+
+class Named(BaseModel):
+    text: str = Field(validation_alias=AliasChoices("words", AliasPath("parts", 0)))
+    n: int = Field(0, alias="number")
+
+
+class Loose(BaseModel, extra="allow"):
+    text: str
+
+
+class Read(BaseModel):
+    text: str
+
+    @model_validator(mode="before")
+    @classmethod
+    def _joined(cls, row: dict[str, str]) -> dict[str, str]:
+        return {"text": f"{row['a']}{row['b']}"}
+
+
+@pytest.mark.parametrize(
+    ("model", "columns", "fields"),
+    [
+        (Asked, {"text": "x", "zz": "y"}, "text, n"),
+        (Asked, {"text": "x", "m": "y"}, "text, n"),
+        (Named, {"words": "x", "txt": "y"}, "text, n"),
+        (Loose, {"text": "x", "zz": "y"}, None),
+        (Named, {"words": "x", "number": "n"}, None),
+        (Named, {"parts": "list", "number": "n"}, None),
+        (Read, {"a": "x", "b": "y"}, None),
+    ],
+)
+def test_a_column_for_what_is_not_a_field_is_refused(
+    model: Any, columns: dict[str, str], fields: str | None
+) -> None:
+    def length(row: Any) -> int:
+        return len(row.text)
+
+    chain = Chain(name="lengths", steps=apply(length, input_model=model, output_model=int))
+    rows = [{"x": "a", "y": "b", "n": 1, "list": ["a"]}]
+    if fields is None:
+        assert chain.run(rows, columns=columns).counts.ok == 1
+        return
+    with pytest.raises(InputError, match=rf"columns: \w+ has no field '\w+'.*are: {fields}"):
+        chain.run(rows, columns=columns)
+
+
+def shout(text: str) -> str:
+    return text.upper()
+
+
+SHOUT = Chain(name="shout", steps=apply(shout))
+
+
+@pytest.mark.parametrize(
+    ("given", "column"),
+    [
+        (pd.Series(["a", "b"], name="word"), "word"),
+        (pd.Series(["a", "b"]), "input"),
+        (pl.Series("word", ["a", "b"]), "word"),
+        (pl.Series(["a", "b"]), "input"),
+        (pd.DataFrame({"word": ["a", "b"]}), "word"),
+        (pl.DataFrame({"word": ["a", "b"]}).to_arrow(), "word"),
+        (["a", "b"], "input"),
+    ],
+)
+def test_one_column_is_a_value_a_row_where_a_value_is_expected(given: Any, column: str) -> None:
+    results = SHOUT.run(given).results
+    assert [it.value for it in results] == ["A", "B"]
+    assert [it.inputs for it in results] == [{column: "a"}, {column: "b"}]
+
+
+def test_a_file_of_one_column_is_a_value_a_row(tmp_path: Path) -> None:
+    (tmp_path / "words.csv").write_text("word\na\nb\n")
+    assert [it.value for it in SHOUT.run(tmp_path / "words.csv").results] == ["A", "B"]
+    (tmp_path / "more.csv").write_text("word,n\na,1\n")
+    with pytest.raises(InputError, match=r"takes one value a row \(str\), .* columns word, n: "):
+        SHOUT.run(tmp_path / "more.csv")

@@ -4,31 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import (
-    AsyncIterable,
-    Callable,
-    Collection,
-    Coroutine,
-    Iterable,
-    Mapping,
-    Sequence,
-)
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
-from inspect import isroutine
-from io import IOBase
-from numbers import Number
-from pathlib import Path
-from types import ModuleType
 from typing import Any
 
-from pydantic import BaseModel, RootModel, TypeAdapter, ValidationError
+from pydantic import AliasChoices, AliasPath, BaseModel, RootModel, TypeAdapter, ValidationError
+from pydantic.fields import FieldInfo
 from typing_extensions import is_typeddict
 
 from chainette.errors import InputError, ValidatorError
 from chainette.pipeline.nodes.naming import type_name
 from chainette.run.inputs.files import InputRow
-from chainette.run.inputs.formats.tables import is_frame
-from chainette.run.inputs.paths import FORMATS
+from chainette.run.inputs.not_rows import conversion, kind_of
 from chainette.text import did_you_mean
 from chainette.validation import is_valid_already, problems, validator_error
 
@@ -44,6 +31,9 @@ class Fields:
     Args:
         adapter: The validation of rows.
         model: Their type.
+
+    Attributes:
+        is_value: Whether a row is one value, such as a text; a table then has one column.
     """
 
     def __init__(self, adapter: TypeAdapter[Any], model: Any) -> None:
@@ -54,6 +44,7 @@ class Fields:
         )
         self._type = model
         self._fields: list[str] = _field_names(model)
+        self.is_value: bool = not self._fields and _is_value(adapter)
         fields = self._model.model_fields if self._model else {}
         self._optional: set[str] = {
             name
@@ -75,6 +66,8 @@ class Fields:
             InputError: A field that is required is in none of them, or they are not rows.
         """
         rows = [row for row in rows if row.error is None]
+        if self.is_value:
+            self._check_values(rows, source)
         if not self._fields or not rows:
             return
         if not any(isinstance(row.value, Mapping) and row.value for row in rows):
@@ -99,6 +92,36 @@ class Fields:
             raise InputError(
                 f"{source}: no column {wanted[0]!r}{hint}; the columns are: "
                 f"{', '.join(known)}{'' if columns else take}"
+            )
+
+    def check_fields(self, columns: Mapping[str, str]) -> None:
+        """Refuse a column that is taken for what is not a field.
+
+        Args:
+            columns: The columns that were asked for, by the field that each becomes.
+
+        Raises:
+            InputError: There is one.
+        """
+        model = self._model
+        if model is None or model.model_config.get("extra") == "allow" or _reads_rows(model):
+            return
+        known = {name for key, it in model.model_fields.items() for name in _names_of(key, it)}
+        for name in columns:
+            if name not in known:
+                raise InputError(
+                    f"columns: {type_name(self._type)} has no field {name!r}"
+                    f"{did_you_mean(name, known)}; its fields are: {', '.join(self._fields)}"
+                )
+
+    def _check_values(self, rows: Sequence[InputRow], source: str) -> None:
+        """Refuse rows of several columns where one value is expected."""
+        tables = [row.value for row in rows if row.is_record and isinstance(row.value, Mapping)]
+        if tables and all(len(value) > 1 for value in tables):
+            raise InputError(
+                f"{source}: the first step takes one value a row ({type_name(self._type)}), and "
+                f"the rows have the columns {', '.join(map(str, tables[0]))}: give one column "
+                "alone, or the step an input_model that has these fields"
             )
 
     def _check_taken(self, values: Sequence[Any], source: str, columns: Mapping[str, str]) -> None:
@@ -168,7 +191,7 @@ class Fields:
             else:
                 return
         first, name = rows[0].value, type_name(self._type)
-        hint = _conversion(first, self._fields[0])
+        hint = conversion(first, self._fields[0])
         raise InputError(
             f"{rows[0].place}: expected rows, not {kind_of(first)}: give dicts or instances of "
             f"{name}{hint}"
@@ -199,6 +222,9 @@ class Fields:
         """A row of a table; its empty cells are left out where their field has a default."""
         if not row.is_record or not isinstance(row.value, dict):
             return row
+        if self.is_value:
+            value = next(iter(row.value.values())) if len(row.value) == 1 else row.value
+            return InputRow(row.row_id, value, row.place, row.error, True)
         value = self._without_empty(row.value)
         # `dataclasses.replace` takes as long as all the rest.
         return (
@@ -223,89 +249,35 @@ def _field_names(model: Any) -> list[str]:
     return list(model.__annotations__) if is_typeddict(model) else []
 
 
+def _is_value(adapter: TypeAdapter[Any]) -> bool:
+    """Whether a type takes values that are not dicts, such as a text."""
+    try:
+        adapter.validate_python({})
+    except ValidationError as error:
+        return not any(item["loc"] for item in error.errors(include_url=False))
+    except Exception:  # a validator of the user's
+        return False
+    return False
+
+
+def _names_of(key: str, field: FieldInfo) -> Iterator[str]:
+    """The names under which a row can have a field."""
+    yield key
+    for alias in (field.alias, field.validation_alias):
+        for it in alias.choices if isinstance(alias, AliasChoices) else [alias]:
+            name = it.path[0] if isinstance(it, AliasPath) else it
+            if isinstance(name, str):
+                yield name
+
+
+def _reads_rows(model: type[BaseModel]) -> bool:
+    """Whether a validator of a model sees rows before its fields are taken."""
+    validators = model.__pydantic_decorators__.model_validators.values()
+    return any(it.info.mode in ("before", "wrap") for it in validators)
+
+
 def _is_empty(value: Any) -> bool:
     return isinstance(value, Mapping) and not value
-
-
-def kind_of(value: Any) -> str:
-    """The kind of something that is not a row, for messages."""
-    if value is None or value is ...:
-        return str(value)
-    if isinstance(value, type):
-        return f"the class {value.__name__}"
-    if isinstance(value, ModuleType):
-        return f"the module {value.__name__}"
-    if isinstance(value, IOBase):
-        return "an open file"
-    return "a function" if isroutine(value) else type(value).__name__
-
-
-def check_kind(inputs: Any, model: Any) -> None:
-    """Refuse what is not rows, and say how to give them.
-
-    Raises:
-        InputError: It is something else.
-    """
-    if isinstance(inputs, Mapping):
-        raise InputError(_about_mapping(inputs))
-    if isinstance(inputs, Coroutine):
-        inputs.close()
-        raise InputError("expected rows, not a coroutine: await it first")
-    if _is_one(inputs):
-        name = type(inputs).__name__
-        raise InputError(f"expected rows, not one ({name}): give [row], or run_one(row)")
-    is_iterable = isinstance(inputs, Iterable | AsyncIterable) and not isinstance(inputs, type)
-    is_text = isinstance(inputs, bytes | bytearray | memoryview | IOBase)
-    is_scalar = getattr(inputs, "ndim", 1) == 0
-    if is_frame(inputs) or (is_iterable and not is_text and not is_scalar):
-        return
-    raise InputError(f"expected rows, not {kind_of(inputs)}: {_next_step(inputs, model)}")
-
-
-def _is_one(inputs: Any) -> bool:
-    """Whether inputs are one row: a model, a dataclass or a named tuple."""
-    if isinstance(inputs, type) or is_frame(inputs):
-        return False
-    is_named_tuple = isinstance(inputs, tuple) and hasattr(inputs, "_asdict")
-    return isinstance(inputs, BaseModel) or dataclasses.is_dataclass(inputs) or is_named_tuple
-
-
-def _next_step(inputs: Any, model: Any) -> str:
-    """The way to give rows, in place of something else."""
-    if isinstance(inputs, IOBase):
-        return "give its path"
-    if isinstance(inputs, type) and (
-        issubclass(inputs, BaseModel) or dataclasses.is_dataclass(inputs)
-    ):
-        return f"give instances of it in a list, [{inputs.__name__}(…)]"
-    if kind_of(inputs) == "a function":
-        return "call it, and give what it returns"
-    field = next(iter(getattr(model, "model_fields", ())), "field")
-    return (
-        f"give a list of dicts or models, such as [{{{field!r}: value}}], a data frame, or the "
-        "path of a file"
-    )
-
-
-def _about_mapping(inputs: Mapping[Any, Any]) -> str:
-    """The message about a dict in place of rows."""
-    values = list(inputs.values())
-    if values and all(
-        hasattr(each, "_fingerprint") or hasattr(each, "n_shards") for each in values
-    ):
-        return f"expected rows, not splits: give one of them: {', '.join(map(str, inputs))}"
-    if values and all(isinstance(value, Mapping | BaseModel) for value in values):
-        return (
-            f"expected rows, not a dict of them ({type(inputs).__name__}): give "
-            "list(rows.values()); of a data frame, give the frame itself"
-        )
-    is_columns = all(hasattr(value, "__len__") and not isinstance(value, str) for value in values)
-    if values and is_columns:
-        return (
-            "expected rows, not a dict of columns: give [row], or run_one(row), for one row; for "
-            "columns, [dict(zip(columns, cells)) for cells in zip(*columns.values())]"
-        )
-    return f"expected rows, not one ({type(inputs).__name__}): give [row], or run_one(row)"
 
 
 def _delimiter(header: str, wanted: Sequence[str]) -> str | None:
@@ -313,36 +285,6 @@ def _delimiter(header: str, wanted: Sequence[str]) -> str | None:
     words = "|".join(map(re.escape, wanted))
     found = re.search(rf"(?:^|\W)(?:{words})\s*([^\w\s])|([^\w\s])\s*(?:{words})(?:\W|$)", header)
     return found and (found[1] or found[2])
-
-
-def _conversion(value: Any, field: str) -> str:
-    """The advice how to make rows of values of a kind; empty where none is known."""
-    if isinstance(value, Path) or (isinstance(value, str) and value.endswith(FORMATS)):
-        return "; of several files, give a pattern, such as 'data/*.jsonl'"
-    if hasattr(value, "iloc") and hasattr(value, "columns"):
-        return "; of several data frames, give pd.concat(frames)"
-    if isinstance(value, tuple) and len(value) == 2 and hasattr(value[1], "iloc"):
-        return "; give the data frame itself"
-    if isinstance(value, list) and value and isinstance(value[0], Mapping):
-        return "; give the inner list itself"
-    form = _as_dict(value, field)
-    return form and f", for example [{form} for value in …]"
-
-
-def _as_dict(value: Any, field: str) -> str:
-    """The expression that makes a dict of a value; empty where none is known."""
-    if isinstance(value, str) and value.lstrip()[:1] == "{":
-        return "json.loads(value)"
-    if isinstance(value, str | bytes | Number):
-        return f"{{{field!r}: value}}"
-    if hasattr(value, "_asdict"):
-        return "value._asdict()"
-    if hasattr(value, "keys") and hasattr(value, "__getitem__"):  # sqlite3.Row, a Series
-        return "dict(value)"
-    if getattr(getattr(value, "dtype", None), "names", None):  # of a structured array
-        return "dict(zip(value.dtype.names, value.tolist()))"
-    is_cells = isinstance(value, list | tuple) or hasattr(value, "tolist")
-    return "dict(zip(names, value))" if is_cells else ""
 
 
 def explained(error: ValidationError, limit: int = 3) -> str:

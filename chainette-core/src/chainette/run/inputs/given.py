@@ -13,8 +13,8 @@ from pydantic import BaseModel
 from chainette.errors import InputError
 from chainette.reports.digest import values_digest
 from chainette.run.inputs.files import Files
+from chainette.run.inputs.formats.hugging_face import is_dataset, open_dataset
 from chainette.run.inputs.formats.tables import is_frame, read_frame
-from chainette.run.inputs.hugging_face import is_dataset, open_dataset
 from chainette.run.inputs.paths import TABLES, InputFile, as_path, format_of
 
 

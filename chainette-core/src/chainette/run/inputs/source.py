@@ -26,9 +26,10 @@ from chainette.errors import InputError
 from chainette.remote.address import shown
 from chainette.reports.digest import values_digest
 from chainette.reports.frames.from_arrow import Origin
-from chainette.run.inputs.columns import LOOK, Fields, check_kind
+from chainette.run.inputs.columns import LOOK, Fields
 from chainette.run.inputs.files import FileFormat, Files, InputRow
 from chainette.run.inputs.formats.arrow_values import Wanted
+from chainette.run.inputs.formats.hugging_face import is_dataset, open_dataset, with_plain_rows
 from chainette.run.inputs.formats.pandas_rows import about_index, named_index
 from chainette.run.inputs.formats.tables import (
     as_frame,
@@ -38,8 +39,8 @@ from chainette.run.inputs.formats.tables import (
     read_frame,
 )
 from chainette.run.inputs.generated import Rows
-from chainette.run.inputs.hugging_face import is_dataset, open_dataset, with_plain_rows
-from chainette.run.inputs.kept import Kept
+from chainette.run.inputs.kept import COLUMN, Kept
+from chainette.run.inputs.not_rows import check_kind
 from chainette.run.inputs.paths import as_path
 from chainette.run.inputs.reading_ahead import read_in_thread
 from chainette.run.inputs.selection import choose, select, wanted
@@ -89,12 +90,14 @@ class InputSource:
             inputs = as_path(inputs)
         self._path = shown(inputs) if isinstance(inputs, str | Path) else None
         self._wanted = wanted(columns, keep)
+        self._fields = Fields(adapter or TypeAdapter(model), model)
+        self._fields.check_fields(columns or {})
         if is_dataset(inputs):
             inputs = open_dataset(inputs)
         elif isinstance(inputs, str | Path):
             inputs = Files(inputs, FileFormat(encoding, delimiter), self._wanted)
         else:
-            inputs = with_plain_rows(as_frame(inputs))
+            inputs = with_plain_rows(as_frame(inputs, COLUMN if self._fields.is_value else None))
             check_kind(inputs, model)
         if (encoding or delimiter) and not isinstance(inputs, Files):
             raise InputError("encoding and delimiter are for files; the inputs are rows already")
@@ -103,11 +106,9 @@ class InputSource:
         self._columns = columns
         self._keep = keep
         self._index = named_index(inputs) if keep is not None else None
-        self._fields = Fields(adapter or TypeAdapter(model), model)
         self._look = LOOK if limit is None else min(LOOK, limit)
         self._chosen: frozenset[int] | None = None
-        files = inputs if isinstance(inputs, Files) else None
-        origin = origin_of(inputs) if files is None else files.origin()
+        origin = inputs.origin() if isinstance(inputs, Files) else origin_of(inputs)
         self.origin: Origin = replace(origin, kept=self._wanted.kept)
         self._count: int | None = self._counted(sample)
         self._begun = self._check_first()

@@ -61,13 +61,20 @@ def is_frame(inputs: Any) -> bool:
     return not is_dataset and (is_pandas(inputs) or hasattr(inputs, "__arrow_c_stream__"))
 
 
-def as_frame(inputs: Any) -> Any:
-    """A lazy data frame as one that is not, and one column that has a name as a frame."""
+def as_frame(inputs: Any, name: str | None = None) -> Any:
+    """A lazy data frame as one that is not, and one column that has a name as a frame.
+
+    Args:
+        inputs: The inputs.
+        name: The name of a column that has none.
+    """
     if is_lazy(inputs):
         return inputs.collect()
-    is_column = hasattr(inputs, "to_frame") and not hasattr(inputs, "columns")
-    name = getattr(inputs, "name", None) if is_column else None
-    return inputs.to_frame() if isinstance(name, str) and name else inputs
+    if not hasattr(inputs, "to_frame") or hasattr(inputs, "columns"):
+        return inputs
+    own = getattr(inputs, "name", None)
+    name = own if isinstance(own, str) and own else name
+    return inputs if name is None else inputs.to_frame(name)
 
 
 def origin_of(inputs: Any) -> Origin:
