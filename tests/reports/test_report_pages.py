@@ -10,7 +10,7 @@ import os
 import re
 import socket
 import zlib
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from decimal import Decimal
 from enum import Enum
 from pathlib import Path
@@ -36,7 +36,7 @@ from chainette.errors import ConfigError, OutputDirError, RateLimitError
 from chainette.reports.page import report as reports
 from chainette.reports.page.document import Column, Page, Row, Section, Table, bars, charts, facts
 from chainette.reports.page.html import write_page
-from chainette.reports.page.sections import dollars
+from chainette.reports.page.sections import dollars, duration
 from chainette.testing import fake_engine
 from chainette.types import Completion
 from pydantic import BaseModel, Field
@@ -416,6 +416,15 @@ async def twice(row: Input, calls: Calls) -> Input:
     return Input(text=" ".join(answers), n=row.n)
 
 
+def spread(folder: Path) -> None:
+    """Let the answers of a run be five seconds apart."""
+    for path in folder.glob("steps/*/000000.jsonl"):
+        lines = [json.loads(line) for line in path.read_text().splitlines()]
+        for index, line in enumerate(it for it in lines if "at" in it):
+            line["at"] += 5 * index
+        path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+
 @pytest.mark.parametrize("kind", ["samples", "calls"])
 def test_answers_with_lines_of_their_own_are_counted_once(kind: str, tmp_path: Path) -> None:
     step = Step(
@@ -432,6 +441,7 @@ def test_answers_with_lines_of_their_own_are_counted_once(kind: str, tmp_path: P
         run = Chain(name="several", steps=node).run(rows, output_dir=tmp_path / "run")
     path = tmp_path / "run/run.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"status": "running"}))
+    spread(tmp_path / "run")
     page = report(tmp_path / "run")
     (line,) = page.listing("steps", "Step")
     assert line["Answers"] == "3"
@@ -441,6 +451,8 @@ def test_answers_with_lines_of_their_own_are_counted_once(kind: str, tmp_path: P
     assert usage is not None
     assert page.facts["Tokens"] == f"{usage.prompt_tokens + usage.completion_tokens:,}"
     assert page.facts["Answers"] == "6"
+    chart = page.charts("steps")["Answers over time (lines)"]
+    assert sum(count for series in chart["series"] for count in series["counts"]) == 6
     assert sum(page.columns["cost"]) == pytest.approx(float(run.cost))
 
 
@@ -469,6 +481,15 @@ def test_small_costs_have_no_exponent() -> None:
         "$0.00456",
         "$12.00",
     ]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.0123, "12.3 ms"), (0.34, "0.34 s"), (1.9, "1 s"), (61, "1 min 1 s"), (7_321, "2 h 2 min")],
+)
+def test_the_time_of_a_run_is_in_the_unit_that_suits_it(seconds: float, text: str) -> None:
+    start = datetime(2026, 1, 1, tzinfo=timezone.utc)
+    assert duration(start, start + timedelta(seconds=seconds)) == text
 
 
 def test_a_report_that_cannot_be_is_refused(tmp_path: Path) -> None:

@@ -191,4 +191,4 @@ def _plugins(backends: set[str]) -> dict[str, str]:
 
 def now() -> str:
     """The time in UTC, as ISO 8601."""
-    return datetime.now(timezone.utc).isoformat(timespec="seconds")
+    return datetime.now(timezone.utc).isoformat(timespec="milliseconds")

@@ -107,7 +107,7 @@ class Sections:
         if resumed:
             return duration(started, ended), f"from the start on; resumed {len(resumed)} times"
         seconds = ((ended or datetime.now(timezone.utc)) - started).total_seconds()
-        rate = f"{rows / seconds:,.1f} rows a second" if seconds >= 1 else ""
+        rate = f"{rows / seconds:,.1f} rows a second" if seconds > 0 else ""
         return duration(started, ended), rate
 
     def _graph(self) -> Block:
@@ -143,7 +143,7 @@ class Sections:
         start, seconds, series = self._scan.moments.series()
         drawn: list[Block] = []
         if series and len(series[0][1]) > 1:
-            about = f"answers that were written down, in intervals of {seconds:g} s"
+            about = f"answers that were written down, in intervals of {seconds:g} s; times are UTC"
             drawn.append(lines("Answers over time", series, start=start, seconds=seconds,
                                unit="answers a second", about=about))  # fmt: skip
         for id, tally in self._scan.nodes.items():
@@ -337,16 +337,14 @@ def moment(text: Any) -> datetime | None:
 
 def duration(start: datetime, end: datetime | None) -> str:
     """The time between two moments, or until now."""
-    seconds = int(((end or datetime.now(timezone.utc)) - start).total_seconds())
-    hours, rest = divmod(max(seconds, 0), 3_600)
+    seconds = max(0.0, ((end or datetime.now(timezone.utc)) - start).total_seconds())
+    if seconds < 1:
+        return seconds_text(seconds)
+    hours, rest = divmod(int(seconds), 3_600)
     minutes, left = divmod(rest, 60)
-    return (
-        f"{hours} h {minutes} min"
-        if hours
-        else f"{minutes} min {left} s"
-        if minutes
-        else f"{left} s"
-    )
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {left} s" if minutes else f"{left} s"
 
 
 def seconds_text(seconds: float) -> str:

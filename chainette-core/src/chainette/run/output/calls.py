@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import lru_cache
+from time import time
 from typing import Any
 
 from chainette import errors
@@ -131,6 +132,8 @@ class CallJournal:
         line = {**item.key, **fields, "engine": question.engine, **end, **spent}
         if usage is None:
             del line["usage"]
+        if output.error is None:
+            line["at"] = round(time(), 3)
         if output.requests != 1:
             line["requests"] = output.requests
         if output.cached:
