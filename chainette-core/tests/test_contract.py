@@ -47,7 +47,7 @@ class Client(OpenAIChatClient):
 @hookimpl
 def chainette_backends():
     capabilities = Capabilities(
-        json_schema=True, reasoning=True, prefill=True, sampling=CHAT_SAMPLING
+        json_schema=True, reasoning={reasoning}, prefill=True, sampling=CHAT_SAMPLING
     )
     return [Backend("toy", Config, Client, capabilities, summary={summary!r})]
 """
@@ -70,6 +70,7 @@ class Mutation:
     client: str = "    pass"
     config: str = ""
     summary: str = "a toy"
+    reasoning: bool = True
 
 
 MUTATIONS = {
@@ -197,6 +198,24 @@ MUTATIONS = {
             first.text = f"{first.reasoning_content} {first.text}"
             return output
         """,
+    ),
+    "reasoning that is claimed is lost": Mutation(
+        "test_reasoning_is_apart_from_the_answer",
+        """
+        async def _chat(self, request):
+            output = await super()._chat(request)
+            output.outputs[0].reasoning_content = None
+            return output
+        """,
+    ),
+    "reasoning that is not claimed stays on": Mutation(
+        "test_reasoning_is_apart_from_the_answer",
+        """
+        def __init__(self, config, *arguments, **options):
+            config = config.model_copy(update={"enable_reasoning": True})
+            super().__init__(config, *arguments, **options)
+        """,
+        reasoning=False,
     ),
     "the schema is not sent": Mutation(
         "test_a_typed_answer_is_an_instance_of and nested",
@@ -548,6 +567,7 @@ def outcome(
             client=textwrap.indent(textwrap.dedent(mutation.client), "    "),
             config=textwrap.indent(textwrap.dedent(mutation.config), "    "),
             summary=mutation.summary,
+            reasoning=mutation.reasoning,
         )
         make_plugin(source, "toy")
         pytester.makepyfile(test_toy=CONTRACT)
@@ -565,6 +585,15 @@ def test_a_correct_backend_passes_every_check(outcome: Callable[..., dict[str, i
     counts = outcome(Mutation(""))
     assert set(counts) == {"passed"}
     assert counts["passed"] > 70
+
+
+def test_a_correct_backend_without_reasoning_passes_its_check(
+    outcome: Callable[..., dict[str, int]],
+) -> None:
+    check = "test_reasoning_is_apart_from_the_answer"
+    counts = outcome(Mutation(check, reasoning=False), "-k", check)
+    assert counts["passed"] == 1
+    assert "failed" not in counts
 
 
 @pytest.mark.parametrize(
