@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from chainette import ApplyNode, Branch, Chain, Step, apply, pipe
 from chainette.errors import ChainError
 from chainette.pipeline.graph import graph, mermaid
+from chainette.pipeline.nodes.naming import type_name
 from pydantic import BaseModel
 
 
@@ -178,3 +179,19 @@ def test_the_graph_has_branches_functions_and_joins() -> None:
 def test_repr_shows_the_types_of_nodes() -> None:
     assert repr(ApplyNode(words)) == "ApplyNode('words', Text -> Text)"
     assert repr(chain(step("a"), apply(words))) == "Chain('c', a >> words)"
+
+
+@pytest.mark.parametrize(
+    ("model", "name"),
+    [
+        (Text, "Text"),
+        (list[Text], "list[Text]"),
+        (dict[str, list[Text]], "dict[str, list[Text]]"),
+        (tuple[Text, ...], "tuple[Text, ...]"),
+        (list[Text] | None, "list[Text] | None"),
+        (list[Literal["a", "b"]], "list[Literal['a', 'b']]"),
+        (Any, "Any"),
+    ],
+)
+def test_types_have_the_names_that_code_gives_them(model: Any, name: str) -> None:
+    assert type_name(model) == name

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from types import UnionType
+from types import GenericAlias, UnionType
 from typing import Any, Union, get_args, get_origin
 
 from pydantic import BaseModel
@@ -85,8 +85,15 @@ def type_name(model: Any) -> str:
         return " | ".join(map(type_name, get_args(model)))
     if model is type(None):
         return "None"
+    if isinstance(model, GenericAlias):  # list[Answer], whose text has the module of Answer
+        return f"{model.__origin__.__name__}[{', '.join(map(_argument_name, get_args(model)))}]"
     text = model.__name__ if isinstance(model, type) else str(model).removeprefix("typing.")
     return _ADDRESS.sub("", text)
+
+
+def _argument_name(argument: Any) -> str:
+    """The name of a type between brackets."""
+    return "..." if argument is ... else type_name(argument)
 
 
 def values_of(value: Any) -> dict[str, Any]:
