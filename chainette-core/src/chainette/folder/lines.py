@@ -77,13 +77,6 @@ def _without_half_pairs(value: Any) -> str:
     return text.decode("utf-16", "replace")
 
 
-def _value(line: bytes) -> Any:
-    try:
-        return decode(line)
-    except ValueError:  # as above; json raises if the line is torn
-        return json.loads(line)
-
-
 @dataclass(frozen=True, slots=True)
 class Mark:
     """A place in numbered files.
@@ -292,7 +285,11 @@ def group_name(key: Any) -> str:
 def value_or_none(line: bytes) -> Any:
     """The JSON value of a line, or `None` if it is broken."""
     try:
-        return _value(line)
+        return decode(line)
+    except ValueError:
+        pass
+    try:  # half of a surrogate pair, as above; json raises if the line is torn
+        return json.loads(line)
     except (ValueError, RecursionError):
         return None
 

@@ -8,6 +8,7 @@ from base64 import b64encode
 from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import cycle
 from operator import is_not
 from typing import Any, BinaryIO
 
@@ -18,11 +19,14 @@ from chainette.reports.page.document import Row
 
 CHUNK = 10_000
 """Rows whose columns are in one block."""
-BLOCK = 200
+BLOCK = 400
 """Rows that are opened from one block."""
 CELL = 40
 """Characters of a text in a column; all of it is there where the row is opened."""
-LEVEL = 6
+LEVELS = (6, 5)
+"""Levels of compression, in turns: the lower one takes half of the time, and 6 % more room."""
+THREADS = 2
+"""With one, it would wait for its turn while the rows are read."""
 WAITING = 8
 _NOT_FINITE = re.compile(rb'"(?:[^"\\]|\\.)*"|(?P<number>-?(?:NaN|Infinity))')
 """Texts, which are left as they are, and numbers that JSON does not have."""
@@ -37,8 +41,9 @@ class Blocks:
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
-        self._pool = ThreadPoolExecutor(1, thread_name_prefix="chainette-page")
+        self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="chainette-page")
         self._waiting: deque[Future[bytes]] = deque()
+        self._levels = cycle(LEVELS)
 
     def __enter__(self) -> Self:
         return self
@@ -51,7 +56,7 @@ class Blocks:
 
     def add(self, id: str, content: bytes) -> None:
         """Add a block; its content is JSON."""
-        self._waiting.append(self._pool.submit(_element, id, content))
+        self._waiting.append(self._pool.submit(_element, id, content, next(self._levels)))
         if len(self._waiting) > WAITING:
             self._write()
 
@@ -59,9 +64,9 @@ class Blocks:
         self._file.write(self._waiting.popleft().result())
 
 
-def _element(id: str, content: bytes) -> bytes:
+def _element(id: str, content: bytes, level: int) -> bytes:
     not_finite = b"null" if id.startswith("c") else rb'"\g<number>"'
-    packed = b64encode(zlib.compress(_strict(content, not_finite), LEVEL))
+    packed = b64encode(zlib.compress(_strict(content, not_finite), level))
     return b'<script type="text/plain" id="%b">%b</script>\n' % (id.encode(), packed)
 
 

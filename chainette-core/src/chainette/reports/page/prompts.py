@@ -73,12 +73,12 @@ class _StepPrompt:
     def __init__(self, node: Mapping[str, Any], values: StoredValues) -> None:
         self._id: str = node["id"]
         self._instruction = node.get("output_format_instruction")
-        self._prepared: tuple[Render, dict[str, Read]] | None = None
+        self._prepared: tuple[Render, Readers] | None = None
         self._problem = ""
         self.templates: list[dict[str, str]] = _templates(node)
         try:
             render, names = self._prepare(node)
-            self._prepared = render, {it: values.reader(it, self._id) for it in sorted(names)}
+            self._prepared = render, values.readers(sorted(names), self._id)
         except (ChainError, KeyError, TypeError, ValueError) as error:
             self._problem = f"its template cannot be read ({error})"
 
@@ -125,8 +125,50 @@ class _StepPrompt:
         if "round" in line or "part" in line:
             raise UncertainError("it is of a round, whose values are not written down")
         render, readers = self._prepared
-        path = line.get("item", "")
-        return render({name: read(path, row, steps) for name, read in readers.items()})
+        return render(readers.values(line.get("item", ""), row, steps))
+
+
+class Readers:
+    """The functions that find what a step's template sees.
+
+    Args:
+        named: Those of single names.
+        fields: The names of fields of the step's direct input.
+        direct: Finds that input.
+    """
+
+    def __init__(self, named: dict[str, Read], fields: Sequence[str], direct: Read) -> None:
+        self._named, self._fields, self._direct = named, fields, direct
+        self._whole: type | None = None
+
+    def values(self, path: str, row: Line, steps: Steps) -> dict[str, Any]:
+        """The values by name.
+
+        Raises:
+            UncertainError: One is not certain.
+        """
+        found = {name: read(path, row, steps) for name, read in self._named.items()}
+        if self._fields:
+            direct = self._direct(path, row, steps)
+            if type(direct) is not self._whole:
+                self._check(direct)
+            for name in self._fields:
+                found[name] = getattr(direct, name)
+        return found
+
+    def _check(self, direct: Any) -> None:
+        """Check that a value has the fields.
+
+        Raises:
+            UncertainError: It has not.
+        """
+        if isinstance(direct, Partial):
+            return
+        known = getattr(type(direct), "__pydantic_fields__", ())
+        for name in self._fields:
+            if name not in known:
+                raise UncertainError(f"{name!r} is not a field that is known")
+        self._whole = type(direct)
 
 
 class StoredValues:
@@ -157,16 +199,23 @@ class StoredValues:
         self._inputs: dict[str, str | None] = {}
         self._last: dict[str, tuple[Any, Any]] = {}
 
-    def reader(self, name: str, id: str) -> Read:
-        """The function that finds the value that a step's template sees under a name.
+    def readers(self, names: Sequence[str], id: str) -> Readers:
+        """The functions that find the values that a step's template sees.
 
         Args:
-            name: The name.
+            names: The names that the template uses.
             id: The step.
+        """
+        found = {name: self._reader(name) for name in names}
+        named = {name: read for name, read in found.items() if read is not None}
+        fields = [name for name, read in found.items() if read is None]
+        return Readers(named, fields, self._direct(id))
 
-        Returns:
-            A function of the path of the item, the row's line in the flattened table, and the lines
-            of the row by node. It raises `UncertainError` where the value is not certain.
+    def _reader(self, name: str) -> Read | None:
+        """The function that finds the value of a name; `None` if it is a field of the input.
+
+        It takes the path of the item, the row's line in the flattened table, and the lines of the
+        row by node, and raises `UncertainError` where the value is not certain.
         """
         if name in _OF_ROUNDS:
             return _refusing(f"{name!r} is not written down")
@@ -176,15 +225,17 @@ class StoredValues:
             return self._input
         if name in self._nodes or name in self._aliases:
             return partial(self._output, self._aliases.get(name, name), name)
+        return None
+
+    def _direct(self, id: str) -> Read:
+        """The function that finds the direct input of a step."""
         sources = self._sources.get(id, [])
         while len(sources) == 1 and sources[0] in self._routes:
             sources = self._sources.get(sources[0], [])
         if len(sources) != 1:
             return _refusing("its input may come from several nodes")
         (source,) = sources
-        is_input = source == CHAIN_INPUT
-        direct = self._input if is_input else partial(self._output, source, source)
-        return partial(_field, name, direct)
+        return self._input if source == CHAIN_INPUT else partial(self._output, source, source)
 
     def _input(self, path: str, row: Line, steps: Steps) -> Any:
         """The row that the chain was given."""
@@ -210,7 +261,9 @@ class StoredValues:
 
     def _output(self, id: str, name: str, path: str, row: Line, steps: Steps) -> Any:
         """The output of a node for an item, or for what it was split from."""
-        found = [it for it in steps.get(id, ()) if _is_before(it.get("item", ""), path)]
+        found = steps.get(id, ())
+        if path or len(found) != 1 or "item" in found[0]:
+            found = [it for it in found if _is_before(it.get("item", ""), path)]
         if len(found) != 1:
             raise UncertainError(f"the output of {name!r} is not written down once")
         (line,) = found
@@ -244,14 +297,6 @@ def _refusing(why: str) -> Read:
         raise UncertainError(why)
 
     return refuse
-
-
-def _field(name: str, read: Read, path: str, row: Line, steps: Steps) -> Any:
-    """A field of a step's direct input."""
-    direct = read(path, row, steps)
-    if isinstance(direct, Partial) or name in getattr(type(direct), "__pydantic_fields__", ()):
-        return getattr(direct, name)
-    raise UncertainError(f"{name!r} is not a field that is known")
 
 
 def _is_before(item: str, path: str) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from itertools import islice
+from itertools import chain, islice
 from typing import Any
 
 from chainette.folder.files import CALLS, ERRORS, FLATTENED
@@ -98,7 +98,7 @@ class RunRows:
             if self._has_items:
                 read = [it for it in read if _concerns(it, path)]
             steps[id] = read
-        tokens, cost, seconds = _taken(it for its in steps.values() for it in its)
+        tokens, cost, seconds = _taken(chain.from_iterable(steps.values()))
         get = line.get
         values: list[Any] = [line["row_id"]]
         if self._has_items:

@@ -6,10 +6,10 @@ import re
 import sys
 from array import array
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from chainette.folder.files import CALLS, ERRORS, FLATTENED, STEPS
 from chainette.folder.lines import names_item, value_or_none
@@ -39,7 +39,9 @@ def lines_in(folder: Path) -> Iterator[tuple[int, bytes, dict[str, Any]]]:
         with path.open("rb") as file:
             for line in file:
                 value = value_or_none(line)
-                if isinstance(value, dict) and names_item(value):
+                if value.__class__ is dict and (
+                    value.get("row_id").__class__ is int or names_item(value)
+                ):
                     yield (number << _SHIFT) + offset, line, value
                 offset += len(line)
 
@@ -54,8 +56,9 @@ class LinePlaces:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._rows, self._places = array("q"), array("q")
-        self._files: dict[int, Any] = {}
-        self._ends: dict[int, int] = {}
+        self._files: dict[int, BinaryIO] = {}
+        self._readline: Callable[[], bytes] = bytes
+        self._at = -1  # the place of the line that is read next
         self._next = 0
 
     def add(self, row_id: int, place: int) -> None:
@@ -90,24 +93,28 @@ class LinePlaces:
         return found
 
     def _read(self, place: int) -> bytes:
+        if place != self._at:
+            self._seek(place)
+        line = self._readline()
+        self._at = place + len(line)
+        return line
+
+    def _seek(self, place: int) -> None:
         number, offset = place >> _SHIFT, place & ((1 << _SHIFT) - 1)
         file = self._files.get(number)
         if file is None:
             is_one = self._folder.is_file()
             path = self._folder if is_one else sorted(self._folder.glob("*.jsonl"))[number]
             file = self._files[number] = path.open("rb")
-        if self._ends.get(number) != offset:
-            file.seek(offset)
-        line: bytes = file.readline()
-        self._ends[number] = offset + len(line)
-        return line
+        file.seek(offset)
+        self._readline = file.readline
 
     def close(self) -> None:
         """Close the files."""
         for file in self._files.values():
             file.close()
         self._files.clear()
-        self._ends.clear()
+        self._at = -1
 
 
 class NodeTally:
@@ -122,6 +129,7 @@ class NodeTally:
         cost: US dollars, as far as they are known.
         unknown: Answers whose cost is not known.
         flags: How often lines have `cached`, `truncated` and the like.
+        buffered: Lines that `flush` has yet to count.
     """
 
     def __init__(self) -> None:
@@ -135,9 +143,11 @@ class NodeTally:
         self.flags: Counter[str] = Counter()
         self.times: list[float] = []
         self._buffers: tuple[list[Any], list[Any], list[Any]] = ([], [], [])
+        self.buffered: int = 0
 
     def add(self, line: Mapping[str, Any], *, is_call: bool = False) -> None:
         """Count a line of the node, or of one of its calls."""
+        self.buffered += 1
         if not is_call:
             self.lines += 1
             if (kind := line.get("kind")) is not None:
@@ -165,10 +175,6 @@ class NodeTally:
         if (requests := line.get("requests", 1)) > 1:
             self.flags["asked again"] += requests - 1
 
-    def is_full(self) -> bool:
-        """Whether what is buffered should be counted."""
-        return max(len(self.times), *map(len, self._buffers)) >= _BUFFERED
-
     def flush(self) -> None:
         """Count what is buffered."""
         for numbers, values in zip(
@@ -177,6 +183,7 @@ class NodeTally:
             numbers.update(values)
             values.clear()
         self.times.clear()
+        self.buffered = 0
 
 
 class Scan:
@@ -223,6 +230,7 @@ class Scan:
 
     def _read_table(self) -> None:
         row, bits, depth = -1, 0, {"item": sys.maxsize, **depths(self._run)}
+        buffers: dict[str, list[Any]] = {}
         counted: dict[str, list[str]] = {}  # of a row, the item whose value was counted, by column
         for _, _, line in lines_in(self._run.path / FLATTENED):
             if line["row_id"] != row:
@@ -235,16 +243,29 @@ class Scan:
                 self.shown, self.last_row = self.lines, row
             path = line["item"].split(".") if "item" in line else None
             for name, value in line.items():
-                field = self.fields.get(name)
-                if field is None:
-                    field = self.fields[name] = self._field(name)
+                values = buffers.get(name)
+                if values is None:
+                    values = buffers[name] = self._buffer(name)
                 if path is not None:
                     item = path[: depth.get(_node_of(name), 0)]
                     if counted.get(name) == item:
                         continue
                     counted[name] = item
-                field.add(value)
+                values.append(value)
+            if not self.lines % _BUFFERED:
+                self._count_values(buffers)
+        self._count_values(buffers)
         self._count_row(row, bits)
+
+    def _count_values(self, buffers: Mapping[str, list[Any]]) -> None:
+        for name, values in buffers.items():
+            self.fields[name].extend(values)
+            values.clear()
+
+    def _buffer(self, name: str) -> list[Any]:
+        """The values of a new column that are counted later, together."""
+        self.fields[name] = self._field(name)
+        return []
 
     def _count_row(self, row: int, bits: int) -> None:
         if row >= 0:
@@ -271,7 +292,7 @@ class Scan:
                 row_id = line.get("row_id")
                 if row_id is not None and row_id <= self.last_row:
                     places.add(row_id, place)
-                if tally.is_full():
+                if tally.buffered >= _BUFFERED:
                     self._flush(id, tally)
             places.sort()
         self._flush(id, tally)
