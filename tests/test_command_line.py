@@ -12,8 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from chainette.cli import light
+from chainette.cli.app import app, app_for
 from chainette.cli.commands.engines import print_table
 from chainette.run.options import options_of
+from click.testing import CliRunner
 
 RUN = ("run", "numbers_chain.py:chain", "-i", "rows.jsonl", "-e", "engines.yml", "-o", "out")
 
@@ -366,6 +369,20 @@ def test_the_program_prints_the_same_as_in_process(
     last = [without_times(outcome.stderr).splitlines()[-1:] for outcome in (there, here)]
     assert last[0] == last[1]
     assert there.stdout + there.stderr
+
+
+@pytest.mark.parametrize("words", [("--help",), ("engines", "--help"), ("nope",), ("diff", "-h")])
+def test_a_program_that_builds_what_it_needs_says_the_same(words: tuple[str, ...]) -> None:
+    whole = CliRunner().invoke(light.command(app), words, prog_name="chainette")
+    lean = CliRunner().invoke(light.command(app_for(words)), words, prog_name="chainette")
+    assert (lean.exit_code, lean.output) == (whole.exit_code, whole.output)
+    assert lean.output
+
+
+def test_only_the_command_that_is_called_is_built() -> None:
+    for words in (["engines", "list"], ["--debug", "diff", "a", "b"]):
+        names = [*light.command(app_for(words)).commands]
+        assert names == [next(it for it in words if it[0] != "-")]
 
 
 def without_times(text: str) -> str:

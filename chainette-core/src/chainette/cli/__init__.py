@@ -28,13 +28,13 @@ def _call() -> Any:
     """The exit code of the command."""
     import typer
 
-    from chainette.cli.app import app
+    from chainette.cli.app import app_for
     from chainette.cli.light import command
     from chainette.errors import ChainetteError
     from chainette.text import escaped
 
     try:
-        return command(app)(standalone_mode=False) or 0
+        return command(app_for(sys.argv[1:]))(standalone_mode=False) or 0
     except ChainetteError as error:
         logging.getLogger("chainette").debug("raised here", exc_info=True)
         from chainette.cli.shown.wording import worded

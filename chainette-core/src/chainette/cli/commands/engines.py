@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from chainette.cli.commands.warmup import stop, warmup_engines
 from chainette.cli.engine_file import EnginesOption, provide_engines
 from chainette.cli.say import say
 from chainette.text import escaped
@@ -143,3 +144,7 @@ def check(
         if value not in (None, ""):
             say(f"{field.name.replace('_', ' '):<18}{value}")
     raise typer.Exit(0 if report.structured_output == "yes" else 1)
+
+
+engines.command("warmup")(warmup_engines)
+engines.command("stop")(stop)
