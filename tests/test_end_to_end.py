@@ -40,6 +40,7 @@ def test_examples_without_an_engine_run_as_they_are(in_process: Any, tmp_path: P
     assert [json.loads(line)["factors.factor"] for line in lines[2:4]] == [2, 3]
 
 
+@pytest.mark.exhaustive
 def test_every_answer_of_the_clinical_example_is_valid(
     chainette: Any, examples: Path, tmp_path: Path
 ) -> None:
@@ -61,6 +62,7 @@ def test_the_examples_have_enough_valid_inputs() -> None:
     assert len((EXAMPLES / "support_tickets.jsonl").read_text().splitlines()) >= 20
 
 
+@pytest.mark.exhaustive
 def test_the_openai_backend_is_pointed_at_a_llama_server_by_the_environment(
     chainette: Any, tmp_path: Path, llama_server: str
 ) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 import polars as pl
 import pyarrow as pa
+import pytest
 from chainette import Chain, Step, register_engine
 from chainette.testing.servers import FakeOllama, FakeOpenAI, FakeVLLM
 from pydantic import BaseModel
@@ -98,6 +99,7 @@ def test_a_row_of_the_responses_api_costs_as_much_as_one_of_chat(tmp_path: Path)
     assert found["responses"] < 1.2 * found["chat"]
 
 
+@pytest.mark.exhaustive
 def test_rows_of_frames_and_what_is_kept_of_them_cost_little(tmp_path: Path) -> None:
     """Measured: 9 calls to keep three columns, 11 more of pandas, 15 of Polars, 6 of Arrow."""
     with FakeVLLM(lambda _: '{"label": "x", "score": 1}') as server:

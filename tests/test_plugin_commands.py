@@ -160,6 +160,7 @@ def test_a_plugin_that_cannot_be_written_is_refused(
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
 
 
+@pytest.mark.exhaustive
 def test_an_installed_plugin_is_checked(tmp_path: Path) -> None:
     said = works(BIN / "chainette", "plugins", "check", "chainette-vllm", cwd=tmp_path)
     assert said.startswith("vllm_api:\n")

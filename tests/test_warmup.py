@@ -66,6 +66,7 @@ def test_a_run_uses_the_warm_server_of_the_same_options(
 
 
 @pytest.mark.llamacpp
+@pytest.mark.exhaustive
 def test_an_engine_of_other_options_starts_its_own_server(
     chainette: Chainette, state: dict[str, str], tmp_path: Path
 ) -> None:

@@ -400,6 +400,7 @@ def complete_lines(path: Path) -> list[dict[str, Any]]:
 
 @given(plans(), st.integers(1, 12), st.lists(st.integers(1, 15), max_size=3), st.integers(0, 99))
 @settings(deadline=None, max_examples=60, suppress_health_check=list(HealthCheck))
+@pytest.mark.exhaustive
 def test_an_interrupted_run_ends_with_the_results_of_an_uninterrupted_one(
     tmp_path_factory: pytest.TempPathFactory,
     plan: Plan,

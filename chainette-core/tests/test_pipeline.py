@@ -287,6 +287,7 @@ class TestRunOptions:
         with pytest.raises(TypeError, match=r"did you mean 'in_order'\?"):
             anyio.run(chain.stream([], inorder=True).__anext__)
 
+    @pytest.mark.exhaustive
     def test_type_checkers_know_them(self, tmp_path: Path) -> None:
         (tmp_path / "typed.py").write_text(
             "from chainette import Chain, Run\n"

@@ -77,6 +77,7 @@ def usage_of(prompt: int) -> Usage:
     return Usage(prompt, prompt // 5 + 7, prompt // 10, prompt // 3, prompt // 4, prompt // 9)
 
 
+@pytest.mark.exhaustive
 def test_the_formula_is_the_list_price_of_every_model_at_all_times_in_every_tier() -> None:
     compared = 0
     for provider, model in models():

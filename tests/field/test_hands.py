@@ -799,6 +799,7 @@ print(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0])
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads the peak from /proc")
+@pytest.mark.exhaustive
 def test_memory_does_not_grow_with_the_items_of_a_row(tmp_path: Path) -> None:
     def peak(items: int) -> int:
         command = [sys.executable, "-c", MEMORY, str(items), str(tmp_path / f"{items}")]

@@ -477,6 +477,7 @@ def generated(name: str, count: int) -> list[Any]:
     return (values * count)[:count]
 
 
+@pytest.mark.exhaustive
 def test_a_run_that_is_killed_and_resumed_has_the_values_that_were_there(tmp_path: Path) -> None:
     values = [generated(name, ROWS) for name in read_back_chain.NAMES]
 

@@ -31,6 +31,7 @@ def _running_server() -> Iterator[None]:
 
 
 @pytest.mark.llamacpp
+@pytest.mark.exhaustive
 @pytest.mark.timeout(400)
 @pytest.mark.usefixtures("_running_server")
 class TestLlamaCppServer(BackendContract):
