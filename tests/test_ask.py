@@ -95,7 +95,7 @@ def test_any_type_that_pydantic_validates_is_a_schema(in_process: Any, server: F
     [
         ('{"name": "Ur"}', ("--schema", "models.py:City"), "'size' is missing"),
         (f"\x1b[2Jno json, {KEY}", ("--schema", "models.py:City"), "�[2Jno json, ***"),
-        (faults.cut(), ("--schema", "models.py:City"), "raise max_tokens"),
+        (faults.cut(), ("--schema", "models.py:City"), "set max_tokens"),
         (faults.refusal(), ("--schema", "models.py:City"), "no answer (refusal)"),
         (faults.refusal(), (), "the answer: I cannot help with that."),
         (faults.content_filter(), (), "no answer (content_filter)"),

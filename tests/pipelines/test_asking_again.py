@@ -322,7 +322,7 @@ def test_a_cut_answer_is_asked_for_again_where_the_sampling_differs(
     (parameter,) = sampling
     asking = chain(reasks=2, sampling=sampling, output_model=output_model)
     cuts = [cut()] * len(sent)
-    with fake_engine("e", cuts) as engine, pytest.raises(OutputTruncatedError, match="cut at max"):
+    with fake_engine("e", cuts) as engine, pytest.raises(OutputTruncatedError, match="output cut"):
         asking.run_one(ROW)
     assert [getattr(it, parameter) for it in engine.samplings] == sent
     assert all(request == engine.requests[0] for request in engine.requests)

@@ -73,7 +73,10 @@ def test_the_model_sees_its_own_answer_and_the_problem_alone(
 ) -> None:
     system, user, echo, said = second_request(answer, system_prompt="You count.")
     assert system["role"] == "system"
-    assert system["content"].startswith("You count.\n\nRespond ONLY with JSON")
+    if "must be even" in problem:  # it has the form, and the prompt stays as it was
+        assert system["content"] == "You count."
+    else:
+        assert system["content"].startswith("You count.\n\nRespond ONLY with JSON")
     assert user == {"role": "user", "content": "Count door"}
     assert echo == {"role": "assistant", "content": shown}
     assert said["role"] == "user"

@@ -354,9 +354,11 @@ class StructuredOutputError(OutputError):
 
     Attributes:
         problem: What is wrong with the answer, in words for the model; empty for the message.
+        has_form: Whether the answer has the form of the schema, and only validators refuse it.
     """
 
     problem: str = ""
+    has_form: bool = False
 
 
 class OutputTruncatedError(OutputError):

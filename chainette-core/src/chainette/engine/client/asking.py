@@ -218,8 +218,10 @@ def _at(sampling: SamplingParams, name: str) -> Any:
 def _messages(request: Request, unusable: OutputError, bound: Bound | None) -> list[Message]:
     """The conversation after an answer that cannot be used.
 
-    It is the prompt, the last answer and its problem. Earlier tries are left out: the prompt would
-    grow with each, and models repeat the mistakes that they see. So is an answer that was cut.
+    It is the prompt, the last answer and its problem; and the schema in words, where the answer
+    does not have its form: the server may not enforce it. Earlier tries are left out: the prompt
+    would grow with each, and models repeat the mistakes that they see. So is an answer that was
+    cut.
 
     Raises:
         RowBudgetError: It may not be asked for again; the message has the problem, too.
@@ -229,8 +231,9 @@ def _messages(request: Request, unusable: OutputError, bound: Bound | None) -> l
         return request.messages
     answer, problem = unusable.raw_text or "", unusable.problem or str(unusable)
     _check_bound(bound, f"was not accepted ({problem})", unusable)
-    instruction = request.output.instruction if request.output else ""
-    messages = with_instruction(request.messages, instruction)
+    messages = request.messages
+    if request.output and not (unusable.has_form and request.mode == "json_schema"):
+        messages = with_instruction(messages, request.output.instruction)
     said = request.text.spoken(answer) if request.text else answer
     return with_correction(messages, said, problem)
 

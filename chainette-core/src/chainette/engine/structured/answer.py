@@ -37,6 +37,10 @@ def answer_form(output_type: Any) -> OutputSchema | TextOutput:
     return TextOutput(output_type) if is_text(output_type) else output_schema(output_type)
 
 
+_OF_VALIDATORS = {"value_error", "assertion_error"}
+"""Types of Pydantic's errors that validators raise (https://docs.pydantic.dev/latest/errors/)."""
+
+
 def parse_answer(
     completions: list[Completion],
     output: OutputSchema | TextOutput,
@@ -79,11 +83,13 @@ def _read(
     context: Mapping[str, Any] | None,
 ) -> OutputError | None:
     """Set `parsed` of a completion, or return the reason why it is not valid."""
+    has_form = False
     try:
         if isinstance(output, TextOutput):
             problem = output.read(completion, MOST, context)
         else:
-            problem = _Answer(completion, output, strict, context).read(value)
+            answer = _Answer(completion, output, strict, context)
+            problem, has_form = answer.read(value), answer.has_form
     except ValidatorError as error:
         error.raw_text = completion.text
         return error
@@ -92,6 +98,7 @@ def _read(
     problem += _without_answer(completion)
     invalid = StructuredOutputError(problem, raw_text=completion.text)
     invalid.problem = scrub(problem.replace(f"not a valid {output.name}:", "not valid:"))
+    invalid.has_form = has_form
     return invalid
 
 
@@ -104,7 +111,7 @@ def _unusable(
     """The reason why a completion has no whole answer, or `None`."""
     text = completion.text
     if completion.finish_reason == "length":
-        limit, place, hint = max_tokens or "the server's limit", "", ""
+        place, hint = "", ""
         if max_tokens is not None:
             more = f'{{"max_tokens": [{max_tokens}, {2 * max_tokens}]}}'
             hint = f", or let the step ask again with more: sampling={more}"
@@ -113,7 +120,9 @@ def _unusable(
                 return None
             place = " before the answer began" if output.accept_truncated else ""
             hint += "" if place else ", or keep the text with accept_truncated=True in the step"
-        message = f"output cut at max_tokens={limit}{place}: raise max_tokens{hint}"
+        message = f"output cut at max_tokens={max_tokens}{place}: raise max_tokens{hint}"
+        if max_tokens is None:
+            message = f"output cut at the server's own limit{place}: set max_tokens{hint}"
         if completion.cut_by is not None:
             message = f"output cut{place} by {completion.cut_by}{hint}"
         message += _without_answer(completion)
@@ -139,12 +148,14 @@ class _Answer:
         output: The output type.
         strict: Whether the text follows the strict schema.
         context: What validators see as `info.context`.
+        has_form: Whether the text has the form of the schema, and only validators refuse it.
     """
 
     completion: Completion
     output: OutputSchema
     strict: bool
     context: Mapping[str, Any] | None
+    has_form: bool = False
 
     def read(self, value: Any) -> str:
         """Set `parsed`, from a value of the backend's that fits or from the text.
@@ -208,6 +219,8 @@ class _Answer:
         try:
             answer = self.output.parse(text, strict=self.strict, context=self.context)
         except ValidationError as error:
+            kinds = {it["type"] for it in error.errors(include_url=False, include_input=False)}
+            self.has_form = kinds <= _OF_VALIDATORS
             return f"the answer is not a valid {self.output.name}: {summary(error, MOST)}"
         except AmbiguousAnswerError as error:
             return f"the answer is ambiguous: {error}; it must have one"
