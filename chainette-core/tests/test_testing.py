@@ -119,11 +119,12 @@ def test_types_whose_answers_cannot_be_generated_are_reported() -> None:
             assert message in str(chain(model).run(ROWS).results[0].error)
 
 
-def test_answers_from_a_list_are_used_in_order() -> None:
+def test_answers_from_a_list_are_used_in_order(caplog: pytest.LogCaptureFixture) -> None:
     with fake_engine("e", [Node(value=5), {"value": 6}, '{"value": 7}'], max_concurrency=1):
         run = chain(Node).run([*ROWS, {"value": 3}, {"value": 4}])
     assert [r.value.value for r in run.results if r.ok] == [5, 6, 7]
     assert "no more answers" in str(run.results[3].error)
+    assert [it for it in caplog.messages if "fake engine 'e': the script has no more" in it]
 
 
 def test_answers_are_chosen_by_words_of_the_prompt() -> None:

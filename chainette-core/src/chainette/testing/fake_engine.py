@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -17,6 +18,8 @@ from chainette.testing.sample import sample
 from chainette.testing.script import Answers, Reply, Script, text_of
 from chainette.types import Completion, LLMOutput, Message, SamplingParams
 from chainette.usage import Usage
+
+_logger = logging.getLogger(__name__)
 
 
 class FakeClient(BaseClient):
@@ -37,6 +40,7 @@ class FakeClient(BaseClient):
         sampling = frozenset(SamplingParams.model_fields)
         super().__init__(config, Capabilities(json_schema=True, prefill=True, sampling=sampling))
         self._script = Script(answers)
+        self._is_spent = False
         self.requests: list[list[Message]] = []
         self.samplings: list[SamplingParams] = []
 
@@ -55,6 +59,9 @@ class FakeClient(BaseClient):
         try:
             answer = self._script.answer(request.messages)
         except LookupError as error:
+            if not self._is_spent:  # a chain may tolerate the error without a word
+                self._is_spent = True
+                _logger.warning("fake engine %r: %s", self.config.name, error)
             raise EngineError(str(error)) from None
         if isinstance(answer, Exception):
             raise answer
