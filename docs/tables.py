@@ -65,7 +65,7 @@ def commands() -> None:
     """Every command with its options, as Typer describes them."""
     typer = shutil.which("typer", path=str(Path(sys.executable).parent))
     assert typer is not None
-    words = [typer, "chainette.cli.app", "utils", "docs", "--name", "chainette"]
+    words = [typer, "--app", "app", "chainette.cli.app", "utils", "docs", "--name", "chainette"]
     text = subprocess.run(words, capture_output=True, text=True, check=True).stdout
     text = text.partition("\n")[2].replace("```console\n$ ", "`").replace("\n```", "`")
     print(re.sub(r"\n{3,}", "\n\n", text).rstrip() + "\n")

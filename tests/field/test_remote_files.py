@@ -627,7 +627,8 @@ def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_nothing_remote_is_loaded_before_an_address_is_used(tmp_path: Path) -> None:
     (tmp_path / "rows.jsonl").write_bytes(lines(ROWS[:2]))
     code = (
-        "import sys; from chainette.run.inputs.files import Files; import chainette.cli.app;"
+        "import sys; from chainette.run.inputs.files import Files;"
+        "from chainette.cli.app import app;"
         "list(Files('rows.jsonl').rows());"
         "print([it for it in ('fsspec', 's3fs', 'xlsxwriter', 'sqlite3') if it in sys.modules])"
     )
