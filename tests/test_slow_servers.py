@@ -115,7 +115,9 @@ def test_a_huge_row_in_a_queue_fails_alone(server: FakeOpenAI) -> None:
 
 
 def test_without_retries_a_queue_is_named(server: FakeOpenAI) -> None:
-    failed = errors(engine_on(server, max_concurrency=40, max_retries=0), ["row"] * 40)
+    server.set_answers(lambda _: Reply("fine", delay=0.05))  # 20 of 40 are in time
+    engine = engine_on(server, timeout=1.0, max_concurrency=40, max_retries=0)
+    failed = errors(engine, ["row"] * 40)
     assert any("it waited in the server's queue (max_concurrency)" in str(it) for it in failed)
 
 
