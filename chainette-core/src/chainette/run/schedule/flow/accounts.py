@@ -30,7 +30,8 @@ class RowAccount:
     Attributes:
         requests: Requests so far: those that were answered, and those in flight.
         cost: US dollars so far, or `None` if they are unknown.
-        attempts: Requests so far by step and path of the item, for sampling by attempt.
+        attempts: Requests so far by step, path of the item and part of the group, for sampling by
+            attempt.
     """
 
     __slots__ = ("_accounts", "_owner", "attempts", "cost", "requests")
@@ -46,7 +47,7 @@ class RowAccount:
         self._accounts = accounts
         self.requests: int = requests
         self.cost: Decimal | None = cost
-        self.attempts: Counter[tuple[str, ItemPath]] = Counter()
+        self.attempts: Counter[tuple[str, ItemPath, int]] = Counter()
 
     def check(self) -> None:
         """Check that one more request may be sent; see `Bound.check`."""

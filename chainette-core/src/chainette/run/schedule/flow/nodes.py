@@ -149,11 +149,12 @@ class PromptedSteps:
     def _in_bounds(self, asks: Asks, step: Step, item: Item) -> Asks:
         """The requests that an answer may take, in the bounds of its row."""
         account = self._engines.accounts.of(item.owner)
-        return replace(asks, first=account.attempts[step.id, item.path], bound=account)
+        return replace(asks, first=account.attempts[step.id, item.path, item.part], bound=account)
 
     def _count(self, step: Step, item: Item, requests: int) -> None:
         """Count the requests of an answer, on which the sampling of the item's next one depends."""
-        self._engines.accounts.of(item.owner).attempts[step.id, item.path] += requests
+        account = self._engines.accounts.of(item.owner)
+        account.attempts[step.id, item.path, item.part] += requests
 
     def may_call(self, node: Node) -> bool:
         """Every function may be called; see `StepRunner.may_call`."""
