@@ -7,7 +7,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from chainette import Calls, Chain, SamplingParams, Step, apply, load_chain, register_engine
+from chainette import (
+    Branch,
+    Calls,
+    Chain,
+    Group,
+    SamplingParams,
+    Step,
+    apply,
+    load_chain,
+    reduce,
+    register_engine,
+    repeat,
+)
 from chainette.engine.client.asking import Asks
 from chainette.engine.client.sync import run_sync
 from chainette.engine.sampling import by_attempt
@@ -328,6 +340,43 @@ def test_a_cut_answer_is_asked_for_again_where_the_sampling_differs(
     assert all(request == engine.requests[0] for request in engine.requests)
 
 
+@pytest.mark.parametrize("sampling", [{"temperature": [0, 1, 2]}, [{}, {"seed": 1}, {"seed": 2}]])
+def test_values_that_could_never_be_used_are_refused_when_the_chain_is_built(sampling: Any) -> None:
+    def told(*steps: Any, says: str) -> None:
+        with pytest.raises(ChainError) as caught:
+            Chain(name="c", steps=list(steps))
+        assert says in str(caught.value)
+
+    chain(sampling=sampling, reasks=2)
+    with pytest.raises(ChainError, match="step 'count', sampling: there are values for 3 attempts"):
+        chain(sampling=sampling)
+    with pytest.raises(ChainError, match=r"at most 1 request \(reasks=0\).* give reasks=2, or"):
+        chain(sampling=sampling, reasks=0)
+    judged = {"until": "true", "id": "loop"}
+    Chain(name="c", steps=repeat(count(sampling=sampling, reasks=0), max_rounds=3, **judged))
+    told(
+        repeat(count(sampling=sampling, reasks=0), max_rounds=2, **judged),
+        says="at most 2 requests, 2 rounds with reasks=0, so that the last are never used; "
+        "give reasks=1, or fewer values",
+    )
+    told(Branch("b", count(sampling=sampling)), says="give reasks=2")
+
+
+def test_the_parts_of_a_group_begin_with_the_first_sampling(tmp_path: Path) -> None:
+    step = Step(
+        id="count",
+        input_model=Group[Row],
+        output_model=str,
+        engine_name="e",
+        user_prompt="{{ so_far }} {{ items }}",
+        sampling={"temperature": [0, 1]},
+    )
+    parts = Chain(name="c", steps=reduce(step, fold=1))
+    with fake_engine("e", ["a", "", "b", "c"]) as engine:
+        parts.run([ROW] * 3, output_dir=tmp_path)
+    assert temperatures(engine) == [0, 0, 1, 0]
+
+
 def test_cut_and_invalid_answers_take_turns() -> None:
     sampling = {"temperature": [0.1, 0.2, 0.3, 0.4]}
     with fake_engine("e", [cut(), "no", cut(), GOOD]) as engine:
@@ -341,9 +390,9 @@ def test_cut_and_invalid_answers_take_turns() -> None:
 
 def test_a_cut_answer_is_not_asked_for_again_without_tries_or_a_limit_of_the_row() -> None:
     sampling = {"temperature": [0.1, 0.2]}
-    with fake_engine("e", [cut()]) as engine, pytest.raises(OutputTruncatedError):
-        chain(reasks=0, sampling=sampling).run_one(ROW)
-    with fake_engine("e", [cut()]):
+    with fake_engine("e", [cut()]), pytest.raises(OutputTruncatedError):
+        chain(reasks=0, sampling={"temperature": 0.1}).run_one(ROW)
+    with fake_engine("e", [cut()]) as engine:
         run = chain(sampling=sampling).run([ROW], max_requests_per_row=1)
     assert "the last answer was cut, and row 0 has taken 1 request" in str(run.results[0].error)
     assert len(engine.requests) == 1

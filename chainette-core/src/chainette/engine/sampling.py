@@ -59,6 +59,30 @@ def by_attempt(owner: str, sampling: Any) -> tuple[SamplingParams, ...]:
     )
 
 
+def check_attempts(owner: str, count: int, reasks: int, rounds: int = 1) -> None:
+    """Check that each of the sampling parameters by attempt can have its turn.
+
+    Args:
+        owner: The step or call, for messages.
+        count: The number of sampling parameters.
+        reasks: How often an invalid answer is asked for again.
+        rounds: The most rounds, each of which asks.
+
+    Raises:
+        ChainError: There are more than requests.
+    """
+    most = rounds * (reasks + 1)
+    if count > most:
+        needed = -(-count // rounds) - 1
+        requests = f"{most} request{'s' if most > 1 else ''}"
+        each = f", {rounds} rounds with reasks={reasks}" if rounds > 1 else f" (reasks={reasks})"
+        raise ChainError(
+            f"{owner}, sampling: there are values for {count} attempts, and an item takes at most "
+            f"{requests}{each}, so that the last are never used; give reasks={needed}, or fewer "
+            "values"
+        )
+
+
 def _unfolded(where: str, sampling: Mapping[Any, Any]) -> list[Mapping[str, Any]]:
     """A mapping whose values can be lists, as one mapping for each attempt."""
     fields = {str(name): value for name, value in sampling.items()}

@@ -16,6 +16,7 @@ from chainette.pipeline.nodes.flow import Flow, Grouped, In, Out, Parallel, flat
 from chainette.pipeline.nodes.naming import check_title
 from chainette.pipeline.nodes.node import Node
 from chainette.pipeline.nodes.step import Step
+from chainette.pipeline.steps.attempts import check_samplings
 from chainette.pipeline.validate import all_branches, all_nodes, validate
 from chainette.validation import type_adapter
 
@@ -40,6 +41,7 @@ class Pipeline(Generic[In, Out]):
         self.steps: list[Any] = flattened(steps)
         self.emoji = emoji
         validate(name, self.steps, self.input_model if self.steps else Any)
+        check_samplings(self.steps)
 
     @property
     def input_model(self) -> Any:

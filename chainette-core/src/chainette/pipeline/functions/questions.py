@@ -11,7 +11,7 @@ from typing import Any
 
 from chainette.engine.client.asking import checked_reasks
 from chainette.engine.client.request import check_last
-from chainette.engine.sampling import by_attempt
+from chainette.engine.sampling import by_attempt, check_attempts
 from chainette.engine.structured.schema import output_schema
 from chainette.engine.structured.text import fence_of, is_text
 from chainette.errors import ChainError
@@ -74,8 +74,9 @@ def question(
     # Templates of models cut white space at the end, which the model then writes itself.
     if start := prefill.rstrip():
         messages.append({"role": "assistant", "content": start})
-    more = checked_reasks(where, reasks), bool(start)
-    return Question(engine, messages, samplings, output_model or str, *more)
+    tries = checked_reasks(where, reasks)
+    check_attempts(where, len(samplings), tries)
+    return Question(engine, messages, samplings, output_model or str, tries, bool(start))
 
 
 def _form(output_model: Any) -> Any:
