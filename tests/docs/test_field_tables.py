@@ -57,7 +57,7 @@ def test_options_are_those_of_the_typed_dicts() -> None:
     assert by_name["on_error"].kind == "`fail`, `none`"
     assert by_name["keep_reasoning"].kind == "true or false"
     repeat = {it.name: it for it in fields.arguments("repeat", chainette.repeat)}
-    assert (repeat["until"].default, repeat["max_rounds"].default) == ("required", "4")
+    assert (repeat["until"].default, repeat["max_rounds"].default) == ("", "4")
 
 
 def test_every_kind_of_node_of_yaml_has_a_table() -> None:

@@ -12,7 +12,7 @@ import anyio
 import pytest
 from chainette import Branch, Chain, Step, apply, load_chain, repeat, route
 from chainette.cli.tree import tree
-from chainette.errors import ChainError, OutputDirError, RepeatError
+from chainette.errors import ChainError, EngineError, OutputDirError, RepeatError
 from chainette.pipeline.graph import dependents, graph, mermaid
 from chainette.run.dry_run import Rendered, Unknown, dry_run
 from chainette.testing import fake_engine
@@ -232,6 +232,11 @@ def always(body: Any) -> Any:
         (lambda: loop(route("n", id="r").case(1, apply(several)).default(None)),
          "apply 'several' splits its item"),
         (lambda: loop(apply(batched, batch="all")), "apply 'batched' has batch='all'"),
+        (lambda: repeat(apply(plus), id="loop"),
+         "repeat 'loop' has no end: give until=…, or max_rounds=… for exactly that many rounds"),
+        (lambda: repeat(apply(plus), id="loop", max_rounds=2, exhausted="last"),
+         "exhausted is for a repeat with until; without one, all rounds run"),
+        (lambda: loop(until=None), "repeat 'loop', until is None; give a function of the item"),
         (lambda: loop(maxrounds=3), "unknown keyword 'maxrounds' (did you mean 'max_rounds'?)"),
         (lambda: loop(default="x"), "repeat 'loop', default: a str that is not an int"),
         (lambda: Chain(name="c", steps=loop(until=judge())), "step 'judge' takes Draft, but"),
@@ -639,7 +644,10 @@ def test_yaml_says_the_same(tmp_path: Path) -> None:
     ("old", "new", "words"),
     [
         ("until: score > 1", "until: scor > 1", "until: unknown variable 'scor'"),
-        ("    until: score > 1\n", "", "chain.yml:8: steps.0: a repeat needs 'until'"),
+        ("    until: score > 1\n", "", "chain.yml:8: repeat 'loop': exhausted is for a repeat"),
+        ("    until: score > 1\n    max_rounds: 2\n    exhausted: last\n", "",
+         "chain.yml:8: repeat 'loop' has no end: give until=…, or max_rounds=… for exactly"),
+        ("until: score > 1", "until: null", "chain.yml:15: steps.0.until: expected a mapping"),
         ("max_rounds: 2", "max_rounds: 0", "chain.yml:16: steps.0.max_rounds: "),
         ("max_rounds: 2", "max_round: 2", "unknown key 'max_round' (did you mean 'max_rounds'?)"),
         ("exhausted: last", "exhausted: go", "steps.0.exhausted: "),
@@ -708,3 +716,58 @@ def test_reasoning_is_that_of_the_last_round() -> None:
         "second thought 1 1", "second  2", "last ||",
     ]  # fmt: skip
     assert result.reasoning == {}
+
+
+COUNTED = """
+name: c
+models:
+  Row: {n: int}
+  Draft: {text: str, score: int}
+steps:
+  - repeat: loop
+    max_rounds: 3
+    steps:
+      - id: draft
+        input_model: Row
+        output_model: Draft
+        engine_name: e
+        user_prompt: "draft {{ previous.text if previous }} {{ round }}"
+"""
+
+
+@pytest.mark.parametrize("is_yaml", [False, True])
+def test_without_until_all_rounds_run_and_the_last_one_counts(
+    is_yaml: bool, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    prompt = "draft {{ previous.text if previous }} {{ round }}"
+    chain: Any = Chain(name="c", steps=repeat(draft(prompt=prompt), max_rounds=3, id="loop"))
+    if is_yaml:
+        (tmp_path / "chain.yml").write_text(COUNTED)
+        chain = load_chain(tmp_path / "chain.yml")
+    failures = [{"text": "one", "score": 0}, EngineError("gone")]
+    with fake_engine("e", failures):
+        (result,) = chain.run([{"n": 1}], output_dir=tmp_path / "run").results
+        assert result.state == "failed"
+    with fake_engine("e", [{"text": "two", "score": 0}, {"text": "three", "score": 0}]) as engine:
+        run = chain.run([{"n": 1}], output_dir=tmp_path / "run", retry_errors=True)
+    assert len(engine.requests) == 2
+    (result,) = run.results
+    assert (result.value.text, result.state) == ("three", "ok")
+    rounds = result["loop"]
+    assert (rounds.rounds, rounds.passed, rounds.feedback) == (3, True, None)
+    shown = {it["id"]: it for it in graph(chain)["nodes"]}["loop"]
+    assert (shown["max_rounds"], "until" in shown) == (3, False)
+    console = Console(width=100)
+    with console.capture() as captured:
+        console.print(tree(chain, icons=False))
+    assert "→ Draft  3 rounds" in captured.get()
+    assert not caplog.records
+    two = Chain(name="c", steps=repeat(draft(prompt=prompt), max_rounds=2, id="loop"))
+    with fake_engine("e"), pytest.raises(OutputDirError, match=r"repeat 'loop' \(.*max_rounds"):
+        two.run([Row(n=1)], output_dir=tmp_path / "run", resume=True)
+
+
+def test_rounds_that_send_the_same_prompt_are_told(caplog: pytest.LogCaptureFixture) -> None:
+    fixed = draft(prompt="draft {{ n }} {{ feedback }}")
+    Chain(name="c", steps=repeat(fixed, max_rounds=3, id="loop"))
+    assert "no prompt in it uses previous or round, so each round sends the same" in caplog.text

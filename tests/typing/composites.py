@@ -71,6 +71,7 @@ assert_type(short, Repeat[Review, Reply])
 assert_type(short >> apply(length), Pipe[Review, int])
 assert_type(repeat(reply, until=says_what, id="short", max_rounds=2), Repeat[Review, Reply])
 assert_type(repeat(reply, until=says_later, id="short"), Repeat[Review, Reply])
+assert_type(repeat(reply, max_rounds=3, id="short"), Repeat[Review, Reply])
 assert_type(repeat(reply, until="text == ''", id="short"), Repeat[Review, Reply])
 assert_type(repeat(reply, until=lambda it: len(it.text) < 5, id="short"), Repeat[Review, Reply])
 assert_type(

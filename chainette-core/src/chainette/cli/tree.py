@@ -88,6 +88,8 @@ def _words(node: Composite) -> str:
     if isinstance(node, Route):
         return f"  by {node.by.text}"
     assert isinstance(node, Repeat)
+    if node.is_counted:
+        return f"  {node.max_rounds} round{'s' if node.max_rounds > 1 else ''}"
     until = node.until.text if node.until is not None else getattr(node.judge, "id", "")
     return f"  until {until}, at most {node.max_rounds} rounds"
 

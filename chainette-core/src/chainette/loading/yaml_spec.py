@@ -206,14 +206,17 @@ class RouteSpec(_Spec):
 
 
 class RepeatSpec(_NodeSpec):
-    """Nodes that run again until `until` is good: an expression, `module:name` or a step."""
+    """Nodes that run again until `until` is good: an expression, `module:name` or a step.
+
+    Without `until`, all of `max_rounds` run.
+    """
 
     repeat: str
     steps: list[NodeSpec] = Field(min_length=1)
     until: Annotated[
         Annotated[str, Tag("<text>")] | Annotated[StepSpec, Tag("<step>")],
         Discriminator(lambda value: "<text>" if isinstance(value, str) else "<step>"),
-    ]
+    ] = None  # type: ignore[assignment]
     max_rounds: int = Field(default=4, ge=1)
     exhausted: Literal["fail", "last"] = "fail"
 

@@ -67,7 +67,7 @@ class Repeat(Composite[In, Out]):
 
     Args:
         body: The nodes.
-        until: Says whether the output of a round is good.
+        until: Says whether the output of a round is good; without it, every round runs.
         id: Name in templates and files.
         otherwise: The output where `when` does not hold, in place of the input itself.
         on_error: `none` to go on without an output where it fails.
@@ -75,9 +75,9 @@ class Repeat(Composite[In, Out]):
 
     Attributes:
         body: The nodes.
-        until: The function or the expression, or `None` if there is a judge.
+        until: The function or the expression; `None` if there is a judge, or neither.
         judge: The step that judges the output, or `None`.
-        max_rounds: The most rounds.
+        max_rounds: The most rounds; where nothing says which is good, their number.
         exhausted: Whether the item fails without a good round, or goes on with the last one.
 
     Raises:
@@ -92,8 +92,8 @@ class Repeat(Composite[In, Out]):
         self,
         body: Any,
         *,
-        until: Any,
         id: str,
+        until: Any = NOT_GIVEN,
         otherwise: Any = NOT_GIVEN,
         on_error: OnError = "fail",
         **options: Unpack[RepeatOptions],
@@ -112,7 +112,11 @@ class Repeat(Composite[In, Out]):
             on_error=on_error,
         )
         self.judge: Step[Any, Any] | None = until if isinstance(until, Step) else None
-        self.until: Condition | None = None if self.judge else _condition(until, where)
+        is_counted = until is NOT_GIVEN
+        if is_counted:
+            _check_count(options, where)
+        has_condition = self.judge is None and not is_counted
+        self.until: Condition | None = _condition(until, where) if has_condition else None
         self.max_rounds: int = _checked_rounds(options.get("max_rounds", 4), where)
         self.exhausted: Exhausted = options.get("exhausted", "fail")
         if self.exhausted not in ("fail", "last"):
@@ -126,6 +130,11 @@ class Repeat(Composite[In, Out]):
     def flows(self) -> list[list[Any]]:
         """The body, and the judge."""
         return [self.body, [self.judge]] if self.judge is not None else [self.body]
+
+    @property
+    def is_counted(self) -> bool:
+        """Whether all of its rounds run: nothing says whether one is good."""
+        return self.judge is None and self.until is None
 
     @property
     def recorded_model(self) -> Any:
@@ -163,7 +172,7 @@ class Repeat(Composite[In, Out]):
         """Check its nodes and its end; see `Composite.check`."""
         if not self._is_checked and self.max_rounds > 1:
             self._is_checked = True
-            warn_of_unused(self.id, self.body, self.until)
+            warn_of_unused(self.id, self.body, self.until, is_counted=self.is_counted)
         previous, feedback = Union[self.output_model, None], Union[str, None]  # noqa: UP007
         inner = scope.inner(previous=previous, feedback=feedback, round=int)
         last = check(self.body, inner)
@@ -193,7 +202,7 @@ class Repeat(Composite[In, Out]):
 def repeat(
     body: Flow[I_, O_],
     *,
-    until: Until[O_],
+    until: Until[O_] = ...,
     id: str,
     on_error: Literal["none"],
     otherwise: Any = ...,
@@ -203,7 +212,7 @@ def repeat(
 def repeat(
     body: Flow[I_, O_],
     *,
-    until: Until[O_],
+    until: Until[O_] = ...,
     id: str,
     on_error: Literal["fail"] = ...,
     otherwise: Any = ...,
@@ -213,7 +222,7 @@ def repeat(
 def repeat(
     body: Parallel[Any] | Sequence[Any] | Steps,
     *,
-    until: Until[Any],
+    until: Until[Any] = ...,
     id: str,
     on_error: OnError = ...,
     otherwise: Any = ...,
@@ -227,6 +236,7 @@ def repeat(body: Any, **options: Any) -> Any:
         until: Says whether an output is good: a function of the output, or of the output and the
             names, that returns `None` or `True` if it is, `False` if it is not, or the feedback; a
             step as judge, whose output has `ok` and `feedback`; or a template expression.
+            Without it, all of `max_rounds` run.
         id: Name in templates and files.
         max_rounds: Maximum number of rounds; 4 by default.
         exhausted: Whether the item fails without a good round (`fail`), or goes on with the last
@@ -261,6 +271,23 @@ def _checked_rounds(count: Any, where: str) -> int:
     if not isinstance(count, int) or isinstance(count, bool) or count < 1:
         raise ChainError(f"{where}: max_rounds is {count!r}; give a number from 1")
     return count
+
+
+def _check_count(options: RepeatOptions, where: str) -> None:
+    """Check that a repeat without `until` says how many rounds it has.
+
+    Raises:
+        ChainError: It does not, or says what is for one that may be exhausted.
+    """
+    if "max_rounds" not in options:
+        raise ChainError(
+            f"{where} has no end: give until=…, or max_rounds=… for exactly that many rounds"
+        )
+    if "exhausted" in options:
+        raise ChainError(
+            f"{where}: exhausted is for a repeat with until; without one, all rounds run, and the "
+            "last one counts"
+        )
 
 
 def _check_body(body: list[Any], where: str) -> None:

@@ -84,6 +84,8 @@ class Decisions:
         Raises:
             ChainetteError: It cannot be said.
         """
+        if repeat.is_counted:
+            return Verdict(item.round[-1] >= repeat.max_rounds)
         earlier = self._journal.decision(repeat, item)
         if earlier is not None and isinstance(earlier.get("passed"), bool):
             return Verdict(earlier["passed"], earlier.get("feedback"))
