@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import inspect
+import re
 import reprlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from pydantic_core import to_jsonable_python
 
 from chainette.errors import ApplyError, ChainError
@@ -20,6 +21,8 @@ from chainette.validation import is_valid_already, summary, type_adapter
 OnError = Literal["fail", "none"]
 NOT_GIVEN: Any = object()
 """The default of options for which `None` is a value."""
+_TEMPLATE = re.compile(r"\{\{[-+]?\s*[A-Za-z_][^{}]*\}\}|\{%[-+]?\s*[a-z].*?%\}", re.DOTALL)
+"""A value or a statement of a template, in a text that is not rendered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,10 +160,16 @@ def fallback(value: Any, model: Any, where: str) -> Fallback | None:
         where: Its name in messages.
 
     Raises:
-        ChainError: It does not fit the type.
+        ChainError: It does not fit the type, or holds a template.
     """
     if value is NOT_GIVEN:
         return None
+    for text in _texts(value):
+        if found := _TEMPLATE.search(text):
+            raise ChainError(
+                f"{where} is a constant, the same for all items, and {found[0]!r} in it would stay "
+                "as it is; leave the template out, or let a function that follows put the value in"
+            )
     if value is None or is_valid_already(value, model):
         return Fallback(value)
     try:
@@ -169,6 +178,19 @@ def fallback(value: Any, model: Any, where: str) -> Fallback | None:
         kind = with_article(type(value).__name__)
         wanted = with_article(type_name(model))
         raise ChainError(f"{where}: {kind} that is not {wanted}: {summary(error)}") from None
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """The texts in a value, as far as it is made of models and collections."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, BaseModel):
+        yield from _texts(dict(value))
+    elif isinstance(value, Mapping):
+        yield from _texts([*value.values()])
+    elif isinstance(value, list | tuple | set | frozenset):
+        for inner in value:
+            yield from _texts(inner)
 
 
 def tolerance(on_error: Any, default: Any, model: Any, where: str) -> Fallback | None:
