@@ -226,6 +226,12 @@ RETURNED: list[tuple[Any, Any, str]] = [
     ({}, Score, "apply 'f' returned a dict that is not a Score: 'score' is missing"),
     ("x", int, "apply 'f' returned a str that is not an int: Input should be a valid integer"),
     ([Score(score=1), "a"], Score, "apply 'f' returned a list whose item 1 is a str, not a Score"),
+    (
+        ["a"],
+        list[str],
+        "apply 'f' returned a list whose item 0 is a str, not a list[str]; a list is always "
+        "several items: put one value that is a list into a model",
+    ),
     ((it for it in "a"), Score, "apply 'f' returned a list whose item 0 is a str, not a Score"),
 ]
 

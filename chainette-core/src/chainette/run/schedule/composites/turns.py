@@ -150,8 +150,8 @@ def check_split(node: Node, state: FlowState) -> None:
             repeat = f"in repeat {frame.composite.id!r}"
             raise ApplyError(
                 f"{node.kind} {node.id!r} returned a list, but {repeat} the flow goes on with one "
-                "item: for one value that is a list, say so with output_model=; for items, let it "
-                "run in a branch, or behind the repeat"
+                "item: for one value that is a list, put it into a model; for items, let it run in "
+                "a branch, or behind the repeat"
             )
 
 

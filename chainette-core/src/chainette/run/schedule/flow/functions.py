@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from time import perf_counter
-from typing import Any
+from typing import Any, get_origin
 
 from pydantic import ValidationError
 
@@ -28,6 +28,7 @@ from chainette.validation import summary
 
 STOPPED = object()
 """The output of a node that was not run, as in a dry run; its item goes no further."""
+_ONE_LIST = "; a list is always several items: put one value that is a list into a model"
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,8 +140,13 @@ def _validated(node: ApplyNode, output: Any, check: Callable[[Any], Any]) -> Any
         except ValidationError as error:
             what = "returned" if part is output else f"returned a list whose item {index} is"
             what = f"{node.kind} {node.id!r} {what}"
-            raise ApplyError(f"{what} {_misfit(node, part, error)}") from None
+            hint = _ONE_LIST if part is not output and _is_list(node.output_model) else ""
+            raise ApplyError(f"{what} {_misfit(node, part, error)}{hint}") from None
     return checked if parts is output else checked[0]
+
+
+def _is_list(model: Any) -> bool:
+    return (get_origin(model) or model) is list
 
 
 def _misfit(node: ApplyNode, output: Any, error: ValidationError) -> str:
