@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 import pytest
-from chainette import Branch, Chain, Group, apply, pipe, reduce
+from chainette import Branch, Chain, Group, Step, apply, pipe, reduce
 from chainette.cli.tables import answers, failures, group_answers
 from chainette.cli.tree import tree
-from pydantic import BaseModel
+from pydantic import AfterValidator, BaseModel
 from rich.console import Console
 
 
@@ -145,3 +145,34 @@ def test_a_type_that_may_be_none_says_so() -> None:
     with console.capture() as capture:
         console.print(tree(chain))
     assert "Turn | None" in capture.get()
+
+
+def test_the_tree_says_what_a_function_and_a_step_do_besides() -> None:
+    def unlooped(text: str) -> str:
+        return text
+
+    def pieces(text: str) -> list[str]:
+        return [text]
+
+    word = Annotated[str, AfterValidator(unlooped)]
+    steps = [
+        Step(
+            id="ask",
+            input_model=Turn,
+            output_model=word,
+            engine_name="e",
+            user_prompt="{{ chain_input }}",
+            reasks=3,
+        ),
+        apply(pieces),
+        apply(lambda text: [text], id="words", input_model=str, output_model=list[word]),
+    ]
+    console = Console(width=120)
+    with console.capture() as capture:
+        console.print(tree(Chain(name="c", steps=steps), icons=False))
+    shown = [line.strip("├└─ ") for line in capture.get().splitlines()]
+    assert shown[1:] == [
+        "ask  Turn → str  engine e  3 reasks",
+        "pieces  str → str  several items",
+        "words  str → list[str]",
+    ]

@@ -13,6 +13,7 @@ from chainette.pipeline.composites.composite import Composite
 from chainette.pipeline.composites.reduce import Reduce
 from chainette.pipeline.composites.repeat import Repeat
 from chainette.pipeline.composites.route import Route
+from chainette.pipeline.nodes.apply import ApplyNode
 from chainette.pipeline.nodes.conditions import condition_fields
 from chainette.pipeline.nodes.flow import Branch
 from chainette.pipeline.nodes.naming import type_name
@@ -116,8 +117,7 @@ def _line(node: Node, icons: bool, joins: Joins) -> Text:
     elif node.engines:
         noun = "engine" if len(node.engines) == 1 else "engines"
         line.append(f"  {noun} {escaped(', '.join(node.engines))}", style="dim")
-    if isinstance(node, Step) and node.samples is not None:
-        line.append(f"  {node.samples} samples", style="dim")
+    line.append(_amounts(node), style="dim")
     line.append(_conditions(node), style="dim")
     line.append(joins.used_by(node), style="dim")
     if getattr(node, "batch", None) is not None:
@@ -125,6 +125,14 @@ def _line(node: Node, icons: bool, joins: Joins) -> Text:
     if not node.yield_output:
         line.append("  not in the results", style="dim")
     return line
+
+
+def _amounts(node: Node) -> str:
+    """A step's samples and reasks, or that a function makes several items."""
+    if isinstance(node, Step):
+        samples = "" if node.samples is None else f"  {node.samples} samples"
+        return samples if node.reasks == 1 else f"{samples}  {node.reasks} reasks"
+    return "  several items" if isinstance(node, ApplyNode) and node.makes_several else ""
 
 
 def _titled(node: Node | Branch, title: str, icons: bool) -> Text:

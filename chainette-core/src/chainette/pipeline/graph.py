@@ -82,6 +82,7 @@ def _details(node: Node) -> dict[str, Any]:
         "batch": node.batch,
         **conditions,
         **({"engines": [*node.engines]} if node.engines else {}),
+        **({"splits": True} if node.makes_several else {}),
     }
 
 

@@ -183,6 +183,11 @@ class ApplyNode(Node[In, Out]):
         """All joined branches if the function or a validator takes the names, else none."""
         return aliases if self.takes_context or self.validates_in_context else set()
 
+    @property
+    def makes_several(self) -> bool:
+        """Whether its function certainly makes several items of one."""
+        return self.kind == "apply" and self.batch is None and self.types.splits is True
+
     def __repr__(self) -> str:
         """The id and the types."""
         types = f"{type_name(self.input_model)} -> {type_name(self.output_model)}"

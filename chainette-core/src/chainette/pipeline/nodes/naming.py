@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from types import GenericAlias, UnionType
-from typing import Any, Union, get_args, get_origin
+from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import BaseModel
 
@@ -81,6 +81,8 @@ def type_name(model: Any) -> str:
     """The name of a type, for people; the same in every process."""
     if (fence := fence_of(model)) is not None and len(get_args(model)) == 2:
         return repr(fence)
+    if get_origin(model) is Annotated:
+        return type_name(get_args(model)[0])
     if get_origin(model) in (Union, UnionType):
         return " | ".join(map(type_name, get_args(model)))
     if model is type(None):
