@@ -215,7 +215,7 @@ class RepeatSpec(_NodeSpec):
     steps: list[NodeSpec] = Field(min_length=1)
     until: Annotated[
         Annotated[str, Tag("<text>")] | Annotated[StepSpec, Tag("<step>")],
-        Discriminator(lambda value: "<text>" if isinstance(value, str) else "<step>"),
+        Discriminator(lambda value: "<step>" if isinstance(value, dict) else "<text>"),
     ] = None  # type: ignore[assignment]
     max_rounds: int = Field(default=4, ge=1)
     exhausted: Literal["fail", "last"] = "fail"
