@@ -22,7 +22,7 @@ from chainette import (
     repeat,
     route,
 )
-from chainette.errors import ChainError, OutputDirError, QuotaError
+from chainette.errors import ChainError, EngineError, OutputDirError, QuotaError
 from chainette.testing import fake_engine
 from pydantic import BaseModel, field_validator
 
@@ -270,6 +270,9 @@ def test_a_condition_can_look_at_what_was_joined() -> None:
         (lambda: apply(str, default="{{n}}", output_model=str), "default is a constant"),
         (lambda: Branch("b", apply(str, output_model=str), default="{{ n }}"),
          "branch 'b', default is a constant"),
+        (lambda: Chain(name="c", steps=[Branch("b", label(), default={"lbl": "-"}).join("x"),
+                                        apply(plus)]),
+         "branch 'b', default: a dict that is not a Label: 'label' is missing"),
         (lambda: label(when=3), "when is 3; give a function of the item, or an expression"),
         (lambda: label(when="{{ n }}"), "has braces; give the bare expression"),
         (lambda: label(when="n >"), "step 'label', when: 'n >'"),
@@ -477,3 +480,18 @@ def test_failures_of_an_earlier_run_are_not_counted_again(
     chain = Chain(name="c", steps=apply(typo, on_error="none"))
     assert len(warnings_of(chain, caplog, output_dir=tmp_path)) == 1
     assert warnings_of(chain, caplog, output_dir=tmp_path, resume=True) == []
+
+
+@pytest.mark.parametrize("default", [Label(label="-"), {"label": "-"}])
+def test_the_default_of_a_branch_has_the_type_of_its_output(default: Any) -> None:
+    branch = Branch("side", label(), default=default).join("aside")
+    seen = Step(
+        id="seen",
+        input_model=Row,
+        output_model=str,
+        engine_name="e",
+        user_prompt="{{ aside.label }}",
+    )
+    with fake_engine("e", [EngineError("gone"), "good"]) as engine:
+        assert Chain(name="c", steps=[branch, seen]).run_one(Row(n=0)) == "good"
+    assert engine.requests[-1][-1]["content"] == "-"

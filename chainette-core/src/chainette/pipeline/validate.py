@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import types
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Union, get_args, get_origin
 
 from pydantic import BaseModel
@@ -25,6 +25,7 @@ from chainette.pipeline.composites.reduce import Reduce
 from chainette.pipeline.functions.parameters import ROW_ID
 from chainette.pipeline.nodes.annotations import is_several
 from chainette.pipeline.nodes.apply import ApplyNode
+from chainette.pipeline.nodes.conditions import fallback
 from chainette.pipeline.nodes.flow import Branch
 from chainette.pipeline.nodes.naming import type_name
 from chainette.pipeline.nodes.node import Node
@@ -365,12 +366,19 @@ def _about_batch(node: Node) -> str:
 
 
 def _joined(branch: Branch, last: Any) -> Any:
-    """The type of a joined branch, from that of its last output."""
+    """The type of a joined branch, from that of its last output.
+
+    Raises:
+        ChainError: Its default is a mapping that does not fit.
+    """
     splits = may_split(branch.steps)
     if splits:
         joined: Any = list if last is Any else types.GenericAlias(list, last)
     else:
         joined = last if splits is False else Any
+    default = branch.tolerance.value if branch.tolerance is not None else None
+    if isinstance(default, Mapping):  # another value may stand for an output that there is not
+        branch.tolerance = fallback(default, joined, f"branch {branch.name!r}, default")
     may_be_none = branch.condition is not None or branch.tolerance is not None
     return Union[joined, None] if may_be_none and joined is not Any else joined  # noqa: UP007
 
