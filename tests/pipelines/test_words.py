@@ -101,6 +101,10 @@ def says_why(sentence: Sentence) -> bool:
     return True
 
 
+async def letter_later(row: Any) -> str:
+    return str(row.text.upper())
+
+
 def last_letter(messages: Any) -> Label:
     return Label(label=messages[-1]["content"][-1])
 
@@ -164,6 +168,8 @@ def test_a_filter_keeps_what_it_says(
         (["text", "score"], [0, 1, 3, 5]),
         (lambda it: it.text.upper(), [0, 1]),
         (["score", lambda it: it.text.upper()], [0, 1, 5]),
+        (letter_later, [0, 1]),
+        (["score", letter_later], [0, 1, 5]),
     ],
 )
 def test_the_first_item_of_a_key_goes_on(by: Any, kept: list[int], options: dict[str, Any]) -> None:
@@ -179,6 +185,23 @@ def test_the_first_item_of_a_key_goes_on(by: Any, kept: list[int], options: dict
     found = results(chain_of(distinct(by, input_model=Row)), rows, options)
     assert [it.row_id for it in found if it.ok] == kept
     assert all(it.value == rows[it.row_id] for it in found if it.ok)
+
+
+@pytest.mark.parametrize("by", ["6 // score", lambda it: 6 // it.score])
+def test_an_item_whose_key_fails_fails_alone(by: Any, options: dict[str, Any]) -> None:
+    rows = [Sentence(text="a", score=score) for score in (0, 3, 0, 3)]
+    found = results(chain_of(distinct(by, input_model=Sentence)), rows, options)
+    assert [it.state for it in found] == ["failed", "ok", "failed", "dropped"]
+    assert "distinct 'distinct'" in str(found[0].error)
+    assert "ZeroDivisionError" in str(found[0].error)
+
+
+def test_a_tolerated_key_falls_back_for_its_item_alone(options: dict[str, Any]) -> None:
+    other = Sentence(text="other", score=-1)
+    node = distinct(lambda it: 6 // it.score, id="d", input_model=Sentence, default=other)
+    rows = [Sentence(text="a", score=score) for score in (0, 3, 3)]
+    found = results(chain_of(node), rows, options)
+    assert [it.value for it in found] == [other, rows[1], None]
 
 
 VOTES = [

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias, overload
 
 from pydantic import BaseModel
@@ -14,7 +14,7 @@ from chainette.pipeline.nodes.conditions import NOT_GIVEN, Condition, OnError
 from chainette.pipeline.nodes.flow import I_, Passing, Same
 from chainette.pipeline.nodes.naming import fields_of
 from chainette.pipeline.nodes.options import NodeOptions
-from chainette.pipeline.words.word import KEPT, PassingWord
+from chainette.pipeline.words.word import KEPT, PassingWord, Raised
 from chainette.text import names_keywords, with_article
 
 if TYPE_CHECKING:
@@ -94,12 +94,16 @@ class DistinctNode(PassingWord[I_, I_], Passing[I_]):
     def _uses(self, aliases: set[str]) -> set[str]:
         return {alias for part in self.parts for alias in part.needs(aliases)}
 
-    def _first_ones(self, items: list[Any], names: list[Any]) -> list[Any]:
+    async def _first_ones(self, items: list[Any], names: list[Any]) -> list[Any]:
         dropped = Drop(f"not distinct{f' by {self.text}' if self.parts else ''}")
         seen: set[Any] = set()
         found: list[Any] = []
         for item, seen_names in zip(items, names, strict=True):
-            key = self._key(item, seen_names)
+            try:
+                key = await self._key(item, seen_names)
+            except Exception as error:
+                found.append(Raised(error))
+                continue
             found.append(dropped if key in seen else KEPT)
             seen.add(key)
         return found
@@ -109,14 +113,15 @@ class DistinctNode(PassingWord[I_, I_], Passing[I_]):
         """What must differ, for people."""
         return ", ".join(part.text for part in self.parts)
 
-    def _key(self, item: Any, names: Mapping[str, Any]) -> Any:
+    async def _key(self, item: Any, names: Mapping[str, Any]) -> Any:
         if not self.parts:
             return self._exact(item)
-        return tuple(self._exact(self._part(part, item, names)) for part in self.parts)
+        return tuple([self._exact(await self._part(part, item, names)) for part in self.parts])
 
-    def _part(self, part: Condition, item: Any, names: Mapping[str, Any]) -> Any:
+    async def _part(self, part: Condition, item: Any, names: Mapping[str, Any]) -> Any:
         if part.expression is None:
-            return part.called(item, names)
+            said = part.called(item, names)
+            return await said if isinstance(said, Awaitable) else said
         if part.text in self._fields:
             return getattr(item, part.text)
         return part.expression.value(item, names)

@@ -24,6 +24,17 @@ KEPT = Kept()
 
 
 @dataclass(frozen=True, slots=True)
+class Raised:
+    """The output of a node that sees several items, for one of them that it could not look at.
+
+    Attributes:
+        error: The reason.
+    """
+
+    error: Exception
+
+
+@dataclass(frozen=True, slots=True)
 class Recorded:
     """The output of a node whose results have more than what goes on.
 

@@ -16,10 +16,11 @@ from chainette.pipeline.nodes.apply import ApplyNode
 from chainette.pipeline.nodes.copies import copied
 from chainette.pipeline.nodes.naming import type_name
 from chainette.pipeline.words.vote import VoteNode
-from chainette.pipeline.words.word import KEPT, Kept, Recorded
+from chainette.pipeline.words.word import KEPT, Kept, Raised, Recorded
 from chainette.run.item import Item
 from chainette.run.output.journal import Journal
 from chainette.run.schedule.batches import Batches, call
+from chainette.run.schedule.failures import failure
 from chainette.run.schedule.flow.calls import FunctionCalls
 from chainette.run.schedule.parking import Activity
 from chainette.text import did_you_mean, with_article
@@ -132,6 +133,11 @@ def _validated(node: ApplyNode, output: Any, check: Callable[[Any], Any]) -> Any
     """The output of a function, each of its items checked."""
     if output is None or isinstance(output, Drop | Kept | Recorded):
         return output
+    if isinstance(output, Raised):
+        reason = output.error
+        if isinstance(reason, ChainetteError):
+            raise ApplyError(str(reason)) from None
+        raise failure(f"{node.kind} {node.id!r}", reason, node.fn) from reason
     parts = output if isinstance(output, list) else [output]
     checked: list[Any] = []
     for index, part in enumerate(parts):
