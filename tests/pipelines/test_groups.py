@@ -27,6 +27,8 @@ from chainette import (
     Group,
     Step,
     apply,
+    distinct,
+    filter,
     load_chain,
     pipe,
     reduce,
@@ -989,3 +991,23 @@ def test_time_is_not_what_decides_on_the_order_of_groups() -> None:
 
     chain = chain_of(reduce(apply(late, threaded=True), by="product"))
     assert [it.key for it in chain.run(ROWS).groups("late")] == ["a", "b", "c"]
+
+
+def test_a_filter_at_the_end_has_what_went_on(place: dict[str, Any]) -> None:
+    def each(group: Group[Review]) -> list[Review]:
+        return group.items
+
+    def tidy(review: Review) -> Review:
+        return review
+
+    whole = chain_of(
+        apply(tidy), reduce(apply(total), by="product"), filter("'c' not in text"), distinct()
+    ).run(ROWS, **place)
+    for name in ("filter", "distinct"):
+        assert values(whole, name) == {"a": "a: 3 of [0, 3]", "b": "b: 5 of [1, 4]", "c": None}
+    split_up = chain_of(apply(tidy), reduce(apply(each)), filter("n > 2"), distinct("product"))
+    (group,) = split_up.run([*ROWS, ROWS[-1]], **place, overwrite=True).groups("distinct")
+    assert [it.n for it in group.value] == [3, 4]
+    one = chain_of(apply(tidy), reduce(apply(each)), filter("n > 3"))
+    (group,) = one.run(ROWS, **place, overwrite=True).groups("filter")
+    assert [it.n for it in group.value] == [4]

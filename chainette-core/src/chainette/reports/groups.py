@@ -17,8 +17,11 @@ from chainette.events import RowState
 from chainette.folder.files import GROUPS
 from chainette.folder.lines import item_name, read_file
 from chainette.messages.brief import brief_call
+from chainette.pipeline.composites.composite import main_nodes
 from chainette.pipeline.composites.reduce import Reduce
+from chainette.pipeline.composites.repeat import value_node
 from chainette.pipeline.nodes.flow import Out
+from chainette.pipeline.nodes.node import Node
 from chainette.pipeline.pipeline import Pipeline
 from chainette.reports.codec import codecs
 from chainette.reports.result import (
@@ -151,13 +154,17 @@ class GroupResult(Generic[Out]):
         return self.value  # type: ignore[return-value]
 
 
-def group_result(node_id: str, head: Head, leaves: Sequence[Leaf]) -> GroupResult[Any]:
+def group_result(
+    node_id: str, head: Head, leaves: Sequence[Leaf], passed_from: str | None = None
+) -> GroupResult[Any]:
     """The result of a group, from its one or more ends.
 
     Args:
         node_id: The node whose output is the value.
         head: Its key, and what it is made of.
         leaves: Its ends.
+        passed_from: The node whose outputs are passed on by that node, which has none; see
+            `source_of`.
     """
     error = next((leaf.error for leaf in leaves if leaf.error is not None), None)
     is_whole = len(leaves) == 1 and not leaves[0].path
@@ -165,6 +172,10 @@ def group_result(node_id: str, head: Head, leaves: Sequence[Leaf]) -> GroupResul
         {**leaves[0].outputs} if is_whole else merged_outputs(leaf.outputs for leaf in leaves)
     )
     value, state = outputs.get(node_id), state_of(leaves)
+    if passed_from is not None:
+        went_on = [it for it in leaves if not it.dropped and (it.error is None or it.is_partial)]
+        passed = [it.outputs[passed_from] for it in went_on if passed_from in it.outputs]
+        value = next(iter(passed), None) if is_whole else passed
     reason = drop_reason(leaves)
     return GroupResult(
         head.key,
@@ -274,14 +285,21 @@ class StoredGroups(Sequence[GroupResult[Any]]):
         chain: The chain that ran.
         reduce: The `reduce` that made them.
         node_id: The node whose outputs are the values.
+        passed_from: See `group_result`.
     """
 
     def __init__(
-        self, path: Path, chain: Pipeline[Any, Any], reduce: Reduce[Any, Any], node_id: str
+        self,
+        path: Path,
+        chain: Pipeline[Any, Any],
+        reduce: Reduce[Any, Any],
+        node_id: str,
+        passed_from: str | None = None,
     ) -> None:
         self._file = path / GROUPS / f"{reduce.id}.jsonl"
         self._lines = GroupLines(chain, reduce)
         self._node_id = node_id
+        self._passed_from = passed_from
 
     def __repr__(self) -> str:
         """The file that they are in."""
@@ -295,7 +313,8 @@ class StoredGroups(Sequence[GroupResult[Any]]):
         """Read the groups one by one."""
         for lines in self._grouped():
             leaves = [self._lines.leaf(line) for line in lines]
-            yield group_result(self._node_id, self._lines.head(lines[0]), leaves)
+            head = self._lines.head(lines[0])
+            yield group_result(self._node_id, head, leaves, self._passed_from)
 
     @overload
     def __getitem__(self, index: int) -> GroupResult[Any]: ...
@@ -331,9 +350,34 @@ def group_nodes(chain: Pipeline[Any, Any]) -> Iterator[tuple[str, Reduce[Any, An
                 yield node.id, reduce, node.id
 
 
+def source_of(chain: Pipeline[Any, Any], reduce: Reduce[Any, Any], id: str) -> str | None:
+    """The node whose outputs are the values of a filter, or the like, at the end of a flow.
+
+    Args:
+        chain: The chain.
+        reduce: The `reduce` that makes the groups.
+        id: The node.
+
+    Returns:
+        The node in front, or `None` where what went on is not known from the groups' ends.
+    """
+    flow = main_nodes(chain.group_steps[reduce])
+    at = next((index for index, node in enumerate(flow) if node.id == id), len(flow))
+    if not all(map(_only_passes_on, flow[at:])):
+        return None
+    before = [value_node(it) for it in flow[:at] if not _only_passes_on(it)]
+    return before[-1].id if before and flow[at:] and before[-1].yield_output else None
+
+
+def _only_passes_on(node: Node) -> bool:
+    """Whether a node has no outputs: what it lets go on is the output of the one in front."""
+    is_plain = node.tolerance is None and node.skipped is None
+    return node.passes_on and not node.yield_output and is_plain
+
+
 def stored_groups(path: Path, chain: Pipeline[Any, Any]) -> dict[str, Sequence[GroupResult[Any]]]:
     """The groups of a run on disk, by name."""
     return {
-        name: StoredGroups(path, chain, reduce, node_id)
+        name: StoredGroups(path, chain, reduce, node_id, source_of(chain, reduce, node_id))
         for name, reduce, node_id in group_nodes(chain)
     }

@@ -21,6 +21,7 @@ from chainette.reports.groups import (
     Keys,
     group_nodes,
     group_result,
+    source_of,
     stored_groups,
 )
 from chainette.run.control import RunControl
@@ -92,10 +93,11 @@ class GroupPhase:
         """The groups so far, by the nodes that they pass through."""
         if self._folder is not None:
             return stored_groups(self._folder.path, self._pipeline)
-        return {
-            name: [group_result(node_id, *end) for end in self._ends(reduce)]
-            for name, reduce, node_id in group_nodes(self._pipeline)
-        }
+        found: dict[str, Sequence[GroupResult[Any]]] = {}
+        for name, reduce, node_id in group_nodes(self._pipeline):
+            source = source_of(self._pipeline, reduce, node_id)
+            found[name] = [group_result(node_id, *end, source) for end in self._ends(reduce)]
+        return found
 
     def _ends(self, reduce: Reduce[Any, Any]) -> list[End]:
         return self.tables[reduce.id].ends if reduce.id in self.tables else []
