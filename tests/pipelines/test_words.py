@@ -115,6 +115,13 @@ label = Step(
 )  # fmt: skip
 
 
+def several_labels(**options: Any) -> Step[Any, Any]:
+    return Step(
+        id="label", input_model=Sentence, output_model=Label, engine_name="e", samples=2,
+        user_prompt="Label {{ text }}", **options,
+    )  # fmt: skip
+
+
 def fresh(step: Step[Any, Any] = label) -> Step[Any, Any]:
     return Step(
         id="label", input_model=Sentence, output_model=Label, engine_name="e",
@@ -298,6 +305,10 @@ REFUSED = [
     (
         lambda: filter(cast(Any, 3)),
         "filter 'filter' is 3; give a function of the item, or an expression",
+    ),
+    (
+        lambda: [several_labels(on_error="none"), vote("label")],
+        "vote 'vote' takes a list, and what comes in may be None; give the node in front",
     ),
     (lambda: distinct([]), "is empty; leave it out to compare whole items"),
     (lambda: vote("label", input_model=Label), "vote 'vote' takes a list.*not a Label"),

@@ -87,6 +87,12 @@ class VoteNode(Word[list[Any], Any], Choosing):
                 f"vote {self.id!r} takes a list, such as the answers of a step with samples=5, not "
                 f"{with_article(type_name(model))}"
             )
+        may_be_none = len(options) < len(members_of(model))
+        if may_be_none and self.condition is None and self.tolerance is None:
+            raise ChainError(
+                f"vote {self.id!r} takes a list, and what comes in may be None; give the node in "
+                "front of it default=…, or the vote when=… and otherwise=…"
+            )
         elements = tuple(Any if it in (Any, object) else element_of(it) for it in options)
         element = Any if Any in elements else Union[elements]  # noqa: UP007
         for option in members_of(element):
