@@ -350,14 +350,16 @@ def test_values_that_could_never_be_used_are_refused_when_the_chain_is_built(sam
     chain(sampling=sampling, reasks=2)
     with pytest.raises(ChainError, match="step 'count', sampling: there are values for 3 attempts"):
         chain(sampling=sampling)
-    with pytest.raises(ChainError, match=r"at most 1 request \(reasks=0\).* give reasks=2, or"):
+    with pytest.raises(
+        ChainError, match=r"at most 1 request for an answer: reasks=0; .* give reasks=2"
+    ):
         chain(sampling=sampling, reasks=0)
     judged = {"until": "true", "id": "loop"}
     Chain(name="c", steps=repeat(count(sampling=sampling, reasks=0), max_rounds=3, **judged))
     told(
         repeat(count(sampling=sampling, reasks=0), max_rounds=2, **judged),
-        says="at most 2 requests, 2 rounds with reasks=0, so that the last are never used; "
-        "give reasks=1, or fewer values",
+        says="at most 2 requests for an item: 2 rounds with reasks=0; the last values are never "
+        "used: give reasks=1, or fewer values",
     )
     told(Branch("b", count(sampling=sampling)), says="give reasks=2")
 

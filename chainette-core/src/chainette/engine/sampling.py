@@ -75,11 +75,11 @@ def check_attempts(owner: str, count: int, reasks: int, rounds: int = 1) -> None
     if count > most:
         needed = -(-count // rounds) - 1
         requests = f"{most} request{'s' if most > 1 else ''}"
-        each = f", {rounds} rounds with reasks={reasks}" if rounds > 1 else f" (reasks={reasks})"
+        each = f"an item: {rounds} rounds with" if rounds > 1 else "an answer:"
         raise ChainError(
-            f"{owner}, sampling: there are values for {count} attempts, and an item takes at most "
-            f"{requests}{each}, so that the last are never used; give reasks={needed}, or fewer "
-            "values"
+            f"{owner}, sampling: there are values for {count} attempts, and at most {requests} for "
+            f"{each} reasks={reasks}; the last values are never used: give reasks={needed}, or "
+            "fewer values"
         )
 
 

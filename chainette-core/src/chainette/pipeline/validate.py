@@ -100,7 +100,7 @@ def _check_names(where: str, nodes: list[Any]) -> None:
     for node in all_nodes(nodes):
         if node.id in ids:
             count = sum(other.id == node.id for other in all_nodes(nodes))
-            raise ChainError(f"{where}: {count} steps have the id {node.id!r}")
+            raise ChainError(f"{where}: {count} steps have the id {node.id!r}; give each its own")
         ids[node.id] = f"the id of a {node.kind}"
     for part in all_reduces(nodes):
         if part.id in ids and part.id != part.last.id:
