@@ -1011,3 +1011,8 @@ def test_a_filter_at_the_end_has_what_went_on(place: dict[str, Any]) -> None:
     one = chain_of(apply(tidy), reduce(apply(each)), filter("n > 3"))
     (group,) = one.run(ROWS, **place, overwrite=True).groups("filter")
     assert [it.n for it in group.value] == [4]
+
+
+def test_a_row_has_no_value_where_nothing_is_in_front_of_the_groups(place: dict[str, Any]) -> None:
+    (result, *_) = chain_of(reduce(apply(total))).run(ROWS, **place).results
+    assert (result.value, result.items[0].value, result.ok) == (None, None, True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import reduce
 from operator import or_
 from types import MappingProxyType
@@ -274,14 +274,15 @@ def result_of(
     """
     error = next((leaf.error for leaf in leaves if leaf.error is not None), None)
     state = state_of(leaves)
-    has_main_flow = bool(chain.main_ids)
+    if not chain.main_ids:  # a flow without nodes gives nothing
+        leaves = [replace(leaf, value=None) for leaf in leaves]
     ends = [{id: leaf.outputs[id] for id in chain.nodes if id in leaf.outputs} for leaf in leaves]
     if len(leaves) == 1 and not leaves[0].path:
         (leaf,) = leaves
-        value = leaf.value if leaf.has_value and has_main_flow else None
+        value = leaf.value if leaf.has_value else None
         thoughts = _in_order(chain, leaf.reasoning)
         return Result(row_id, value, error, ends[0], state, False, leaves, thoughts, inputs)
-    values = [leaf.value for leaf in leaves if leaf.has_value and has_main_flow]
+    values = [leaf.value for leaf in leaves if leaf.has_value]
     merged = merged_outputs(ends)
     value = None if state == "failed" else values
     thoughts = _in_order(chain, merged_reasoning(leaves))
