@@ -36,7 +36,7 @@ from chainette import (
     route,
 )
 from chainette.cli.commands.run import _stops as dry_run_stops
-from chainette.errors import ChainError, ConfigError, OutputDirError
+from chainette.errors import ChainError, ConfigError, EngineError, OutputDirError
 from chainette.events import GroupFinished, GroupsStarted, NodeFailed, NodeStarted
 from chainette.pipeline.graph import dependents, graph, mermaid
 from chainette.run.dry_run import Unknown, dry_run
@@ -83,6 +83,10 @@ def titled(prompt: str = "{{ group.key }} = {{ text }}", **options: Any) -> Step
         id="title", input_model=Summary, output_model=Summary, engine_name="e", user_prompt=prompt,
         **options,
     )  # fmt: skip
+
+
+def again(node: Any, **options: Any) -> Any:
+    return repeat(node, until="true", id="again", **options)
 
 
 ROWS = [{"product": product, "n": n} for n, product in enumerate("abcab")]
@@ -374,6 +378,10 @@ REFUSED: list[tuple[Callable[[], Any], str]] = [
     (lambda: [reduce(summary()), apply(lambda it: it, id="group")], "name 'group' is taken"),
     (lambda: reduce(apply(lambda group, row_id: 1, id="x")), "takes row_id"),
     (lambda: [apply(pick, on_error="none"), reduce(summary())], "may give None"),
+    (lambda: reduce(again(summary(), on_error="none")),
+     "repeat 'again' may give something else than its last node, as it has when=, on_error="),
+    (lambda: reduce(repeat(again(summary(), default=None), until="true", id="outer")),
+     "repeat 'outer' may give something else than its last node"),
 ]  # fmt: skip
 
 
@@ -1016,3 +1024,40 @@ def test_a_filter_at_the_end_has_what_went_on(place: dict[str, Any]) -> None:
 def test_a_row_has_no_value_where_nothing_is_in_front_of_the_groups(place: dict[str, Any]) -> None:
     (result, *_) = chain_of(reduce(apply(total))).run(ROWS, **place).results
     assert (result.value, result.items[0].value, result.ok) == (None, None, True)
+
+
+@pytest.mark.parametrize("options", [{"on_error": "none"}, {"default": Summary(text="-")}])
+@pytest.mark.parametrize("is_inside", [False, True])
+def test_a_part_that_fails_fails_its_group_also_where_that_is_tolerated(
+    is_inside: bool, options: dict[str, Any], tmp_path: Path
+) -> None:
+    def tidy(review: Review) -> Review:
+        return review
+
+    def said(found: Any) -> str:
+        return str(getattr(found, "text", found))
+
+    node = again(summary(**options)) if is_inside else summary(**options)
+    end = apply(said, input_model=Summary | None)
+    chain = chain_of(apply(tidy), reduce(node, fold=2, id="all"), end)
+    failing = [{"text": "one"}, EngineError("gone")]
+    for more in ({}, {"resume": True}):
+        with fake_engine("e", failing) as engine:
+            run = chain.run(ROWS, output_dir=tmp_path / "out", **more)
+        assert (run.groups("said")[0].value, run.counts.tolerated) in (("None", 1), ("-", 1))
+        assert len(engine.requests) == (0 if more else 2)
+    with fake_engine("e", told) as engine:
+        run = chain.run(ROWS, output_dir=tmp_path / "out", retry_errors=True)
+    assert run.groups("said")[0].value == "one,None: 2 3,None: 4"
+    assert len(engine.requests) == 2
+
+
+def test_the_value_of_a_group_is_not_the_rounds_of_its_repeat(place: dict[str, Any]) -> None:
+    steps = apply(doubled), reduce(again(apply(total)), by="product")
+    run = chain_of(*steps).run(ROWS[:1], **place)
+    (group,) = run.groups("again")
+    assert group.value == Summary(text="a: 0 of [0]")
+    assert group.outputs["again"].rounds == 1
+    if place:
+        (line,) = lines(place["output_dir"] / "groups/again.jsonl")
+        assert line["output"] == {"text": "a: 0 of [0]"}

@@ -19,7 +19,7 @@ from chainette.folder.lines import item_name, read_file
 from chainette.messages.brief import brief_call
 from chainette.pipeline.composites.composite import main_nodes
 from chainette.pipeline.composites.reduce import Reduce
-from chainette.pipeline.composites.repeat import value_node
+from chainette.pipeline.composites.repeat import may_give_other, value_node
 from chainette.pipeline.nodes.flow import Out
 from chainette.pipeline.nodes.node import Node
 from chainette.pipeline.pipeline import Pipeline
@@ -203,7 +203,7 @@ class GroupLines:
 
     def __init__(self, chain: Pipeline[Any, Any], reduce: Reduce[Any, Any]) -> None:
         self._codecs = codecs(chain)
-        self._main = reduce.last.id
+        self._main = value_node(reduce.last).id
         self.keys: Keys = Keys(reduce.input_model)
 
     def lines(self, head: Head, leaves: Sequence[Leaf]) -> Iterator[dict[str, Any]]:
@@ -344,7 +344,7 @@ def group_nodes(chain: Pipeline[Any, Any]) -> Iterator[tuple[str, Reduce[Any, An
         The name, the `reduce`, and the node whose outputs are the values.
     """
     for reduce in chain.group_steps:
-        yield reduce.id, reduce, reduce.last.id
+        yield reduce.id, reduce, value_node(reduce.last).id
         for node in chain.stage_nodes(reduce):
             if node.id != reduce.id:
                 yield node.id, reduce, node.id
@@ -365,8 +365,11 @@ def source_of(chain: Pipeline[Any, Any], reduce: Reduce[Any, Any], id: str) -> s
     at = next((index for index, node in enumerate(flow) if node.id == id), len(flow))
     if not all(map(_only_passes_on, flow[at:])):
         return None
-    before = [value_node(it) for it in flow[:at] if not _only_passes_on(it)]
-    return before[-1].id if before and flow[at:] and before[-1].yield_output else None
+    before = [it for it in flow[:at] if not _only_passes_on(it)]
+    if not (before and flow[at:]) or may_give_other(before[-1]):
+        return None
+    source = value_node(before[-1])
+    return source.id if source.yield_output else None
 
 
 def _only_passes_on(node: Node) -> bool:

@@ -8,6 +8,7 @@ from typing import Any, TypeAlias, TypeVar
 from chainette.errors import ChainError
 from chainette.pipeline.composites.group import Group, element_of
 from chainette.pipeline.composites.group_key import Key
+from chainette.pipeline.composites.repeat import may_give_other, value_node
 from chainette.pipeline.nodes.flow import Branch, Flow, Grouped, Out, flattened
 from chainette.pipeline.nodes.naming import check_name
 from chainette.pipeline.nodes.node import Node
@@ -53,9 +54,16 @@ class Reduce(Grouped[GroupIn, None, Out]):
         self.id: str = self.last.id if id is None else id
         check_name(self.id, "reduce id")
         where = f"reduce {self.id!r}"
-        if not self.last.yield_output:
+        if may_give_other(self.last):
             raise ChainError(
-                f"{where}: {self.last.kind} {self.last.id!r} has yield_output=False, but its "
+                f"{where}: repeat {self.last.id!r} may give something else than its last node, "
+                "as it has when=, on_error= or default=; put a function behind it in the reduce, "
+                "whose output is that of the group"
+            )
+        given = value_node(self.last)
+        if not given.yield_output:
+            raise ChainError(
+                f"{where}: {given.kind} {given.id!r} has yield_output=False, but its "
                 "output is that of the group"
             )
         if fold is not None and (isinstance(fold, bool) or not isinstance(fold, int) or fold < 1):

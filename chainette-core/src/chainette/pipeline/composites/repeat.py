@@ -258,6 +258,15 @@ def value_node(node: Node) -> Node:
     return node
 
 
+def may_give_other(node: Node) -> bool:
+    """Whether the value of a node may be something else than the output of its `value_node`."""
+    while isinstance(node, Repeat):
+        if node.may_be_left:
+            return True
+        node = node.last
+    return False
+
+
 def _condition(until: Any, where: str) -> Condition:
     if isinstance(until, Node):
         raise ChainError(

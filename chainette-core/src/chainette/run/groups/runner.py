@@ -143,7 +143,10 @@ class GroupRunner(RowRunner):
             await self._flow(self._steps[len(self._reduce.steps) :], state, take)
 
     async def _folded(self, row: GroupRow, key: Any, state: FlowState) -> Leaf | None:
-        """Hand a group over in parts; returns its end where it does not go on."""
+        """Hand a group over in parts; returns its end where it does not go on.
+
+        Where a part fails and that is tolerated, so does the group: no part follows.
+        """
         size, so_far = self._reduce.fold or 1, None
         names, steps = state.names, self._reduce.steps
         for number, first in enumerate(range(0, row.count, size), 1):
@@ -162,6 +165,8 @@ class GroupRunner(RowRunner):
             state.outputs, state.names, state.value = leaf.outputs, own.names, leaf.value
             if not leaf.has_value or leaf.error is not None:
                 return leaf
+            if own.is_fallback:  # as it would take the place of the parts before
+                return None
             so_far = leaf.value
         return None
 

@@ -196,11 +196,12 @@ def _fall_back(fallback: Fallback, frame: Frame, state: FlowState) -> None:
     state.names, state.joined = {**frame.names}, frame.joined
     if rounds is None:
         _give(composite, fallback.value, state)
+        state.is_fallback = True
         return
     assert isinstance(composite, Repeat)
     _note_nothing(composite, state)
     _note_rounds(composite, rounds, state)
-    state.value = fallback.value
+    state.value, state.is_fallback = fallback.value, True
 
 
 def _note_nothing(composite: Composite, state: FlowState) -> None:
@@ -223,4 +224,6 @@ def _give(composite: Composite, value: Any, state: FlowState) -> None:
     if value is None:
         state.names[composite.id] = state.value = None
     else:
+        is_fallback = state.is_fallback
         state.passed(composite, value)
+        state.is_fallback = is_fallback

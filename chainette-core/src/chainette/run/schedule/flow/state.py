@@ -160,6 +160,7 @@ class FlowState:
         frames: The composites that it is in, the innermost last.
         losses: Parts of outputs that failed and are not tolerated, of the flows around it as well.
         is_beside: Whether it is in a branch.
+        is_fallback: Whether its value stands in the place of an output that failed.
     """
 
     item: Item
@@ -176,6 +177,7 @@ class FlowState:
     frames: tuple[Frame, ...] = ()
     losses: tuple[list[Loss], ...] = field(default_factory=lambda: ([],))
     is_beside: bool = False
+    is_fallback: bool = False
 
     @property
     def unjoined(self) -> set[str]:
@@ -189,6 +191,7 @@ class FlowState:
             self.value = None
         else:
             self.passed(node, output.value)
+        self.is_fallback = True
 
     def nothing(self, node: Node) -> None:
         """Note that a node has no output."""
@@ -233,6 +236,7 @@ class FlowState:
     def passed(self, node: Node, output: Any) -> None:
         """Keep the output of a node."""
         self.names[node.id] = self.value = output
+        self.is_fallback = False
         if node.kind == "step":
             self._name_reasoning(node.id)
         if node.yield_output:
