@@ -1061,3 +1061,22 @@ def test_the_value_of_a_group_is_not_the_rounds_of_its_repeat(place: dict[str, A
     if place:
         (line,) = lines(place["output_dir"] / "groups/again.jsonl")
         assert line["output"] == {"text": "a: 0 of [0]"}
+
+
+def test_a_branch_that_fails_in_a_part_stops_no_other_part(tmp_path: Path) -> None:
+    def tidy(review: Review) -> Review:
+        return review
+
+    def looks(group: Group[Review]) -> int:
+        if failing and group.items[0].n == 2:
+            raise ValueError("no")
+        return 1
+
+    failing = [True]
+    chain = chain_of(apply(tidy), reduce(pipe(Branch("beside", apply(looks)), summary()), fold=2))
+    run = chain.run(ROWS, output_dir=tmp_path / "out")
+    (group,) = run.groups("summary")
+    assert (group.state, group.value) == ("partial", Summary(text="None: 0 1,None: 2 3,None: 4"))
+    failing.clear()
+    run = chain.run(ROWS, output_dir=tmp_path / "out", retry_errors=True, force=True)
+    assert run.groups("summary")[0].state == "ok"

@@ -14,6 +14,7 @@ from chainette.json_bytes import decode
 from chainette.pipeline.composites.group import Group, GroupName, is_group
 from chainette.pipeline.composites.reduce import Reduce
 from chainette.pipeline.nodes.flow import Branch
+from chainette.pipeline.nodes.node import Node
 from chainette.reports.groups import Head, Keys, title_of
 from chainette.reports.result import Leaf
 from chainette.run.groups.members import GroupRow, Members
@@ -163,8 +164,11 @@ class GroupRunner(RowRunner):
                 return self._failed(self._reduce, state, error)
             (leaf,) = ends
             state.outputs, state.names, state.value = leaf.outputs, own.names, leaf.value
-            if not leaf.has_value or leaf.error is not None:
+            if not leaf.has_value:
                 return leaf
+            if leaf.error is not None:  # of a branch, or of a sample
+                assert isinstance(leaf.node, Node)
+                state.losses[0].append((leaf.error, leaf.node))
             if own.is_fallback:  # as it would take the place of the parts before
                 return None
             so_far = leaf.value
