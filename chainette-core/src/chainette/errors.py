@@ -45,14 +45,24 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from decimal import Decimal
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from chainette.text import names_keywords
 from chainette.usage import FREE, Usage
 
 
+def _made_again(kind: type[BaseException], args: tuple[Any, ...]) -> BaseException:
+    error = kind.__new__(kind, *args)
+    error.args = args
+    return error
+
+
 class ChainetteError(Exception):
     """Base of every exception that Chainette raises on purpose; its text is for people."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Let `pickle` make it again without its constructor, whose arguments may have names."""
+        return _made_again, (type(self), self.args), {**vars(self)}
 
     def _render_traceback_(self, *_: object) -> list[str]:
         """The lines that IPython shows in place of all frames."""

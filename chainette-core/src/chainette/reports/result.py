@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import reduce
 from operator import or_
 from types import MappingProxyType
@@ -90,6 +90,12 @@ class Result(Generic[Out]):
         """Give a result with an error the state that goes with it."""
         if self.error is not None and self.state == "ok":
             object.__setattr__(self, "state", "failed")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Let `pickle` have plain dicts in the place of those that cannot be changed."""
+        outputs, reasoning, inputs = map(dict, (self.outputs, self.reasoning, self.inputs))
+        head = (self.row_id, self.value, self.error, outputs, self.state, self.is_split)
+        return type(self), (*head, self.ends, reasoning, inputs)
 
     def __repr__(self) -> str:
         """Its row, state and value, or the reason why it has none."""
@@ -224,6 +230,12 @@ class Leaf:
     reason: str | None = None
     missed: Sequence[str] = ()
     reasoning: Mapping[str, Any] = field(default_factory=dict)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Let `pickle` have it without its node, which has code."""
+        state = {it.name: getattr(self, it.name) for it in fields(self)}
+        state |= {"node": None, "reasoning": dict(self.reasoning)}
+        return Leaf, (*state.values(),)
 
     @property
     def has_value(self) -> bool:

@@ -55,6 +55,10 @@ class StoredResults(Sequence[Result[Out]]):
         """The number of rows, and where they are."""
         return f"<{self._count:,} results in {self._path}>"
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Let `pickle` have the rows, since to read them again takes the chain."""
+        return Results, ([*self],)
+
     def __iter__(self) -> Iterator[Result[Out]]:
         """Read the rows one by one."""
         values = _Values(self._path / VALUES)

@@ -293,6 +293,12 @@ class Run(Generic[Out]):
         second = None if other is None else folder_of(other)
         return compare(folder_of(self), second, on=on, fields=fields, gold=gold, fold=fold)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Let `pickle` have the run with all of its rows, and without the chain."""
+        from chainette.reports.stored.pickled import reduced
+
+        return reduced(self)
+
     def __repr__(self) -> str:
         """Its rows by state, cost, duration and folder, in one line."""
         from chainette.reports.display.words import line_of

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from copy import copy
+from dataclasses import dataclass, field, replace
 from datetime import date, time, timedelta
+from functools import partial
 from typing import Any
 
 from chainette.reports.frames.kinds import (
@@ -44,11 +46,18 @@ class Origin:
 
     def kinds(self) -> dict[str, Any]:
         """The Arrow types of the columns by name; empty where they are not known."""
-        try:
-            schema = self.schema()
-        except Exception:  # a column of objects that Arrow cannot hold
-            return {}
+        schema = self._known_schema()
         return {} if schema is None else {str(it.name): it.type for it in schema}
+
+    def detached(self) -> Origin:
+        """The same without a hold on the inputs, so that it can be pickled."""
+        return replace(self, schema=partial(copy, self._known_schema()))
+
+    def _known_schema(self) -> Any:
+        try:
+            return self.schema()
+        except Exception:  # a column of objects that Arrow cannot hold
+            return None
 
 
 def kind_of_arrow(type: Any) -> Kind | None:

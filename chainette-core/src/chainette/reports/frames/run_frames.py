@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import groupby
 from typing import Any
 
@@ -75,6 +75,21 @@ class RunFrames:
     def chunks(self) -> Iterator[Any]:
         """The table as one or more tables of Arrow."""
         return chunks(*self._columns(True))
+
+    def detached(self, lines: Lines) -> RunFrames:
+        """The same table without the chain and the inputs, so that it can be pickled.
+
+        Args:
+            lines: Reads its lines.
+        """
+        return RunFrames(
+            lines,
+            schemas=partial(dict, self._all_schemas),
+            yielding=self._yielding,
+            node_ids=self._ids,
+            origin=self.origin.detached(),
+            splits=self._splits,
+        )
 
     def names(self, seen: Iterable[str]) -> list[str]:
         """All columns in the order of the table, with those of nodes that gave no output.
