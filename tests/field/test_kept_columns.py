@@ -137,6 +137,9 @@ class Pair(NamedTuple):
     stars: int
 
 
+INFINITE = float("inf")
+
+
 class Words(RootModel[str]):
     pass
 
@@ -176,7 +179,9 @@ def test_rows_of_any_kind(row: Any, columns: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("value", "written"),
     [
-        (float("nan"), None), (float("inf"), None), (b"abc", "abc"), (np.int64(5), 5),
+        (float("nan"), None), (INFINITE, INFINITE), (b"abc", "abc"), (np.int64(5), 5),
+        ([-INFINITE, {"a": float("nan")}], [-INFINITE, {"a": None}]),
+        (np.float32("-inf"), -INFINITE), (np.float64("nan"), None), (Decimal("inf"), "Infinity"),
         (b"\xff", {"$bytes": "/w=="}), (Decimal("1.50"), "1.50"), ({1}, [1]),
         (np.bool_(True), True),
         (np.array([1.0, float("nan")]), [1.0, None]), (np.array(["x", {}]), ["x", {}]),

@@ -390,6 +390,19 @@ def test_texts_like_formulas_are_said(tmp_path: Path, caplog: pytest.LogCaptureF
     assert [cell.data_type for cell in sheet["B"]] == ["s", "s", "n"]
 
 
+def test_numbers_that_json_does_not_have_are_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    numbers = [float("nan"), [float("-inf")], 1e308, "NaN", {"Infinity": 1}]
+    lines = [{"row_id": index, "a.x": it} for index, it in enumerate(numbers)]
+    exported(lines[2:], tmp_path / "finite.jsonl")
+    assert not caplog.text
+    exported(lines, tmp_path / "t.jsonl")
+    assert "2 lines have NaN or an infinite number" in caplog.text
+    found = [*map(json.loads, (tmp_path / "t.jsonl").read_text().splitlines())]
+    assert repr([it["a.x"] for it in found]) == repr(numbers)
+
+
 def test_addresses_are_targets_too(run: Run[Any]) -> None:
     run.export("memory://out/t.csv")
     with fsspec.open("memory://out/t.csv") as file:

@@ -69,7 +69,27 @@ def write_jsonl(table: Table, write: Write) -> list[str]:
     Args:
         table: The table.
         write: Takes its text.
+
+    Returns:
+        What its reader should know.
     """
+    not_json = 0
     for line in table.lines():
-        write(json.dumps(line, ensure_ascii=False, separators=(",", ":")) + "\n")
-    return []
+        text = json.dumps(line, ensure_ascii=False, separators=(",", ":"))
+        not_json += ("NaN" in text or "Infinity" in text) and not _is_finite(line)
+        write(text + "\n")
+    if not not_json:
+        return []
+    lines = "1 line has" if not_json == 1 else f"{not_json:,} lines have"
+    return [
+        f"{lines} NaN or an infinite number, which JSON does not have, so strict readers refuse "
+        "the file; .parquet and .csv hold them"
+    ]
+
+
+def _is_finite(line: Any) -> bool:
+    try:
+        json.dumps(line, allow_nan=False)
+    except ValueError:
+        return False
+    return True

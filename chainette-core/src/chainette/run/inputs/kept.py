@@ -6,7 +6,6 @@ import dataclasses
 import logging
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from math import isfinite
 from typing import Any, Final
 
 from pydantic import BaseModel, RootModel
@@ -58,7 +57,7 @@ class Kept:
                 self._unseen.difference_update(row)
             row = {name: row[name] for name in self.names if name in row}
         kinds = {*map(type, row.values())}
-        if not ({*map(type, row)} <= _NAMES and (kinds <= _PLAIN or _are_finite(row, kinds))):
+        if not ({*map(type, row)} <= _NAMES and (kinds <= _PLAIN or _are_numbers(row, kinds))):
             return self._as_json(row)
         return row
 
@@ -123,11 +122,14 @@ class Kept:
         if kind in _PLAIN:
             return value
         if kind is float:
-            return value if isfinite(value) else None
+            return None if value != value else value
         try:
             if isinstance(value, Iterator):  # which to read would use up
                 raise _NotDataError
-            return to_jsonable_python(value, by_alias=False, inf_nan_mode="null", fallback=_as_data)
+            found = to_jsonable_python(
+                value, by_alias=False, inf_nan_mode="constants", fallback=_as_data
+            )
+            return _without_nan(found)
         except _NotDataError:
             pass
         except Exception:  # bytes that are no text, a circle, a serializer of the user's
@@ -159,14 +161,24 @@ class _NotDataError(Exception):
     """An object tells nothing but where it is in memory."""
 
 
-def _are_finite(row: Mapping[str, Any], kinds: Collection[type]) -> bool:
-    """Whether a row has, beside plain values, only numbers that JSON has."""
+def _are_numbers(row: Mapping[str, Any], kinds: Collection[type]) -> bool:
+    """Whether a row has, beside plain values, only floats that are numbers."""
     if not (_PLAIN | {float}).issuperset(kinds):
         return False
     for value in row.values():
-        if value.__class__ is float and (value != value or value - value != 0.0):
+        if value != value:
             return False
     return True
+
+
+def _without_nan(value: Any) -> Any:
+    """A JSON value in which what is not a number is missing."""
+    kind = type(value)
+    if kind is dict:
+        return {name: _without_nan(it) for name, it in value.items()}
+    if kind is list:
+        return [*map(_without_nan, value)]
+    return None if value != value else value
 
 
 def _as_data(value: Any) -> Any:
