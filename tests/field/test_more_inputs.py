@@ -206,6 +206,7 @@ def test_an_iterator_that_is_used_up_is_warned_of(
         ({"columns": ["text"]}, "columns=['text']: expected a dict of columns by field"),
         ({"columns": "text"}, "columns='text': expected a dict"),
         ({"columns": {"text": 0}}, "expected a dict of columns"),
+        ({"columns": {}}, "columns={}: expected a dict of columns by field, such as"),
         ({"fmt": "csv"}, "fmt='csv': expected 'jsonl' or 'parquet'"),
     ],
 )

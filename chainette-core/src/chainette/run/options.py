@@ -218,7 +218,8 @@ def _checked(option: Option, value: Any) -> Any:
         checked = _adapter(option.name).validate_python(value)
     except ValidationError:
         raise _wrong(option, value) from None
-    if isinstance(value, bool) and option.help.minimum is not None:
+    is_truth = isinstance(value, bool) and option.help.minimum is not None
+    if is_truth or (option.name == "columns" and checked == {}):  # no row could be read
         raise _wrong(option, value)
     is_home = option.is_path and str(checked).startswith(("~/", "~\\"))
     return Path(checked).expanduser() if is_home else checked
