@@ -533,8 +533,12 @@ def test_a_wrong_engine_of_the_command_is_an_error(in_process: Any, project: Pat
     words = ("numbers_chain.py:chain", "-i", "rows.jsonl", "-e", "engines.yml")
     outcome = in_process("estimate", *words, "--engine", "f")
     assert outcome.returncode == 2
-    assert "unknown engine 'f'" in outcome.stderr
+    assert "unknown engine 'f'; registered engines: e\n" in outcome.stderr
     assert "Traceback" not in outcome.stderr
+    more = "- {name: large, backend: openai, model: m, endpoint: 'http://127.0.0.1:9/v1'}\n"
+    (project / "engines.yml").write_text((project / "engines.yml").read_text() + more)
+    outcome = in_process("estimate", *words[:3], "--engine", "larg")
+    assert "unknown engine 'larg' (did you mean 'large'?); registered" in outcome.stderr
 
 
 def test_an_interrupted_sample_keeps_its_answers(tmp_path: Path, engines: dict[str, Any]) -> None:
@@ -559,6 +563,44 @@ def test_an_interrupted_sample_keeps_its_answers(tmp_path: Path, engines: dict[s
     assert len(engines["small"].requests) == 20
     one().run(ROWS, output_dir=tmp_path / "later")
     assert len(engines["small"].requests) == len(ROWS)
+
+
+def test_the_answers_of_a_sample_that_was_killed_are_used(
+    tmp_path: Path, engines: dict[str, Any]
+) -> None:
+    from chainette.reports.run import Run
+    from chainette.run.estimate import sampling
+    from chainette.run.executor import Executor
+
+    async def killed(executor: Executor) -> Run[Any]:
+        run = await executor.run()
+        assert run.path is not None
+        left = run.path / "run.json"
+        left.write_text(json.dumps(json.loads(left.read_text()) | {"status": "running"}))
+        raise SystemExit(137)
+
+    async def call() -> None:
+        await sampling.estimate(one(), ROWS, sample=20, output_dir=tmp_path / "out", run=killed)
+
+    with pytest.raises(SystemExit):
+        anyio.run(call)
+    shutil.copytree(tmp_path / "out", tmp_path / "later")
+    again: Any = one().estimate(ROWS, sample=20, output_dir=tmp_path / "out")
+    assert any("the sample was run in parts" in note for note in again.notes)
+    assert len(engines["small"].requests) == 20
+    one().run(ROWS, output_dir=tmp_path / "later")
+    assert len(engines["small"].requests) == len(ROWS)
+
+
+def test_an_estimate_that_was_replaced_has_a_time_of_its_own(
+    tmp_path: Path, engines: dict[str, Any]
+) -> None:
+    one().estimate(ROWS, sample=5, output_dir=tmp_path)
+    reading = tmp_path / "estimate/small/estimate.json"
+    reading.write_text(json.dumps(json.loads(reading.read_text()) | {"seconds": 1e6}))
+    one().estimate(ROWS, sample=5, output_dir=tmp_path, overwrite=True)
+    assert json.loads(reading.read_text())["seconds"] < 1e6
+    assert len(engines["small"].requests) == 10
 
 
 def test_an_estimate_of_another_chain_in_the_folder_is_refused_in_its_own_words(

@@ -102,10 +102,11 @@ async def estimate(
         root = Path(settings.output_dir or temporary) / ESTIMATE
         estimates = []
         for plan in wanted:
-            executor = _executor(plan, found, settings, root / plan.folder, listeners(plan.name))
+            folder = root / plan.folder
+            executor = _executor(plan, found, settings, folder, listeners(plan.name))
+            is_first = _begin(folder, settings)
             finished = await run(executor)
-            is_kept = settings.output_dir is not None
-            estimates.append(_estimated(plan, found, finished, settings, is_kept=is_kept))
+            estimates.append(_estimated(plan, found, finished, settings, is_first=is_first))
     return estimates
 
 
@@ -147,11 +148,11 @@ _OWN = ("output_dir", "retry_errors", "resume", "cache", "fmt", "redo", "force")
 
 
 def _estimated(
-    plan: Plan, inputs: Inputs, run: Run, options: RunOptions, *, is_kept: bool
+    plan: Plan, inputs: Inputs, run: Run, options: RunOptions, *, is_first: bool
 ) -> Estimate:
     """The estimate, from the run of the sample."""
-    path = _finished(plan, run, options)
-    seconds = _kept_seconds(run, options)
+    path = _finished(plan, run)
+    seconds = _kept_seconds(run, options, is_first=is_first)
     missing = not_estimated(plan.chain)
     engines = engines_by_node(plan.chain)
     sample = sample_in(path, {id: it for id, it in engines.items() if id not in missing})
@@ -171,11 +172,23 @@ def _estimated(
         not_estimated=missing,
         unseen=tuple(id for id in sample.steps if id not in seen),
         notes=(*_problems(seen, clients, plan.chain), *_few(lengths), *notes),
-        path=path if is_kept else None,
+        path=path if options.output_dir is not None else None,
     )
 
 
-def _finished(plan: Plan, run: Run, options: RunOptions) -> Path:
+def _begin(folder: Path, options: RunOptions) -> bool:
+    """Write down how a sample is read, so that a run can use its answers however it ends.
+
+    Returns:
+        Whether no part of it was run before.
+    """
+    if not options.overwrite and (folder / READING).exists():
+        return False
+    _keep(folder, reading=reading(options))
+    return True
+
+
+def _finished(plan: Plan, run: Run) -> Path:
     """The folder of a sample that was run to its end; what one that was not has can be used.
 
     Raises:
@@ -183,8 +196,6 @@ def _finished(plan: Plan, run: Run, options: RunOptions) -> Path:
         ConfigError: It was stopped.
     """
     assert run.path is not None
-    if (run.interrupted or run.stopped is not None) and not (run.path / READING).exists():
-        _keep(run.path, reading=reading(options))
     if run.interrupted:
         raise InterruptedSampleError(run.signal)
     if run.stopped is not None:
@@ -248,20 +259,17 @@ def _few(lengths: Lengths) -> Iterator[str]:
         yield f"intervals from {count} rows can be too narrow; a sample of {FEW} or more is safer"
 
 
-def _kept_seconds(run: Run, options: RunOptions) -> float | None:
+def _kept_seconds(run: Run, options: RunOptions, *, is_first: bool) -> float | None:
     """The time that the sample took, which is kept for when it is not run again.
 
     `None` where only a part of the sample was run now, and the time of the other part is not known.
     """
     assert run.path is not None
     path = run.path / READING
-    earlier: dict[str, Any] = {}
-    if path.exists():
+    seconds: float | None = run.seconds
+    if not is_first:
         earlier = json.loads(path.read_text(encoding="utf-8"))
-    was_whole = earlier.get("rows") == run.counts.rows
-    seconds = earlier.get("seconds") if earlier else run.seconds
-    if earlier and not was_whole:
-        seconds = None
+        seconds = earlier.get("seconds") if earlier.get("rows") == run.counts.rows else None
     _keep(run.path, reading=reading(options), rows=run.counts.rows, seconds=seconds)
     return seconds
 
