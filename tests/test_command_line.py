@@ -151,6 +151,8 @@ def test_engines_yml_in_the_folder_supplies_missing_engines(in_process: Any, pro
     assert in_process(*RUN[:4], env={"CHAINETTE_ENGINES": "moved.yml"}).returncode == 0
     refused = in_process(*RUN[:4], "-e", "other.yml", "-o", "new")
     assert "unknown engine 'e'; registered engines: f" in clean(refused)
+    none = in_process(*RUN[:4], "-o", "new")
+    assert "none; name a file of engines with --engines FILE (-e), or write ./en" in clean(none)
 
 
 CHAIN_YAML = """

@@ -107,6 +107,18 @@ def test_generated_numbers_keep_their_bounds(low: int, room: int, step: int) -> 
             adapter.validate_python(sample(adapter.json_schema()))
 
 
+def test_an_engine_outside_of_its_block_is_named() -> None:
+    chain_of_one = chain(int)
+    fake_engine("e")
+    with pytest.raises(UnknownEngineError, match=r"; fake_engine\('e'\) is one inside its block"):
+        chain_of_one.run(ROWS)
+    with fake_engine("e"):
+        assert chain_of_one.run(ROWS).counts.ok == 2
+    with pytest.raises(UnknownEngineError) as caught:
+        chain_of_one.run(ROWS)
+    assert "fake_engine" not in str(caught.value)
+
+
 def test_types_whose_answers_cannot_be_generated_are_reported() -> None:
     class Plate(BaseModel):
         number: str = Field(pattern="(?i)[A-Z]{2}-[0-9]+")

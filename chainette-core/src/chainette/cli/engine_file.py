@@ -59,6 +59,8 @@ def provide_engines(
     if not has_default or (names is not None and set(names) <= set(engine_names())):
         return configs
     supplied = load_missing_engines(DEFAULT, names)
+    if names is not None and not set(names) <= set(engine_names()):
+        load_missing_engines(DEFAULT)  # so that the error about a name can say which there are
     if supplied:
         _announce(list(supplied), as_json)
     return [*configs, *(it for it in supplied.values() if isinstance(it, EngineConfig))]

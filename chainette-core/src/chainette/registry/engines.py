@@ -26,6 +26,9 @@ _lock = threading.RLock()
 _configs: dict[str, EngineConfig | PluginError] = {}
 _clients: dict[str, tuple[EngineConfig, BaseClient]] = {}
 """By the engine's name, its client and the configuration that was asked for."""
+_made: set[str] = set()
+"""Names of engines that were made for a block, and that no block has used yet."""
+NONE = "; register it with register_engine(…), or read a file of engines with load_engines(FILE)"
 
 
 def register_engine(name: str, **fields: Any) -> EngineConfig:
@@ -59,11 +62,17 @@ def add(name: str, config: EngineConfig | PluginError) -> None:
         old[1].release()
 
 
+def made(name: str) -> None:
+    """Take note that an engine was made for a block, which has yet to begin."""
+    _made.add(name)
+
+
 @contextmanager
 def replaced(client: BaseClient) -> Iterator[None]:
     """Use a client for the engine of its name until the block ends, then what was there before."""
     name = client.config.name
     with _lock:
+        _made.discard(name)
         config_before, client_before = _configs.get(name), _clients.get(name)
         _configs[name], _clients[name] = client.config, (client.config, client)
     try:
@@ -88,8 +97,12 @@ def get_engine_config(name: str) -> EngineConfig:
         config = _configs.get(name)
         known = ", ".join(_configs) or "none"
     if config is None:
+        way = "" if _configs else NONE
+        if name in _made:
+            way = f"; fake_engine({name!r}) is one inside its block: with fake_engine({name!r}): …"
         raise UnknownEngineError(
             f"unknown engine {name!r}{did_you_mean(name, _configs)}; registered engines: {known}"
+            f"{way}"
         )
     if isinstance(config, PluginError):
         raise config

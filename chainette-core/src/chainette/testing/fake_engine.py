@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import _GeneratorContextManager, contextmanager
 from typing import Any
 
 from chainette.capabilities import Capabilities
@@ -94,9 +94,10 @@ def _output_of(reply: Reply) -> LLMOutput:
     return LLMOutput([completion], usage=Usage(0, len(reply.text.split())))
 
 
-@contextmanager
-def fake_engine(name: str, answers: Any = None, **fields: Any) -> Iterator[FakeClient]:
-    """Replace an engine with a fake one.
+def fake_engine(
+    name: str, answers: Any = None, **fields: Any
+) -> _GeneratorContextManager[FakeClient]:
+    """Replace an engine with a fake one, inside the block of a `with`.
 
     Args:
         name: Name of the engine in steps.
@@ -106,9 +107,16 @@ def fake_engine(name: str, answers: Any = None, **fields: Any) -> Iterator[FakeC
             raise, or one of `faults` that needs no server, such as `faults.cut()`.
         **fields: Further fields of `EngineConfig`, such as `max_concurrency`.
 
-    Yields:
-        The fake engine; its `requests` are the messages of every request.
+    Returns:
+        The block's manager, which gives the fake engine; its `requests` are the messages of every
+        request.
     """
+    registry.made(name)
+    return _fake_engine(name, answers, fields)
+
+
+@contextmanager
+def _fake_engine(name: str, answers: Any, fields: dict[str, Any]) -> Iterator[FakeClient]:
     fields = {"max_retries": 0, **fields}  # an exception in the script is the answer
     client = FakeClient(EngineConfig(name=name, backend="fake", **fields), answers)
     with registry.replaced(client):

@@ -13,9 +13,11 @@ from collections.abc import Mapping
 from functools import cache
 
 from chainette.errors import ApplyError, BudgetError, EngineError
+from chainette.registry.engines import NONE
 from chainette.run.options import options_of
 
 PHRASES: Mapping[str, str] = {
+    NONE: "; name a file of engines with --engines FILE (-e), or write ./engines.yml",
     "a file of engines is for load_engines(FILE)": "a file of engines is given with --engines FILE",
     "load_engines(FILE)": "--engines FILE",
     "give a list, a data frame or a file": "give a file",

@@ -165,10 +165,7 @@ def _are_numbers(row: Mapping[str, Any], kinds: Collection[type]) -> bool:
     """Whether a row has, beside plain values, only floats that are numbers."""
     if not (_PLAIN | {float}).issuperset(kinds):
         return False
-    for value in row.values():
-        if value != value:
-            return False
-    return True
+    return all(value == value for value in row.values())
 
 
 def _without_nan(value: Any) -> Any:
