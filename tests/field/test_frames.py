@@ -496,6 +496,50 @@ def test_a_run_that_was_made_by_hand_has_frames() -> None:
     assert run.to_arrow().to_pylist() == [{"row_id": 0, "a.b": 1}]
 
 
+def arrow_column(values: list[Any], kind: Any) -> Any:
+    return pd.Series(values, dtype=pd.ArrowDtype(kind))
+
+
+ODD: dict[str, tuple[Any, Any]] = {
+    "bytes": (arrow_column([b"a", b"\xff", None], pa.binary()), [b"a", b"\xff", None]),
+    "fixed": (arrow_column([b"ab", b"\xff\xff", None], pa.binary(2)), [b"ab", b"\xff\xff", None]),
+    "lists": (arrow_column([[b"\xff"], [], None], pa.list_(pa.binary())), [[b"\xff"], [], None]),
+    "map": (
+        arrow_column([[("k", 1)], [], None], pa.map_(pa.string(), pa.int64())),
+        ['[["k", 1]]', "[]", None],
+    ),
+    "bins": (pd.cut([1, 5, 9], [0, 3, 6, 10]), ["(0, 3]", "(3, 6]", "(6, 10]"]),
+    "codes": (pd.Categorical([1, 3, None]), [1, 3, None]),
+    "words": (pd.Categorical([b"x", b"y", None]), ["x", "y", None]),
+}
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_a_column_of_an_odd_type_keeps_its_values(name: str) -> None:
+    column, expected = ODD[name]
+    found = chain().run(pd.DataFrame({"text": ["a", "b", "c"], name: column}))
+    values = found.to_pandas(inputs=True)[name].tolist()
+    assert [None if it is pd.NA or it != it else it for it in values] == expected
+    assert found.to_pandas(inputs=True)["answer.n"].tolist() == [1, 1, 1]
+
+
+@pytest.mark.parametrize("kind", [pa.binary(), pa.large_binary(), pa.binary(1)])
+def test_bytes_stay_bytes(kind: pa.DataType, place: dict[str, Any]) -> None:
+    table = pa.table({"text": ["a", "b", "c"], "raw": pa.array([b"a", b"\xff", None], kind)})
+    for given in (table, pl.from_arrow(table)):
+        run = chain().run(given, **place)
+        assert run.to_polars()["raw"].to_list() == [b"a", b"\xff", None]
+        assert run.to_arrow()["raw"].to_pylist() == [b"a", b"\xff", None]
+        place = {}
+
+
+def test_a_column_without_a_name_is_none_of_the_levels() -> None:
+    frame = pd.DataFrame([["a", 1, 2]], columns=pd.Index(["text", None, 0], dtype=object))
+    frame.index.name = 0
+    found = chain().run(frame).to_pandas(inputs=True)
+    assert found[["None", "0"]].to_numpy().tolist() == [[1, 2]]
+
+
 def test_a_column_that_arrow_does_not_have_leaves_the_others_their_types() -> None:
     columns = {"text": ["a", "b"], "at": [datetime(2024, 1, 1), None], "wide": [1, 2**100]}
     frame = pl.DataFrame(columns, schema_overrides={"wide": pl.Int128})

@@ -11,6 +11,7 @@ from typing import Any
 
 from chainette.reports.frames.kinds import (
     MOST_DIGITS,
+    Bytes,
     Category,
     Kind,
     Many,
@@ -79,6 +80,7 @@ def kind_of_arrow(type: Any) -> Kind | None:
         (types.is_time, lambda: Read(time, type)),
         (types.is_duration, lambda: Read(timedelta, type)),
         (types.is_large_string, lambda: Plain(str, type)),
+        (_is_binary, lambda: Bytes(pa.binary() if str(type) == "binary_view" else type)),
         (_is_text, lambda: Plain(str)),
     )
     for is_kind, make in plain:
@@ -93,6 +95,15 @@ def kind_of_arrow(type: Any) -> Kind | None:
     is_list = types.is_list(type) or types.is_large_list(type) or types.is_fixed_size_list(type)
     item = kind_of_arrow(type.value_type) if is_list else None
     return None if item is None else Many(item)
+
+
+def _is_binary(type: Any) -> bool:
+    import pyarrow as pa
+
+    types = pa.types
+    is_fixed = types.is_fixed_size_binary(type) and not types.is_decimal(type)
+    is_view = str(type) == "binary_view"  # which Arrow 15 does not have yet
+    return bool(types.is_binary(type) or types.is_large_binary(type) or is_fixed or is_view)
 
 
 def _is_text(type: Any) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from base64 import b64decode
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
@@ -255,6 +256,29 @@ class Number(Kind):
     def cell(self, value: Any) -> Any:
         """See `Kind`."""
         return Decimal(value)
+
+
+class Bytes(Kind):
+    """Bytes: in JSON a text, or their Base64 under `$bytes` where they are none.
+
+    Args:
+        arrow_type: Their Arrow type.
+    """
+
+    def __init__(self, arrow_type: Any) -> None:
+        self._arrow = arrow_type
+
+    def look(self, value: Any) -> bool:
+        """See `Kind`."""
+        return type(value) is str or (type(value) is dict and [*value] == ["$bytes"])
+
+    def arrow(self) -> Any:
+        """See `Kind`."""
+        return self._arrow
+
+    def cell(self, value: Any) -> Any:
+        """See `Kind`."""
+        return value.encode() if type(value) is str else b64decode(value["$bytes"])
 
 
 class Many(Kind):

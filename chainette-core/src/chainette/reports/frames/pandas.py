@@ -32,8 +32,9 @@ def pandas_of(frames: RunFrames, *, explode: bool, inputs: bool | None) -> Any:
         table, columns = table.drop_columns([*columns]), {}
     row_ids = table["row_id"].to_numpy()
     if index is not None:  # it says what `row_id` and the columns of its levels would say
-        levels = [name for name, column in columns.items() if column in map(str, index.names)]
-        levels = [name for name in levels if columns[name] not in frames.origin.frame.columns]
+        named = {str(name) for name in index.names if name is not None}
+        named -= {str(name) for name in frames.origin.frame.columns}
+        levels = [name for name, column in columns.items() if column in named]
         table = table.drop_columns(["row_id", *levels])
         columns = {name: it for name, it in columns.items() if name not in levels}
     frame = table.to_pandas(types_mapper=_dtype)
@@ -79,9 +80,11 @@ def _restore(frame: Any, columns: dict[str, str], origin: Any) -> None:
     for name, column in columns.items():
         if column in types and str(types[column]) != "object":
             try:
-                frame[name] = frame[name].astype(types[column])
-            except (TypeError, ValueError):  # such as intervals, which JSON has as texts
+                restored = frame[name].astype(types[column])
+            except Exception:  # such as of intervals and maps, which are texts here
                 continue
+            if restored.isna().equals(frame[name].isna()):  # texts are none of such categories
+                frame[name] = restored
 
 
 def _warn_of_repeated(index: Any) -> None:
