@@ -533,6 +533,35 @@ def test_bytes_stay_bytes(kind: pa.DataType, place: dict[str, Any]) -> None:
         place = {}
 
 
+def test_a_relation_that_cannot_be_read_is_an_error_of_the_inputs() -> None:
+    connection = duckdb.connect()
+    connection.sql("create table t as select 'a' as text")
+    gone = connection.sql("from t")
+    connection.sql("drop table t")
+    failing = "case when i = 3000 then error('boom') else 'a' end as text"
+    broken = connection.sql(f"select {failing} from range(5000) q(i)")
+    with pytest.raises(InputError, match=r"relation of DuckDB cannot be read: .*not exist"):
+        chain().run(gone)
+    with pytest.raises(InputError, match=r"cannot be read to its end: .*boom"):
+        chain().run(broken)
+    closed = connection.sql("select 'a' as text")
+    connection.close()
+    with pytest.raises(InputError, match=r"relation of DuckDB cannot be read: .*closed"):
+        chain().run(closed)
+
+
+@pytest.mark.parametrize("column", [pa.array(["a", "b"]), pa.chunked_array([["a"], ["b"]])])
+def test_a_column_of_arrow_is_rows_of_one_value(column: Any) -> None:
+    upper = apply(str.upper, id="upper", input_model=str, output_model=str)
+    run = chain(upper).run(column)
+    assert run.to_arrow().select(["input", "upper"]).to_pylist() == [
+        {"input": "a", "upper": "A"},
+        {"input": "b", "upper": "B"},
+    ]
+    with pytest.raises(InputError, match="expected rows, not"):
+        chain().run(column)
+
+
 def test_a_column_without_a_name_is_none_of_the_levels() -> None:
     frame = pd.DataFrame([["a", 1, 2]], columns=pd.Index(["text", None, 0], dtype=object))
     frame.index.name = 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from typing import Any
 
 from chainette.errors import ConfigError
@@ -79,12 +80,10 @@ def _restore(frame: Any, columns: dict[str, str], origin: Any) -> None:
     types = {str(name): kind for name, kind in origin.dtypes.items()}
     for name, column in columns.items():
         if column in types and str(types[column]) != "object":
-            try:
+            with suppress(Exception):  # such as of maps, which are texts here
                 restored = frame[name].astype(types[column])
-            except Exception:  # such as of intervals and maps, which are texts here
-                continue
-            if restored.isna().equals(frame[name].isna()):  # texts are none of such categories
-                frame[name] = restored
+                if restored.isna().equals(frame[name].isna()):  # of categories that are no texts
+                    frame[name] = restored
 
 
 def _warn_of_repeated(index: Any) -> None:

@@ -33,6 +33,7 @@ from chainette.run.inputs.formats.hugging_face import is_dataset, open_dataset, 
 from chainette.run.inputs.formats.pandas_rows import about_index, named_index
 from chainette.run.inputs.formats.tables import (
     as_frame,
+    explained,
     is_frame,
     is_query,
     origin_of,
@@ -97,8 +98,10 @@ class InputSource:
         elif isinstance(inputs, str | Path):
             inputs = Files(inputs, FileFormat(encoding, delimiter), self._wanted)
         else:
-            inputs = with_plain_rows(as_frame(inputs, COLUMN if self._fields.is_value else None))
-            check_kind(inputs, model)
+            with explained():
+                name = COLUMN if self._fields.is_value else None
+                inputs = with_plain_rows(as_frame(inputs, name))
+                check_kind(inputs, model)
         if (encoding or delimiter) and not isinstance(inputs, Files):
             raise InputError("encoding and delimiter are for files; the inputs are rows already")
         self._inputs = inputs

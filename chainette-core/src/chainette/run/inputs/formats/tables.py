@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +70,8 @@ def as_frame(inputs: Any, name: str | None = None) -> Any:
     """
     if is_lazy(inputs):
         return inputs.collect()
+    if name is not None and is_array(inputs):
+        return _arrow().table([inputs], [name])
     if not hasattr(inputs, "to_frame") or hasattr(inputs, "columns"):
         return inputs
     own = getattr(inputs, "name", None)
@@ -90,7 +92,8 @@ def origin_of(inputs: Any) -> Origin:
     features = getattr(inputs, "features", None)  # of a Hugging Face dataset
     schema = getattr(features, "arrow_schema", getattr(inputs, "schema", None))
     if is_query(inputs):
-        schema = _arrow().table(inputs.limit(0)).schema
+        with explained():
+            schema = _arrow().table(inputs.limit(0)).schema
     is_schema = type(schema).__module__.startswith("pyarrow")
     return Origin(schema=lambda: schema) if is_schema else Origin()
 
@@ -149,14 +152,35 @@ def read_frame(inputs: Any, wanted: Wanted = ALL) -> Iterator[Read]:
     import pyarrow as pa
 
     try:
-        reader = pa.RecordBatchReader.from_stream(inputs)
+        with explained():
+            reader = pa.RecordBatchReader.from_stream(inputs)
     except (pa.ArrowException, TypeError) as error:
         raise _not_a_frame(inputs, error) from None
     schema = reader.schema
     check_columns(schema.names, "the data frame")
     names = readable(schema, "the data frame", wanted)
     batches = (part.select(names) for batch in reader for part in _parts(batch))
-    yield from _batches(batches, "input row", wanted)
+    try:
+        yield from _batches(batches, "input row", wanted)
+    except (pa.ArrowException, OSError) as error:  # of the query, or of the stream
+        raise InputError(f"the data frame cannot be read to its end: {error}") from error
+
+
+@contextmanager
+def explained() -> Iterator[None]:
+    """Say of an error of DuckDB that the inputs cannot be read."""
+    try:
+        yield
+    except Exception as error:
+        if "duckdb" not in type(error).__module__:
+            raise
+        raise InputError(f"the relation of DuckDB cannot be read: {error}") from error
+
+
+def is_array(inputs: Any) -> bool:
+    """Whether inputs are one column of Arrow."""
+    kind = type(inputs)
+    return kind.__module__ == "pyarrow.lib" and kind.__name__.endswith("Array")
 
 
 def _not_a_frame(inputs: Any, error: Exception) -> InputError:
