@@ -15,7 +15,7 @@ import numpy as np
 import polars as pl
 import pytest
 from chainette import Chain, apply
-from chainette.errors import ConfigError, InputError
+from chainette.errors import ConfigError, InputError, OutputDirError
 from pydantic import BaseModel
 
 
@@ -220,3 +220,25 @@ def test_numbers_of_other_libraries_are_numbers() -> None:
     assert count(ROWS, limit=np.int64(1)) == 1
     assert count(ROWS, limit=1.0) == 1
     assert count(ROWS, limit=0) == 0
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "name"),
+    [
+        ({"columns": {"text": "a"}}, {"columns": {"text": "b"}}, "columns"),
+        ({"columns": {"text": "text"}}, {}, "columns"),
+        ({}, {"columns": {"text": "text"}}, "columns"),
+        ({}, {"encoding": "latin-1"}, "encoding"),
+        ({"encoding": "UTF-8"}, {"encoding": "latin-1"}, "encoding"),
+        ({}, {"delimiter": ","}, "delimiter"),
+    ],
+)
+def test_a_run_that_reads_its_inputs_in_another_way_is_not_resumed(
+    tmp_path: Path, before: Any, after: Any, name: str
+) -> None:
+    (tmp_path / "rows.csv").write_text("text,a,b\nx,1,2\ny,3,4\n")
+    shared: dict[str, Any] = {"output_dir": tmp_path / "run", "resume": True}
+    chain().run(tmp_path / "rows.csv", limit=1, **shared, **before)
+    with pytest.raises(OutputDirError, match=rf"changed since: the inputs \({name}\); choose an"):
+        chain().run(tmp_path / "rows.csv", **shared, **after)
+    assert chain().run(tmp_path / "rows.csv", **shared, **before).counts.ok == 2

@@ -22,7 +22,8 @@ class Changes:
         nodes: Nodes whose outputs are those of an earlier chain, with the parts that changed.
         engines: Engines that answer differently, with the fields that changed.
         gone: Nodes that the chain does not have anymore.
-        inputs: Whether the inputs are others.
+        inputs: Whether the inputs are others, or are read in another way.
+        reading: The options that read them in another way.
         revalidated: Steps whose answers only have to be validated again.
         is_unknown: Whether the run does not say what its nodes were.
     """
@@ -31,6 +32,7 @@ class Changes:
     engines: dict[str, list[str]] = field(default_factory=dict)
     gone: list[str] = field(default_factory=list)
     inputs: bool = False
+    reading: list[str] = field(default_factory=list)
     revalidated: list[str] = field(default_factory=list)
     is_unknown: bool = False
 
@@ -52,7 +54,9 @@ class Changes:
             f"{'use' if len(users[name]) > 1 else 'uses'}"
             for name, fields in self.engines.items()
         ]
-        return ", ".join([*texts, "the inputs"] if self.inputs else texts)
+        if self.inputs:
+            texts.append("the inputs" + f" ({', '.join(self.reading)})" * bool(self.reading))
+        return ", ".join(texts)
 
     def offer(self, chain: Pipeline, redone: Iterable[str] = ()) -> list[str]:
         """The nodes to redo so that no output of an earlier chain is left, as few as there are.
@@ -81,10 +85,12 @@ def compare(chain: Pipeline, earlier: Mapping[str, Any], current: Mapping[str, A
     before, after = earlier.get("fingerprint", {}), current["fingerprint"]
     engines = _engines(before.get("engines", {}), after["engines"])
     inputs = earlier.get("inputs", {}).get("sha256") != current["inputs"]["sha256"]
+    reading = [] if inputs else _reading(earlier.get("selection"), current.get("selection"))
+    inputs = inputs or bool(reading)
     known = before.get("nodes")
     if not isinstance(known, dict):
         is_same = before.get("chain") == after["chain"]
-        return Changes(engines=engines, inputs=inputs, is_unknown=not is_same)
+        return Changes(engines=engines, inputs=inputs, reading=reading, is_unknown=not is_same)
     nodes: dict[str, list[str]] = {}
     revalidated: list[str] = []
     for id, parts in after["nodes"].items():
@@ -99,7 +105,14 @@ def compare(chain: Pipeline, earlier: Mapping[str, Any], current: Mapping[str, A
         if engines.keys() & {*node.engines}:
             nodes.setdefault(id, [])
     gone = [id for id in known if id not in after["nodes"]]
-    return Changes(nodes, engines, gone, inputs, revalidated)
+    return Changes(nodes, engines, gone, inputs, reading, revalidated)
+
+
+def _reading(before: Any, after: Any) -> list[str]:
+    """The options that decide on what the rows of the same inputs are, and that changed."""
+    if not isinstance(before, dict) or not isinstance(after, dict):
+        return []
+    return [it for it in ("columns", "encoding", "delimiter") if before.get(it) != after.get(it)]
 
 
 def _followers(chain: Pipeline, id: str, nodes: dict[str, list[str]]) -> None:

@@ -23,9 +23,17 @@ from chainette.usage import Usage
 
 
 def selection(options: RunOptions) -> dict[str, Any]:
-    """The part of the inputs that a run takes, for its manifest."""
+    """The part of the inputs that a run takes, and how it reads them, for its manifest."""
     columns = dict(options.columns) if options.columns is not None else None
-    return {"limit": options.limit, "sample": options.sample, "columns": columns}
+    is_utf_8 = (options.encoding or "").lower().replace("_", "-") in ("utf-8", "utf8")
+    encoding = None if is_utf_8 else options.encoding
+    reading = {"encoding": encoding, "delimiter": options.delimiter}
+    return {
+        "limit": options.limit,
+        "sample": options.sample,
+        "columns": columns,
+        **{name: value for name, value in reading.items() if value is not None},
+    }
 
 
 def complete_run(
