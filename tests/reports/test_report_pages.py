@@ -368,7 +368,11 @@ def test_a_run_that_goes_on_is_followed_until_it_ends(
     assert [*tmp_path.glob(".*")] == []  # no draft is left
     (folder / "run.json").write_text(json.dumps(running))
     (folder / ".lock").unlink()
-    assert report(folder, refresh=5).content["state"] == {"label": "killed"}
+    killed = report(folder, refresh=5).content
+    assert killed["state"] == {"label": "killed"}
+    record = json.dumps(next(it for it in killed["sections"] if it["id"] == "record"))
+    assert '["Status", "killed"]' in record
+    assert "not yet" not in record
 
 
 def test_what_has_no_rows_yet_has_a_page(tmp_path: Path) -> None:

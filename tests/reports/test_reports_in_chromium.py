@@ -198,3 +198,33 @@ def test_everything_has_a_name_for_screen_readers(page: Any) -> None:
     )
     assert json.dumps(nameless) == "[]"
     assert page.locator("[role=grid]").get_attribute("aria-rowcount") == "250"
+
+
+JOINED = {
+    "family": "\U0001f469\u200d\U0001f680",
+    "persian": "\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645",
+    "hindi": "\u0915\u094d\u200d",
+}
+
+
+def test_few_rows_are_counted_and_joined_letters_stay_joined(browser: Any, tmp_path: Any) -> None:
+    step = Step(
+        id="say", input_model=dict[str, Any], output_model=str, engine_name="e",
+        user_prompt="Say {{ chain_input.text }}",
+    )  # fmt: skip
+    chain = Chain(name="few", steps=[step])
+    hidden = {"text": "a\u200db \u200c\u202ec"}
+    with fake_engine("e"):
+        for name, rows in (("none", []), ("one", [{**JOINED, **hidden}])):
+            chain.run(rows, output_dir=tmp_path / name).report(tmp_path / f"{name}.html")
+    context = browser.new_context(viewport={"width": 800, "height": 900}, offline=True)
+    page = context.new_page()
+    for name, said in (("none", "0 rows"), ("one", "1 row")):
+        page.goto((tmp_path / f"{name}.html").as_uri())
+        page.wait_for_selector("html[data-ready]")
+        assert count(page) == said
+    for name, text in JOINED.items():
+        assert cells(page, name) == [text]
+    assert cells(page, "text") == ["aU+200Db U+200CU+202Ec"]
+    assert page.evaluate("document.documentElement.scrollWidth") == 800
+    context.close()

@@ -17,8 +17,12 @@ export function element(name, attributes = {}, ...children) {
   return made;
 }
 
-// Marks that turn the direction of text, or take no room: they are shown by their numbers.
-const UNSEEN = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]/g;
+// Marks that turn the direction of text, or take no room: they are shown by their numbers. Joiners
+// are letters of words in Persian and the scripts of India, and make one emoji of several.
+const JOINED = String.raw`(?<![\p{Script=Arabic}\p{Script=Syriac}\p{Script=Mongolian}\p{Script=Devanagari}\p{Script=Bengali}\p{Script=Gurmukhi}\p{Script=Gujarati}\p{Script=Oriya}\p{Script=Tamil}\p{Script=Telugu}\p{Script=Kannada}\p{Script=Malayalam}\p{Script=Sinhala}\p{Script=Khmer}\p{Script=Myanmar}])`;
+const UNSEEN = new RegExp(
+  String.raw`[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u00ad\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]`
+  + String.raw`|${JOINED}\u200c|${JOINED}(?<![\p{Extended_Pictographic}\p{Emoji_Modifier}\ufe0f])\u200d`, "gu");
 
 /** A text that cannot change the direction of what is around it, with its unseen marks shown. */
 export function quoted(text, name = "bdi") {

@@ -248,5 +248,6 @@ export class Table {
 
 export const counted = (shown, all, share) => {
   const searching = share !== undefined && share < 1 ? ` · searching whole texts: ${Math.round(100 * share)}%` : "";
-  return (shown === all ? `${whole.format(all)} rows` : `${whole.format(shown)} of ${whole.format(all)} rows`) + searching;
+  const rows = all === 1 ? "row" : "rows";
+  return (shown === all ? `${whole.format(all)} ${rows}` : `${whole.format(shown)} of ${whole.format(all)} ${rows}`) + searching;
 };

@@ -50,7 +50,7 @@ function section({ id, title, blocks: content }) {
 /** The section of the rows; they are shown as soon as their columns have been read. */
 function rows() {
   const { table } = page;
-  const count = element("output", { "aria-live": "polite", class: "count" }, "…");
+  const count = element("output", { "aria-live": "polite", class: "count" }, table.rows ? "…" : counted(0, 0));
   const search = element("input", { type: "search", id: "search", placeholder: "Search all inputs and answers  ( / )", "aria-label": "Search all inputs and answers", spellcheck: "false" });
   const clear = element("button", { type: "button", hidden: true, onclick: () => { search.value = ""; state.table.clear(); } }, "Show all rows");
   const place = element("div", { class: "grid" });

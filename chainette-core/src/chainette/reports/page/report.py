@@ -92,12 +92,13 @@ def _page(run: StoredRun, rows: int, *, goes_on: bool, refresh: int | None) -> P
     written = datetime.now(timezone.utc).isoformat(sep=" ", timespec="seconds")[:19] + " UTC"
     table = Table(lines.columns, lines, note=_left_out(scan, lines))
     version = run.manifest.get("chainette", "")
+    state = _state(run.manifest, goes_on=goes_on)
     return Page(
         title=_title(run.graph),
         subtitle=_subtitle(run.manifest),
-        sections=[*Sections(run, scan)],
+        sections=[*Sections(run, scan, state)],
         table=table,
-        state=_state(run.manifest, goes_on=goes_on),
+        state=state,
         written=written,
         refresh=refresh,
         footer=f"Written {written} by Chainette {version} from {run.path}",

@@ -40,10 +40,11 @@ class Sections:
     Args:
         run: The run.
         scan: What its lines say.
+        state: Its state now; one that says it is running may have been killed.
     """
 
-    def __init__(self, run: StoredRun, scan: Scan) -> None:
-        self._run, self._scan = run, scan
+    def __init__(self, run: StoredRun, scan: Scan, state: str) -> None:
+        self._run, self._scan, self._state = run, scan, state
         self._manifest = run.manifest
         self._has_ended = run.manifest.get("ended") is not None
         self._engines = {it.get("name"): it for it in run.manifest.get("engines", [])}
@@ -120,10 +121,11 @@ class Sections:
             title = " ".join(filter(None, [node.get("emoji"), node.get("name") or id]))
             about = node.get("engine") or node.get("function") or node.get("kind", "")
             kind = "reduce" if node.get("reduce") == id else node.get("kind", "")
-            tally = self._scan.nodes[id]
+            count = self._scan.nodes[id].lines
+            noun = "output" if count == 1 else "outputs"
             nodes.append({"id": id, "kind": kind, "title": title,
                           "about": f"{about} → {node.get('output', '')}",
-                          "figure": f"{tally.lines:,} outputs" if tally.lines else ""})  # fmt: skip
+                          "figure": f"{count:,} {noun}" if count else ""})  # fmt: skip
         known = {it["id"] for it in nodes}
         edges = [
             {"from": it["from"], "to": it["to"], "label": _label(it)}
@@ -257,9 +259,9 @@ class Sections:
         inputs = manifest.get("inputs") or {}
         rows = [
             ["Started", manifest.get("started")],
-            ["Ended", manifest.get("ended") or "not yet"],
+            ["Ended", manifest.get("ended") or ("" if self._state == "killed" else "not yet")],
             *[["Resumed", it] for it in manifest.get("resumed") or []],
-            ["Status", manifest.get("status")],
+            ["Status", self._state],
             ["Stopped", manifest.get("stopped")],
             ["Folder", str(self._run.path)],
             ["Inputs", inputs.get("path")],
