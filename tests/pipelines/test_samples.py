@@ -27,7 +27,7 @@ from chainette.loading.yaml_chain import load_yaml_chain
 from chainette.registry import engines as registry
 from chainette.testing import fake_engine, faults
 from chainette.testing.servers import FakeOpenAI
-from pydantic import BaseModel
+from pydantic import BaseModel, field_validator
 
 
 class Row(BaseModel):
@@ -121,6 +121,49 @@ def test_what_fails_is_recorded_and_tried_again_alone(tmp_path: Path) -> None:
     assert again.value == Label(label="b")
     assert [it.n for it in engine.samplings] == [3, 1]
     assert [*read_file(out / "errors.jsonl")] == []
+
+
+class Short(BaseModel):
+    label: str
+
+    @field_validator("label")
+    @classmethod
+    def check(cls, label: str) -> str:
+        if len(label) > 1:
+            raise ValueError("too long")
+        return label
+
+
+class Longer(BaseModel):
+    label: str
+
+    @field_validator("label")
+    @classmethod
+    def check(cls, label: str) -> str:
+        if len(label) > 3:
+            raise ValueError("too long")
+        return label
+
+
+Longer.__name__, Longer.__qualname__ = "Short", "Short"
+
+
+def test_where_a_validator_changed_samples_that_were_not_valid_are_asked_for_again(
+    tmp_path: Path,
+) -> None:
+    rows = [{"text": it} for it in ("one fails", "all fail", "none fails")]
+    words = iter(["a", "bb", "c", "dd", "ee", "ff", "g", "h", "i"])
+    again = iter(["bbb", "ddd", "eee", "fff"])
+    with fake_engine("e", lambda messages: {"label": next(words)}, max_concurrency=1):
+        first = chain_of(step(output_model=Short, reasks=0)).run(rows, output_dir=tmp_path)
+    assert [it.state for it in first.results] == ["partial", "failed", "ok"]
+    with fake_engine("e", lambda messages: {"label": next(again)}, max_concurrency=1) as engine:
+        chain = chain_of(step(output_model=Longer, reasks=0))
+        run = chain.run(rows, output_dir=tmp_path, resume=True)
+        found = [[it.label for it in result.value or ()] for result in run.results]
+    assert found == [["a", "bbb", "c"], ["ddd", "eee", "fff"], ["g", "h", "i"]]
+    assert sorted(it.n for it in engine.samplings) == [1, 3]
+    assert [*read_file(tmp_path / "errors.jsonl")] == []
 
 
 def test_a_retry_that_fails_again_can_be_tried_again(tmp_path: Path) -> None:

@@ -153,6 +153,8 @@ class _Aside:
             self._filter_node(id, stale.rest)
             self._filter_node(id + CALLS, stale.rest)
         self._filter_errors(whole, partly, {*steps})
+        for id in steps:  # samples that were not valid are asked for again, as answers are
+            self._filter_node(id + CALLS, _valid)
         for id in steps:  # last: it is what tells which rows have changed
             if id not in whole:
                 own = Stale(rounds=[(it, rows[id]) for it in self._depths(id)])
@@ -217,6 +219,11 @@ class _Aside:
 
         if (self._path / ERRORS).exists():
             move_lines(self._path / ERRORS, self._target / ERRORS, keep)
+
+
+def _valid(line: dict[str, Any]) -> dict[str, Any] | None:
+    """A line that is not about an answer which another validator may accept; see `Keep`."""
+    return None if line.get("type") in _INVALID else line
 
 
 def remove_tables(path: Path) -> None:
