@@ -533,7 +533,15 @@ def test_a_value_that_python_does_not_have_fails_its_row_only(tmp_path: Path) ->
     table = pa.table({"at": pa.array([0, 10**15, 1], pa.timestamp("s"))})
     run = chain(When).run(table)  # type: ignore[arg-type]
     assert [result.ok for result in run.results] == [True, False, True]
-    assert "input row 1: cannot be converted" in str(run.results[1].error)
+    assert "row 1: the column 'at' cannot be converted" in str(run.results[1].error)
+    frame = pl.DataFrame({"id": [1, 2], "at": [0, 1], "far": [10**15, 0]}).cast(
+        {"at": pl.Datetime("ms"), "far": pl.Datetime("ms")}
+    )
+    for given in (frame, frame.to_arrow()):
+        kept = chain(When).run(given, columns={"at": "at"})  # type: ignore[arg-type]
+        assert [{*result.inputs} for result in kept.results] == [{"id", "at"}, {"id", "at", "far"}]
+        (lost, _) = chain(When).run(given, columns={"at": "far"}).results  # type: ignore[arg-type]
+        assert "row 0: the column 'far' cannot be converted" in str(lost.error)
 
 
 def test_engines_yml_fills_only_the_names_that_the_chain_does_not_bring(

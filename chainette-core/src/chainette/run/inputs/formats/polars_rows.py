@@ -65,24 +65,34 @@ def read_polars(frame: Any, wanted: Wanted) -> Iterator[Read]:
 def _rows(chunk: Any, wanted: Wanted) -> Iterator[tuple[Any, str | None]]:
     """The rows of a chunk; a value that Python does not have fails its row only.
 
-    In a column that the chain does not need, it only is not kept.
+    In a column that the chain does not need, only this value is not kept.
     """
     try:
         rows = chunk.to_dicts()
     except Exception as error:  # years after 9999
         if len(chunk) == 1:
-            needed = [name for name in chunk.columns if wanted.needs(name)]
-            if len(needed) < len(chunk.columns):
+            broken = [it for it in chunk.columns if _is_broken(chunk, it)]
+            name = next(filter(wanted.needs, broken), None)
+            if broken and name is None:
                 warn_of_value(type(error).__name__)
-                yield from _rows(chunk.select(needed), wanted)
+                yield from _rows(chunk.drop(broken), wanted)
                 return
-            yield None, f"cannot be converted: {error}"
+            yield None, f"the column {name!r} cannot be converted: {error}"
             return
         for single in chunk.iter_slices(1):
             yield from _rows(single, wanted)
         return
     for row in rows:
         yield row, None
+
+
+def _is_broken(chunk: Any, name: str) -> bool:
+    """Whether the value of a column, of a chunk of one row, is one that Python does not have."""
+    try:
+        chunk.select([name]).to_dicts()
+    except Exception:  # years after 9999
+        return True
+    return False
 
 
 def _module(inputs: Any) -> str:

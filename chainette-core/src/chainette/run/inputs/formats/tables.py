@@ -215,19 +215,21 @@ def _batches(batches: Iterable[Any], place: str, wanted: Wanted) -> Iterator[Rea
 def _values(batch: Any, wanted: Wanted) -> Iterator[tuple[Any, str | None]]:
     """The rows of one batch; a value that Python does not have fails its row only.
 
-    In a column that the chain does not need, it only is not kept.
+    In a column that the chain does not need, only this value is not kept.
     """
     floats = [field.name for field in batch.schema if str(field.type) in _FLOATS]
     try:
         rows = converted(batch)
     except Exception as error:  # of many kinds, from years after 9999 to unknown time zones
         if batch.num_rows == 1:
-            needed = [name for name in batch.schema.names if wanted.needs(name)]
-            if len(needed) < batch.num_columns:
+            broken = [it for it in batch.schema.names if _is_broken(batch, it)]
+            name = next(filter(wanted.needs, broken), None)
+            if broken and name is None:
                 warn_of_value(type(error).__name__)
-                yield from _values(batch.select(needed), wanted)
+                whole = [it for it in batch.schema.names if it not in broken]
+                yield from _values(batch.select(whole), wanted)
                 return
-            yield None, f"cannot be converted: {error}"
+            yield None, f"the column {name!r} cannot be converted: {error}"
             return
         for index in range(batch.num_rows):
             yield from _values(batch.slice(index, 1), wanted)
@@ -237,6 +239,15 @@ def _values(batch: Any, wanted: Wanted) -> Iterator[tuple[Any, str | None]]:
             if row[name] != row[name]:
                 row[name] = None
         yield row, None
+
+
+def _is_broken(batch: Any, name: str) -> bool:
+    """Whether the value of a column, of a batch of one row, is one that Python does not have."""
+    try:
+        converted(batch.select([name]))
+    except Exception:  # of many kinds
+        return True
+    return False
 
 
 _FLOATS = ("double", "float", "halffloat")
