@@ -272,7 +272,7 @@ def test_rows_are_matched_by_an_id(tmp_path: Path) -> None:
     assert [(row.id, row.first, row.second) for row in found.differing()] == [
         (8, {"label.word": "y"}, {"label.word": "other"})
     ]
-    assert "1 ids more would match" in str(found)
+    assert "1 id more would match" in str(found)
     assert [it.name for it in found.fields] == ["label.word"]
 
 

@@ -7,7 +7,7 @@ from decimal import Decimal
 from itertools import islice
 from typing import Any
 
-from chainette.messages.numbers import dollars
+from chainette.messages.numbers import dollars, plural
 from chainette.reports.comparing.fields import FieldDifference
 from chainette.reports.comparing.gold import GoldScores
 from chainette.reports.comparing.sides import RowDifference, Rows, Side, StepFigures
@@ -35,7 +35,7 @@ def described(found: Any) -> Iterator[str]:
         yield f"{gold.run}: {gold.field} against {gold.column!r}: {', '.join(gold_facts(gold))}"
         for it in gold.classes:
             scores = f"precision {it.precision:.3f}, recall {it.recall:.3f}, F1 {it.f1:.3f}"
-            yield f"  {printable(it.name)}: {scores}, {it.support} rows"
+            yield f"  {printable(it.name)}: {scores}, {plural(it.support, 'row')}"
     yield from notes(found)
     for row in islice(found.differing(), MAX_ROWS):
         yield row_text(row)
@@ -152,7 +152,7 @@ def notes(found: Any) -> Iterator[str]:
     """What a reader has to know besides."""
     for it in found.paired:
         yield (
-            f"{it.field}: {it.first} rows are right only in A, {it.second} only in B "
+            f"{it.field}: rows that are right only in A: {it.first}, only in B: {it.second} "
             f"(p = {it.p:.3g}, McNemar's exact test)"
         )
     if found.only_first:
@@ -164,7 +164,7 @@ def notes(found: Any) -> Iterator[str]:
             *found.rows.without_id
         )
     if found.rows.alike:
-        yield f"{found.rows.alike} ids more would match: {ALIKE}"
+        yield f"{plural(found.rows.alike, 'id')} more would match: {ALIKE}"
     for name, side in (("A", found.first), ("B", found.second)):
         if side is not None and side.status != "finished":
             yield f"{name} is not complete: its status is {side.status!r}"
