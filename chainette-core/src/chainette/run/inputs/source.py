@@ -98,10 +98,7 @@ class InputSource:
         elif isinstance(inputs, str | Path):
             inputs = Files(inputs, FileFormat(encoding, delimiter), self._wanted)
         else:
-            with explained():
-                name = COLUMN if self._fields.is_value else None
-                inputs = with_plain_rows(as_frame(inputs, name))
-                check_kind(inputs, model)
+            inputs = self._in_memory(inputs, model)
         if (encoding or delimiter) and not isinstance(inputs, Files):
             raise InputError("encoding and delimiter are for files; the inputs are rows already")
         self._inputs = inputs
@@ -116,6 +113,14 @@ class InputSource:
         self._count: int | None = self._counted(sample)
         self._begun = self._check_first()
         self._chosen = choose(self._count, sample, limit)
+
+    def _in_memory(self, inputs: Any, model: Any) -> Any:
+        """The inputs as they are read, where they are neither files nor the name of a dataset."""
+        name = COLUMN if self._fields.is_value else None
+        with explained():
+            inputs = with_plain_rows(as_frame(inputs, name))
+            check_kind(inputs, model)
+        return inputs
 
     def _check_first(self) -> Iterator[InputRow] | None:
         """Look at the first rows.
