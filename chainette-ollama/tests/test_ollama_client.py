@@ -297,6 +297,93 @@ def test_a_limit_of_the_configuration_is_named() -> None:
         )
 
 
+def scripted(**fields: Any) -> Reply:
+    """An answer of `/api/chat` as it is, whatever is asked."""
+    known = {"model": SMALL, "done": True, "done_reason": "stop", "eval_count": 5}
+    known |= {"prompt_eval_count": 9, "message": {"role": "assistant", "content": '{"name": "A"}'}}
+    return Reply(status=200, body=json.dumps(known | fields).encode())
+
+
+def test_what_was_read_is_not_dropped_while_an_answer_is_written() -> None:
+    """Ollama shifts the context by default: the start of the prompt goes, without a word."""
+    with fake("0.33 template", lambda _: Reply('{"name": "A"}')) as server:
+        one(make_client(server))
+        assert server.requests[-1].body["shift"] is False
+
+
+@pytest.mark.parametrize("limit", [None, 400])
+def test_an_answer_that_fills_the_context_is_no_matter_of_max_tokens(limit: int | None) -> None:
+    cut = scripted(done_reason="length", eval_count=247, message={"content": '{"name": "A'})
+    with fake("0.33 template", lambda _: cut) as server:
+        client = make_client(server, num_ctx=256)
+        message = str(one(client, SamplingParams(max_tokens=limit), output_model=City).error)
+    assert "9 tokens of the prompt and 247 of the answer; num_ctx 256 in the engine's" in message
+    assert "max_tokens" not in message
+
+
+def test_a_limit_of_minus_one_is_none() -> None:
+    with fake("0.33 template", lambda _: faults.cut()) as server:
+        client = make_client(server, options={"num_predict": -1})
+        assert "num_predict" not in str(one(client, output_model=City).error)
+
+
+def test_whole_json_at_the_limit_counts_and_a_number_may_have_further_digits() -> None:
+    cut = {"done_reason": "length"}
+    with fake("0.33 template") as server:
+        client = make_client(server)
+        server.set_answers(lambda _: scripted(**cut))
+        assert one(client, output_model=City).outputs[0].parsed == City(name="A")
+        server.set_answers(lambda _: scripted(**cut, message={"content": "12"}))
+        assert isinstance(one(client, output_model=int).error, OutputTruncatedError)
+        server.set_answers(lambda _: scripted(done=False, message={"content": "12"}))
+        assert isinstance(one(client, output_model=int).error, OutputTruncatedError)
+
+
+def test_the_arguments_of_a_tool_call_are_an_answer_where_there_is_no_other() -> None:
+    call = {"function": {"name": "City", "arguments": {"name": "Oslo"}}}
+    answer = scripted(message={"role": "assistant", "content": "", "tool_calls": [call]})
+    with fake("0.33 template", lambda _: answer) as server:
+        output = one(make_client(server), output_model=City)
+    assert output.outputs[0].parsed == City(name="Oslo")
+
+
+@pytest.mark.parametrize("count", ["9", -1, True, 1.5, [1]])
+def test_a_count_that_is_none_is_unknown(count: Any) -> None:
+    with fake("0.33 template", lambda _: scripted(prompt_eval_count=count)) as server:
+        assert one(make_client(server)).usage is None
+
+
+@pytest.mark.parametrize("never", ["0s", "0", "0m0s", "-0h"])
+def test_a_model_that_does_not_stay_is_loaded_all_the_same(never: str) -> None:
+    """`messages: []` with a `keep_alive` of nothing unloads it."""
+    with fake("0.33 template") as server:
+        one(make_client(server, keep_alive=never))
+        assert ["keep_alive" in body for body in server.loads] == [False]
+        assert server.requests[-1].body["keep_alive"] == 0
+
+
+@pytest.mark.parametrize(
+    ("answer", "names"),
+    [
+        ({"models": [{"name": "a"}, {"name": "b", "model": "b:latest"}]}, ["a", "b:latest"]),
+        ({"models": [{}]}, None),
+        ({"models": None}, None),
+        ({"models": ["a"]}, None),
+        ([], None),
+    ],
+)
+def test_lists_of_models_have_their_names_or_are_none(
+    answer: Any, names: list[str] | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = make_client()
+
+    async def send(*_: Any, **__: Any) -> Any:
+        return answer
+
+    monkeypatch.setattr(client, "send", send)
+    assert anyio.run(client.list_models) == names  # type: ignore[attr-defined]
+
+
 def test_the_model_is_loaded_once_before_many_rows_and_the_display_says_so() -> None:
     seen: list[Startup] = []
     with fake("0.33 native") as server, listening(seen.append):

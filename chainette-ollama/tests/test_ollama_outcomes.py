@@ -27,14 +27,28 @@ class Value(BaseModel):
     v: Any
 
 
+class Verdict(BaseModel):
+    reasoning: str
+    answer: Literal["yes", "no"]
+
+
+TYPES = {"label": Label, "reasoning": Verdict}
 GOOD, BAD = "label='good'", "label='bad'"
 CONTEXT = "ContextLengthError: the prompt has {} tokens, and 256 fit (num_ctx 256 in the"
+FULL = (
+    "OutputTruncatedError: output cut by the end of the context ({} tokens of the prompt and {} of "
+    "the answer; num_ctx 256 in the model's own parameters): raise num_ctx"
+)
 ANY = "v="
 OUTCOMES: dict[str, str | dict[str, str]] = {
     "text": {T: "The lamp broke: good.", N: "The lamp broke: good.", OLD: "cut at max_tokens=40"},
     "schema": {T: GOOD, N: BAD, OLD: BAD},
     "json_mode": "OutputTruncatedError: output cut at max_tokens=40: raise max_tokens",
     "length": "OutputTruncatedError: output cut at max_tokens=12: raise max_tokens",
+    "shift_false": {
+        T: FULL.format(13, 243), N: FULL.format(34, 222), OLD: FULL.format(13, 244),
+    },
+    "order": "answer='no'",  # 0.25 writes blanks up to its limit
     "length_of_modelfile": "OutputTruncatedError: output cut by num_predict 5 in the model's own "
     "parameters: set max_tokens",
     "stop_of_modelfile": 'OutputTruncatedError: output cut by a stop word in the model\'s own '
@@ -150,7 +164,7 @@ def seen(exchange: Exchange, server: Replaying) -> str:
         lambda _: Reply(status=exchange.status, body=exchange.body.encode(), headers=headers)
     )
     model = sent.get("model") if exchange.status == 200 else "smollm2:135m"
-    if "too_long" in exchange.case:
+    if "too_long" in exchange.case or "shift" in exchange.case:
         model = "smol-ctx"
     engine = register_engine(
         "e", backend="ollama_api", endpoint=server.endpoint, model=model, max_retries=1
@@ -159,7 +173,8 @@ def seen(exchange: Exchange, server: Replaying) -> str:
     form = sent.get("format")
     output_model: Any = str
     if isinstance(form, dict):
-        output_model = Label if "label" in form.get("properties", {}) else Value
+        first = next(iter(form.get("properties", {})), "")
+        output_model = TYPES.get(first, Value)
     output = engine.generate(["hi"], SamplingParams(max_tokens=most), output_model=output_model)[0]
     if output.error is not None:
         return f"{type(output.error).__name__}: {output.error}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from chainette.backend import Completion, LLMOutput, Request, RequestError, Usage, is_json
@@ -27,21 +28,27 @@ def read_chat(answer: Any, request: Request, model: Model) -> LLMOutput:
         raise TypeError("content")
     if reason in ("load", "unload"):
         raise RequestError(f"the server answered no question (done_reason: {reason})")
-    thoughts = message.get("thinking") or None
-    completion: Completion[Any] = Completion(
-        text=text, reasoning_content=thoughts, finish_reason=reason
-    )
-    if answer.get("done") is False:
-        is_whole = request.output is not None and is_json(text)
-        completion.finish_reason = "stop" if is_whole else "length"
-        completion.cut_by = "the server, which gave up on a repeating answer (done: false)"
-    elif reason == "length" and request.sampling.max_tokens is None:
-        completion.cut_by = model.limit
+    completion: Completion[Any] = Completion(text=text, finish_reason=reason)
+    completion.reasoning_content = message.get("thinking") or None
+    if not text:
+        calls = [call["function"]["arguments"] for call in message.get("tool_calls") or ()]
+        completion.tool_arguments = "\n".join(map(json.dumps, calls)) or None
+    read, written = (answer.get(name) or 0 for name in ("prompt_eval_count", "eval_count"))
+    is_counted = type(read) is type(written) is int and min(read, written) >= 0 < read + written
+    usage = Usage(read, written) if is_counted else None
+    if reason == "length" or answer.get("done") is False:
+        completion.finish_reason = "stop" if _is_whole(text, request) else "length"
+        gave_up = "the server, which gave up on a repeating answer (done: false)"
+        at_limit = model.cut_by(request.sampling.max_tokens, usage)
+        completion.cut_by = at_limit if reason == "length" else gave_up
     elif model.stops and request.sampling.stop is None and _is_broken(text, request):
         completion.finish_reason, completion.cut_by = "length", model.stops
-    read, written = answer.get("prompt_eval_count"), answer.get("eval_count")
-    is_counted = read is not None or written is not None
-    return LLMOutput([completion], Usage(read or 0, written or 0) if is_counted else None)
+    return LLMOutput([completion], usage)
+
+
+def _is_whole(text: str, request: Request) -> bool:
+    """Whether a text is all of the JSON that was asked for; a number may have further digits."""
+    return request.output is not None and not text[-1:].isdigit() and is_json(text)
 
 
 def _is_broken(text: str, request: Request) -> bool:

@@ -34,7 +34,7 @@ from chainette_ollama.answers import read_chat
 from chainette_ollama.config import OllamaConfig
 from chainette_ollama.names import LOADED_WITH, OPTIONS
 from chainette_ollama.refusals import explained
-from chainette_ollama.server import Model
+from chainette_ollama.server import Model, names_in
 
 IDLE = 60.0
 """Seconds without an answer after which the model may have been unloaded; Ollama's own default is
@@ -81,9 +81,7 @@ class OllamaClient(BaseHTTPClient):
 
     async def list_models(self) -> list[str] | None:
         """Names of the models that the server has."""
-        answer = await self.send("GET", "/api/tags")
-        is_list = isinstance(answer, dict) and isinstance(answer.get("models"), list)
-        return [str(model["model"]) for model in answer["models"]] if is_list else None
+        return names_in(await self.send("GET", "/api/tags"))
 
     async def load_model(self) -> None:
         """Find out what the model can do, and load it; see `SharedStart`."""
@@ -163,6 +161,7 @@ class OllamaClient(BaseHTTPClient):
             "model": self.config.model,
             "stream": False,
             "truncate": cut,
+            "shift": cut,
             "options": self.config.sent_options() | options,
             "think": self._facts.think,
             "keep_alive": self.config.keep_alive,

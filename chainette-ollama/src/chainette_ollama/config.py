@@ -56,8 +56,9 @@ class OllamaConfig(EngineConfig):
     def _duration(cls, value: Any) -> Any:
         if isinstance(value, str) and re.fullmatch(r"\s*[-+]?\d+(\.\d+)?\s*", value):
             return float(value)
-        is_text = isinstance(value, str) and _DURATION.fullmatch(value)
-        if value is None or is_text or type(value) in (int, float):
+        if isinstance(value, str) and _DURATION.fullmatch(value):
+            return value if re.search("[1-9]", value) else 0
+        if value is None or type(value) in (int, float):
             return value
         raise ValueError("it is a number of seconds or a time such as 10m; -1 is for ever")
 

@@ -21,6 +21,7 @@ from chainette.backend import (
     EngineUnreachableError,
     ServerError,
     ServerProcess,
+    Usage,
     listener,
     post_for_lines,
     server_process,
@@ -75,7 +76,8 @@ class Model:
     Attributes:
         think: The value of `think` in requests; `None` leaves it out.
         lacks_thinking: Whether thinking is asked for, and the model has none.
-        limit: The limit of answers that have none in their request, in words; `None` for none.
+        limit: Maximum tokens of answers that have no limit in their request; `None` for any.
+        limit_place: Where that comes from, in words.
         stops: The stop words that may be a part of an answer, in words; empty for none.
         num_ctx: Tokens of context, where they are known.
         context: Where they come from, in words.
@@ -83,10 +85,28 @@ class Model:
 
     think: bool | str | None = None
     lacks_thinking: bool = False
-    limit: str | None = None
+    limit: int | None = None
+    limit_place: str = ""
     stops: str = ""
     num_ctx: int | None = None
     context: str = "num_ctx is Ollama's default"
+
+    def cut_by(self, max_tokens: int | None, usage: Usage | None) -> str | None:
+        """What has cut an answer, in words; `None` for `max_tokens`.
+
+        Args:
+            max_tokens: The limit in the request.
+            usage: The tokens, if they are known.
+        """
+        limit = max_tokens or self.limit
+        if usage and self.num_ctx and (limit is None or usage.completion_tokens < limit):
+            read, written = usage.prompt_tokens, usage.completion_tokens
+            if read + written >= self.num_ctx - 1:
+                tokens = f"{read} tokens of the prompt and {written} of the answer"
+                return f"the end of the context ({tokens}; {self.context}): raise num_ctx"
+        if max_tokens is None and self.limit:
+            return f"num_predict {self.limit} {self.limit_place}: set max_tokens"
+        return None
 
     @classmethod
     def read(cls, answer: Any, config: OllamaConfig) -> Model:
@@ -104,13 +124,15 @@ class Model:
         words = options["stop"] if "stop" in options else own.get("stop", [])
         stops = [json.dumps(word) for word in words if not _CONTROL.fullmatch(str(word))]
         limit, num_ctx = known.get("num_predict"), known.get("num_ctx")
+        has_limit = isinstance(limit, int) and limit > 0  # -1 and -2 are none
         can = "thinking" in (shown.get("capabilities") or ())
         wanted = config.reasoning_effort or config.enable_reasoning or None
         is_known = "capabilities" in shown
         return cls(
             think=(wanted or False) if can else None if is_known else wanted,
             lacks_thinking=is_known and bool(wanted) and not can,
-            limit=f"num_predict {limit} {places['num_predict']}: set max_tokens" if limit else None,
+            limit=limit if has_limit else None,
+            limit_place=places.get("num_predict", ""),
             stops=f"a stop word {places['stop']} ({', '.join(stops)}): set stop" if stops else "",
             num_ctx=num_ctx if isinstance(num_ctx, int) else None,
             context=f"num_ctx {num_ctx} {places['num_ctx']}" if num_ctx else cls.context,
@@ -162,6 +184,21 @@ async def ensure_up(client: BaseHTTPClient, config: LocalOllamaConfig) -> None:
         f"{f' ({found})' if found else ''} that is not Ollama: {said}; "
         "end it, or set another `port` for the engine"
     )
+
+
+def names_in(answer: Any) -> list[str] | None:
+    """The names in an answer of `/api/tags`; proxies and older servers have no `model`.
+
+    Args:
+        answer: The answer, decoded.
+
+    Returns:
+        The names; `None` where it is no list of models.
+    """
+    try:
+        return [str(model.get("model") or model["name"]) for model in answer["models"]]
+    except (KeyError, TypeError, AttributeError):
+        return None
 
 
 def lacks(models: list[str] | None, model: str) -> bool:

@@ -112,7 +112,7 @@ def _unusable(
     text = completion.text
     if completion.finish_reason == "length":
         place, hint = "", ""
-        if max_tokens is not None:
+        if max_tokens is not None and completion.cut_by is None:
             more = f'{{"max_tokens": [{max_tokens}, {2 * max_tokens}]}}'
             hint = f", or let the step ask again with more: sampling={more}"
         if isinstance(output, TextOutput):
