@@ -192,6 +192,16 @@ def test_a_refusal_in_a_part_is_a_refusal(server: Any, make_engine: Any) -> None
     assert "I will not." in str(error)
 
 
+@pytest.mark.parametrize("refusal", [True, 1, {"reason": "policy"}, ["no"]], ids=str)
+def test_a_refusal_that_is_no_text_is_a_refusal(
+    refusal: Any, server: Any, make_engine: Any
+) -> None:
+    server.set_answers([replied(body({"content": "Not today.", "refusal": refusal}))])
+    error = ask(make_engine()).error
+    assert isinstance(error, RefusalError)
+    assert "Not today." in str(error)
+
+
 def test_parts_are_plain_text_where_no_type_is_asked_for(server: Any, make_engine: Any) -> None:
     parts = [{"type": "text", "text": "hel"}, {"type": "image"}, "lo"]
     server.set_answers([replied(body({"content": parts}))])

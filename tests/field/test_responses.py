@@ -69,6 +69,14 @@ ANSWERED: dict[str, Any] = {
     "a call of a function": response(
         {"type": "function_call", "name": "City", "arguments": OSLO, "call_id": "c"}
     ),
+    "a call whose arguments are decoded": response(
+        {"type": "function_call", "name": "City", "arguments": json.loads(OSLO), "call_id": "c"}
+    ),
+    "the prompt repeated": response(
+        {"type": "message", "role": "user", "content": "What is {x}? " + OSLO.lower()}, GOOD
+    ),
+    "a summary that is a text": response(reasoning(summary="hm"), reasoning(summary=["hm"]), GOOD),
+    "a status of another type": response(GOOD, status={"code": 200}),
     "no usage": response(GOOD, usage=None),
     "no status (gateways)": {"output": [GOOD]},
     "inside a text (gateways)": json.dumps(response(GOOD)),
@@ -176,6 +184,13 @@ FAILED: dict[str, tuple[Any, type[Exception], str]] = {
         response(reasoning(), status="incomplete", incomplete_details=CUT),
         OutputTruncatedError, "max_tokens",
     ),
+    "cut before an item": (
+        response(output=None, status="incomplete", incomplete_details=CUT),
+        OutputTruncatedError, "max_tokens",
+    ),
+    "a message that is incomplete by itself": (
+        response(message(part(OSLO), status="incomplete")), ServerError, "broke the response off",
+    ),
     "filtered": (
         response(status="incomplete", incomplete_details={"reason": "content_filter"}),
         RefusalError, "content_filter",
@@ -225,6 +240,16 @@ def test_what_is_not_a_good_answer_is_an_error(
     output = ask(server, make_engine, reply, sender, body, output_model=City)
     assert isinstance(output.error, error)
     assert words in str(output.error)
+
+
+@SENDERS
+@pytest.mark.parametrize("count", [-1, 10**18, 1e300, "many"])
+def test_a_count_of_tokens_that_is_none_is_unknown(
+    server: Any, make_engine: Any, reply: Any, sender: str, count: Any
+) -> None:
+    body = response(GOOD, usage={"input_tokens": 3, "output_tokens": count})
+    output = ask(server, make_engine, reply, sender, body)
+    assert (output.error, output.usage) == (None, None)
 
 
 @SENDERS

@@ -76,7 +76,8 @@ def read_completion(choice: dict[str, Any]) -> Completion:
         reasoning = reasoning or thoughts
         message = {"refusal": refusal, **message}
     if refusal := message.get("refusal"):
-        text, finish_reason = refusal, "refusal"
+        text = refusal if isinstance(refusal, str) else text or json.dumps(refusal)
+        finish_reason = "refusal"
     completion: Completion[Any] = Completion(
         text=text, reasoning_content=reasoning, finish_reason=finish_reason
     )
@@ -167,6 +168,8 @@ _OPENAI_FIELDS = frozenset(
     }
 )
 """The fields of `usage` in OpenAI's API; others need a closer look."""
+_BITS = 40
+"""Counts of tokens with more bits are none, and neither is -1."""
 
 
 def read_billing(answer: dict[str, Any], completions: list[Completion[Any]]) -> LLMOutput:
@@ -193,9 +196,13 @@ def read_billing(answer: dict[str, Any], completions: list[Completion[Any]]) -> 
 def _read_usage(usage: dict[str, Any], *, is_plain: bool) -> Usage | None:
     """The tokens of an answer, or `None` where they are reported in no form that can be read."""
     try:
-        return _usage(usage, is_plain) if "prompt_tokens" in usage else _other_usage(usage)
+        read = _usage(usage, is_plain) if "prompt_tokens" in usage else _other_usage(usage)
     except (AttributeError, TypeError, ValueError, OverflowError):
         return None
+    if read is None:
+        return None
+    counts = read.prompt_tokens | read.completion_tokens | read.reasoning_tokens
+    return None if (counts | read.cached_tokens) >> _BITS else read
 
 
 def _usage(usage: dict[str, Any], is_plain: bool) -> Usage:

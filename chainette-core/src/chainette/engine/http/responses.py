@@ -16,6 +16,8 @@ from chainette.types import Completion, LLMOutput, Message
 
 _ENDED_BADLY = frozenset(("failed", "cancelled"))
 _NOT_ENDED = frozenset(("queued", "in_progress"))
+_OTHERS = frozenset(("user", "system", "developer"))
+"""Roles of messages that a server repeats from the request."""
 _UNKNOWN = "incomplete"
 """The finish reason of an incomplete response whose server does not say why."""
 
@@ -116,11 +118,10 @@ class OpenAIResponsesClient(OpenAIChatClient[ConfigT]):
             EngineError: It is an error, which its code sorts as a status would.
         """
         answer = unpacked(answer, self.answer_field)
-        is_response = isinstance(answer, dict) and "status" in answer
-        if is_response and answer["status"] in _ENDED_BADLY:
+        status = str(answer.get("status")) if isinstance(answer, dict) else ""
+        if status in _ENDED_BADLY:
             raise self._failure(answer)
-        if is_response and answer["status"] in _NOT_ENDED:
-            status = answer["status"]
+        if status in _NOT_ENDED:
             error = ServerError(f"the response is {status}: leave background out of extra_body")
             error.transient = False
             raise error
@@ -153,7 +154,7 @@ def read_response(answer: dict[str, Any]) -> Completion:
         ValueError: It has neither an output nor a reason; as `KeyError`, `TypeError` and
             `AttributeError`, it is not a response.
     """
-    items, finish_reason = answer["output"], _finish_reason(answer)
+    items, finish_reason = answer["output"] or [], _finish_reason(answer)
     if not items and finish_reason == "stop":
         raise ValueError("no output")
     texts: list[str] = []
@@ -163,7 +164,7 @@ def read_response(answer: dict[str, Any]) -> Completion:
     before: list[dict[str, Any]] = []
     for item in items:
         kind = item.get("type") or "message"
-        if kind == "message":
+        if kind == "message" and item.get("role") not in _OTHERS:
             # OpenAI sends one item twice at times (https://github.com/Effect-TS/effect/pull/6178).
             is_new = not item.get("id") or item not in before
             before.append(item)
@@ -171,10 +172,13 @@ def read_response(answer: dict[str, Any]) -> Completion:
                 text, refusal = _message(item)
                 texts.append(text)
                 refusals += filter(None, [refusal])
+                if item.get("status") == "incomplete" and finish_reason == "stop":
+                    finish_reason = _UNKNOWN  # https://github.com/openai/openai-python/issues/2486
         elif kind == "reasoning":
             thoughts += _thoughts(item)
         elif kind == "function_call" and item.get("arguments"):
-            arguments.append(item["arguments"])
+            given = item["arguments"]
+            arguments.append(given if isinstance(given, str) else json.dumps(given))
     completion: Completion[Any] = Completion(
         text="".join(refusals or texts),
         reasoning_content="\n".join(thoughts) or None,
@@ -200,8 +204,10 @@ def _thoughts(item: dict[str, Any]) -> list[str]:
     Open models have it in `content` (OpenAI Cookbook, "How to handle the raw chain of thought in
     gpt-oss"); what is encrypted is not text.
     """
-    parts = item.get("summary") or item.get("content") or []
-    return [part["text"] for part in parts if part.get("text")]
+    found = item.get("summary") or item.get("content") or []
+    parts = found if isinstance(found, list) else [found]
+    texts = [part if isinstance(part, str) else part.get("text") for part in parts]
+    return [text for text in texts if text]
 
 
 def _finish_reason(answer: dict[str, Any]) -> str:
