@@ -38,6 +38,25 @@ WORDS: dict[str, tuple[str, tuple[int | None, int | None]]] = {
         (2013, 256),
     ),
     "Ollama 0.25": ("the input length exceeds the context length", (None, None)),
+    "Ollama's cloud": (
+        "prompt too long; exceeded max context length by 540451 tokens (ref: 00ad71bb)",
+        (None, None),
+    ),
+    "LM Studio": (
+        "Trying to keep the first 15857 tokens when context the overflows. However, the model is "
+        "loaded with context length of only 4096 tokens, which is not enough.",
+        (15857, 4096),
+    ),
+    "LM Studio, newer": (
+        "The number of tokens to keep from the initial prompt is greater than the context length. "
+        "Try to load the model with a larger context length, or provide a shorter input",
+        (None, None),
+    ),
+    "llama-cpp-python": ("Requested tokens (516) exceed context window of 512", (516, 512)),
+    "oMLX": (
+        "Prompt too long: 41911 tokens exceeds max context window of 32768 tokens",
+        (41911, 32768),
+    ),
     "Anthropic": ("prompt is too long: 210000 tokens > 200000 maximum", (210000, 200000)),
     "Gemini": (
         "The input token count (1050000) exceeds the maximum number of tokens allowed (1048576).",

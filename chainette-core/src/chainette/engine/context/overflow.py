@@ -15,7 +15,11 @@ _CODES = frozenset(
     )
 )
 _WORDS = re.compile(
-    r"maximum context length|available context size|exceeds? the context (length|window)"
+    r"maximum context length|available context size"
+    r"|exceed(s|ed)? (the |max )?context (length|window)"  # Ollama, its cloud, llama-cpp-python
+    r"|longer than the (model's )?context length"
+    r"|prompt too long: \d+ tokens"  # oMLX
+    r"|keep the first \d+ tokens when|tokens to keep from the initial prompt"  # LM Studio
     r"|longer than the maximum model length"  # vLLM
     r"|prompt is too long: \d+ tokens"  # Anthropic docs, "Errors"
     r"|input token count .{0,20}exceeds the maximum"  # Gemini
@@ -29,16 +33,18 @@ _OTHER = re.compile(
 )
 """vLLM names the context where `max_tokens` alone is too large, too."""
 _PROMPTS = (
-    r"request \((\d+) tokens\)",  # llama.cpp
+    r"(?:request|input) \((\d+) tokens\)",  # llama.cpp
     r"\((\d+) in the (?:messages|prompt|input)",  # OpenAI and vLLM
     r"(?:has|have|contains|resulted in|Given:) (\d+) (?:input |`inputs` )?tokens",
-    r"prompt is too long: (\d+) tokens",
+    r"prompt (?:is )?too long: (\d+) tokens",
+    r"keep the first (\d+) tokens",
+    r"requested tokens \((\d+)\)",
     r"input token count \(?(\d+)",
     r"prompt \(length (\d+)\)",
 )
 _CONTEXTS = (
     r"context (?:size|length) \((\d+) tokens\)",
-    r"context length (?:is|of) (\d+)",
+    r"context (?:length|window) (?:is|of)(?: only)? (\d+)",
     r"tokens > (\d+) maximum",
     r"tokens allowed \(?(\d+)",
     r"model length of (\d+)",
