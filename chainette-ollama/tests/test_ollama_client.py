@@ -28,10 +28,10 @@ from chainette.errors import (
     ServerError,
 )
 from chainette.testing import faults
-from chainette.testing.ollama.recorded import Modelfile
+from chainette.testing.ollama.recorded import Modelfile, Version
 from chainette.testing.ollama.server import FakeOllama
 from chainette.testing.script import Reply
-from ollama_recordings import VERSIONS, fake
+from ollama_recordings import VERSIONS, fake, recorded
 from pydantic import BaseModel
 
 SENTINEL = "sk-SENTINEL-0123456789"
@@ -347,6 +347,31 @@ def test_the_arguments_of_a_tool_call_are_an_answer_where_there_is_no_other() ->
     assert output.outputs[0].parsed == City(name="Oslo")
 
 
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_stream_that_nothing_asked_for_is_read(version: Version) -> None:
+    """Proxies leave `stream: false` out."""
+    exchange = recorded("stream", version)
+    assert exchange is not None
+    parts = [part["message"].get("content", "") for part in exchange.answer]
+    with fake(version) as server:
+        client = make_client(server, max_retries=0)
+        server.set_answers(lambda _: Reply(status=200, body=exchange.body.encode()))
+        output = one(client, SamplingParams(max_tokens=40))
+        assert output.outputs[0].text == "".join(parts)
+        assert output.usage is not None
+        lines = [*exchange.body.splitlines()[:1], '{"error": "CUDA error"}']
+        server.set_answers(lambda _: Reply(status=200, body="\n".join(lines).encode()))
+        assert "CUDA error" in str(one(client).error)
+        server.set_answers(lambda _: Reply(status=200, body=(lines[0] + "\n" + lines[0]).encode()))
+        assert "not JSON" in str(one(client).error)
+
+
+def test_json_of_several_lines_with_half_a_surrogate_pair_is_read() -> None:
+    body = json.dumps(json.loads(scripted().body or ""), indent=1).replace('"A', '"\\ud83d')
+    with fake("0.33 template", lambda _: Reply(status=200, body=body.encode())) as server:
+        assert one(make_client(server, max_retries=0)).error is None
+
+
 @pytest.mark.parametrize("count", ["9", -1, True, 1.5, [1]])
 def test_a_count_that_is_none_is_unknown(count: Any) -> None:
     with fake("0.33 template", lambda _: scripted(prompt_eval_count=count)) as server:
@@ -457,6 +482,8 @@ def test_the_cloud_loads_nothing_and_has_a_price_that_is_unknown() -> None:
         ("1.2.3.4", "http://1.2.3.4:11434"),
         ("1.2.3.4:5678", "http://1.2.3.4:5678"),
         (":5678", "http://127.0.0.1:5678"),
+        ("ollama.com", "https://ollama.com"),
+        ("Ollama.com:443/api", "https://ollama.com"),
         ("0.0.0.0", "http://127.0.0.1:11434"),
         ("0.0.0.0:5678", "http://127.0.0.1:5678"),
         ("http://0.0.0.0:5678", "http://127.0.0.1:5678"),

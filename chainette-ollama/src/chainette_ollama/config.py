@@ -48,8 +48,7 @@ class OllamaConfig(EngineConfig):
     @field_validator("endpoint", mode="before")
     @classmethod
     def _as_ollama_writes_it(cls, value: Any) -> Any:
-        is_cloud = value == "ollama.com"
-        return with_scheme(value, PORT) if isinstance(value, str) and not is_cloud else value
+        return with_scheme(value, PORT) if isinstance(value, str) else value
 
     @field_validator("keep_alive", mode="before")
     @classmethod

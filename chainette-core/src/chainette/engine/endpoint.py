@@ -29,6 +29,8 @@ _API_PATHS = {
 """The paths of chat completions on hosts that people name without them."""
 _AZURE_PATH = "/openai/v1"
 """Azure docs, "API lifecycle"."""
+_ENCRYPTED = (("ollama.com", None), ("ollama.com", 443))
+"""Hosts and ports that are https where no scheme is written (Ollama's `envconfig/config.go`)."""
 _SHORT_PATHS = ("", "/v1", "/v1beta", "/openai", "/api")
 _EXAMPLE = "an endpoint is a URL with a host, such as http://localhost:8000/v1"
 
@@ -92,6 +94,8 @@ def with_scheme(text: str, port: int) -> str:
     except ValueError:
         raise ValueError(_advice(text)) from None
     address = address if host or (has_scheme and not address) else f"127.0.0.1{address}"
+    if not has_scheme and (host, own_port) in _ENCRYPTED:
+        return f"https://{host}{slash}{path}"
     if own_port is None and not has_scheme:
         address = f"{address.rstrip(':')}:{port}"
     return f"{scheme or 'http'}://{address}{slash}{path}"

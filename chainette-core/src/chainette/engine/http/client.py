@@ -19,7 +19,7 @@ from chainette.engine.client.retry import retry_after
 from chainette.engine.config import public_url
 from chainette.engine.endpoint import basic_login, without_login
 from chainette.engine.http.bodies import DECODED, limit_body
-from chainette.engine.http.event_stream import is_event_stream, read_event_stream
+from chainette.engine.http.event_stream import is_event_stream, read_stream
 from chainette.engine.http.refusals import read_refusal, refusal_error, reported_error
 from chainette.engine.http.transport import (
     LOOPBACK,
@@ -272,13 +272,11 @@ class BaseHTTPClient(BaseClient[ConfigT]):
     def _mended(self, response: HTTPResponse, url: str) -> Any:
         """The JSON of a body that is not quite JSON.
 
-        It has half a surrogate pair, bad UTF-8 or another encoding, or is a stream of events.
+        It has half a surrogate pair, bad UTF-8 or another encoding, or is a stream.
         """
         text = _decoded(response)
         try:
-            if is_event_stream(text) and (answer := read_event_stream(text)) is not None:
-                return answer
-            return decode(without_lone_surrogates(text))
+            return read_stream(text) or decode(without_lone_surrogates(text))
         except ValueError:
             raise self._not_json(response, url) from None
 

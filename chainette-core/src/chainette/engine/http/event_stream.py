@@ -87,6 +87,43 @@ def read_event_stream(body: str) -> dict[str, Any] | None:
     return answer | {"choices": [choices[index] for index in sorted(choices)]}
 
 
+def read_stream(body: str) -> dict[str, Any] | None:
+    """The answer that a server has sent in parts, as events or as lines of JSON.
+
+    Args:
+        body: The body.
+
+    Returns:
+        The answer, or the error in it; `None` where it is something else, or does not end.
+    """
+    return read_event_stream(body) if is_event_stream(body) else _read_lines(body)
+
+
+def _read_lines(body: str) -> dict[str, Any] | None:
+    """The answer in the lines of a stream of Ollama's (https://docs.ollama.com/api/streaming)."""
+    lines = [line for line in body.split("\n") if line.strip()]
+    if len(lines) < 2:
+        return None
+    try:
+        chunks = [decode(without_lone_surrogates(line)) for line in lines]
+    except ValueError:  # cut, or JSON of several lines
+        return None
+    answer: dict[str, Any] = {}
+    texts: dict[str, str] = {}
+    calls: list[Any] = []
+    for chunk in chunks:
+        if not isinstance(chunk, dict) or chunk.get("error"):
+            return chunk if isinstance(chunk, dict) else None
+        answer |= chunk
+        message = chunk.get("message")
+        for name, value in message.items() if isinstance(message, dict) else ():
+            if name in ("content", "thinking") and isinstance(value, str):
+                texts[name] = texts.get(name, "") + value
+            elif name == "tool_calls":
+                calls += value or ()
+    return answer | {"message": {**texts, "tool_calls": calls}} if answer.get("done") else None
+
+
 def _response(events: list[str]) -> dict[str, Any] | None:
     """The response that the events of the Responses API are about, or the error among them.
 
