@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import enum
 import json
+import math
 import re
 from datetime import date, datetime, timedelta
 from decimal import Decimal
@@ -179,3 +181,32 @@ def test_the_second_try_names_every_rule_that_failed(make_engine: Any) -> None:
         client.generate(["hi"], output_model=create_model("Answer", **fields))
         correction = server.requests[1].messages[-1]["content"]
     assert re.findall(r"(f\d): Input should be greater than or equal to 0", correction) == names
+
+
+DIALECTS = ("openai_strict", "llama_cpp", "xgrammar", "plain")
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_infinite_numbers_leave_a_schema_that_is_json(dialect: str) -> None:
+    """Servers answer 400 to `Infinity`, which JSON does not have (RFC 8259, 6)."""
+
+    class Span(BaseModel):
+        most: float = math.inf
+        least: float = Field(-math.inf, examples=[math.nan, 1.5])
+
+    made = OutputSchema(Span)
+    for schema in (made.in_dialect(dialect), made.shape.in_dialect(dialect)):
+        text = json.dumps(schema, allow_nan=False)
+        assert "Infinity" in text
+    json.loads(made.instruction.partition("\n")[2], parse_constant=pytest.fail)
+    assert made.adapter.validate_json("{}") == Span()
+
+
+class Level(enum.IntEnum):
+    LOW = 1
+    HIGH = 2
+
+
+def test_keys_that_are_read_into_numbers_are_texts_in_the_schema() -> None:
+    schema = OutputSchema(dict[Level, str]).in_dialect("plain")
+    assert schema["propertyNames"] == {"enum": ["1", "2"]}

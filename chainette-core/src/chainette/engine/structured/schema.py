@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from pydantic import TypeAdapter, ValidationError
 
 from chainette.engine.structured.dialects.grammar import all_required, in_grammar
-from chainette.engine.structured.dialects.words import ModelSchema, in_words
+from chainette.engine.structured.dialects.words import ModelSchema, finite, in_words
 from chainette.engine.structured.extract import embedded, outermost
 from chainette.engine.structured.mend import mended, unwrapped
 from chainette.engine.structured.strict import StrictSchema, to_strict
@@ -61,7 +61,7 @@ class OutputSchema:
         self.adapter: TypeAdapter[Any] = TypeAdapter(output_type)
         title = getattr(output_type, "__name__", None) or "Answer"
         self.name: str = re.sub(r"[^A-Za-z0-9_-]+", "_", title).strip("_")[:64] or "Answer"
-        self._take(self.adapter.json_schema(schema_generator=ModelSchema))
+        self._take(finite(self.adapter.json_schema(schema_generator=ModelSchema)))
         self.whole: OutputSchema = self
 
     def _take(self, source: dict[str, Any]) -> None:

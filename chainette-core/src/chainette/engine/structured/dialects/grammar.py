@@ -7,6 +7,7 @@ end on is left out; Pydantic validates the answer as ever.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -163,6 +164,7 @@ class _Writer:
         large = {key: made.pop(key) for key in _COUNTS if _is_large(made.get(key))}
         enforced = self.text(made, node)
         if self.grammar.enforced is None:  # unknown: all of it, but what servers end on
+            self.name_keys(made)
             lost = {**large, **{key: node[key] for key in ("pattern",) if key in node}}
             return phrases(lost, enforced)
         rules = self.keys(made)
@@ -237,6 +239,15 @@ class _Writer:
                 said = [f"One of: {', '.join(map(str, choices))}."]
             rules += [f"Each key: {each[0].lower()}{each[1:]}" for each in said]
         return rules
+
+    def name_keys(self, made: Schema) -> None:
+        """Write the keys that there may be as texts, whatever they are read into."""
+        names = made.get("propertyNames")
+        values = self.target(names).get("enum") if isinstance(names, Mapping) else None
+        if values and not all(isinstance(value, str) for value in values):
+            made["propertyNames"] = {
+                "enum": [v if isinstance(v, str) else json.dumps(v) for v in values]
+            }
 
     def target(self, node: Mapping[str, Any]) -> Mapping[str, Any]:
         found: Mapping[str, Any] = self.defs.get(str(node.get("$ref", "")).rpartition("/")[2], node)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -55,6 +57,21 @@ class ModelSchema(GenerateJsonSchema):
             elif is_limited:
                 branch[IS_NUMBER] = True
         return _ruled(made, schema, {})
+
+
+def finite(value: Any) -> Any:
+    """A schema in which infinite numbers, such as defaults, are texts; JSON has no such numbers.
+
+    Args:
+        value: The schema, or a part of it; it is not changed.
+    """
+    if isinstance(value, Mapping):
+        return {key: finite(it) for key, it in value.items()}
+    if isinstance(value, list):
+        return [finite(it) for it in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return json.dumps(value)
+    return value
 
 
 def in_words(schema: Mapping[str, Any]) -> Schema:
