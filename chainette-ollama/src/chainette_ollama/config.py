@@ -8,17 +8,18 @@ from typing import Any, Literal
 from chainette.backend import EngineConfig, endpoint_from_env, with_scheme
 from pydantic import Field, field_validator
 
-from chainette_ollama.names import wrong_option
+from chainette_ollama.names import NAMES, wrong_option
 
 PORT = 11434
 _DURATION = re.compile(r"[-+]?(0|((\d+(\.\d*)?|\.\d+)(ns|us|µs|ms|s|m|h))+)")
 """Go documentation, `time.ParseDuration`."""
 _OWN = {
+    **dict.fromkeys(NAMES, "options: Ollama reads it nowhere else"),
     "options": "options", "keep_alive": "keep_alive", "truncate": "context_overflow",
     "model": "model", "messages": "the step's prompt", "format": "structured_output",
     "think": "reasoning_effort or enable_reasoning", "stream": "nothing: answers come whole",
 }  # fmt: skip
-"""Fields of a request that the engine sets itself, and what to use for each."""
+"""Fields of a request that the engine sets itself or that have no effect, and what to use."""
 
 
 class OllamaConfig(EngineConfig):
@@ -57,7 +58,7 @@ class OllamaConfig(EngineConfig):
             return float(value)
         if isinstance(value, str) and _DURATION.fullmatch(value):
             return value if re.search("[1-9]", value) else 0
-        if value is None or type(value) in (int, float):
+        if value is None or (type(value) in (int, float) and abs(value) < 2**53):
             return value
         raise ValueError("it is a number of seconds or a time such as 10m; -1 is for ever")
 
@@ -74,7 +75,7 @@ class OllamaConfig(EngineConfig):
     @classmethod
     def _none_of_our_own(cls, value: dict[str, Any]) -> dict[str, Any]:
         if found := [f"{name} (use {_OWN[name]})" for name in value if name in _OWN]:
-            raise ValueError(f"the engine sets these fields itself: {', '.join(found)}")
+            raise ValueError(f"these fields have another place: {', '.join(found)}")
         return value
 
     @property

@@ -29,6 +29,8 @@ _KINDS: dict[str, tuple[tuple[type, ...], str]] = {
 }
 """The types of the options (`api/types.go`:
 https://github.com/ollama/ollama/blob/main/api/types.go)."""
+NAMES = " ".join(names for _, names in _KINDS.values()).split()
+"""The names of all options."""
 
 
 def wrong_option(name: str, value: Any) -> str:
@@ -44,6 +46,6 @@ def wrong_option(name: str, value: Any) -> str:
         if name in names.split():
             texts = value if name == "stop" and isinstance(value, list) else ""
             is_right = type(value) in types and all(isinstance(each, str) for each in texts)
+            is_right = is_right and str(value) not in ("nan", "inf", "-inf")
             return "" if is_right else f"the option {name!r} is {kind}"
-    known = ", ".join(names for _, names in _KINDS.values()).replace(" ", ", ")
-    return f"Ollama has no option {name!r}; it has {known.replace(',,', ',')}"
+    return f"Ollama has no option {name!r}; it has {', '.join(NAMES)}"
