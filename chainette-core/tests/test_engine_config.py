@@ -72,6 +72,22 @@ def test_all_mistakes_of_an_engine_are_named_at_once(scripted: Make) -> None:
     assert "http://" in message
 
 
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("max_concurrency", True, "max_concurrency: expected a number, not true"),
+        ("timeout", True, "timeout: expected a number, not true"),
+        ("max_retries", False, "max_retries: expected a number, not false"),
+        ("connect_timeout", float("inf"), "connect_timeout: expected a finite number"),
+    ],
+)
+def test_a_truth_value_is_no_number_and_no_connection_takes_for_ever(
+    scripted: Make, field: str, value: object, message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        register_engine("e", backend="scripted", **{field: value})
+
+
 def test_reasoning_on_a_backend_without_it_is_warned_of_and_switched_off(
     scripted: Make, caplog: pytest.LogCaptureFixture
 ) -> None:

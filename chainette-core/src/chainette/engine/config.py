@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable, Iterable
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, get_args
 from urllib.parse import urlsplit, urlunsplit
 
 from pydantic import (
@@ -133,7 +133,7 @@ class EngineConfig(BaseModel, metaclass=OneMessage):
     api_key_env: str | None = None
     api_key_file: Path | None = None
     timeout: float = Field(default=60.0, gt=0)
-    connect_timeout: float = Field(default=10.0, gt=0)
+    connect_timeout: float = Field(default=10.0, gt=0, allow_inf_nan=False)
     max_retries: int = Field(default=5, ge=0)
     give_up_after: float = Field(default=300.0, gt=0)
     max_concurrency: int = Field(default=64, ge=1)
@@ -148,6 +148,16 @@ class EngineConfig(BaseModel, metaclass=OneMessage):
     headers: dict[str, SecretStr] = Field(default_factory=dict)
     extra_body: dict[str, Any] = Field(default_factory=dict)
     lazy: bool = True
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_truth_as_number(cls, value: Any, info: ValidationInfo) -> Any:
+        """Refuse `true` for a number, which would be 1."""
+        if isinstance(value, bool):
+            kind = cls.model_fields[str(info.field_name)].annotation
+            if {*(get_args(kind) or (kind,))} <= {int, float, type(None)}:
+                raise ValueError(f"expected a number, not {str(value).lower()}")
+        return value
 
     @field_validator("endpoint")
     @classmethod
