@@ -260,6 +260,11 @@ def test_sampling_params_refuse_what_is_unknown_or_out_of_range() -> None:
     for wrong in ({"temprature": 1}, {"temperature": -1}, {"top_p": 2}, {"n": 0}):
         with pytest.raises(ValidationError):
             SamplingParams.model_validate(wrong)
+    with pytest.raises(ConfigError, match="max_tokens: expected a number, not true"):
+        SamplingParams(max_tokens=True)
+    for empty in ("", [""], ["a", ""]):
+        with pytest.raises(ConfigError, match="an empty text would end each answer"):
+            SamplingParams(stop=empty)  # type: ignore[arg-type]
 
 
 def test_guided_decoding_takes_exactly_one_constraint() -> None:

@@ -6,14 +6,14 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, ClassVar, Generic, Literal, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 from pydantic.dataclasses import dataclass as validated_dataclass
 from typing_extensions import TypedDict, TypeVar
 
 from chainette.errors import EngineError
 from chainette.messages.brief import brief_call
 from chainette.usage import Usage
-from chainette.validation import OneMessage, one_message
+from chainette.validation import OneMessage, no_truth, one_message
 
 Parsed = TypeVar("Parsed", default=Any)
 """The output type that was asked for."""
@@ -99,7 +99,15 @@ class SamplingParams(BaseModel, metaclass=OneMessage):
     @field_validator("stop", mode="before")
     @classmethod
     def _one_stop_text(cls, value: object) -> object:
-        return [value] if isinstance(value, str) else value
+        texts = [value] if isinstance(value, str) else value
+        if isinstance(texts, list) and "" in texts:
+            raise ValueError("an empty text would end each answer before it begins")
+        return texts
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_truth_as_number(cls, value: object, info: ValidationInfo) -> object:
+        return no_truth(value, cls.model_fields[str(info.field_name)].annotation)
 
 
 @dataclass(slots=True)

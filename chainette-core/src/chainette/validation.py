@@ -51,6 +51,21 @@ class OneMessage(ModelMetaclass):
                 raise config_error(cls.__name__, error, cls.model_fields) from None
 
 
+def no_truth(value: Any, kind: Any) -> Any:
+    """The value of a field, unless it is `true` or `false` for a number, which would be 1 or 0.
+
+    Args:
+        value: The value, not validated yet.
+        kind: The field's annotation.
+
+    Raises:
+        ValueError: It is.
+    """
+    if isinstance(value, bool) and {*(get_args(kind) or (kind,))} <= {int, float, type(None)}:
+        raise ValueError(f"expected a number, not {str(value).lower()}")
+    return value
+
+
 def one_message(cls: ClassT) -> ClassT:
     """Let a dataclass of Pydantic describe mistakes in its arguments in one message."""
     construct: Any = cls.__init__  # type: ignore[misc]

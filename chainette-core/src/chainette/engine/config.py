@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable, Iterable
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, ClassVar, Literal, get_args
+from typing import Any, ClassVar, Literal
 from urllib.parse import urlsplit, urlunsplit
 
 from pydantic import (
@@ -27,7 +27,7 @@ from chainette.engine.generation import Generation
 from chainette.engine.keys import clean_key, read_key
 from chainette.engine.pricing.tariff import Rates, Tariff
 from chainette.errors import ConfigError, MissingAPIKeyError
-from chainette.validation import OneMessage
+from chainette.validation import OneMessage, no_truth
 
 _WITHOUT_INFLUENCE = {
     "name",
@@ -152,12 +152,7 @@ class EngineConfig(BaseModel, metaclass=OneMessage):
     @field_validator("*", mode="before")
     @classmethod
     def _no_truth_as_number(cls, value: Any, info: ValidationInfo) -> Any:
-        """Refuse `true` for a number, which would be 1."""
-        if isinstance(value, bool):
-            kind = cls.model_fields[str(info.field_name)].annotation
-            if {*(get_args(kind) or (kind,))} <= {int, float, type(None)}:
-                raise ValueError(f"expected a number, not {str(value).lower()}")
-        return value
+        return no_truth(value, cls.model_fields[str(info.field_name)].annotation)
 
     @field_validator("endpoint")
     @classmethod
