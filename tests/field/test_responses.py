@@ -15,6 +15,7 @@ from chainette.errors import (
     ServerError,
     StructuredOutputError,
 )
+from chainette.testing.script import Reply
 from pydantic import BaseModel
 
 OSLO = '{"name": "Oslo", "inhabitants": 700000}'
@@ -240,6 +241,42 @@ def test_what_is_not_a_good_answer_is_an_error(
     output = ask(server, make_engine, reply, sender, body, output_model=City)
     assert isinstance(output.error, error)
     assert words in str(output.error)
+
+
+LACKING = {
+    "another server": (404, '{"detail": "Not Found"}'),
+    "another method": (405, "Method Not Allowed"),
+    "not there yet": (501, '{"error": {"message": "not implemented"}}'),
+    "an old version of Azure's": (
+        400, '{"error": {"message": "Azure OpenAI Responses API is enabled only for api-version '
+        '2025-03-01-preview and later"}}',
+    ),
+    "a model of Azure's": (
+        400, '{"error": {"code": "OperationNotSupported", "message": "The responses operation does '
+        'not work with the specified model, gpt-4."}}',
+    ),
+}  # fmt: skip
+
+
+@SENDERS
+@pytest.mark.parametrize(("status", "body"), LACKING.values(), ids=LACKING)
+def test_a_server_without_the_responses_api_is_asked_once_and_named(
+    server: Any, make_engine: Any, sender: str, status: int, body: str
+) -> None:
+    server.set_answers(lambda _: Reply(status=status, body=body.encode()))
+    engine = make_engine(api="responses", client=sender, max_retries=2)
+    assert "set api: chat" in str(engine.generate(["hi"])[0].error)
+    assert len(server.requests) == 1
+
+
+@SENDERS
+def test_a_missing_model_is_no_matter_of_the_api(
+    server: Any, make_engine: Any, sender: str
+) -> None:
+    body = b'{"error": {"message": "The model `m` does not exist", "code": "model_not_found"}}'
+    server.set_answers(lambda _: Reply(status=404, body=body))
+    engine = make_engine(api="responses", client=sender, max_retries=0)
+    assert "api: chat" not in str(engine.generate(["hi"])[0].error)
 
 
 @SENDERS

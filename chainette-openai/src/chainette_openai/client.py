@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 import os
+import re
+from collections.abc import Mapping
 from typing import Any
 
-from chainette.backend import Capabilities, Dialect, OpenAIChatClient, OpenAIResponsesClient
+from chainette.backend import (
+    Capabilities,
+    Dialect,
+    EngineError,
+    OpenAIChatClient,
+    OpenAIResponsesClient,
+)
 from typing_extensions import Self
 
 from chainette_openai.config import OpenAIConfig
@@ -20,6 +28,10 @@ RESPONSES = Capabilities(
 _PAYERS = {"Openai-Organization": "OPENAI_ORG_ID", "Openai-Project": "OPENAI_PROJECT_ID"}
 """Headers and the environment variables of OpenAI's SDKs (OpenAI API reference,
 "Authentication")."""
+
+
+_NO_RESPONSES = re.compile("responses (operation|api) (does not|is not|is enabled only)", re.I)
+"""Azure's words for models and versions of its API that have chat completions alone."""
 
 
 class OpenAIClient(OpenAIChatClient[OpenAIConfig]):
@@ -59,3 +71,15 @@ class ResponsesClient(OpenAIClient, OpenAIResponsesClient[OpenAIConfig]):
     def __init__(self, config: OpenAIConfig, _: Capabilities | None = None) -> None:
         self.reports_cuts: bool = config.is_openai
         super().__init__(config, RESPONSES)
+
+    def status_error(
+        self, status: int, body: bytes, url: str, headers: Mapping[str, str]
+    ) -> EngineError:
+        """The exception for a status; many servers and models have chat completions alone."""
+        error = super().status_error(status, body, url, headers)
+        is_about_model = b"model" in body.lower() or url.endswith("/models")
+        lacks_path = status in (404, 405, 501) and not is_about_model
+        if lacks_path or _NO_RESPONSES.search(str(error)):
+            error.args = (f"{error}; where there is no Responses API, set api: chat",)
+            error.transient = error.transient and status != 501
+        return error
