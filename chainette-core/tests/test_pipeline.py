@@ -22,7 +22,7 @@ from chainette.pipeline.prompt import PromptTemplate
 from chainette.run.options import RunOptions
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import AliasChoices, AliasPath, BaseModel, ConfigDict, Field, ValidationError
 
 MYPY_CACHE = Path(__file__).parents[2] / ".mypy_cache/options"  # a cold one takes ten seconds
 Make = Callable[..., str]
@@ -177,6 +177,29 @@ class TestChains:
 
         with pytest.raises(ChainError, match="step 'a': output_model has no JSON schema"):
             step(output_model=Odd).check_output()
+
+    def test_a_field_that_is_read_at_a_path_alone_is_named(self) -> None:
+        """The server would answer with the field's name, which the type does not read."""
+        path = AliasPath("x", 0)
+
+        class Inner(BaseModel):
+            first: int = Field(3, validation_alias=path)
+
+        class Odd(BaseModel):
+            inner: list[Inner]
+
+        with pytest.raises(ChainError, match="field 'first' of Inner is read at a path"):
+            step(output_model=Odd).check_output()
+
+        class Named(BaseModel):
+            model_config = ConfigDict(populate_by_name=True)
+            first: int = Field(validation_alias=path)
+
+        class Chosen(BaseModel):
+            first: int = Field(validation_alias=AliasChoices(path, "one"))
+
+        step(output_model=Named).check_output()
+        step(output_model=Chosen).check_output()
 
     def test_the_graph_has_nodes_and_edges(self) -> None:
         data = graph(

@@ -7,6 +7,8 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from pydantic import AliasChoices, AliasPath
+from pydantic.errors import PydanticInvalidForJsonSchema
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import to_jsonable_python
 
@@ -30,6 +32,20 @@ OWN = frozenset((RULES, DECIMAL, IS_NUMBER))
 
 class ModelSchema(GenerateJsonSchema):
     """The JSON schema of a type, with rules that JSON Schema does not have a keyword for."""
+
+    def model_schema(self, schema: Any) -> JsonSchemaValue:
+        """A model, whose fields have names in the answer."""
+        model = schema["cls"]
+        by_name = {"populate_by_name", "validate_by_name"} & {
+            name for name, value in model.model_config.items() if value is True
+        }
+        for name, field in () if by_name else model.model_fields.items():
+            if _has_paths_alone(field.validation_alias):
+                raise PydanticInvalidForJsonSchema(
+                    f"field {name!r} of {model.__name__} is read at a path (AliasPath) alone, "
+                    "and a schema has names: use an alias, or AliasChoices with one"
+                )
+        return super().model_schema(schema)
 
     def date_schema(self, schema: Any) -> JsonSchemaValue:
         """A date, with its bounds."""
@@ -82,6 +98,12 @@ def in_words(schema: Mapping[str, Any]) -> Schema:
     """
     made: Schema = described(*_walk(schema))
     return made
+
+
+def _has_paths_alone(alias: Any) -> bool:
+    """Whether a field has no name of its own where it is read."""
+    choices = alias.choices if isinstance(alias, AliasChoices) else [alias]
+    return all(isinstance(each, AliasPath) and len(each.path) > 1 for each in choices)
 
 
 def _ruled(made: JsonSchemaValue, core: Mapping[str, Any], words: Mapping[str, str]) -> Schema:
