@@ -170,14 +170,11 @@ def read_response(answer: dict[str, Any]) -> Completion:
             before.append(item)
             if is_new and item.get("phase") != "commentary":
                 text, refusal = _message(item)
-                texts.append(text)
-                refusals += filter(None, [refusal])
-                if item.get("status") == "incomplete" and finish_reason == "stop":
-                    finish_reason = _UNKNOWN  # https://github.com/openai/openai-python/issues/2486
+                (refusals if refusal else texts).append(refusal or text)
+            finish_reason = _with_status(finish_reason, item)
         elif kind == "reasoning":
             thoughts += _thoughts(item)
-        elif kind == "function_call" and item.get("arguments"):
-            given = item["arguments"]
+        elif kind == "function_call" and (given := item.get("arguments")):
             arguments.append(given if isinstance(given, str) else json.dumps(given))
     completion: Completion[Any] = Completion(
         text="".join(refusals or texts),
@@ -187,6 +184,15 @@ def read_response(answer: dict[str, Any]) -> Completion:
     if not completion.text and arguments:
         completion.tool_arguments = "\n".join(arguments)
     return completion
+
+
+def _with_status(finish_reason: str, item: dict[str, Any]) -> str:
+    """The finish reason, in view of a message that is incomplete in a completed response.
+
+    As in https://github.com/openai/openai-python/issues/2486.
+    """
+    is_cut = item.get("status") == "incomplete" and finish_reason == "stop"
+    return _UNKNOWN if is_cut else finish_reason
 
 
 def _message(item: dict[str, Any]) -> tuple[str, str | None]:
