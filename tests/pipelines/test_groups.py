@@ -1054,11 +1054,17 @@ def test_a_part_that_fails_fails_its_group_also_where_that_is_tolerated(
 
 def test_the_value_of_a_group_is_not_the_rounds_of_its_repeat(place: dict[str, Any]) -> None:
     steps = apply(doubled), reduce(again(apply(total)), by="product")
-    run = chain_of(*steps).run(ROWS[:1], **place)
+    run = chain_of(*steps).run(ROWS[:1], **place, fmt="parquet" if place else "jsonl")
     (group,) = run.groups("again")
     assert group.value == Summary(text="a: 0 of [0]")
     assert group.outputs["again"].rounds == 1
     if place:
+        (row,) = (
+            pytest.importorskip("pyarrow.parquet")
+            .read_table(place["output_dir"] / "groups/again.parquet")
+            .to_pylist()
+        )
+        assert (row["total.text"], row["again.rounds"]) == ("a: 0 of [0]", 1)
         (line,) = lines(place["output_dir"] / "groups/again.jsonl")
         assert line["output"] == {"text": "a: 0 of [0]"}
 

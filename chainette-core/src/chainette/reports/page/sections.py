@@ -234,7 +234,8 @@ class Sections:
             it["reduce"] for it in self._run.nodes.values() if it.get("reduce")
         ):
             rows: list[list[Any]] = []
-            sizes, schema, count = Numbers(), self._run.schema(id), 0
+            sizes, count = Numbers(), 0
+            schema = self._run.schema(self._run.last_of_reduce(id))
             field = Field(schema, schema.get("$defs", {}))
             for line in self._run.groups(id):
                 size = line.get("size", len(line["row_ids"]) if "row_ids" in line else None)

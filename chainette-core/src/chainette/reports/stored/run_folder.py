@@ -60,7 +60,10 @@ class StoredRun:
         """The id of the node whose output is the value of a `reduce`."""
         inside = [id for id, it in self.nodes.items() if it.get("reduce") == reduce_id]
         main = [id for id in inside if not (self.nodes[id]["branch"] or "inside" in self.nodes[id])]
-        return main[-1]
+        last = main[-1]
+        while self.nodes[last]["kind"] == "repeat":  # whose body gives the value
+            last = [it for it in self.nodes[last]["body"] if it in self.nodes][-1]
+        return last
 
     def schema(self, node_id: str) -> dict[str, Any]:
         """The JSON schema of what a node has in the table; empty where its type has none."""
