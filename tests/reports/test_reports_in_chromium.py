@@ -186,6 +186,12 @@ def test_it_prints_on_white_paper(page: Any) -> None:
     page.emulate_media(media="print")
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
     assert not page.locator("#search").is_visible()
+    colours = """() => ["--good", "--fair", "--series-2"]
+        .map((it) => getComputedStyle(document.documentElement).getPropertyValue(it).trim())"""
+    printed = page.evaluate(colours)
+    page.emulate_media(media="print", color_scheme="light")
+    page.evaluate("document.documentElement.dataset.theme = 'light'")
+    assert page.evaluate(colours) == printed
     assert page.pdf()[:5] == b"%PDF-"
 
 
@@ -227,4 +233,8 @@ def test_few_rows_are_counted_and_joined_letters_stay_joined(browser: Any, tmp_p
         assert cells(page, name) == [text]
     assert cells(page, "text") == ["aU+200Db U+200CU+202Ec"]
     assert page.evaluate("document.documentElement.scrollWidth") == 800
+    page.set_viewport_size({"width": 400, "height": 900})
+    page.locator(".slick-row").first.click()
+    page.keyboard.press("Enter")
+    assert page.locator(".detail dd").first.bounding_box()["width"] > 250
     context.close()
