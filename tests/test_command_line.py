@@ -201,7 +201,7 @@ def test_every_option_of_a_run_is_a_flag_with_its_description(in_process: Any) -
     [
         ("numbers_chain.py:chian", "no chain named 'chian' (did you mean 'chain'?)"),
         ("no_such.py:chain", "there is no such file"),
-        ("no_such:chain", "ModuleNotFoundError"),
+        ("no_such:chain", "No module named 'no_such'\n"),
         ("no_such.yaml", "cannot be read"),
     ],
 )

@@ -174,7 +174,7 @@ def test_a_key_without_a_way_fails_its_row_and_names_the_keys(by: Any, words: st
         (lambda: Chain(name="c", steps=ways("label", "refnud", "other")),
          "label is never 'refnud' (did you mean 'refund'?); it can be 'refund', 'other'"),
         (lambda: Chain(name="c", steps=ways("label", "refund")),
-         "route 'way' has no case for 'other'; add .case('other', …), or .default(…)"),
+         "route 'way' has no case for 'other'; add one for it, or a default for all"),
         (lambda: Chain(name="c", steps=ways("kind", "refund")), "no case for Kind.OTHER"),
         (lambda: Chain(name="c", steps=ways("flag", True)), "no case for False"),
         (lambda: Chain(name="c", steps=ways("flag", True, False, "yes")), "flag is never 'yes'"),

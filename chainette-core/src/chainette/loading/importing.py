@@ -94,5 +94,11 @@ def _import(name: str) -> ModuleType:
 
 def _blame(error: BaseException) -> str:
     """The exception and its line of code, on one line."""
-    frame = traceback.extract_tb(error.__traceback__)[-1]
-    return f"{type(error).__name__}: {error} ({frame.filename}:{frame.lineno})"
+    frames = traceback.extract_tb(error.__traceback__)
+    own = (__file__, importlib.__file__)
+    places = [
+        f" ({it.filename}:{it.lineno})"
+        for it in frames
+        if it.filename not in own and not it.filename.startswith("<frozen")
+    ]
+    return f"{type(error).__name__}: {error}{places[-1] if places else ''}"

@@ -225,10 +225,10 @@ class Route(Composite[In, Out]):
         missing = [key for key in found.known if self.arm(key) is None]
         if missing:
             keys = ", ".join(map(shown, missing))
+            one = "it" if len(missing) == 1 else "each"
             raise ChainError(
-                f"{scope.where}: route {self.id!r} has no case for {keys}; add "
-                f".case({shown(missing[0])}, …), or .default(…) for all other keys; .default(None) "
-                "passes the item on"
+                f"{scope.where}: route {self.id!r} has no case for {keys}; add one for {one}, or a "
+                "default for all other keys; a default of None passes the item on"
             )
 
     def _key_annotation(self, scope: Scope) -> Any:
