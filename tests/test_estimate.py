@@ -150,6 +150,12 @@ def test_a_run_goes_on_from_its_estimate(
     assert found.path == tmp_path / "out/estimate" / ("+".join(chain.engine_names))
 
 
+def test_a_sample_without_a_row_that_succeeded_says_so() -> None:
+    with fake_engine("small", lambda messages: RequestError("busy"), price=PRICE):
+        found = one().estimate(ROWS, sample=60)
+    assert "no row of the sample succeeded, so these numbers say nothing of a run" in str(found)
+
+
 def test_the_rows_that_failed_are_run_again(tmp_path: Path) -> None:
     bad = [True]
 

@@ -138,6 +138,8 @@ def remarks(found: Estimate) -> Iterator[str]:
     if found.failed:
         rows = f"{found.failed} of the {found.sampled} rows of the sample"
         yield f"{rows} failed; what they took is counted, and a run tries them again"
+    if found.failed == found.sampled:
+        yield "no row of the sample succeeded, so these numbers say nothing of a run that works"
     for id, reason in found.not_estimated.items():
         yield f"not estimated: {id!r}, since {reason}"
     for id in found.unseen:
