@@ -57,7 +57,8 @@ function rows() {
   const made = element("section", { id: "rows", "aria-labelledby": "rows-title" },
     element("h2", { id: "rows-title" }, table.title), table.note ? element("p", { class: "note" }, table.note) : null,
     element("div", { class: "tools" }, search, clear, count,
-      element("span", { class: "dim keys" }, "↑ ↓ move · Enter opens a row · / searches · click a header to sort")),
+      element("span", { class: "dim keys" }, "↑ ↓ move · Enter opens a row · / searches · click a header to sort"),
+      element("span", { class: "dim printed" }, "Only the rows in view are printed; the page itself has the others.")),
     place);
   const dialog = element("dialog", { class: "detail", "aria-label": "One row" });
   document.body.append(dialog);
