@@ -28,6 +28,7 @@ def engines_yml(folder: Path, **fields: Any) -> None:
 
 
 @pytest.mark.llamacpp
+@pytest.mark.exhaustive
 def test_a_run_uses_the_warm_server_of_the_same_options(
     chainette: Chainette, state: dict[str, str], tmp_path: Path
 ) -> None:

@@ -581,6 +581,7 @@ def outcome(
 
 
 @pytest.mark.timeout(240)
+@pytest.mark.exhaustive
 def test_a_correct_backend_passes_every_check(outcome: Callable[..., dict[str, int]]) -> None:
     counts = outcome(Mutation(""))
     assert set(counts) == {"passed"}

@@ -141,6 +141,7 @@ def check(address: str, tried: list[Case]) -> None:
 
 
 @pytest.mark.llamacpp
+@pytest.mark.exhaustive
 def test_a_few_schemas_are_taken_and_enforced(llama_server: str) -> None:
     check(llama_server.removesuffix("/v1"), [*HARD[:2], *cases(range(QUICK))])
 
