@@ -131,6 +131,10 @@ def _cells(values: Sequence[Any]) -> tuple[Sequence[Any], bool]:
     kinds = {*map(type, values)}
     if not kinds & {str, list, dict}:
         return values, False
+    if kinds == {str}:
+        is_cut = max(map(len, values)) > CELL
+        cut = [it if len(it) <= CELL else it[:CELL] + "…" for it in values] if is_cut else values
+        return cut, is_cut
     cells = [*map(_cell, values)] if kinds & {list, dict} else values
     if str in kinds or cells is not values:
         short = [it[:CELL] + "…" if it.__class__ is str and len(it) > CELL else it for it in cells]

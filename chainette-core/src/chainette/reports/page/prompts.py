@@ -14,7 +14,7 @@ from chainette.pipeline.conversation import Conversation, conversation
 from chainette.pipeline.prompt import PromptTemplate
 from chainette.pipeline.reasoning import REASONING
 from chainette.reports.stored.plain_templates import Fill, filling
-from chainette.reports.stored.rebuilt import Build, Partial, UncertainError, build
+from chainette.reports.stored.rebuilt import Build, Partial, UncertainError, build, build_fields
 from chainette.reports.stored.run_folder import StoredRun
 from chainette.reports.stored.schemas import CHAIN_INPUT
 from chainette.types import Message
@@ -133,13 +133,15 @@ class Readers:
 
     Args:
         named: Those of single names.
-        fields: The names of fields of the step's direct input.
+        names: The names of fields of the step's direct input.
         direct: Finds that input.
+        fields: Finds these fields, if that can be done without the whole.
     """
 
-    def __init__(self, named: dict[str, Read], fields: Sequence[str], direct: Read) -> None:
-        self._named, self._fields, self._direct = named, fields, direct
-        self._whole: type | None = None
+    def __init__(
+        self, named: dict[str, Read], names: Sequence[str], direct: Read, fields: Read | None
+    ) -> None:
+        self._named, self._names, self._direct, self._fields = named, names, direct, fields
 
     def values(self, path: str, row: Line, steps: Steps) -> dict[str, Any]:
         """The values by name.
@@ -148,27 +150,24 @@ class Readers:
             UncertainError: One is not certain.
         """
         found = {name: read(path, row, steps) for name, read in self._named.items()}
-        if self._fields:
+        if self._fields is not None:
+            found.update(self._fields(path, row, steps))
+        elif self._names:
             direct = self._direct(path, row, steps)
-            if type(direct) is not self._whole:
-                self._check(direct)
-            for name in self._fields:
-                found[name] = getattr(direct, name)
+            for name in self._names:
+                found[name] = _field(direct, name)
         return found
 
-    def _check(self, direct: Any) -> None:
-        """Check that a value has the fields.
 
-        Raises:
-            UncertainError: It has not.
-        """
-        if isinstance(direct, Partial):
-            return
-        known = getattr(type(direct), "__pydantic_fields__", ())
-        for name in self._fields:
-            if name not in known:
-                raise UncertainError(f"{name!r} is not a field that is known")
-        self._whole = type(direct)
+def _field(direct: Any, name: str) -> Any:
+    """A field of a step's direct input.
+
+    Raises:
+        UncertainError: It is not known.
+    """
+    if isinstance(direct, Partial) or name in getattr(type(direct), "__pydantic_fields__", ()):
+        return getattr(direct, name)
+    raise UncertainError(f"{name!r} is not a field that is known")
 
 
 class StoredValues:
@@ -196,7 +195,8 @@ class StoredValues:
         columns = (run.manifest.get("selection") or {}).get("columns") or {}
         self._renamed: dict[str, str] = {column: field for field, column in columns.items()}
         self._is_renamed = bool(columns)
-        self._inputs: dict[str, str | None] = {}
+        self._inputs: dict[str, str] = {}
+        self._known: set[str] = set()
         self._last: dict[str, tuple[Any, Any]] = {}
 
     def readers(self, names: Sequence[str], id: str) -> Readers:
@@ -209,7 +209,7 @@ class StoredValues:
         found = {name: self._reader(name) for name in names}
         named = {name: read for name, read in found.items() if read is not None}
         fields = [name for name, read in found.items() if read is None]
-        return Readers(named, fields, self._direct(id))
+        return Readers(named, fields, *self._direct(id, fields))
 
     def _reader(self, name: str) -> Read | None:
         """The function that finds the value of a name; `None` if it is a field of the input.
@@ -227,15 +227,27 @@ class StoredValues:
             return partial(self._output, self._aliases.get(name, name), name)
         return None
 
-    def _direct(self, id: str) -> Read:
-        """The function that finds the direct input of a step."""
+    def _direct(self, id: str, names: Sequence[str]) -> tuple[Read, Read | None]:
+        """The functions that find the direct input of a step, and some of its fields alone."""
         sources = self._sources.get(id, [])
         while len(sources) == 1 and sources[0] in self._routes:
             sources = self._sources.get(sources[0], [])
         if len(sources) != 1:
-            return _refusing("its input may come from several nodes")
+            return _refusing("its input may come from several nodes"), None
         (source,) = sources
-        return self._input if source == CHAIN_INPUT else partial(self._output, source, source)
+        is_input = source == CHAIN_INPUT
+        direct = self._input if is_input else partial(self._output, source, source)
+        make = build_fields(self._shape(source), names, is_input=is_input) if names else None
+        return direct, make and partial(self._fields, source, make)
+
+    def _fields(
+        self, id: str, make: Callable[[Any], Any], path: str, row: Line, steps: Steps
+    ) -> Any:
+        """Some fields of a step's direct input."""
+        value = self._columns(row) if id == CHAIN_INPUT else self._found(id, id, path, steps)[1]
+        if type(value) is not dict:
+            raise UncertainError(f"{id}: it is not an object")
+        return make(value)
 
     def _input(self, path: str, row: Line, steps: Steps) -> Any:
         """The row that the chain was given."""
@@ -247,29 +259,41 @@ class StoredValues:
 
     def _columns(self, row: Line) -> dict[str, Any]:
         """The columns of an input row, by the fields that they became."""
-        known, found = self._inputs, {}
-        for name, value in row.items():
-            if name not in known:
-                column = self._names.input_column(name)
-                same = None if self._is_renamed else column
-                known[name] = None if column is None else self._renamed.get(column, same)
-            if (field := known[name]) is not None:
-                found[field] = value
+        if not row.keys() <= self._known:
+            self._know(row)
+        found = {field: row[name] for name, field in self._inputs.items() if name in row}
         if not found:
             raise UncertainError("the run has not kept its inputs")
         return found
 
+    def _know(self, row: Line) -> None:
+        """Find out which columns of a row are from the inputs."""
+        for name in row.keys() - self._known:
+            column = self._names.input_column(name)
+            field = (
+                self._renamed.get(column, None if self._is_renamed else column) if column else None
+            )
+            if field is not None:
+                self._inputs[name] = field
+        self._known.update(row)
+
     def _output(self, id: str, name: str, path: str, row: Line, steps: Steps) -> Any:
         """The output of a node for an item, or for what it was split from."""
+        line, value = self._found(id, name, path, steps)
+        last, built = self._last.get(id, (None, None))
+        if last is not line or line.get("kind") == "split":
+            built = self._built(id, value, name)
+            self._last[id] = line, built
+        return built
+
+    def _found(self, id: str, name: str, path: str, steps: Steps) -> tuple[Line, Any]:
+        """The line of a node's output, and its JSON value."""
         found = steps.get(id, ())
         if path or len(found) != 1 or "item" in found[0]:
             found = [it for it in found if _is_before(it.get("item", ""), path)]
         if len(found) != 1:
             raise UncertainError(f"the output of {name!r} is not written down once")
         (line,) = found
-        last, built = self._last.get(id, (None, None))
-        if last is line and line.get("kind") != "split":
-            return built
         kind, value = line.get("kind", "one"), line.get("output")
         if "snapshot" in line or "round" in line or kind not in ("one", "split"):
             raise UncertainError(f"the output of {name!r} is not certain")
@@ -279,9 +303,7 @@ class StoredValues:
             if not rest:
                 raise UncertainError(f"the output of {name!r} was split")
             value = value[int(rest)] if value is not None else None
-        built = self._built(id, value, name)
-        self._last[id] = line, built
-        return built
+        return line, value
 
     def _built(self, id: str, value: Any, name: str) -> Any:
         if id not in self._builds:

@@ -83,11 +83,11 @@ class LinePlaces:
 
     def take(self, row_id: int) -> list[bytes]:
         """The lines of a row; rows are asked for in their order."""
-        rows, index = self._rows, self._next
-        while index < len(rows) and rows[index] < row_id:
+        rows, index, end = self._rows, self._next, len(self._rows)
+        while index < end and rows[index] < row_id:
             index += 1
         self._next, found = index, []
-        while index < len(rows) and rows[index] == row_id:
+        while index < end and rows[index] == row_id:
             found.append(self._read(self._places[index]))
             index += 1
         return found

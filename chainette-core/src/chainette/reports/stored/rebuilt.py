@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import date, datetime
 from decimal import Decimal
 from enum import Enum
@@ -102,6 +102,45 @@ def build(shape: Shape, *, is_input: bool = False) -> Build:
     ((kind, content),) = shape.items()
     made: Build = _BUILDERS[kind](content, is_input)
     return made
+
+
+def build_fields(
+    shape: Shape, names: Sequence[str], *, is_input: bool = False
+) -> Callable[[Any], dict[str, Any]] | None:
+    """The function that makes some fields of a model's JSON, which is faster than the whole.
+
+    Args:
+        shape: The shape.
+        names: The fields.
+        is_input: See `build`.
+
+    Returns:
+        The function, which raises `UncertainError`; `None` if it is not a model with these fields.
+    """
+    if not isinstance(shape, Mapping) or "model" not in shape:
+        return None
+    model, shapes, aliases = shape["model"]
+    if not shapes.keys() >= set(names):
+        return None
+    makers = [
+        (it, aliases.get(it, it) if is_input else it, build(shapes[it], is_input=is_input))
+        for it in names
+    ]
+
+    def of(value: Any) -> dict[str, Any]:
+        if type(value) is not dict:
+            raise UncertainError("it is not an object")
+        found = {}
+        for field, key, make in makers:
+            if key not in value:
+                raise UncertainError(f"{model}.{field} was not written down")
+            try:
+                found[field] = make(value[key])
+            except UncertainError as error:
+                raise UncertainError(f"{model}.{field}: {error}") from None
+        return found
+
+    return of
 
 
 def _unknown(value: Any) -> NoReturn:
