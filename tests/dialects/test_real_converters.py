@@ -1,6 +1,6 @@
 """Schemas in llama.cpp's dialect on its converter, the version that crashes and the current one.
 
-`make test-converters` has every version and all models; `make test` a few on the current one.
+`make test-converters` has every version and all models; `make test-all` a few on the current one.
 """
 
 from __future__ import annotations
