@@ -49,6 +49,10 @@ def errors(engine: BaseClient, prompts: list[str]) -> list[Exception]:
     return [output.error for output in engine.generate(prompts) if output.error is not None]
 
 
+def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [it.getMessage() for it in caplog.records if it.levelno == logging.WARNING]
+
+
 def is_about(messages: list[Message], word: str) -> bool:
     return word in messages[-1]["content"]
 
@@ -59,20 +63,22 @@ def test_a_server_of_one_slot_answers_64_rows_without_a_second_queue(
 ) -> None:
     assert errors(engine_on(server, **fields), ["row"] * 64) == []
     assert len(server.requests) <= most
-    warnings = [it.getMessage() for it in caplog.records if it.levelno == logging.WARNING]
-    assert len(warnings) <= 1
-    if fields:
-        assert "with 64 in flight; going on with" in warnings[0]
+    found = warnings(caplog)  # a busy machine may answer none of them in time, and then has none
+    assert len(found) <= 1
+    assert all("with 64 in flight; going on with" in it for it in found)
 
 
 @pytest.mark.exhaustive
 @pytest.mark.parametrize(("fields", "most"), [({}, 70), ({"max_concurrency": 64}, 128)], ids=str)
 def test_a_real_timeout_is_kept_by_64_rows(
-    fields: dict[str, Any], most: int, server: FakeOpenAI
+    fields: dict[str, Any], most: int, server: FakeOpenAI, caplog: pytest.LogCaptureFixture
 ) -> None:
     server.set_answers(lambda _: Reply("fine", delay=0.4))
     assert errors(engine_on(server, timeout=5.0, **fields), ["row"] * 64) == []
     assert len(server.requests) <= most
+    if fields:
+        (warning,) = warnings(caplog)
+        assert "with 64 in flight; going on with" in warning
 
 
 def test_many_slots_are_found(server: FakeOpenAI) -> None:
