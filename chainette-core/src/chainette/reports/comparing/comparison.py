@@ -30,7 +30,7 @@ from chainette.reports.comparing.sides import PairedGold, RowDifference, Rows, s
 from chainette.reports.comparing.statistics import sign_test
 from chainette.reports.comparing.values import MISSING
 from chainette.reports.stored.items import Outputs
-from chainette.reports.stored.names import has_error
+from chainette.reports.stored.names import has_failed
 from chainette.reports.stored.run_folder import StoredRun
 
 
@@ -234,7 +234,7 @@ class _Walk:
             self._numbers["only_first" if second is None else "only_second"] += 1
             return
         self._numbers["matched"] += 1
-        failed = _has_failed(first), _has_failed(second)
+        failed = has_failed(first), has_failed(second)
         if any(failed):
             self._failed[failed] += 1
         names = {**outputs[0], **outputs[1]}
@@ -337,7 +337,3 @@ class _Walk:
             tuple(it for it in first if it not in second),
             tuple(it for it in second if it not in first),
         )
-
-
-def _has_failed(line: Line) -> bool:
-    return has_error(line) and not line.get("partial")

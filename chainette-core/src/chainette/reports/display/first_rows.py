@@ -16,7 +16,7 @@ from chainette.errors import OutputDirError
 from chainette.folder.files import ERRORS
 from chainette.folder.lines import read_file
 from chainette.messages.brief import kind_of_error
-from chainette.reports.stored.names import OWN, ColumnNames, has_error
+from chainette.reports.stored.names import OWN, ColumnNames, has_failed
 from chainette.text import printable, without_numbers
 
 ROWS = 5
@@ -60,7 +60,7 @@ def first_rows(run: Any, most: int = ROWS, columns: int = MAX_COLUMNS) -> FirstR
         looked = [*islice(run.lines(), LOOK)]
     except (OSError, OutputDirError):  # its folder is gone
         looked = []
-    good = [line for line in looked if not _has_failed(line) and not line.get("dropped")]
+    good = [line for line in looked if not has_failed(line) and not line.get("dropped")]
     lines = (good or looked)[:most]
     names = ColumnNames(run.node_ids)
     found = [it for it in dict.fromkeys(key for line in lines for key in line) if _is_shown(it)]
@@ -70,10 +70,6 @@ def first_rows(run: Any, most: int = ROWS, columns: int = MAX_COLUMNS) -> FirstR
     shown = answers[:room]
     beside = inputs[: columns - len(shown)]
     return FirstRows(beside, shown, lines, len(found) - len(shown) - len(beside))
-
-
-def _has_failed(line: Mapping[str, Any]) -> bool:
-    return has_error(line) and not line.get("partial")
 
 
 def _is_shown(column: str) -> bool:

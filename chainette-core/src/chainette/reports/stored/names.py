@@ -16,6 +16,11 @@ def has_error(line: Mapping[str, Any]) -> bool:
     return "error.message" in line
 
 
+def has_failed(line: Mapping[str, Any]) -> bool:
+    """Whether a line of the table is of a row, or an item, of which nothing is left."""
+    return has_error(line) and not line.get("partial")
+
+
 class ColumnNames:
     """The names of columns in a run's table, which tell where their values come from.
 
