@@ -270,11 +270,10 @@ class StoredValues:
         """Find out which columns of a row are from the inputs."""
         for name in row.keys() - self._known:
             column = self._names.input_column(name)
-            field = (
-                self._renamed.get(column, None if self._is_renamed else column) if column else None
-            )
-            if field is not None:
-                self._inputs[name] = field
+            if column in self._renamed:
+                self._inputs[name] = self._renamed[column]
+            elif column is not None and not self._is_renamed:
+                self._inputs[name] = column
         self._known.update(row)
 
     def _output(self, id: str, name: str, path: str, row: Line, steps: Steps) -> Any:

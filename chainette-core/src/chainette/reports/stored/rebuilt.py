@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import date, datetime
 from decimal import Decimal
 from enum import Enum
@@ -119,25 +119,14 @@ def build_fields(
     """
     if not isinstance(shape, Mapping) or "model" not in shape:
         return None
-    model, shapes, aliases = shape["model"]
-    if not shapes.keys() >= set(names):
+    if not shape["model"][1].keys() >= set(names):
         return None
-    makers = [
-        (it, aliases.get(it, it) if is_input else it, build(shapes[it], is_input=is_input))
-        for it in names
-    ]
+    read = _fields(shape["model"], names, is_input)
 
     def of(value: Any) -> dict[str, Any]:
-        if type(value) is not dict:
-            raise UncertainError("it is not an object")
-        found = {}
-        for field, key, make in makers:
-            if key not in value:
-                raise UncertainError(f"{model}.{field} was not written down")
-            try:
-                found[field] = make(value[key])
-            except UncertainError as error:
-                raise UncertainError(f"{model}.{field}: {error}") from None
+        found, reasons = read(value)
+        if reasons:
+            raise UncertainError(next(iter(reasons.values())))
         return found
 
     return of
@@ -282,27 +271,44 @@ def _enum(content: tuple[str, bool, dict[str, str]], is_input: bool) -> Build:
     return of
 
 
-def _model(content: tuple[str, dict[str, Shape], dict[str, str]], is_input: bool) -> Build:
+def _fields(
+    content: tuple[str, dict[str, Shape], dict[str, str]], names: Iterable[str], is_input: bool
+) -> Callable[[Any], tuple[dict[str, Any], dict[str, str]]]:
+    """The function that makes fields of a model's JSON, and says why others cannot be made."""
     name, shapes, aliases = content
-    makers = {field: build(shape, is_input=is_input) for field, shape in shapes.items()}
-    with warnings.catch_warnings():  # about fields with the names of methods
-        warnings.simplefilter("ignore")
-        fields: Any = dict.fromkeys(makers, (Any, ...))
-        cls: Any = create_model(name, __base__=Rebuilt, **fields)
-    fields_set = set(makers)
-    keys = {field: aliases.get(field, field) if is_input else field for field in makers}
+    makers = [
+        (it, aliases.get(it, it) if is_input else it, build(shapes[it], is_input=is_input))
+        for it in names
+    ]
 
-    def of(value: Any) -> Any:
+    def of(value: Any) -> tuple[dict[str, Any], dict[str, str]]:
         if type(value) is not dict:
             raise UncertainError("it is not an object")
-        found, reasons = {}, {}
-        for field, make in makers.items():
+        found: dict[str, Any] = {}
+        reasons: dict[str, str] = {}
+        for field, key, make in makers:
             try:
-                found[field] = make(value[keys[field]])
+                found[field] = make(value[key])
             except KeyError:
                 reasons[field] = f"{name}.{field} was not written down"
             except UncertainError as error:
                 reasons[field] = f"{name}.{field}: {error}"
+        return found, reasons
+
+    return of
+
+
+def _model(content: tuple[str, dict[str, Shape], dict[str, str]], is_input: bool) -> Build:
+    name, shapes, _ = content
+    read = _fields(content, shapes, is_input)
+    with warnings.catch_warnings():  # about fields with the names of methods
+        warnings.simplefilter("ignore")
+        fields: Any = dict.fromkeys(shapes, (Any, ...))
+        cls: Any = create_model(name, __base__=Rebuilt, **fields)
+    fields_set = set(shapes)
+
+    def of(value: Any) -> Any:
+        found, reasons = read(value)
         if reasons:
             return Partial(name, found, reasons)
         value = cls.__new__(cls)  # what Pydantic's `__setstate__` does, in a third of the time
