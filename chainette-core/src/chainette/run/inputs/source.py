@@ -33,7 +33,7 @@ from chainette.run.inputs.formats.hugging_face import is_dataset, open_dataset, 
 from chainette.run.inputs.formats.pandas_rows import about_index, named_index
 from chainette.run.inputs.formats.tables import (
     as_frame,
-    explained,
+    blaming_inputs,
     is_frame,
     is_query,
     origin_of,
@@ -117,7 +117,7 @@ class InputSource:
     def _in_memory(self, inputs: Any, model: Any) -> Any:
         """The inputs as they are read, where they are neither files nor the name of a dataset."""
         name = COLUMN if self._fields.is_value else None
-        with explained():
+        with blaming_inputs():
             inputs = with_plain_rows(as_frame(inputs, name))
             check_kind(inputs, model)
         return inputs

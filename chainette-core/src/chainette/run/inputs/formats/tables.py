@@ -92,7 +92,7 @@ def origin_of(inputs: Any) -> Origin:
     features = getattr(inputs, "features", None)  # of a Hugging Face dataset
     schema = getattr(features, "arrow_schema", getattr(inputs, "schema", None))
     if is_query(inputs):
-        with explained():
+        with blaming_inputs():
             schema = _arrow().table(inputs.limit(0)).schema
     is_schema = type(schema).__module__.startswith("pyarrow")
     return Origin(schema=lambda: schema) if is_schema else Origin()
@@ -152,7 +152,7 @@ def read_frame(inputs: Any, wanted: Wanted = ALL) -> Iterator[Read]:
     import pyarrow as pa
 
     try:
-        with explained():
+        with blaming_inputs():
             reader = pa.RecordBatchReader.from_stream(inputs)
     except (pa.ArrowException, TypeError) as error:
         raise _not_a_frame(inputs, error) from None
@@ -167,7 +167,7 @@ def read_frame(inputs: Any, wanted: Wanted = ALL) -> Iterator[Read]:
 
 
 @contextmanager
-def explained() -> Iterator[None]:
+def blaming_inputs() -> Iterator[None]:
     """Say of an error of DuckDB that the inputs cannot be read."""
     try:
         yield
