@@ -120,11 +120,12 @@ def _unusable(
                 return None
             place = " before the answer began" if output.accept_truncated else ""
             hint += "" if place else ", or keep the text with accept_truncated=True in the step"
-        message = f"output cut at max_tokens={max_tokens}{place}: raise max_tokens{hint}"
-        if max_tokens is None:
-            message = f"output cut at the server's own limit{place}: set max_tokens{hint}"
         if completion.cut_by is not None:
             message = f"output cut{place} by {completion.cut_by}{hint}"
+        elif max_tokens is None:
+            message = f"output cut at the server's own limit{place}: set max_tokens{hint}"
+        else:
+            message = f"output cut at max_tokens={max_tokens}{place}: raise max_tokens{hint}"
         message += _without_answer(completion)
         return OutputTruncatedError(message, raw_text=text)
     if completion.finish_reason in ("refusal", "content_filter"):
