@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import cache
@@ -82,6 +82,22 @@ def warn_of_value(reason: str) -> None:
     _logger.warning(
         "columns of some input rows are not kept: a value cannot be converted (%s)", reason
     )
+
+
+def broken_in(names: Iterable[str], convert: Callable[[str], Any]) -> list[str]:
+    """The columns of one row whose value is one that Python does not have.
+
+    Args:
+        names: The columns.
+        convert: Converts the value of a column.
+    """
+    found = []
+    for name in names:
+        try:
+            convert(name)
+        except Exception:  # of many kinds, such as for years after 9999
+            found.append(name)
+    return found
 
 
 def converted(batch: Any) -> list[dict[str, Any]]:

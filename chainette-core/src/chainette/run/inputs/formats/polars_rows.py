@@ -6,7 +6,12 @@ from collections.abc import Iterator
 from typing import Any
 
 from chainette.errors import InputError
-from chainette.run.inputs.formats.arrow_values import Wanted, warn_of_unreadable, warn_of_value
+from chainette.run.inputs.formats.arrow_values import (
+    Wanted,
+    broken_in,
+    warn_of_unreadable,
+    warn_of_value,
+)
 from chainette.run.inputs.formats.csv_rows import check_columns
 from chainette.run.inputs.formats.json_rows import Read
 
@@ -71,7 +76,7 @@ def _rows(chunk: Any, wanted: Wanted) -> Iterator[tuple[Any, str | None]]:
         rows = chunk.to_dicts()
     except Exception as error:  # years after 9999
         if len(chunk) == 1:
-            broken = [it for it in chunk.columns if _is_broken(chunk, it)]
+            broken = broken_in(chunk.columns, lambda it: chunk.select([it]).to_dicts())
             name = next(filter(wanted.needs, broken), None)
             if broken and name is None:
                 warn_of_value(type(error).__name__)
@@ -84,15 +89,6 @@ def _rows(chunk: Any, wanted: Wanted) -> Iterator[tuple[Any, str | None]]:
         return
     for row in rows:
         yield row, None
-
-
-def _is_broken(chunk: Any, name: str) -> bool:
-    """Whether the value of a column, of a chunk of one row, is one that Python does not have."""
-    try:
-        chunk.select([name]).to_dicts()
-    except Exception:  # years after 9999
-        return True
-    return False
 
 
 def _module(inputs: Any) -> str:

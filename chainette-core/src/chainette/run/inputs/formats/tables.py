@@ -13,6 +13,7 @@ from chainette.reports.frames.chunks import require_pyarrow
 from chainette.reports.frames.from_arrow import Origin
 from chainette.run.inputs.formats.arrow_values import (
     Wanted,
+    broken_in,
     converted,
     readable,
     warn_of_value,
@@ -222,7 +223,7 @@ def _values(batch: Any, wanted: Wanted) -> Iterator[tuple[Any, str | None]]:
         rows = converted(batch)
     except Exception as error:  # of many kinds, from years after 9999 to unknown time zones
         if batch.num_rows == 1:
-            broken = [it for it in batch.schema.names if _is_broken(batch, it)]
+            broken = broken_in(batch.schema.names, lambda it: converted(batch.select([it])))
             name = next(filter(wanted.needs, broken), None)
             if broken and name is None:
                 warn_of_value(type(error).__name__)
@@ -239,15 +240,6 @@ def _values(batch: Any, wanted: Wanted) -> Iterator[tuple[Any, str | None]]:
             if row[name] != row[name]:
                 row[name] = None
         yield row, None
-
-
-def _is_broken(batch: Any, name: str) -> bool:
-    """Whether the value of a column, of a batch of one row, is one that Python does not have."""
-    try:
-        converted(batch.select([name]))
-    except Exception:  # of many kinds
-        return True
-    return False
 
 
 _FLOATS = ("double", "float", "halffloat")
