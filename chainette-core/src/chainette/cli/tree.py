@@ -9,6 +9,7 @@ from rich.text import Text
 from rich.tree import Tree
 
 from chainette.cli.shown.joins import Joins
+from chainette.messages.numbers import plural
 from chainette.pipeline.composites.composite import Composite
 from chainette.pipeline.composites.reduce import Reduce
 from chainette.pipeline.composites.repeat import Repeat
@@ -90,7 +91,7 @@ def _words(node: Composite) -> str:
         return f"  by {node.by.text}"
     assert isinstance(node, Repeat)
     if node.is_counted:
-        return f"  {node.max_rounds} round{'s' if node.max_rounds > 1 else ''}"
+        return f"  {plural(node.max_rounds, 'round')}"
     until = node.until.text if node.until is not None else getattr(node.judge, "id", "")
     return f"  until {until}, at most {node.max_rounds} rounds"
 

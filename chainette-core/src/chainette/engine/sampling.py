@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
 from chainette.errors import ChainError, ConfigError
+from chainette.messages.numbers import plural
 from chainette.types import SamplingParams
 
 Sampling: TypeAlias = (
@@ -74,12 +75,11 @@ def check_attempts(owner: str, count: int, reasks: int, rounds: int = 1) -> None
     most = rounds * (reasks + 1)
     if count > most:
         needed = -(-count // rounds) - 1
-        requests = f"{most} request{'s' if most > 1 else ''}"
         each = f"an item: {rounds} rounds with" if rounds > 1 else "an answer:"
         raise ChainError(
-            f"{owner}, sampling: there are values for {count} attempts, and at most {requests} for "
-            f"{each} reasks={reasks}; the last values are never used: give reasks={needed}, or "
-            "fewer values"
+            f"{owner}, sampling: there are values for {count} attempts, and at most "
+            f"{plural(most, 'request')} for {each} reasks={reasks}; the last values are "
+            f"never used: give reasks={needed}, or fewer values"
         )
 
 
